@@ -1,0 +1,34 @@
+"""The unit of supervision: one image, its objects, and the phrases asked of it.
+
+Every source (COCO, SA-Co, generated scenes, composed cut-outs) yields `Example`s; transforms map `Example` to `Example`;
+the collator turns a list of them into tensors.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float32, UInt8
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhraseQuery:
+    """A noun phrase asked of an image and the objects that answer it; no objects means the concept is absent.
+
+    `exhaustive` is False when instances of the phrase may be unlabelled, so that an unmatched detection is not an error.
+    """
+
+    phrase: str
+    object_index: tuple[int, ...]
+    exhaustive: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example:
+    """One image with its labelled objects and queries. Boxes are xyxy pixels; `mask_valid` is False for box-only labels."""
+
+    image: UInt8[np.ndarray, "height width 3"]
+    boxes_xyxy: Float32[np.ndarray, "object 4"]
+    masks: Bool[np.ndarray, "object height width"]
+    mask_valid: Bool[np.ndarray, " object"]
+    queries: tuple[PhraseQuery, ...]
+    source: str

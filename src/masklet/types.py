@@ -1,0 +1,162 @@
+"""What crosses a folder: prompts, features and outputs as frozen dataclasses with their shapes in the fields.
+
+Axes: `image` (a picture of the batch), `phrase` (a distinct text), `prompt` (one phrase and its exemplars on one image;
+prompts may share images and phrases), `query` (a slot of the decoder), `layer` (of the decoder), `token`, `box`, `point`.
+Boxes are cxcywh in [0, 1] of the image inside the model and xyxy pixels at the edge; masks are logits until the edge.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from typing import TypeVar
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from typing_extensions import Self, dataclass_transform
+
+T = TypeVar("T")
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True)
+def bundle(cls: type[T]) -> type[T]:
+    """Frozen, keyword-only dataclass that `torch.compile` and `torch.export` see through as a pytree."""
+    cls = dataclass(frozen=True, kw_only=True)(cls)
+    torch.export.register_dataclass(cls)
+    return cls
+
+
+class Bundle:
+    """Moves every tensor of a bundle at once."""
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> Self:
+        """The same bundle with `function` applied to each tensor, nested bundles included."""
+        changes = {}
+        for field in fields(self):  # type: ignore[arg-type]
+            value = getattr(self, field.name)
+            if isinstance(value, Bundle):
+                changes[field.name] = value.map(function)
+            elif isinstance(value, Tensor):
+                changes[field.name] = function(value)
+        return replace(self, **changes)  # type: ignore[type-var]
+
+    def to(self, device: torch.device | str) -> Self:
+        """The same bundle on `device`."""
+        return self.map(lambda tensor: tensor.to(device))
+
+
+@bundle
+class Exemplars(Bundle):
+    """Boxes and points shown as examples, padded to the longest prompt; label 1 is "like this", 0 is "not like this"."""
+
+    boxes_cxcywh: Float[Tensor, "prompt box 4"]
+    box_labels: Int[Tensor, "prompt box"]
+    box_valid: Bool[Tensor, "prompt box"]
+    points_xy: Float[Tensor, "prompt point 2"]
+    point_labels: Int[Tensor, "prompt point"]
+    point_valid: Bool[Tensor, "prompt point"]
+
+
+@bundle
+class PromptBatch(Bundle):
+    """Any number of prompts over any number of images; each phrase stands once, however many prompts use it.
+
+    A prompt without words uses the phrase "visual" (SAM 3's own convention for exemplars alone).
+    """
+
+    token_ids: Int[Tensor, "phrase token"]
+    token_valid: Bool[Tensor, "phrase token"]
+    phrase_index: Int[Tensor, " prompt"]
+    image_index: Int[Tensor, " prompt"]
+    exemplars: Exemplars
+
+
+@bundle
+class TokenSet(Bundle):
+    """Tokens padded to a common length; `valid` is True where a token is real."""
+
+    tokens: Float[Tensor, "batch token dim"]
+    valid: Bool[Tensor, "batch token"]
+
+
+@bundle
+class FeaturePyramid(Bundle):
+    """Maps at four, two and one times the patch grid."""
+
+    fine: Float[Tensor, "image dim fine_height fine_width"]
+    medium: Float[Tensor, "image dim medium_height medium_width"]
+    coarse: Float[Tensor, "image dim height width"]
+
+
+@bundle
+class DetectorOutput(Bundle):
+    """What the detector says of each prompt. The last entry of the layer axis is the answer, the others are for training.
+
+    `pred_boxes` are cxcywh in [0, 1]; `pred_logits` know nothing of presence (`ops.scores.joint_scores` joins the two).
+    Masks are kept factored, because a full set of them is the largest tensor of the model: `mask_logits` multiplies out
+    those that are wanted. In training with one-to-many queries the query axis holds both halves, one-to-one first.
+    """
+
+    pred_logits: Float[Tensor, "layer prompt query"]
+    pred_boxes: Float[Tensor, "layer prompt query 4"]
+    presence_logits: Float[Tensor, "layer prompt"]
+    mask_embeddings: Float[Tensor, "prompt query dim"]
+    mask_biases: Float[Tensor, "prompt query"]
+    pixel_embeddings: Float[Tensor, "prompt dim height width"]
+    semantic_logits: Float[Tensor, "prompt height width"]
+
+    def mask_logits(
+        self, prompt_index: Int[Tensor, " kept"], query_index: Int[Tensor, " kept"]
+    ) -> Float[Tensor, "kept height width"]:
+        """Masks of the named queries at the resolution of the fine level. Empty input gives an empty output."""
+        embeddings = self.mask_embeddings[prompt_index, query_index]
+        biases = self.mask_biases[prompt_index, query_index]
+        if self.pixel_embeddings.shape[0] == 1:  # one prompt: a single product, no copies of the pixel map
+            masks = torch.einsum("kc,chw->khw", embeddings, self.pixel_embeddings[0])
+        else:
+            masks = torch.einsum("kc,kchw->khw", embeddings, self.pixel_embeddings[prompt_index])
+        return masks + biases[:, None, None]
+
+    @property
+    def pred_masks(self) -> Float[Tensor, "prompt query height width"]:
+        """Mask logits of every query of the last layer: 66 MB a prompt at full size, so meant for tests."""
+        return (
+            torch.einsum("pqc,pchw->pqhw", self.mask_embeddings, self.pixel_embeddings)
+            + self.mask_biases[..., None, None]
+        )
+
+
+@bundle
+class ClickPrompt(Bundle):
+    """Points, boxes and a previous mask for one object each; coordinates are fractions of the image.
+
+    Point labels: 1 on the object, 0 off it, 2 and 3 the top-left and bottom-right corner of a box, -1 padding.
+    """
+
+    points_xy: Float[Tensor, "object point 2"]
+    point_labels: Int[Tensor, "object point"]
+    mask_logits: Float[Tensor, "object height width"] | None = None
+
+
+@bundle
+class ClickOutput(Bundle):
+    """Masks for each click prompt with their predicted IoU; one mask or three, best not first."""
+
+    mask_logits: Float[Tensor, "object mask height width"]
+    iou_scores: Float[Tensor, "object mask"]
+    object_logits: Float[Tensor, " object"]
+    mask_tokens: Float[Tensor, "object mask dim"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Detections:
+    """Queries kept after scoring, best first, for the prompts of one image.
+
+    `boxes_xyxy` are pixels of the original image, not clipped; `prompt_index` says whose detection each row is;
+    `presence` is the probability that a prompt's concept is in the image at all.
+    """
+
+    boxes_xyxy: Float[Tensor, "detection 4"]
+    scores: Float[Tensor, " detection"]
+    mask_logits: Float[Tensor, "detection height width"]
+    prompt_index: Int[Tensor, " detection"]
+    presence: Float[Tensor, " prompt"]
