@@ -1,0 +1,254 @@
+"""Masks: COCO run-length coding, polygons, boxes, overlaps, and the step from logits to pixels.
+
+Arrays are `[height, width]` bool; runs go down the columns, as COCO counts them. Polygon and box coordinates are those
+of pixel edges: pixel (column 0, row 0) covers [0, 1] x [0, 1], and belongs to a polygon when its centre does.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor
+
+MAX_PIXELS = 2**30  # far above any image read here; keeps a corrupt file from asking for all the memory
+CHUNK_PIXELS = 2**24  # float values alive at once while masks are enlarged
+
+Counts = str | bytes | list
+Polygon = Float[np.ndarray, "_ 2"]
+
+
+def rle_encode(mask: Bool[np.ndarray, "height width"]) -> str:
+    """Compressed COCO counts of a mask; the size goes beside it, as `{"size": [height, width], "counts": ...}`."""
+    pixels = mask.ravel(order="F")
+    changes = np.flatnonzero(pixels[1:] != pixels[:-1]) + 1
+    ends = np.concatenate([[0] if pixels.size and pixels[0] else [], changes, [pixels.size]]).astype(np.int64)
+    return _pack(np.diff(ends, prepend=0))
+
+
+def rle_decode(counts: Counts, height: int, width: int) -> Bool[np.ndarray, "height width"]:
+    """Mask of COCO counts, compressed or plain; ValueError when they do not describe a mask of that size."""
+    if height < 0 or width < 0 or height * width > MAX_PIXELS:
+        raise ValueError(f"a mask of {height} x {width} pixels is out of range")
+    runs = _runs(counts)
+    if int(runs.sum()) != height * width:
+        raise ValueError(f"runs of {int(runs.sum())} pixels do not fill a mask of {height} x {width}")
+    values = np.arange(len(runs)) % 2 == 1
+    return np.repeat(values, runs).reshape((height, width), order="F")
+
+
+def rle_area(counts: Counts) -> int:
+    """Number of pixels set."""
+    return int(_runs(counts)[1::2].sum())
+
+
+def _runs(counts: Counts) -> Int64[np.ndarray, " run"]:
+    """Run lengths, alternately clear and set, that are known to be plausible."""
+    if isinstance(counts, (str, bytes)):
+        runs = _unpack(counts)
+    else:
+        runs = np.asarray(counts if counts else np.zeros(0, dtype=np.int64))
+        if runs.dtype.kind not in "iu" or runs.ndim != 1:
+            raise ValueError("run lengths must be a flat list of whole numbers")
+        runs = runs.astype(np.int64)
+    if runs.size and (runs.min() < 0 or runs.max() > MAX_PIXELS or runs.size > MAX_PIXELS):
+        raise ValueError("run lengths are negative or larger than any image")
+    return runs
+
+
+def _pack(runs: Int64[np.ndarray, " run"]) -> str:
+    """Runs from the fourth on less the one two before, in groups of five bits with a sign, low group first."""
+    values = runs.copy()
+    values[3:] -= runs[1:-2]
+    limits = 16 * 32 ** np.arange(7)
+    magnitude = np.where(values < 0, ~values, values)
+    lengths = np.searchsorted(limits, magnitude, side="right") + 1
+    position = np.arange(lengths.max(initial=1))
+    groups = (values[:, None] >> (5 * position)) & 31
+    groups[position < lengths[:, None] - 1] |= 32
+    return (groups[position < lengths[:, None]] + 48).astype(np.uint8).tobytes().decode("ascii")
+
+
+def _unpack(text: str | bytes) -> Int64[np.ndarray, " run"]:
+    try:
+        data = text.encode("ascii") if isinstance(text, str) else bytes(text)
+    except UnicodeEncodeError as error:
+        raise ValueError("compressed counts hold a character outside ASCII") from error
+    groups = np.frombuffer(data, dtype=np.uint8).astype(np.int64) - 48
+    if not groups.size:
+        return groups
+    if groups.min() < 0 or groups.max() > 63 or groups[-1] & 32:
+        raise ValueError("compressed counts are damaged or cut short")
+    ends = np.flatnonzero(groups & 32 == 0)
+    starts = np.concatenate([[0], ends[:-1] + 1])
+    lengths = ends - starts + 1
+    if lengths.max() > 7:
+        raise ValueError("compressed counts hold a number larger than any image")
+    position = np.arange(groups.size) - np.repeat(starts, lengths)
+    values = np.add.reduceat((groups & 31) << (5 * position), starts)
+    values -= np.where(groups[ends] & 16, 1 << (5 * lengths), 0)
+    values[1::2] = np.cumsum(values[1::2])
+    values[2::2] = np.cumsum(values[2::2])
+    return values
+
+
+def polygons_to_mask(
+    polygons: Sequence[Polygon | Sequence[float | int]], height: int, width: int
+) -> Bool[np.ndarray, "height width"]:
+    """Pixels whose centre lies in any of the polygons, given as points or as flat x, y, x, y, ... lists.
+
+    Even-odd rule within a polygon, union over polygons. Parts outside the image are cut off.
+    """
+    mask = np.zeros((height, width), dtype=bool)
+    for polygon in polygons:
+        points = np.asarray(polygon, dtype=np.float64)
+        if points.size % 2 or points.size < 6 or not np.isfinite(points).all():
+            raise ValueError("a polygon needs three points or more, each a pair of finite numbers")
+        mask |= _fill(points.reshape(-1, 2), height, width)
+    return mask
+
+
+def _fill(points: np.ndarray, height: int, width: int) -> np.ndarray:
+    """An edge flips the pixels right of where it crosses the centre line of a row; inside is an odd number of flips."""
+    start, end = points, np.roll(points, -1, axis=0)
+    start, end = np.where((start[:, 1] <= end[:, 1])[:, None], np.stack([start, end]), np.stack([end, start]))
+    first = np.clip(np.ceil(start[:, 1] - 0.5), 0, height).astype(np.int64)
+    last = np.clip(np.ceil(end[:, 1] - 0.5), 0, height).astype(np.int64)
+    crossed = last - first
+    edge = np.repeat(np.arange(len(points)), crossed)
+    row = np.arange(crossed.sum()) - np.repeat(np.cumsum(crossed) - crossed, crossed) + first[edge]
+    along = (row + 0.5 - start[edge, 1]) / (end[edge, 1] - start[edge, 1])
+    crossing = start[edge, 0] + along * (end[edge, 0] - start[edge, 0])
+    flips = np.zeros((height, width + 1), dtype=np.uint8)
+    np.add.at(flips, (row, np.clip(np.ceil(crossing - 0.5), 0, width).astype(np.int64)), 1)
+    return (np.cumsum(flips, axis=1, dtype=np.uint32)[:, :width] % 2).astype(bool)
+
+
+def mask_to_polygons(mask: Bool[np.ndarray, "height width"], tolerance: float = 0.0) -> list[Polygon]:
+    """Outer outlines along pixel edges, largest first; holes are not reported, pixels touching at a corner are apart.
+
+    With `tolerance` 0 the outlines give a mask without holes back exactly; otherwise points closer than that many
+    pixels to the simplified outline are left out (Douglas-Peucker).
+    """
+    loops = [loop for loop in _outlines(mask) if _signed_area(loop) > 0]
+    loops.sort(key=_signed_area, reverse=True)
+    return [_simplify(loop, tolerance) if tolerance > 0 else loop for loop in loops]
+
+
+def _outlines(mask: np.ndarray) -> list[np.ndarray]:
+    """Closed walks around the set pixels, which lie on the right hand; clockwise on screen around the outside."""
+    padded = np.pad(mask, 1)
+    stride = mask.shape[1] + 1
+    down = padded[1:, 1:-1].astype(np.int8) - padded[:-1, 1:-1]  # +1: the pixel below is set, walk east
+    across = padded[1:-1, 1:].astype(np.int8) - padded[1:-1, :-1]  # +1: the pixel to the right is set, walk north
+    starts, headings = [], []
+    for changes, sign, shift, heading in (
+        (down, 1, 0, 0),
+        (across, -1, 0, 1),
+        (down, -1, 1, 2),
+        (across, 1, stride, 3),
+    ):
+        rows, columns = np.nonzero(changes == sign)
+        starts.append(rows * stride + columns + shift)
+        headings.append(np.full(len(rows), heading))
+    start, heading = np.concatenate(starts), np.concatenate(headings)
+    if not start.size:
+        return []
+    order = np.lexsort((heading, start))
+    start, heading = start[order], heading[order]
+    end = start + np.array([1, stride, -1, -stride])[heading]
+    following = np.searchsorted(start, end)
+    second = np.minimum(following + 1, start.size - 1)
+    has_choice = (start[second] == end) & (
+        second != following
+    )  # two pixels touch at a corner: turn right, stay on ours
+    turn_right = heading[second] == (heading + 1) % 4
+    following = np.where(has_choice & turn_right, second, following)
+    corners = heading[following] != heading  # the end of the edge is a corner
+    return [_to_points(end[loop][corners[loop]], stride) for loop in _cycles(following.tolist())]
+
+
+def _cycles(following: list[int]) -> list[list[int]]:
+    seen = [False] * len(following)
+    cycles = []
+    for first in range(len(following)):
+        cycle, index = [], first
+        while not seen[index]:
+            seen[index] = True
+            cycle.append(index)
+            index = following[index]
+        if cycle:
+            cycles.append(cycle)
+    return cycles
+
+
+def _to_points(vertices: np.ndarray, stride: int) -> np.ndarray:
+    return np.stack([vertices % stride, vertices // stride], axis=-1).astype(np.float64)
+
+
+def _signed_area(points: np.ndarray) -> float:
+    x, y = points[:, 0], points[:, 1]
+    return float(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1))) / 2
+
+
+def _simplify(points: np.ndarray, tolerance: float) -> np.ndarray:
+    """Douglas-Peucker on a closed outline, cut at its first point and at the point farthest from it."""
+    far = int(np.argmax(((points - points[0]) ** 2).sum(axis=1)))
+    closed = np.concatenate([points, points[:1]])
+    keep = np.zeros(len(closed), dtype=bool)
+    keep[[0, far, -1]] = True
+    spans = [(0, far), (far, len(closed) - 1)]
+    while spans:
+        low, high = spans.pop()
+        if high - low < 2:
+            continue
+        chord = closed[high] - closed[low]
+        offset = closed[low + 1 : high] - closed[low]
+        length = np.hypot(*chord)
+        distance = np.abs(chord[0] * offset[:, 1] - chord[1] * offset[:, 0]) / max(length, 1e-9)
+        middle = int(np.argmax(distance))
+        if distance[middle] > tolerance:
+            keep[low + 1 + middle] = True
+            spans += [(low, low + 1 + middle), (low + 1 + middle, high)]
+    kept = closed[:-1][keep[:-1]]
+    return kept if len(kept) >= 3 else points
+
+
+def mask_to_box(mask: Bool[np.ndarray, "height width"]) -> tuple[int, int, int, int] | None:
+    """The tightest box around the pixels set, xyxy on pixel edges; None for an empty mask."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not rows.size:
+        return None
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+
+
+def mask_iou(
+    a: Bool[np.ndarray, "mask height width"], b: Bool[np.ndarray, "other height width"]
+) -> Float[np.ndarray, "mask other"]:
+    """Intersection over union of every mask of `a` with every one of `b`; 0 where both are empty."""
+    flat_a = a.reshape(len(a), a.shape[1] * a.shape[2])
+    flat_b = b.reshape(len(b), b.shape[1] * b.shape[2])
+    area_a, area_b = flat_a.sum(axis=1), flat_b.sum(axis=1)
+    intersection = np.zeros((len(a), len(b)), dtype=np.float64)
+    for index, row in enumerate(flat_a):
+        intersection[index] = flat_b[:, row].sum(axis=1)
+    union = area_a[:, None] + area_b[None, :] - intersection
+    return intersection / np.maximum(union, 1)
+
+
+def resize_mask_logits(
+    logits: Float[Tensor, "mask height width"], out_height: int, out_width: int, chunk: int | None = None
+) -> Bool[Tensor, "mask out_height out_width"]:
+    """Masks at full size: the logits are enlarged bilinearly and then cut at 0, a few masks at a time.
+
+    The same pixels as a probability above one half, without a float copy of all masks: only `chunk` of them (by default
+    as many as fit `CHUNK_PIXELS`) exist as numbers at once.
+    """
+    masks = torch.empty(len(logits), out_height, out_width, dtype=torch.bool, device=logits.device)
+    step = chunk or max(1, CHUNK_PIXELS // max(1, out_height * out_width))
+    for start in range(0, len(logits), step):
+        part = logits[start : start + step, None].float()
+        enlarged = F.interpolate(part, size=(out_height, out_width), mode="bilinear", align_corners=False)
+        torch.gt(enlarged[:, 0], 0, out=masks[start : start + step])
+    return masks
