@@ -1,0 +1,5 @@
+"""The one exception that means "what you gave me cannot be used", with a sentence fit to be shown to a user."""
+
+
+class InputError(ValueError):
+    """Unusable input or an unwritable place for output; the message is one plain sentence naming what and why."""

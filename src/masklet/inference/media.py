@@ -1,0 +1,192 @@
+"""Pictures in: from whatever a user has to `[height, width, 3]` uint8 RGB, and from there to what the model reads.
+
+Colour is settled here once: orientation from EXIF is applied, transparency is laid over white, 16 bits become 8. Sizes
+are checked in the header, before any pixel is decoded. Whatever is wrong with a source is said in one InputError.
+"""
+
+import io
+import os
+import struct
+import threading
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float32, UInt8
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+from masklet.errors import InputError
+
+MAX_PIXELS = 200_000_000
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm"})
+
+ImageSource = str | os.PathLike | bytes | Image.Image | np.ndarray | Tensor
+
+_DECODING_ERRORS = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, struct.error, zlib.error)
+_pillow_limit = threading.Lock()
+
+
+def read_image(source: ImageSource) -> UInt8[np.ndarray, "height width 3"]:
+    """RGB pixels of a path, the bytes of a file, a PIL image, an array (HWC or HW) or a tensor (CHW, HWC or HW).
+
+    Whole numbers are levels up to 255 (or 65535 for 16 bits), floats are fractions in [0, 1]; one channel is grey, four
+    are RGB and opacity over white. Of an animation the first frame is read.
+
+    Raises: InputError naming the source and what is wrong with it.
+    """
+    if isinstance(source, Image.Image):
+        return _decode(source, "the image")
+    if isinstance(source, np.ndarray):
+        return _from_array(source)
+    if isinstance(source, Tensor):
+        return _from_tensor(source)
+    if isinstance(source, bytes):
+        return _read_file(io.BytesIO(source), "the image data", len(source))
+    if not isinstance(source, (str, os.PathLike)):
+        raise InputError(f"cannot read an image from {type(source).__name__}: give a path, bytes, PIL image or array")
+    return _read_path(Path(source))
+
+
+def preprocess(image: UInt8[np.ndarray, "height width 3"], size: int) -> Float32[Tensor, "3 size size"]:
+    """What the image encoder reads: resized to a square with antialiasing, in bytes, then scaled to [-1, 1].
+
+    The rounding back to bytes is part of the model's contract, and so is the loss of the aspect ratio.
+    """
+    pixels = torch.from_numpy(np.require(image, requirements=["C", "W"])).permute(2, 0, 1)[None]
+    resized = F.interpolate(pixels, size=(size, size), mode="bilinear", antialias=True, align_corners=False)[0]
+    return (resized.float() / 255 - 0.5) / 0.5
+
+
+def _read_path(path: Path) -> np.ndarray:
+    try:
+        size = path.stat().st_size
+        if path.is_dir():
+            raise InputError(f"{path} is a folder, not an image")
+        with path.open("rb") as file:
+            return _read_file(file, str(path), size)
+    except FileNotFoundError as error:
+        raise InputError(f"no such file: {path}") from error
+    except PermissionError as error:
+        raise InputError(f"no permission to read {path}") from error
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+    except ValueError as error:  # a zero byte in the name
+        raise error if isinstance(error, InputError) else InputError(f"not a file name: {str(path)!r}") from error
+
+
+def _read_file(file: io.IOBase, name: str, size: int) -> np.ndarray:
+    if size == 0:
+        raise InputError(f"{name} is empty (0 bytes)")
+    try:
+        with _without_pillow_limit():
+            image = Image.open(file)
+        with image:
+            return _decode(image, name)
+    except UnidentifiedImageError as error:
+        raise InputError(f"{name} is not an image, or of a kind that cannot be read") from error
+    except InputError:
+        raise
+    except _DECODING_ERRORS as error:
+        raise InputError(f"{name} is damaged: {error}") from error
+
+
+@contextmanager
+def _without_pillow_limit() -> Iterator[None]:
+    """Pillow warns from 89 megapixels and refuses from 179; here the header is checked against MAX_PIXELS instead."""
+    with _pillow_limit:
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+
+
+def _check_size(name: str, height: int, width: int) -> None:
+    if height < 1 or width < 1:
+        raise InputError(f"{name} has no pixels ({width} x {height})")
+    if height * width > MAX_PIXELS:
+        raise InputError(
+            f"{name} is too large: {width} x {height} pixels, the limit is {MAX_PIXELS // 10**6} megapixels"
+        )
+
+
+def _decode(image: Image.Image, name: str) -> np.ndarray:
+    _check_size(name, image.height, image.width)
+    try:
+        image.load()
+    except _DECODING_ERRORS as error:
+        raise InputError(f"{name} is damaged or cut short: {error}") from error
+    return np.array(_to_rgb(_upright(image), name))
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(image)
+    except _DECODING_ERRORS:  # the picture is sound, only its EXIF block is not
+        return image
+
+
+def _to_rgb(image: Image.Image, name: str) -> Image.Image | np.ndarray:
+    if image.mode == "RGB":
+        return image
+    if image.mode == "F":
+        values = np.asarray(image)
+        return _to_levels(values / 255 if np.isfinite(values).all() and values.max() > 1 else values, name)
+    if image.mode.startswith("I"):
+        return _to_levels(np.asarray(image).astype(np.int64), name)
+    if image.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    return image.convert("RGB")
+
+
+def _to_levels(values: np.ndarray, name: str) -> np.ndarray:
+    """Grey values of any kind as three equal channels of bytes."""
+    return np.repeat(_to_bytes(values, name)[..., None], 3, axis=-1)
+
+
+def _to_bytes(values: np.ndarray, name: str) -> np.ndarray:
+    if values.dtype == np.uint8:
+        return values
+    if values.dtype == bool:
+        return values.astype(np.uint8) * 255
+    if values.dtype.kind == "f":
+        values = values.astype(np.float32)
+        if not np.isfinite(values).all():
+            raise InputError(f"{name} holds values that are not finite numbers")
+        if values.min() < 0 or values.max() > 1:
+            raise InputError(f"{name} holds fractions outside 0..1: from {values.min():g} to {values.max():g}")
+        return np.round(values * 255).astype(np.uint8)
+    if values.dtype.kind not in "iu":
+        raise InputError(f"{name} holds values of type {values.dtype}: expected uint8, uint16 or fractions in 0..1")
+    if values.min() < 0 or values.max() > 65535:
+        raise InputError(f"{name} holds levels outside 0..65535: from {values.min()} to {values.max()}")
+    return np.round(values / 257).astype(np.uint8)
+
+
+def _from_tensor(tensor: Tensor) -> np.ndarray:
+    tensor = tensor.detach().cpu()
+    if tensor.ndim == 3 and tensor.shape[0] in (1, 3, 4):
+        tensor = tensor.permute(1, 2, 0)
+    if tensor.is_floating_point():
+        tensor = tensor.float()
+    return _from_array(tensor.numpy(), "the tensor", "[3, height, width]")
+
+
+def _from_array(array: np.ndarray, name: str = "the array", expected: str = "[height, width, 3]") -> np.ndarray:
+    if array.ndim == 2:
+        array = array[..., None]
+    if array.ndim != 3 or array.shape[-1] not in (1, 3, 4):
+        raise InputError(f"{name} has shape {list(array.shape)}: expected {expected}")
+    _check_size(name, *array.shape[:2])
+    levels = _to_bytes(array, name)
+    if levels.shape[-1] == 1:
+        return np.repeat(levels, 3, axis=-1)
+    if levels.shape[-1] == 4:
+        return np.array(_to_rgb(Image.fromarray(np.ascontiguousarray(levels)), name))
+    return np.ascontiguousarray(levels)
