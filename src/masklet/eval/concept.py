@@ -1,0 +1,202 @@
+"""cgF1 and its parts: is the concept in the image at all (IL_MCC), and are its instances found where it is (pmF1).
+
+One (image, phrase) pair is scored at a time from the overlaps of true and predicted instances; pairs become counts,
+counts add up over images and processes, figures are read off the sum. Nothing here knows who made the predictions.
+What a caller leaves out: pairs that are not labelled exhaustively, and crowd regions (a prediction on one is an error).
+
+Source: SAM 3 paper, evaluation protocol; small constants and ties as in the released evaluator (docs/evaluation.md).
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import reduce
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from scipy.optimize import linear_sum_assignment
+
+from masklet.ops.boxes import box_iou
+from masklet.ops.masks import mask_iou
+
+IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
+SCORE_THRESHOLD = 0.5
+COUNT_EPS = 1e-4  # keeps a ratio of instance counts finite; a perfect data set scores 0.99995
+IMAGE_EPS = 1e-6
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairScore:
+    """One image and phrase against one annotator: instances there, instances predicted, matches at each threshold."""
+
+    num_truths: int
+    num_predictions: int
+    matches: Int[np.ndarray, " threshold"]
+
+    @property
+    def is_true_negative(self) -> bool:
+        """Nothing there and nothing predicted."""
+        return self.num_truths == 0 and self.num_predictions == 0
+
+    @property
+    def local_f1(self) -> Float[np.ndarray, " threshold"]:
+        """F1 of this pair alone."""
+        return _f1(self.matches, self.num_predictions - self.matches, self.num_truths - self.matches)
+
+
+def score_overlaps(
+    iou: Float[np.ndarray, "truth prediction"], scores: Float[np.ndarray, " prediction"] | None = None
+) -> PairScore:
+    """Matches of the assignment with the greatest total IoU, made once for all thresholds and blind to scores.
+
+    `scores` only leave out predictions below `SCORE_THRESHOLD`; None keeps them all.
+    """
+    if scores is not None:
+        iou = iou[:, scores >= SCORE_THRESHOLD]
+    matched = iou[linear_sum_assignment(iou, maximize=True)]
+    matches = (matched[:, None] >= IOU_THRESHOLDS).sum(axis=0)
+    return PairScore(num_truths=iou.shape[0], num_predictions=iou.shape[1], matches=matches)
+
+
+def score_masks(
+    truths: Bool[np.ndarray, "truth height width"],
+    predictions: Bool[np.ndarray, "prediction height width"],
+    scores: Float[np.ndarray, " prediction"],
+) -> PairScore:
+    """One pair by mask IoU. An empty predicted mask counts as a prediction."""
+    kept = scores >= SCORE_THRESHOLD
+    return score_overlaps(mask_iou(truths, predictions[kept]))
+
+
+def score_boxes(
+    truths_xyxy: Float[np.ndarray, "truth 4"],
+    predictions_xyxy: Float[np.ndarray, "prediction 4"],
+    scores: Float[np.ndarray, " prediction"],
+) -> PairScore:
+    """One pair by box IoU, in any unit common to both."""
+    truths = torch.from_numpy(truths_xyxy).double()
+    predictions = torch.from_numpy(predictions_xyxy[scores >= SCORE_THRESHOLD]).double()
+    return score_overlaps(box_iou(truths[:, None], predictions[None]).numpy())
+
+
+def best_annotator(pairs: Iterable[PairScore]) -> PairScore:
+    """The kindest of several annotators' scores of one pair; ties keep the earlier one.
+
+    A true negative beats everything; otherwise the greater mean F1 does.
+    """
+    return reduce(_kinder, pairs)
+
+
+def _kinder(best: PairScore, other: PairScore) -> PairScore:
+    if best.is_true_negative or other.is_true_negative:
+        return best if best.is_true_negative else other
+    return other if other.local_f1.mean() > best.local_f1.mean() else best
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConceptCounts:
+    """Sums over pairs. `false_positives` includes those on absent concepts, `positive_false_positives` does not."""
+
+    true_positives: Int[np.ndarray, " threshold"]
+    false_positives: Int[np.ndarray, " threshold"]
+    positive_false_positives: Int[np.ndarray, " threshold"]
+    false_negatives: Int[np.ndarray, " threshold"]
+    local_f1_sum: Float[np.ndarray, " threshold"]
+    num_local: int
+    image_tp: int
+    image_fp: int
+    image_tn: int
+    image_fn: int
+
+    @classmethod
+    def zero(cls) -> "ConceptCounts":
+        """No pairs yet."""
+        none = np.zeros(len(IOU_THRESHOLDS), dtype=np.int64)
+        return cls(
+            true_positives=none,
+            false_positives=none,
+            positive_false_positives=none,
+            false_negatives=none,
+            local_f1_sum=none.astype(np.float64),
+            num_local=0,
+            image_tp=0,
+            image_fp=0,
+            image_tn=0,
+            image_fn=0,
+        )
+
+    @classmethod
+    def of(cls, pair: PairScore) -> "ConceptCounts":
+        """One pair."""
+        present, predicted = pair.num_truths > 0, pair.num_predictions > 0
+        errors = pair.num_predictions - pair.matches
+        is_local = present and predicted
+        return cls(
+            true_positives=pair.matches,
+            false_positives=errors,
+            positive_false_positives=errors * present,
+            false_negatives=pair.num_truths - pair.matches,
+            local_f1_sum=pair.local_f1 * is_local,
+            num_local=int(is_local),
+            image_tp=int(is_local),
+            image_fp=int(predicted and not present),
+            image_tn=int(not predicted and not present),
+            image_fn=int(present and not predicted),
+        )
+
+    def __add__(self, other: "ConceptCounts") -> "ConceptCounts":
+        return ConceptCounts(**{name: value + getattr(other, name) for name, value in vars(self).items()})
+
+    @property
+    def il_mcc(self) -> float:
+        """Matthews correlation of "is it there" with "was anything predicted", in [-1, 1]; 0 where undefined."""
+        tp, fp, tn, fn = self.image_tp, self.image_fp, self.image_tn, self.image_fn
+        return (tp * tn - fp * fn) / (float((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn)) ** 0.5 + IMAGE_EPS)
+
+    @property
+    def pmf1(self) -> Float[np.ndarray, " threshold"]:
+        """F1 at each IoU threshold from the counts of all pairs whose concept is there."""
+        return _f1(self.true_positives, self.positive_false_positives, self.false_negatives)
+
+    def metrics(self) -> dict[str, float]:
+        """Every figure by its published name, as fractions; -1 where no pair gives a value.
+
+        A bare name is the mean over the thresholds, `@0.5` and `@0.75` are at one of them. `positive_micro_F1` is pmF1.
+        """
+        tp, fp, fn = self.true_positives, self.false_positives, self.false_negatives
+        macro = self.local_f1_sum / self.num_local if self.num_local else np.full(len(tp), -1.0)
+        curves = {
+            "cgF1": self.pmf1 * self.il_mcc,
+            "precision": tp / (tp + fp + COUNT_EPS),
+            "recall": tp / (tp + fn + COUNT_EPS),
+            "F1": _f1(tp, fp, fn),
+            "positive_macro_F1": macro,
+            "positive_micro_F1": self.pmf1,
+            "positive_micro_precision": tp / (tp + self.positive_false_positives + COUNT_EPS),
+        }
+        result = {name: float(curve.mean()) for name, curve in curves.items()} | self._image_metrics()
+        for index, threshold in ((0, "0.5"), (5, "0.75")):
+            result |= {f"{name}@{threshold}": float(curve[index]) for name, curve in curves.items()}
+        return result
+
+    def _image_metrics(self) -> dict[str, float]:
+        precision = self.image_tp / (self.image_tp + self.image_fp + IMAGE_EPS)
+        recall = self.image_tp / (self.image_tp + self.image_fn + IMAGE_EPS)
+        return {
+            "IL_precision": precision,
+            "IL_recall": recall,
+            "IL_F1": 2 * precision * recall / (precision + recall + IMAGE_EPS),
+            "IL_FPR": self.image_fp / (self.image_fp + self.image_tn + IMAGE_EPS),
+            "IL_MCC": self.il_mcc,
+        }
+
+
+def total(pairs: Iterable[PairScore]) -> ConceptCounts:
+    """Counts of many pairs."""
+    return sum((ConceptCounts.of(pair) for pair in pairs), ConceptCounts.zero())
+
+
+def _f1(true_positives: np.ndarray, false_positives: np.ndarray, false_negatives: np.ndarray) -> np.ndarray:
+    precision = true_positives / (true_positives + false_positives + COUNT_EPS)
+    recall = true_positives / (true_positives + false_negatives + COUNT_EPS)
+    return 2 * precision * recall / (precision + recall + COUNT_EPS)
