@@ -1,0 +1,1 @@
+"""Scenes made from nothing but a seed, and scenes composed of cut-outs: exact masks and exhaustive phrases for free."""
