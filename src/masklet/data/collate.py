@@ -1,0 +1,264 @@
+"""From a list of `Example`s to tensors: images, prompts (phrases and exemplars) and targets.
+
+All examples of a batch have the same square size (`transforms.augment` sees to that). The prompts of all images stand
+in one axis and each distinct phrase is encoded once. A *target* is a pair of a prompt and an object that answers it: an
+object asked for by two phrases is two targets but one mask. Everything random is drawn from the generator handed in.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from torch.nn import functional as F
+
+from masklet.data.schema import Example
+from masklet.types import Bundle, Exemplars, PromptBatch, bundle
+
+VISUAL_PHRASE = "visual"
+
+
+class Encoder(Protocol):
+    """The part of the tokenizer that collation needs."""
+
+    def encode(self, phrases: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Token ids and validity, `[phrase, token]` each, trimmed to the longest phrase."""
+        ...
+
+
+@bundle
+class Targets(Bundle):
+    """What the prompts of a batch should find. Targets are packed and stand in ascending order of prompts.
+
+    Masks have the resolution of the fine level. `semantic_valid` is False where the union of all instances is unknown
+    (a box without a mask, labels that are not exhaustive, no instance at all).
+    """
+
+    boxes_cxcywh: Float[Tensor, "object 4"]
+    masks: Bool[Tensor, "object height width"]
+    mask_valid: Bool[Tensor, " object"]
+    target_prompt: Int[Tensor, " target"]
+    target_object: Int[Tensor, " target"]
+    exhaustive: Bool[Tensor, " prompt"]
+    semantic_masks: Bool[Tensor, "prompt height width"]
+    semantic_valid: Bool[Tensor, " prompt"]
+
+
+@bundle
+class TrainingBatch(Bundle):
+    """One forward pass: images in [-1, 1], prompts over them, targets of the prompts."""
+
+    images: Float[Tensor, "image 3 height width"]
+    prompts: PromptBatch
+    targets: Targets
+
+
+@dataclass(frozen=True, kw_only=True)
+class CollateConfig:
+    """How queries become prompts; probabilities are per query."""
+
+    patch_size: int = 14
+    max_queries: int = 32
+    least_negative_share: float = 0.25
+    max_targets: int = 200
+    visual_probability: float = 0.2
+    text_and_box_probability: float = 0.2
+    negative_exemplar_probability: float = 0.3
+    max_exemplars: int = 3
+    jitter: float = 0.1
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Prompt:
+    """One query after it was dressed as a prompt; boxes are cxcywh in [0, 1]."""
+
+    phrase: str
+    object_index: tuple[int, ...]
+    exhaustive: bool
+    boxes: np.ndarray
+    labels: np.ndarray
+
+
+def collate(
+    examples: Sequence[Example], tokenizer: Encoder, config: CollateConfig, rng: np.random.Generator
+) -> TrainingBatch:
+    """A training batch. Which queries are kept and which get exemplars is decided by `rng`.
+
+    Raises: ValueError when the examples are not square pictures of one size.
+    """
+    sizes = {example.image.shape[:2] for example in examples}
+    if len(sizes) != 1 or (size := sizes.pop())[0] != size[1]:
+        raise ValueError(f"a batch needs square images of one size, got {sorted(sizes | {size})}")
+    side = size[0]
+    prompts: list[_Prompt] = []
+    image_index: list[int] = []
+    objects: list[tuple[int, int]] = []
+    targets: list[tuple[int, int]] = []
+    for image, example in enumerate(examples):
+        row_of_object: dict[int, int] = {}
+        for prompt in dress_queries(example, config, rng):
+            for index in prompt.object_index:
+                if index not in row_of_object:
+                    row_of_object[index] = len(objects)
+                    objects.append((image, index))
+                targets.append((len(prompts), row_of_object[index]))
+            prompts.append(prompt)
+            image_index.append(image)
+    images = torch.from_numpy(np.stack([example.image for example in examples]))
+    return TrainingBatch(
+        images=normalize_images(images),
+        prompts=_prompt_batch(prompts, image_index, tokenizer),
+        targets=_targets(examples, objects, targets, prompts, side // config.patch_size * 4),
+    )
+
+
+def normalize_images(images: Int[Tensor, "image height width 3"]) -> Float[Tensor, "image 3 height width"]:
+    """Bytes to [-1, 1], channels first."""
+    return (images.permute(0, 3, 1, 2).float() / 127.5 - 1).contiguous()
+
+
+def dress_queries(example: Example, config: CollateConfig, rng: np.random.Generator) -> list[_Prompt]:
+    """The kept queries of one example as prompts, some shown by exemplars instead of words, some by both.
+
+    Positives are kept before negatives, but negatives hold `least_negative_share` of the places if there are that many.
+    Source: SAM 3 paper, stage 2 (20 % visual only, 20 % text and box).
+    """
+    positives = [query for query in example.queries if 0 < len(query.object_index) <= config.max_targets]
+    negatives = [query for query in example.queries if not query.object_index]
+    reserved = min(len(negatives), int(config.max_queries * config.least_negative_share))
+    positives = _choose(positives, config.max_queries - reserved, rng)
+    negatives = _choose(negatives, config.max_queries - len(positives), rng)
+    boxes = _normalised_boxes(example)
+    prompts = []
+    for query in [*positives, *negatives]:
+        draw = rng.random()
+        is_visual = bool(query.object_index) and draw < config.visual_probability
+        has_boxes = is_visual or draw < config.visual_probability + config.text_and_box_probability
+        shown, labels = np.zeros((0, 4), np.float32), np.zeros(0, np.int64)
+        if has_boxes:
+            with_negative = not is_visual and rng.random() < config.negative_exemplar_probability
+            shown, labels = _exemplars(boxes, query.object_index, config, rng, with_negative=with_negative)
+        prompts.append(
+            _Prompt(
+                phrase=VISUAL_PHRASE if is_visual else query.phrase,
+                object_index=query.object_index,
+                exhaustive=query.exhaustive,
+                boxes=shown,
+                labels=labels,
+            )
+        )
+    return prompts
+
+
+def _choose(queries: list, count: int, rng: np.random.Generator) -> list:
+    if len(queries) <= count:
+        return queries
+    return [queries[i] for i in np.sort(rng.permutation(len(queries))[:count])]
+
+
+def _normalised_boxes(example: Example) -> np.ndarray:
+    height, width = example.image.shape[:2]
+    corners = example.boxes_xyxy / np.array([width, height, width, height], np.float32)
+    low, high = corners[:, :2], corners[:, 2:]
+    return np.concatenate([(low + high) / 2, high - low], axis=1).astype(np.float32)
+
+
+def _exemplars(
+    boxes: np.ndarray,
+    answers: tuple[int, ...],
+    config: CollateConfig,
+    rng: np.random.Generator,
+    *,
+    with_negative: bool,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Jittered boxes of one to three answers, and perhaps one of an object that is none, with their labels."""
+    count = min(len(answers), int(rng.integers(1, config.max_exemplars + 1)))
+    chosen = [answers[i] for i in rng.permutation(len(answers))[:count]]
+    labels = [1] * count
+    others = sorted(set(range(len(boxes))) - set(answers))
+    if with_negative and others:
+        chosen.append(others[int(rng.integers(len(others)))])
+        labels.append(0)
+    if not chosen:
+        return np.zeros((0, 4), np.float32), np.zeros(0, np.int64)
+    return jitter_boxes(boxes[chosen], config.jitter, rng), np.array(labels, np.int64)
+
+
+def jitter_boxes(boxes_cxcywh: np.ndarray, sigma: float, rng: np.random.Generator) -> np.ndarray:
+    """Boxes in [0, 1], corners moved by Gaussian noise of `sigma` times the side; one that collapses stays as it is."""
+    low, high = boxes_cxcywh[:, :2] - boxes_cxcywh[:, 2:] / 2, boxes_cxcywh[:, :2] + boxes_cxcywh[:, 2:] / 2
+    noise = rng.normal(0, sigma, (2, len(boxes_cxcywh), 2)) * boxes_cxcywh[:, 2:]
+    low, high = np.clip(low + noise[0], 0, 1), np.clip(high + noise[1], 0, 1)
+    moved = np.concatenate([(low + high) / 2, high - low], axis=1).astype(np.float32)
+    collapsed = (moved[:, 2:] <= 0).any(axis=1, keepdims=True)
+    return np.where(collapsed, boxes_cxcywh, moved).astype(np.float32)
+
+
+def _prompt_batch(prompts: list[_Prompt], image_index: list[int], tokenizer: Encoder) -> PromptBatch:
+    phrases = list(dict.fromkeys(prompt.phrase for prompt in prompts)) or [VISUAL_PHRASE]
+    row_of_phrase = {phrase: row for row, phrase in enumerate(phrases)}
+    token_ids, token_valid = tokenizer.encode(phrases)
+    most = max((len(prompt.boxes) for prompt in prompts), default=0)
+    boxes = np.zeros((len(prompts), most, 4), np.float32)
+    labels = np.zeros((len(prompts), most), np.int64)
+    valid = np.zeros((len(prompts), most), bool)
+    for row, prompt in enumerate(prompts):
+        count = len(prompt.boxes)
+        boxes[row, :count], labels[row, :count], valid[row, :count] = prompt.boxes, prompt.labels, True
+    exemplars = Exemplars(
+        boxes_cxcywh=torch.from_numpy(boxes),
+        box_labels=torch.from_numpy(labels),
+        box_valid=torch.from_numpy(valid),
+        points_xy=torch.zeros(len(prompts), 0, 2),
+        point_labels=torch.zeros(len(prompts), 0, dtype=torch.int64),
+        point_valid=torch.zeros(len(prompts), 0, dtype=torch.bool),
+    )
+    return PromptBatch(
+        token_ids=token_ids,
+        token_valid=token_valid,
+        phrase_index=torch.tensor([row_of_phrase[prompt.phrase] for prompt in prompts], dtype=torch.int64),
+        image_index=torch.tensor(image_index, dtype=torch.int64),
+        exemplars=exemplars,
+    )
+
+
+def _targets(
+    examples: Sequence[Example],
+    objects: list[tuple[int, int]],
+    targets: list[tuple[int, int]],
+    prompts: list[_Prompt],
+    mask_side: int,
+) -> Targets:
+    boxes = [_normalised_boxes(example) for example in examples]
+    pairs = torch.tensor(targets, dtype=torch.int64).view(-1, 2)
+    target_prompt, target_object = pairs[:, 0], pairs[:, 1]
+    masks = torch.zeros(len(objects), mask_side, mask_side, dtype=torch.bool)
+    for row, (image, index) in enumerate(objects):
+        masks[row] = shrink_mask(examples[image].masks[index], mask_side)
+    mask_valid = torch.tensor([bool(examples[i].mask_valid[j]) for i, j in objects], dtype=torch.bool)
+    semantic = torch.zeros(len(prompts), mask_side, mask_side, dtype=torch.bool)
+    exhaustive = torch.tensor([prompt.exhaustive for prompt in prompts], dtype=torch.bool)
+    semantic_valid = exhaustive & torch.tensor([bool(prompt.object_index) for prompt in prompts], dtype=torch.bool)
+    for prompt, row in targets:
+        semantic[prompt] |= masks[row]
+        semantic_valid[prompt] &= mask_valid[row]
+    return Targets(
+        boxes_cxcywh=torch.from_numpy(np.array([boxes[i][j] for i, j in objects], np.float32).reshape(-1, 4)),
+        masks=masks,
+        mask_valid=mask_valid,
+        target_prompt=target_prompt,
+        target_object=target_object,
+        exhaustive=exhaustive,
+        semantic_masks=semantic,
+        semantic_valid=semantic_valid,
+    )
+
+
+def shrink_mask(mask: Bool[np.ndarray, "height width"], side: int) -> Bool[Tensor, "side side"]:
+    """The mask at `side` by `side`: cells covered at least half; of a smaller object, those covered best."""
+    coverage = F.adaptive_avg_pool2d(torch.from_numpy(mask)[None].float(), side)[0]
+    bar = coverage.max().clamp(max=0.5)
+    return (coverage >= bar) & (coverage > 0)

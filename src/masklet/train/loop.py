@@ -1,0 +1,340 @@
+"""The training loop: one process, one device, phases one after another, stoppable and resumable at any step.
+
+Nothing random has a state that must be saved: example i of step s, its augmentation, and the dropout of step s are all
+functions of (seed, s). A resumed run therefore equals an uninterrupted one, bit for bit on a CPU.
+
+`run` is the entry: `python -m masklet.train.loop RECIPE OUT key=value...` or `masklet train`.
+"""
+
+import argparse
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from masklet.config import PRESETS, to_dict
+from masklet.data.collate import CollateConfig, Encoder, TrainingBatch, collate
+from masklet.data.sources import CocoConfig, CocoSource, ExampleSource, GeneratedSource, Mixture, SacoSource
+from masklet.data.transforms import AugmentConfig, augment
+from masklet.errors import InputError
+from masklet.models.detector import Detector
+from masklet.train.criterion import Counts, Criterion
+from masklet.train.optim import WeightAverage, factor_of_update, make_optimizer, set_learning_rates
+from masklet.train.recipes import (
+    CutoutsSpec,
+    Phase,
+    Recipe,
+    SacoSpec,
+    ScenesSpec,
+    SourceSpec,
+    load_recipe,
+    settings,
+    to_json,
+)
+
+# Distinguishes the streams of random numbers drawn for one example or batch.
+AUGMENT_STREAM, COLLATE_STREAM = 1, 2
+BATCHES_PER_SEED = 2**20
+
+SourceBuilder = Callable[[Phase], dict[str, ExampleSource]]
+Evaluate = Callable[[nn.Module, int], dict[str, float]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batches(Dataset):
+    """Batch `index` of a phase, made from nothing but the seed and the index."""
+
+    mixture: Mixture
+    tokenizer: Encoder
+    phase: Phase
+    augment: AugmentConfig
+    collate: CollateConfig
+
+    def __getitem__(self, index: int) -> TrainingBatch:
+        seed = self.mixture.seed
+        examples = []
+        for row in range(self.phase.batch_size):
+            rng = np.random.default_rng([seed, index, row, AUGMENT_STREAM])
+            example = self.mixture[index * BATCHES_PER_SEED + row]
+            examples.append(augment(example, self.phase.image_size, self.augment, rng))
+        return collate(examples, self.tokenizer, self.collate, np.random.default_rng([seed, index, COLLATE_STREAM]))
+
+
+class Trainer:
+    """Model, optimiser, average and step counter, and the step that moves them."""
+
+    def __init__(self, model: nn.Module, tokenizer: Encoder, sources: SourceBuilder, recipe: Recipe, out: Path) -> None:
+        self.recipe, self.tokenizer, self.sources, self.out = recipe, tokenizer, sources, out
+        self.device = _device(recipe.device)
+        self.model = model.to(self.device).train()
+        self.criterion = Criterion(recipe.criterion_config())
+        self.optim = recipe.optim_config()
+        self.optimizer = make_optimizer(self.model, self.optim)
+        self.average = WeightAverage(self.model, recipe.ema_decay) if recipe.ema_decay else None
+        self.step = 0
+        self.sums: dict[str, Tensor] = {}
+        out.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def checkpoint(self) -> Path:
+        """Where the state of the run is kept."""
+        return self.out / "checkpoint.pt"
+
+    def train(
+        self, *, minutes: float | None = None, max_steps: int | None = None, evaluate: Evaluate | None = None
+    ) -> bool:
+        """Trains to the end, or until time or steps of this call are used up; True when the run is complete.
+
+        `evaluate(model, step)` is called after each phase; what it returns is logged.
+        """
+        started = saved = time.monotonic()
+        last = self.recipe.total_steps if max_steps is None else min(self.recipe.total_steps, self.step + max_steps)
+        self._clock = (started, self.step)
+        while self.step < last:
+            phase, first = self._phase()
+            stop = min(last, first + phase.steps)
+            for batches in self._batches(phase, stop):
+                self._update(batches)
+                if self.step % self.recipe.log_every == 0 or self.step == last:
+                    self._log(phase)
+                if time.monotonic() - saved > 60 * self.recipe.checkpoint_minutes:
+                    self.save()
+                    saved = time.monotonic()
+                if minutes is not None and time.monotonic() - started > 60 * minutes:
+                    last = self.step
+                    break
+            if evaluate is not None and self.step == first + phase.steps:
+                self._write({"step": self.step, "evaluation": evaluate(self.model, self.step)})
+                self.model.train()
+        self.save()
+        return self.step == self.recipe.total_steps
+
+    def _phase(self) -> tuple[Phase, int]:
+        """The phase of the current step and the step it began at."""
+        first = 0
+        for phase in self.recipe.phases:
+            if self.step < first + phase.steps:
+                return phase, first
+            first += phase.steps
+        raise AssertionError("no phase is left")
+
+    def _batches(self, phase: Phase, stop: int) -> Iterator[list[TrainingBatch]]:
+        """The micro-batches of each update from the current step to `stop`."""
+        built = self.sources(phase)
+        names = [name for name, weight in phase.weights.items() if weight > 0]
+        dataset = Batches(
+            mixture=Mixture([built[name] for name in names], [phase.weights[name] for name in names], self.recipe.seed),
+            tokenizer=self.tokenizer,
+            phase=phase,
+            augment=self.recipe.augment_config(phase),
+            collate=self.recipe.collate_config(phase, self.model.config.vision.trunk.patch_size),
+        )
+        loader = DataLoader(
+            dataset,
+            batch_size=None,
+            sampler=range(self.step * phase.accumulate, stop * phase.accumulate),
+            num_workers=self.recipe.data.workers,
+            worker_init_fn=_one_thread,
+            prefetch_factor=4 if self.recipe.data.workers else None,
+            generator=torch.Generator(),  # else the loader would draw from the generator that dropout uses
+        )
+        parts: list[TrainingBatch] = []
+        for batch in loader:
+            parts.append(batch)
+            if len(parts) == phase.accumulate:
+                yield parts
+                parts = []
+
+    def _update(self, batches: Sequence[TrainingBatch]) -> None:
+        """One optimiser update over all micro-batches, normalised as if they were one batch."""
+        torch.manual_seed(self.recipe.seed * 1_000_003 + self.step)
+        set_learning_rates(self.optimizer, factor_of_update(self.step, self.recipe.total_steps, self.optim))
+        self.optimizer.zero_grad(set_to_none=True)
+        counts = sum((Counts.of(batch.targets) for batch in batches[1:]), Counts.of(batches[0].targets))
+        for batch in batches:
+            batch = batch.to(self.device)
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.bfloat16):
+                output = self.model(batch.images, batch.prompts, one_to_many=True)
+            report = self.criterion(output, batch.targets, counts=counts)
+            report.total.backward()
+            self._add({"loss": report.total.detach(), **report.parts})
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.optim.clip_norm)
+        self._add({"gradient_norm": norm})
+        self.step += 1
+        if not torch.isfinite(norm):  # one bad batch must not end a run of days; the log shows the norm
+            return
+        self.optimizer.step()
+        if self.average is not None:
+            self.average.update(self.model, self.step)
+
+    def _add(self, values: dict[str, Tensor]) -> None:
+        for name, value in values.items():
+            self.sums[name] = self.sums.get(name, 0) + value
+
+    def _log(self, phase: Phase) -> None:
+        """One line with the means since the last; the only place where numbers leave the device."""
+        began, at = self._clock
+        now, steps = time.monotonic(), max(1, self.step - at)
+        names = list(self.sums)
+        means = (torch.stack([self.sums[name].float() for name in names]) / steps).tolist() if names else []
+        self._write(
+            {
+                "step": self.step,
+                "image_size": phase.image_size,
+                "lr": max(group["lr"] for group in self.optimizer.param_groups),
+                "seconds_per_step": round((now - began) / steps, 4),
+                **{name: round(value, 5) for name, value in zip(names, means, strict=True)},
+            }
+        )
+        self.sums, self._clock = {}, (now, self.step)
+
+    def _write(self, line: dict[str, Any]) -> None:
+        with (self.out / "log.jsonl").open("a") as file:
+            file.write(json.dumps(line) + "\n")
+
+    def save(self) -> None:
+        """Writes the state of the run, beside the old one first, so that a crash leaves one of them whole."""
+        state = {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "average": self.average.shadow if self.average else None,
+            "step": self.step,
+            "recipe": to_json(self.recipe),
+        }
+        beside = self.checkpoint.with_suffix(".partial")
+        torch.save(state, beside)
+        os.replace(beside, self.checkpoint)
+
+    def resume(self) -> None:
+        """Takes up the run where its checkpoint left it."""
+        state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.average is not None:
+            self.average.shadow = state["average"]
+        self.step = state["step"]
+
+    def weights(self) -> dict[str, Tensor]:
+        """What is worth shipping: the average where there is one, else the model's own state."""
+        return self.average.state_dict(self.model) if self.average else self.model.state_dict()
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(name)
+
+
+def _one_thread(worker: int) -> None:
+    del worker
+    torch.set_num_threads(1)
+
+
+class SourceShelf:
+    """Builds the sources that a phase draws from; what is read from files is read once."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.root, self.specs = Path(recipe.data.root), recipe.data.sources
+        self.loaded: dict[str, Any] = {}
+
+    def __call__(self, phase: Phase) -> dict[str, ExampleSource]:
+        """Sources by name, with the phase's options."""
+        return {
+            name: self._build(name, self.specs[name], phase.options.get(name, {}))
+            for name, weight in phase.weights.items()
+            if weight > 0
+        }
+
+    def _build(self, name: str, spec: SourceSpec, options: dict[str, Any]) -> ExampleSource:
+        if isinstance(spec, ScenesSpec):
+            return GeneratedSource(partial(render_scene, config=settings(SceneConfig, {**spec.options, **options})))
+        if isinstance(spec, CutoutsSpec):
+            library = self._once(name, lambda: load_library(self.root / spec.cutouts, self.root / spec.backgrounds))
+            config = settings(ComposeConfig, {**spec.options, **options})
+            return GeneratedSource(partial(compose_scene, library=library, config=config))
+        annotations, images = self.root / spec.annotations, self.root / spec.images
+        if isinstance(spec, SacoSpec):
+            return self._once(name, lambda: SacoSource(annotations, images))
+        config = CocoConfig(scenes=spec.scenes, max_negatives=spec.max_negatives, complete=spec.complete)
+        return self._once(name, lambda: CocoSource(annotations, images, config))
+
+    def _once(self, name: str, load: Callable[[], Any]) -> Any:
+        if name not in self.loaded:
+            self.loaded[name] = load()
+        return self.loaded[name]
+
+
+def run(
+    recipe_name: str,
+    overrides: Sequence[str],
+    out_dir: Path | str,
+    *,
+    resume: bool = False,
+    minutes: float | None = None,
+    max_steps: int | None = None,
+    evaluate: Evaluate | None = None,
+) -> bool:
+    """Trains a recipe into a folder; True when it is complete. With `resume` a run begun there is continued.
+
+    Leaves `checkpoint.pt`, `log.jsonl`, `recipe.json` and, each time it stops, `weights.safetensors` with `config.json`.
+    """
+    recipe, out = load_recipe(recipe_name, overrides), Path(out_dir)
+    config = PRESETS[recipe.preset]()
+    torch.manual_seed(recipe.seed)
+    model = Detector(config)
+    if recipe.initial_weights is not None:
+        model.load_state_dict(load_file(recipe.initial_weights))
+    from masklet.tokenizer import Tokenizer
+
+    tokenizer = Tokenizer(vocab_size=config.text.vocab_size)
+    trainer = Trainer(model, tokenizer, SourceShelf(recipe), recipe, out)
+    if resume and trainer.checkpoint.exists():
+        trainer.resume()
+    elif trainer.checkpoint.exists():
+        raise InputError(f"{out} already holds a run; continue it with resume, or choose another folder")
+    (out / "recipe.json").write_text(to_json(recipe))
+    complete = trainer.train(minutes=minutes, max_steps=max_steps, evaluate=evaluate)
+    export(trainer.weights(), config, out)
+    return complete
+
+
+def export(state: dict[str, Tensor], config: Detector.Config, folder: Path) -> None:
+    """Writes weights for use: `weights.safetensors` and the `config.json` that rebuilds the model."""
+    save_file(
+        {name: value.detach().cpu().contiguous() for name, value in state.items()}, folder / "weights.safetensors"
+    )
+    (folder / "config.json").write_text(json.dumps(to_dict(config), indent=1))
+
+
+def main() -> None:
+    """Command line of the loop alone."""
+    parser = argparse.ArgumentParser(description="Train a recipe.")
+    parser.add_argument("recipe")
+    parser.add_argument("out", type=Path)
+    parser.add_argument("overrides", nargs="*", metavar="key.sub=value")
+    parser.add_argument("--resume", action="store_true")
+    parser.add_argument("--minutes", type=float)
+    parser.add_argument("--max-steps", type=int)
+    given = parser.parse_intermixed_args()
+    run(
+        given.recipe,
+        given.overrides,
+        given.out,
+        resume=given.resume,
+        minutes=given.minutes,
+        max_steps=given.max_steps,
+    )
+
+
+if __name__ == "__main__":
+    main()

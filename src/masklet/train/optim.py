@@ -1,0 +1,121 @@
+"""AdamW with a learning rate for each part of the model, inverse-square-root schedule, and a moving average of weights."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimConfig:
+    """Published pre-training values, but for the gradient clip, which only the fine-tuning recipe states."""
+
+    lr_vision: float = 5e-4
+    lr_text: float = 1e-4
+    lr_rest: float = 1e-3
+    layer_decay: float = 0.9
+    weight_decay: float = 0.1
+    betas: tuple[float, float] = (0.9, 0.999)
+    warmup_steps: int = 5000
+    cooldown_steps: int = 5000
+    timescale: int = 5000
+    clip_norm: float = 0.1
+
+
+def inverse_sqrt_factor(step: int, total: int, *, warmup: int, cooldown: int, timescale: int) -> float:
+    """Share of the peak learning rate at `step` of `total`: linear up, 1 / sqrt, linear down to 0 at both ends.
+
+    Source: SAM 3's schedule, from Scaling Vision Transformers (Zhai et al. 2022).
+    """
+    decay = ((step + timescale - warmup) / timescale) ** -0.5 if step > warmup else 1.0
+    rise = min(1.0, step / warmup) if warmup else 1.0
+    fall = min(1.0, (total - step) / cooldown) if cooldown else 1.0
+    return decay * rise * fall
+
+
+def factor_of_update(update: int, total: int, config: OptimConfig) -> float:
+    """Factor for optimiser update `update` of `total`, counted from 0.
+
+    Shifted by one, so that neither the first nor the last update is wasted on a learning rate of 0.
+    """
+    return inverse_sqrt_factor(
+        update + 1,
+        total + 1,
+        warmup=config.warmup_steps,
+        cooldown=config.cooldown_steps,
+        timescale=config.timescale,
+    )
+
+
+def layer_scale(name: str, depth: int, decay: float) -> float:
+    """Layer decay of a parameter of the vision transformer; 1 for all others and for the position table.
+
+    Patch embedding and first norm count as layer 0, block k as layer k + 1, out of `depth` + 1.
+    """
+    if name.startswith("vision.trunk.blocks."):
+        layer = int(name.split(".")[3]) + 1
+    elif name.startswith(("vision.trunk.patch_embed", "vision.trunk.norm")):
+        layer = 0
+    else:
+        layer = depth + 1
+    return decay ** (depth + 1 - layer)
+
+
+def parameter_groups(model: nn.Module, config: OptimConfig) -> list[dict]:
+    """AdamW groups with their peak rate in `peak_lr`; only matrices of layers decay.
+
+    Biases, norms, embeddings and free parameters (position tables, queries, tokens) do not; the official recipe decays
+    the latter two by accident.
+    """
+    depth = _trunk_depth(name for name, _ in model.named_parameters())
+    embeddings = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
+    groups: dict[tuple[float, float], list[Tensor]] = {}
+    for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        rate = {"vision": config.lr_vision, "text": config.lr_text}.get(name.split(".")[0], config.lr_rest)
+        rate *= layer_scale(name, depth, config.layer_decay)
+        decays = name.endswith("weight") and parameter.ndim > 1 and id(parameter) not in embeddings
+        groups.setdefault((rate, config.weight_decay if decays else 0.0), []).append(parameter)
+    return [
+        {"params": parameters, "lr": rate, "peak_lr": rate, "weight_decay": decay}
+        for (rate, decay), parameters in groups.items()
+    ]
+
+
+def _trunk_depth(names: Iterable[str]) -> int:
+    return max((int(name.split(".")[3]) + 1 for name in names if name.startswith("vision.trunk.blocks.")), default=0)
+
+
+def make_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.AdamW:
+    """AdamW over `parameter_groups`, in one fused kernel where the device has it."""
+    return torch.optim.AdamW(parameter_groups(model, config), betas=config.betas, fused=True)
+
+
+def set_learning_rates(optimizer: torch.optim.Optimizer, factor: float) -> None:
+    """Sets every group to `factor` of its peak."""
+    for group in optimizer.param_groups:
+        group["lr"] = group["peak_lr"] * factor
+
+
+class WeightAverage:
+    """Exponential moving average of a model's parameters, in float32. It starts fast: early averages forget quickly."""
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.shadow = {name: value.detach().float().clone() for name, value in model.named_parameters()}
+
+    @torch.no_grad()
+    def update(self, model: nn.Module, step: int) -> None:
+        """Moves the average towards the weights after update number `step`, counted from 1."""
+        weight = 1 - min(self.decay, (1 + step) / (10 + step))
+        values = [parameter.detach().float() for parameter in model.parameters()]
+        torch._foreach_lerp_(list(self.shadow.values()), values, weight)
+
+    def state_dict(self, model: nn.Module) -> dict[str, Tensor]:
+        """The model's state with averaged parameters, in the types of the model."""
+        state = model.state_dict()
+        return {
+            name: self.shadow[name].to(value.dtype) if name in self.shadow else value for name, value in state.items()
+        }

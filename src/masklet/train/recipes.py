@@ -1,0 +1,207 @@
+"""Training recipes: YAML files in `recipes/`, derived from one another by `base:`, with dotted overrides on top.
+
+Unknown keys fail. Paths of data are relative to `data.root`.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from masklet.config import from_dict
+from masklet.data.collate import CollateConfig
+from masklet.data.transforms import AugmentConfig
+from masklet.errors import InputError
+from masklet.train.criterion import Criterion
+from masklet.train.optim import OptimConfig
+
+RECIPES = Path(__file__).parent / "recipes"
+C = TypeVar("C")
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class CocoSpec(_Strict):
+    """A COCO json and its pictures."""
+
+    kind: Literal["coco"]
+    annotations: str
+    images: str
+    scenes: tuple[tuple[str, ...], ...] = ()
+    max_negatives: int = 8
+    complete: bool = True
+
+
+class SacoSpec(_Strict):
+    """A SA-Co json and its pictures."""
+
+    kind: Literal["saco"]
+    annotations: str
+    images: str
+
+
+class ScenesSpec(_Strict):
+    """Generated scenes; a phase may override any of `options`."""
+
+    kind: Literal["scenes"]
+    options: dict[str, Any] = {}
+
+
+class CutoutsSpec(_Strict):
+    """Scenes composed from cut-outs on backgrounds; a phase may override any of `options`."""
+
+    kind: Literal["cutouts"]
+    cutouts: str
+    backgrounds: str
+    options: dict[str, Any] = {}
+
+
+SourceSpec = Annotated[CocoSpec | SacoSpec | ScenesSpec | CutoutsSpec, Field(discriminator="kind")]
+
+
+class DataSpec(_Strict):
+    """Named sources; how often each is drawn is said by the phases."""
+
+    root: str = "."
+    workers: int = 0
+    sources: dict[str, SourceSpec]
+
+
+class Phase(_Strict):
+    """A stretch of training: `batch_size` pictures, `accumulate` times, for each of `steps` updates."""
+
+    steps: int
+    image_size: int
+    batch_size: int
+    accumulate: int = 1
+    max_queries: int = 16
+    weights: dict[str, float]
+    options: dict[str, dict[str, Any]] = {}
+    augment: dict[str, Any] = {}
+
+
+class Recipe(_Strict):
+    """A whole training run."""
+
+    preset: str
+    seed: int = 0
+    device: str = "auto"
+    bfloat16: bool = True
+    initial_weights: str | None = None
+    ema_decay: float | None = None
+    log_every: int = 20
+    checkpoint_minutes: float = 10.0
+    data: DataSpec
+    phases: tuple[Phase, ...]
+    optim: dict[str, Any] = {}
+    criterion: dict[str, Any] = {}
+    collate: dict[str, Any] = {}
+
+    @property
+    def total_steps(self) -> int:
+        """Updates of all phases together."""
+        return sum(phase.steps for phase in self.phases)
+
+    def optim_config(self) -> OptimConfig:
+        """Defaults with this recipe's changes."""
+        return settings(OptimConfig, self.optim)
+
+    def criterion_config(self) -> Criterion.Config:
+        """Defaults with this recipe's changes."""
+        return settings(Criterion.Config, self.criterion)
+
+    def collate_config(self, phase: Phase, patch_size: int) -> CollateConfig:
+        """Defaults with this recipe's and the phase's changes."""
+        return settings(CollateConfig, {**self.collate, "max_queries": phase.max_queries, "patch_size": patch_size})
+
+    def augment_config(self, phase: Phase) -> AugmentConfig:
+        """Defaults with the phase's changes."""
+        return settings(AugmentConfig, phase.augment)
+
+
+def settings(kind: type[C], values: dict[str, Any]) -> C:
+    """The config of `kind` with these changes. Raises `ValueError` on an unknown key or a value of the wrong type."""
+    from_dict(kind, values)  # knows unknown keys, which pydantic lets pass in a dataclass
+    return TypeAdapter(kind).validate_python(values)
+
+
+def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
+    """A shipped recipe by name, or a YAML file, with `key.sub=value` overrides (values are read as YAML).
+
+    Raises: InputError when the recipe is unknown or a key or value does not fit.
+    """
+    values = _read(name)
+    for override in overrides:
+        path, separator, text = override.partition("=")
+        if not separator:
+            raise InputError(f"override {override!r} is not of the form key.sub=value")
+        _set(values, path.split("."), yaml.safe_load(text), override)
+    return parse_recipe(values)
+
+
+def parse_recipe(values: Mapping[str, Any]) -> Recipe:
+    """The recipe that these plain values describe; every section is checked now, not when it is first used."""
+    try:
+        recipe = Recipe.model_validate(values)
+        recipe.optim_config()
+        recipe.criterion_config()
+        for phase in recipe.phases:
+            recipe.collate_config(phase, patch_size=1)
+            recipe.augment_config(phase)
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        raise InputError(f"the recipe does not fit: {problems}") from error
+    except (TypeError, ValueError) as error:
+        raise InputError(f"the recipe does not fit: {error}") from error
+    for phase in recipe.phases:
+        unknown = (phase.weights.keys() | phase.options.keys()) - recipe.data.sources.keys()
+        if unknown:
+            raise InputError(f"a phase names unknown sources: {', '.join(sorted(unknown))}")
+    return recipe
+
+
+def _read(name: str) -> dict[str, Any]:
+    path = Path(name) if name.endswith((".yaml", ".yml")) else RECIPES / f"{name}.yaml"
+    if not path.is_file():
+        known = ", ".join(sorted(file.stem for file in RECIPES.glob("*.yaml")))
+        raise InputError(f"no recipe {name!r}; the shipped ones are {known}")
+    try:
+        values = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise InputError(f"{path} is not YAML: {error}") from error
+    if not isinstance(values, dict):
+        raise InputError(f"{path} does not hold a table of settings")
+    base = values.pop("base", None)
+    if base is None:
+        return values
+    beside = path.parent / f"{base}.yaml"
+    return _merge(_read(str(beside) if beside.is_file() else base), values)
+
+
+def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Tables merge key by key; everything else is replaced."""
+    merged = dict(base)
+    for key, value in changes.items():
+        below = merged.get(key)
+        merged[key] = _merge(below, value) if isinstance(value, dict) and isinstance(below, dict) else value
+    return merged
+
+
+def _set(values: Any, path: list[str], value: Any, override: str) -> None:
+    """Sets one nested value in place; numbers index lists, missing tables are made."""
+    try:
+        for key in path[:-1]:
+            values = values[int(key)] if isinstance(values, list) else values.setdefault(key, {})
+        values[int(path[-1]) if isinstance(values, list) else path[-1]] = value
+    except (AttributeError, IndexError, TypeError, ValueError) as error:
+        raise InputError(f"override {override!r} leads nowhere: {error}") from error
+
+
+def to_json(recipe: Recipe) -> str:
+    """The full recipe as JSON, saved beside what it trained."""
+    return json.dumps(recipe.model_dump(mode="json"), indent=1)
