@@ -30,18 +30,20 @@ class Bundle:
 
     def map(self, function: Callable[[Tensor], Tensor]) -> Self:
         """The same bundle with `function` applied to each tensor, nested bundles included."""
-        changes = {}
-        for field in fields(self):  # type: ignore[arg-type]
-            value = getattr(self, field.name)
-            if isinstance(value, Bundle):
-                changes[field.name] = value.map(function)
-            elif isinstance(value, Tensor):
-                changes[field.name] = function(value)
+        changes = {field.name: _map(getattr(self, field.name), function) for field in fields(self)}  # type: ignore[arg-type]
         return replace(self, **changes)  # type: ignore[type-var]
 
     def to(self, device: torch.device | str) -> Self:
         """The same bundle on `device`."""
         return self.map(lambda tensor: tensor.to(device))
+
+
+def _map(value: object, function: Callable[[Tensor], Tensor]) -> object:
+    if isinstance(value, Bundle):
+        return value.map(function)
+    if isinstance(value, tuple):
+        return tuple(_map(item, function) for item in value)
+    return function(value) if isinstance(value, Tensor) else value
 
 
 @bundle

@@ -1,0 +1,84 @@
+"""The shipped sizes of the model. A variant is another function that replaces parts of one, never a copy."""
+
+from collections.abc import Callable
+from dataclasses import fields, is_dataclass
+from typing import Any, TypeVar, get_type_hints
+
+from masklet.models.click import ClickHead
+from masklet.models.decoder import Decoder
+from masklet.models.detector import Detector
+from masklet.models.fusion import FusionEncoder
+from masklet.models.heads import ConceptScorer, MaskHead
+from masklet.models.prompts import ExemplarEncoder
+from masklet.models.text import TextEncoder
+from masklet.models.vision import Trunk, VisionEncoder
+
+C = TypeVar("C")
+
+
+def sam3() -> Detector.Config:
+    """The published model."""
+    return Detector.Config()
+
+
+def tiny() -> Detector.Config:
+    """The built-in model, trained from scratch by this project: docs/model_card.md."""
+    return Detector.Config(
+        image_size=336,
+        vision=VisionEncoder.Config(
+            dim=128,
+            trunk=Trunk.Config(
+                dim=192, depth=12, num_heads=4, hidden=768, window=8, global_blocks=(2, 5, 8, 11), drop_path=0.0
+            ),
+        ),
+        text=TextEncoder.Config(vocab_size=8192, width=192, depth=3, num_heads=4, hidden=768, dim=128),
+        prompts=ExemplarEncoder.Config(dim=128, depth=2, num_heads=4, hidden=512, dropout=0.0),
+        fusion=FusionEncoder.Config(dim=128, depth=3, num_heads=4, hidden=512, dropout=0.0),
+        decoder=Decoder.Config(dim=128, depth=4, num_heads=4, hidden=512, num_queries=100, dropout=0.0),
+        scoring=ConceptScorer.Config(dim=128, hidden=512, dropout=0.0),
+        masks=MaskHead.Config(dim=128, num_heads=4),
+        click=ClickHead.Config(dim=128, num_heads=4, hidden=512, iou_hidden=128),
+    )
+
+
+def debug() -> Detector.Config:
+    """Small enough for every test; the sizes of the golden files."""
+    return Detector.Config(
+        image_size=112,
+        vision=VisionEncoder.Config(
+            dim=32, trunk=Trunk.Config(dim=32, depth=4, num_heads=2, hidden=148, window=4, global_blocks=(1, 3))
+        ),
+        text=TextEncoder.Config(vocab_size=1000, width=24, depth=2, num_heads=2, hidden=96, dim=32),
+        prompts=ExemplarEncoder.Config(dim=32, depth=2, num_heads=4, hidden=64),
+        fusion=FusionEncoder.Config(dim=32, depth=2, num_heads=4, hidden=64),
+        decoder=Decoder.Config(dim=32, depth=2, num_heads=4, hidden=64, num_queries=10),
+        scoring=ConceptScorer.Config(dim=32, hidden=64),
+        masks=MaskHead.Config(dim=32, num_heads=4),
+        click=ClickHead.Config(dim=32),
+    )
+
+
+PRESETS: dict[str, Callable[[], Detector.Config]] = {"sam3": sam3, "tiny": tiny, "debug": debug}
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """Nested plain values of a config, ready for JSON."""
+    return {
+        field.name: to_dict(value) if is_dataclass(value := getattr(config, field.name)) else value
+        for field in fields(config)
+    }
+
+
+def from_dict(kind: type[C], values: dict[str, Any]) -> C:
+    """The config that `to_dict` wrote. Raises `ValueError` on an unknown key."""
+    hints = get_type_hints(kind)
+    unknown = sorted(set(values) - {field.name for field in fields(kind)})  # type: ignore[arg-type]
+    if unknown:
+        raise ValueError(f"unknown keys in {kind.__qualname__}: {', '.join(unknown)}")
+    return kind(**{name: _from_value(hints[name], value) for name, value in values.items()})
+
+
+def _from_value(hint: Any, value: Any) -> Any:
+    if is_dataclass(hint):
+        return from_dict(hint, value)  # type: ignore[arg-type]
+    return tuple(value) if isinstance(value, list) else value

@@ -1,0 +1,173 @@
+"""The decoder: queries become boxes, step by step, while a presence token decides whether there is anything to find.
+
+Post-norm layers in the order self, prompt, image, feed-forward. Each layer refines the boxes it was given; where a query
+looks in the image is biased by its current box. Coordinates are float32 throughout.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from masklet.nn.attention import Attention, KeyValues, key_mask
+from masklet.nn.blocks import MLP, FeedForward, PreciseMLP
+from masklet.nn.positions import sine_code
+from masklet.ops.boxes import cxcywh_to_xyxy
+from masklet.ops.scores import inverse_sigmoid
+from masklet.types import Bundle, TokenSet, bundle
+
+
+@bundle
+class DecoderOutput(Bundle):
+    """Queries after each layer. Boxes are cxcywh in [0, 1]."""
+
+    hidden: Float[Tensor, "layer prompt query dim"]
+    boxes: Float[Tensor, "layer prompt query 4"]
+    presence_logits: Float[Tensor, "layer prompt"]
+
+
+class Decoder(nn.Module):
+    """DETR decoder with box refinement, box-relative position bias and a presence token.
+
+    Source: SAM 3 paper, section 3 (decoder, presence token); Lin et al., DETR Does Not Need Multi-Scale or Locality
+    Design (the bias).
+    """
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config:
+        """Sizes and the dropout of training."""
+
+        dim: int = 256
+        depth: int = 6
+        num_heads: int = 8
+        hidden: int = 2048
+        num_queries: int = 200
+        dropout: float = 0.1
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        dim = config.dim
+        self.config = config
+        self.query = nn.Parameter(torch.empty(config.num_queries, dim))
+        self.reference = nn.Parameter(torch.empty(config.num_queries, 4))
+        self.presence = nn.Parameter(torch.empty(1, dim))
+        self.layers = nn.ModuleList(DecoderLayer(config) for _ in range(config.depth))
+        self.norm = nn.LayerNorm(dim)
+        self.presence_norm = nn.LayerNorm(dim)
+        self.box_head = PreciseMLP(dim, dim, dim, 4)
+        self.presence_head = PreciseMLP(dim, dim, dim, 1)
+        self.position_head = MLP(2 * dim, dim, dim)
+        self.bias_x = MLP(2, dim, config.num_heads)
+        self.bias_y = MLP(2, dim, config.num_heads)
+        for parameter in (self.query, self.reference, self.presence):
+            nn.init.normal_(parameter)
+        nn.init.zeros_(self.box_head.layers[-1].weight)
+        nn.init.zeros_(self.box_head.layers[-1].bias)
+
+    def forward(
+        self,
+        memory: Float[Tensor, "prompt token dim"],
+        position: Float[Tensor, "token dim"],
+        prompt: TokenSet,
+        grid: tuple[int, int],
+        *,
+        one_to_many: bool = False,
+    ) -> DecoderOutput:
+        """All layers' queries. With `one_to_many` every query stands twice, the second half without self-attention.
+
+        Source of the second half: Hu et al., DAC-DETR.
+        """
+        copies = 2 if one_to_many else 1
+        num_prompts = memory.shape[0]
+        start = torch.cat([self.presence, self.query.repeat(copies, 1)]).to(memory.dtype)
+        x = start.expand(num_prompts, -1, -1)
+        boxes = self.reference.float().sigmoid().repeat(copies, 1).expand(num_prompts, -1, -1)
+        keys = memory + position
+        hidden, refined, presence = [], [], []
+        for layer in self.layers:
+            x = layer(
+                x,
+                self._query_position(boxes).to(x.dtype),
+                prompt,
+                layer.image_attention.project(keys, memory),
+                self.position_bias(boxes, grid),
+                num_alone=self.config.num_queries * (copies - 1),
+            )
+            queries = self.norm(x[:, 1:])
+            moved = (inverse_sigmoid(boxes) + self.box_head(queries)).sigmoid()
+            hidden.append(queries)
+            refined.append(moved)
+            presence.append(self.presence_head(self.presence_norm(x[:, 0])).squeeze(-1))
+            boxes = moved.detach()
+        return DecoderOutput(
+            hidden=torch.stack(hidden), boxes=torch.stack(refined), presence_logits=torch.stack(presence)
+        )
+
+    def _query_position(self, boxes: Tensor) -> Float[Tensor, "prompt row dim"]:
+        """Position of each query from its box; the presence token, first, has none. Channel order is y, x, w, h."""
+        code = sine_code(boxes[..., [1, 0, 2, 3]], self.config.dim // 2).flatten(-2)
+        return F.pad(self.position_head(code.to(self.position_head.layers[0].weight.dtype)), (0, 0, 1, 0))
+
+    def position_bias(
+        self, boxes: Float[Tensor, "prompt query 4"], grid: tuple[int, int]
+    ) -> Float[Tensor, "prompt head row token"]:
+        """Added to the attention of queries to image cells: a function of the distances to the sides of the box.
+
+        Rows and columns are computed apart and summed. The presence token, first, has no box and no bias.
+        """
+        edges = cxcywh_to_xyxy(boxes)
+        dtype = self.bias_x.layers[0].weight.dtype
+        columns = self.bias_x(_log_distances(edges[..., 0::2], grid[1]).to(dtype))
+        rows = self.bias_y(_log_distances(edges[..., 1::2], grid[0]).to(dtype))
+        bias = rows.new_zeros(boxes.shape[0], self.config.num_heads, 1 + boxes.shape[1], grid[0], grid[1])
+        bias[:, :, 1:] = rows.permute(0, 3, 1, 2)[..., :, None] + columns.permute(0, 3, 1, 2)[..., None, :]
+        return bias.flatten(-2)
+
+
+class DecoderLayer(nn.Module):
+    """Post-norm layer of four attentions and feeds."""
+
+    def __init__(self, config: Decoder.Config) -> None:
+        super().__init__()
+        dim, heads, dropout = config.dim, config.num_heads, config.dropout
+        self.self_attention = Attention(dim, heads, dropout=dropout)
+        self.self_norm = nn.LayerNorm(dim)
+        self.prompt_attention = Attention(dim, heads, dropout=dropout)
+        self.prompt_norm = nn.LayerNorm(dim)
+        self.image_attention = Attention(dim, heads, dropout=dropout)
+        self.image_norm = nn.LayerNorm(dim)
+        self.mlp = FeedForward(dim, config.hidden, F.relu, dropout=dropout)
+        self.mlp_norm = nn.LayerNorm(dim)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(
+        self,
+        x: Float[Tensor, "prompt row dim"],
+        position: Float[Tensor, "prompt row dim"],
+        prompt: TokenSet,
+        image: KeyValues,
+        bias: Float[Tensor, "prompt head row token"],
+        *,
+        num_alone: int,
+    ) -> Float[Tensor, "prompt row dim"]:
+        """Row 0 is the presence token. The last `num_alone` rows take no part in self-attention."""
+        together = x.shape[1] - num_alone
+        placed = x[:, :together] + position[:, :together]
+        memory = self.self_attention.project(placed, x[:, :together])
+        talk = self.dropout(self.self_attention(placed, memory))
+        x = self.self_norm(x + F.pad(talk, (0, 0, 0, num_alone)))
+        words = self.prompt_attention.project(prompt.tokens, prompt.tokens)
+        x = self.prompt_norm(x + self.dropout(self.prompt_attention(x + position, words, key_mask(prompt.valid))))
+        x = self.image_norm(x + self.dropout(self.image_attention(x + position, image, bias)))
+        return self.mlp_norm(x + self.dropout(self.mlp(x)))
+
+
+def _log_distances(
+    edges: Float[Tensor, "prompt query 2"], cells: int
+) -> Float[Tensor, "prompt query {cells} 2"]:
+    """Signed log distances from the low edge of each cell to both sides of the box; 7 eighths of the image give 1."""
+    low = torch.arange(cells, device=edges.device, dtype=torch.float32) / cells
+    scaled = 8 * (low[:, None] - edges[..., None, :])
+    return scaled.sign() * torch.log2(scaled.abs() + 1) / 3

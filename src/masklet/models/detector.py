@@ -1,0 +1,188 @@
+"""The detector: pictures and prompts in, scored boxes and masks out, in the order data flows.
+
+Three stages, so that nothing is computed twice: `encode_images` once per picture, `encode_phrases` once per distinct
+phrase, `ground` for every prompt. Interactive use keeps the result of the first; `forward` runs all three.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from einops import rearrange
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from masklet.models.click import ClickHead
+from masklet.models.decoder import Decoder, DecoderOutput
+from masklet.models.fusion import FusionEncoder
+from masklet.models.heads import ConceptScorer, MaskHead, PixelTerms
+from masklet.models.prompts import ExemplarEncoder
+from masklet.models.text import TextEncoder
+from masklet.models.vision import VisionEncoder
+from masklet.nn.attention import KeyValues, take_rows
+from masklet.nn.positions import sine_map
+from masklet.types import Bundle, DetectorOutput, FeaturePyramid, PromptBatch, TokenSet, bundle
+
+
+@bundle
+class ImageFeatures(Bundle):
+    """All that is computed of a picture before anybody asks anything of it."""
+
+    trunk: Float[Tensor, "image trunk_dim height width"]
+    pyramid: FeaturePyramid
+    position: Float[Tensor, "token dim"]
+    exemplar_memory: tuple[KeyValues, ...]
+    begun: Float[Tensor, "image token dim"]
+    pixel_terms: PixelTerms
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of the coarse level."""
+        return self.pyramid.coarse.shape[-2], self.pyramid.coarse.shape[-1]
+
+
+@bundle
+class Grounding(Bundle):
+    """Prompts matched with their images: everything but the masks, and what the masks will need."""
+
+    pred_logits: Float[Tensor, "layer prompt query"]
+    pred_boxes: Float[Tensor, "layer prompt query 4"]
+    presence_logits: Float[Tensor, "layer prompt"]
+    queries: Float[Tensor, "prompt query dim"]
+    memory: Float[Tensor, "prompt token dim"]
+    prompt: TokenSet
+    image_index: Int[Tensor, " prompt"]
+
+
+class Detector(nn.Module):
+    """SAM 3 on a picture.
+
+    Source: SAM 3 paper, section 3.
+    """
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config:
+        """The sizes of all parts; the defaults are the published model."""
+
+        image_size: int = 1008
+        vision: VisionEncoder.Config = VisionEncoder.Config()
+        text: TextEncoder.Config = TextEncoder.Config()
+        prompts: ExemplarEncoder.Config = ExemplarEncoder.Config()
+        fusion: FusionEncoder.Config = FusionEncoder.Config()
+        decoder: Decoder.Config = Decoder.Config()
+        scoring: ConceptScorer.Config = ConceptScorer.Config()
+        masks: MaskHead.Config = MaskHead.Config()
+        click: ClickHead.Config = ClickHead.Config()
+
+        def __post_init__(self) -> None:
+            parts = (self.vision, self.text, self.prompts, self.fusion, self.decoder, self.scoring, self.masks, self.click)
+            widths = {part.dim for part in parts}
+            if len(widths) > 1:
+                raise ValueError(f"the parts of the detector have different widths: {sorted(widths)}")
+            unit = self.vision.trunk.patch_size * self.vision.trunk.window
+            if self.image_size % unit:
+                raise ValueError(f"image_size {self.image_size} is not a multiple of {unit}")
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.config = config
+        self.vision = VisionEncoder(config.vision)
+        self.text = TextEncoder(config.text)
+        self.prompts = ExemplarEncoder(config.prompts)
+        self.fusion = FusionEncoder(config.fusion)
+        self.decoder = Decoder(config.decoder)
+        self.scoring = ConceptScorer(config.scoring)
+        self.masks = MaskHead(config.masks)
+        self.click = ClickHead(config.click)
+
+    def forward(
+        self,
+        images: Float[Tensor, "image 3 image_height image_width"],
+        prompts: PromptBatch,
+        *,
+        one_to_many: bool = False,
+    ) -> DetectorOutput:
+        """Every layer's answer to every prompt. `one_to_many` doubles the queries for training (see `Decoder`)."""
+        features = self.encode_images(images)
+        phrases = self.encode_phrases(prompts)
+        grounding = self.ground(features, phrases, prompts, one_to_many=one_to_many, all_layers=True)
+        every = torch.arange(len(prompts.image_index), device=images.device)
+        return self.segment(features, grounding, every)
+
+    def encode_images(self, images: Float[Tensor, "image 3 image_height image_width"]) -> ImageFeatures:
+        """Features of normalised pictures (values in [-1, 1]) and the work on them that no prompt changes."""
+        trunk = self.vision.trunk(images)
+        pyramid = self.vision.concept_neck(trunk)
+        height, width = trunk.shape[-2:]
+        position = sine_map(height, width, self.config.vision.dim, images.device).to(pyramid.coarse.dtype)
+        tokens = rearrange(pyramid.coarse, "b c h w -> b (h w) c")
+        return ImageFeatures(
+            trunk=trunk,
+            pyramid=pyramid,
+            position=position,
+            exemplar_memory=self.prompts.project_image(tokens, position),
+            begun=self.fusion.begin(tokens, position),
+            pixel_terms=self.masks.project_image(pyramid),
+        )
+
+    def encode_phrases(self, prompts: PromptBatch) -> TokenSet:
+        """Tokens of each distinct phrase."""
+        return TokenSet(tokens=self.text(prompts.token_ids), valid=prompts.token_valid)
+
+    def ground(
+        self,
+        features: ImageFeatures,
+        phrases: TokenSet,
+        prompts: PromptBatch,
+        *,
+        one_to_many: bool = False,
+        all_layers: bool = False,
+    ) -> Grounding:
+        """Scores and boxes of each prompt. Layers before the last are scored only when `all_layers` asks for them."""
+        prompt = self._join(features, phrases, prompts)
+        memory = self.fusion(take_rows(features.begun, prompts.image_index), features.position, prompt)
+        decoded = self.decoder(memory, features.position, prompt, features.grid, one_to_many=one_to_many)
+        if not all_layers:
+            decoded = decoded.map(lambda layers: layers[-1:])
+        return Grounding(
+            pred_logits=self.scoring(decoded.hidden, prompt),
+            pred_boxes=decoded.boxes,
+            presence_logits=decoded.presence_logits,
+            queries=decoded.hidden[-1],
+            memory=memory,
+            prompt=prompt,
+            image_index=prompts.image_index,
+        )
+
+    def segment(
+        self, features: ImageFeatures, grounding: Grounding, prompt_index: Int[Tensor, " chosen"]
+    ) -> DetectorOutput:
+        """The answer to the chosen prompts, with masks. The `prompt` axis of the result is `prompt_index`."""
+        prompt = grounding.prompt.map(lambda tensor: tensor[prompt_index])
+        pixels = self.masks.embed_pixels(
+            grounding.memory[prompt_index],
+            prompt,
+            features.pixel_terms,
+            grounding.image_index[prompt_index],
+            features.grid,
+        )
+        queries = self.masks.embed_queries(grounding.queries[prompt_index])
+        return DetectorOutput(
+            pred_logits=grounding.pred_logits[:, prompt_index],
+            pred_boxes=grounding.pred_boxes[:, prompt_index],
+            presence_logits=grounding.presence_logits[:, prompt_index],
+            mask_embeddings=queries.embeddings,
+            mask_biases=queries.biases,
+            pixel_embeddings=pixels,
+            semantic_logits=self.masks.segment_concept(pixels),
+        )
+
+    def _join(self, features: ImageFeatures, phrases: TokenSet, prompts: PromptBatch) -> TokenSet:
+        """Phrase tokens followed by exemplar tokens."""
+        words = phrases.map(lambda tensor: tensor[prompts.phrase_index])
+        examples = self.prompts(
+            prompts.exemplars, features.pyramid.coarse, features.exemplar_memory, prompts.image_index
+        )
+        return TokenSet(
+            tokens=torch.cat([words.tokens, examples.tokens], dim=1),
+            valid=torch.cat([words.valid, examples.valid], dim=1),
+        )

@@ -1,0 +1,105 @@
+"""Multi-head attention, twice: over one sequence (one fused projection) and over another (keys projected apart).
+
+The backend is PyTorch's matter: everything ends in `F.scaled_dot_product_attention`. Keys and values of `Attention` are
+projected by a method of their own, so that what depends on the image alone is projected once and shared by all prompts.
+"""
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from jaxtyping import Bool, Complex, Float
+from torch import Tensor, nn
+
+from masklet.nn.rope import rotate
+from masklet.types import Bundle, bundle
+
+
+@bundle
+class KeyValues(Bundle):
+    """Projected keys and values, split into heads."""
+
+    keys: Float[Tensor, "batch head token head_dim"]
+    values: Float[Tensor, "batch head token head_dim"]
+
+
+class SelfAttention(nn.Module):
+    """Attention of a sequence to itself: bidirectional with rotary positions (vision) or causal (text)."""
+
+    def __init__(self, dim: int, num_heads: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.qkv = nn.Linear(dim, 3 * dim)
+        self.out = nn.Linear(dim, dim)
+
+    def forward(
+        self,
+        x: Float[Tensor, "batch token dim"],
+        rotation: Complex[Tensor, "token pair"] | None = None,
+        *,
+        causal: bool = False,
+    ) -> Float[Tensor, "batch token dim"]:
+        """Mixes tokens; `rotation` turns queries and keys by their positions."""
+        q, k, v = rearrange(self.qkv(x), "b n (three h d) -> three b h n d", three=3, h=self.num_heads)
+        if rotation is not None:
+            q, k = rotate(q, rotation), rotate(k, rotation)
+        mixed = F.scaled_dot_product_attention(q, k, v, is_causal=causal)
+        return self.out(rearrange(mixed, "b h n d -> b n (h d)"))
+
+
+class Attention(nn.Module):
+    """Attention of queries to a memory, with separate projections.
+
+    `inner_dim` is the width inside (the click head halves it). `dropout` acts on the attention weights in training.
+    """
+
+    def __init__(self, dim: int, num_heads: int, *, inner_dim: int | None = None, dropout: float = 0.0) -> None:
+        super().__init__()
+        inner_dim = inner_dim or dim
+        if inner_dim % num_heads:
+            raise ValueError(f"attention width {inner_dim} is not a multiple of num_heads {num_heads}")
+        self.num_heads = num_heads
+        self.dropout = dropout
+        self.q = nn.Linear(dim, inner_dim)
+        self.k = nn.Linear(dim, inner_dim)
+        self.v = nn.Linear(dim, inner_dim)
+        self.out = nn.Linear(inner_dim, dim)
+
+    def project(
+        self, keys: Float[Tensor, "batch token dim"], values: Float[Tensor, "batch token dim"]
+    ) -> KeyValues:
+        """Keys and values ready to be attended to, as often as wanted."""
+        return KeyValues(keys=self._split(self.k(keys)), values=self._split(self.v(values)))
+
+    def forward(
+        self,
+        queries: Float[Tensor, "batch query dim"],
+        memory: KeyValues,
+        mask: Bool[Tensor, "#batch #head #query token"] | Float[Tensor, "#batch #head #query token"] | None = None,
+    ) -> Float[Tensor, "batch query dim"]:
+        """Mixes the memory into each query. A bool mask is True where a key may be seen; a float mask is added."""
+        q = self._split(self.q(queries))
+        if mask is not None and mask.is_floating_point():
+            mask = mask.to(q.dtype)
+        dropout = self.dropout if self.training else 0.0
+        mixed = F.scaled_dot_product_attention(q, memory.keys, memory.values, attn_mask=mask, dropout_p=dropout)
+        return self.out(rearrange(mixed, "b h n d -> b n (h d)"))
+
+    def _split(self, x: Tensor) -> Tensor:
+        return rearrange(x, "b n (h d) -> b h n d", h=self.num_heads)
+
+
+def key_mask(valid: Bool[Tensor, "batch token"]) -> Bool[Tensor, "batch 1 1 token"]:
+    """Mask that hides padding from every head and query."""
+    return valid[:, None, None, :]
+
+
+def share(memory: KeyValues, index: Tensor) -> KeyValues:
+    """Rows of a per-image memory for each prompt; a single image is broadcast, not copied."""
+    return memory.map(lambda tensor: take_rows(tensor, index))
+
+
+def take_rows(tensor: Float[Tensor, "image *rest"], index: Tensor) -> Float[Tensor, "prompt *rest"]:
+    """`tensor[index]`, without the copy when there is only one row to choose."""
+    if tensor.shape[0] == 1:
+        return tensor.expand(index.shape[0], *tensor.shape[1:])
+    return torch.index_select(tensor, 0, index)
