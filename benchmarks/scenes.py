@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from masklet.data.synthetic.cutouts import CutoutLibrary, compose_scene
 from masklet.data.synthetic.scene import SceneConfig, render_scene
 
 
@@ -21,6 +22,9 @@ def main() -> None:
     for difficulty in (0.0, 0.5, 1.0):
         config = SceneConfig(difficulty=difficulty)
         measure(f"rendered, difficulty {difficulty}", lambda seed, config=config: render_scene(seed, config))
+    if len(sys.argv) == 3:
+        library = CutoutLibrary.open(Path(sys.argv[1]), Path(sys.argv[2]))
+        measure("composed", lambda seed: compose_scene(seed, library, SceneConfig()))
 
 
 if __name__ == "__main__":

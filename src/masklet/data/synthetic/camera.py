@@ -42,16 +42,15 @@ def sample_camera(rng: np.random.Generator, strength: float, *, greyscale: bool)
 
 
 def shoot(
-    rng: np.random.Generator, scene: Float32[np.ndarray, "height width 3"], camera: Camera
+    rng: np.random.Generator, scene: Float32[np.ndarray, "3 height width"], camera: Camera
 ) -> UInt8[np.ndarray, "height width 3"]:
     """The picture a camera takes of a scene in [0, 255]; `rng` only draws the grain."""
-    pixels = np.clip(scene, 0, 255).astype(np.uint8)
-    if camera.greyscale:
-        pixels = np.repeat((pixels @ LUMA).astype(np.uint8)[..., None], 3, axis=-1)
+    channels = np.tensordot(LUMA, scene, 1)[None].repeat(3, axis=0) if camera.greyscale else scene
+    planes = np.clip(channels, 0, 255).astype(np.uint8)
     levels = np.arange(256) / 255
     gain = (float(np.mean(camera.gain)),) * 3 if camera.greyscale else camera.gain
     table = [np.clip(255 * factor * levels**camera.gamma, 0, 255).astype(np.uint8) for factor in gain]
-    image = Image.fromarray(pixels).point(np.concatenate(table).tolist())
+    image = Image.merge("RGB", [Image.fromarray(plane) for plane in planes]).point(np.concatenate(table).tolist())
     if camera.blur:
         image = image.filter(ImageFilter.BoxBlur(camera.blur))
     if camera.grain:

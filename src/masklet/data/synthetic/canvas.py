@@ -14,14 +14,14 @@ _MIN_CONTRAST = 22.0
 class Canvas:
     """Paints sprites one over the other and refuses those that would not be seen or would hide others."""
 
-    def __init__(self, ground: Float32[np.ndarray, "height width 3"]) -> None:
+    def __init__(self, ground: Float32[np.ndarray, "3 height width"]) -> None:
         self.pixels = np.ascontiguousarray(ground)
-        self.owner = np.full(ground.shape[:2], -1, np.int16)
+        self.owner = np.full(ground.shape[1:], -1, np.int16)
         self.whole: list[int] = []
         self.visible: list[int] = []
 
     def place(self, sprite: Sprite, max_hidden: float, shadow: tuple[float, float, float] | None) -> bool:
-        """Paint if the sprite is in the picture, stands out, and leaves everything at least `1 - max_hidden` visible."""
+        """Paint if the sprite is in the picture, stands out, and leaves `1 - max_hidden` of everything visible."""
         window = self._window(sprite)
         if window is None:
             return False
@@ -60,8 +60,8 @@ class Canvas:
             self.visible[other] -= int(count)
         owner[solid] = index
         self.visible[index] = int(solid.sum())
-        below = self.pixels[rows, columns]
-        below += cover[..., None] * (self._crop(sprite.rgb, sprite, rows, columns) - below)
+        below = self.pixels[:, rows, columns]
+        below += cover * (self._crop(sprite.rgb, sprite, rows, columns) - below)
 
     def masks(self) -> Bool[np.ndarray, "object height width"]:
         """The visible pixels of every painted object; no two overlap."""
@@ -87,15 +87,16 @@ class Canvas:
     @staticmethod
     def _crop(values: np.ndarray, sprite: Sprite, rows: slice, columns: slice) -> np.ndarray:
         return values[
-            rows.start - sprite.top : rows.stop - sprite.top, columns.start - sprite.left : columns.stop - sprite.left
+            ...,
+            rows.start - sprite.top : rows.stop - sprite.top,
+            columns.start - sprite.left : columns.stop - sprite.left,
         ]
 
     def _contrast(self, sprite: Sprite, rows: slice, columns: slice, cover: np.ndarray) -> float:
         """Mean difference, in grey levels, between the sprite and what it covers, from every fourth pixel."""
-        weight = cover[::4, ::4, None]
-        difference = np.abs(
-            self._crop(sprite.rgb, sprite, rows, columns)[::4, ::4] - self.pixels[rows, columns][::4, ::4]
-        )
+        weight = cover[::4, ::4]
+        above = self._crop(sprite.rgb, sprite, rows, columns)[:, ::4, ::4]
+        difference = np.abs(above - self.pixels[:, rows, columns][:, ::4, ::4])
         return float((weight * difference).sum() / max(3 * float(weight.sum()), 1e-3))
 
     def _cast(self, sprite: Sprite, right: float, down: float, dark: float) -> None:
@@ -106,4 +107,4 @@ class Canvas:
         window = self._window(moved)
         if window is not None:
             rows, columns, cover = window
-            self.pixels[rows, columns] *= 1 - cover[..., None]
+            self.pixels[:, rows, columns] *= 1 - cover

@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 from PIL import Image
 
-from masklet.data.synthetic.noise import noise_patch
+from masklet.data.synthetic.noise import noise_patch, one_of
 from masklet.data.synthetic.paint import PATTERNS, Look, pattern_weight
 
 
@@ -14,13 +14,13 @@ def _quiet_colour(rng: np.random.Generator) -> np.ndarray:
     return (grey + rng.uniform(0.0, 0.22) * (rng.uniform(0, 255, 3) - grey)).astype(np.float32)
 
 
-def draw_ground(rng: np.random.Generator, size: int) -> Float32[np.ndarray, "height width 3"]:
+def draw_ground(rng: np.random.Generator, size: int) -> Float32[np.ndarray, "3 height width"]:
     """A square ground in [0, 255]."""
     first, second = _quiet_colour(rng), _quiet_colour(rng)
     contrast = rng.uniform(0.1, 1.0)
     second = first + contrast * (second - first)
     weight = _ramp(rng, size)
-    style = str(rng.choice(["ramp", "cloudy", "cloudy", "patterned", "blotched"]))
+    style = one_of(rng, ("ramp", "cloudy", "cloudy", "patterned", "blotched"))
     if style == "cloudy":
         weight = np.clip(0.5 * weight + 0.25 * noise_patch(int(rng.integers(2**22)), size, size) + 0.25, 0, 1)
     elif style == "patterned":
@@ -28,31 +28,31 @@ def draw_ground(rng: np.random.Generator, size: int) -> Float32[np.ndarray, "hei
         axis = np.linspace(-1, 1, size, dtype=np.float32)
         look = Look(
             rgb=(0, 0, 0),
-            pattern=str(rng.choice(PATTERNS[1:])),
+            pattern=one_of(rng, PATTERNS[1:]),
             pattern_scale=float(rng.uniform(4, 24)),
             pattern_turn=float(rng.uniform(0, 3)),
         )
         weight = pattern_weight(look, *np.meshgrid(axis, axis))
     elif style == "blotched":
         return _blotches(rng, size, first, second)
-    ground = first + weight[..., None] * (second - first)
+    ground = first[:, None, None] + weight * (second - first)[:, None, None]
     if rng.random() < 0.7:
-        ground += rng.uniform(2, 12) * noise_patch(int(rng.integers(2**22)), size, size)[..., None]
+        ground += rng.uniform(2, 12) * noise_patch(int(rng.integers(2**22)), size, size)
     return ground
 
 
-def draw_tray(rng: np.random.Generator, size: int) -> Float32[np.ndarray, "height width 3"]:
+def draw_tray(rng: np.random.Generator, size: int) -> Float32[np.ndarray, "3 height width"]:
     """The dark, unevenly lit cloth or the bright bench that coins and cells are photographed on."""
     base = rng.uniform(25, 95) if rng.random() < 0.7 else rng.uniform(170, 230)
     tint = rng.uniform(0.93, 1.07, 3)
     field = base + rng.uniform(-45, 45) * (_ramp(rng, size) - 0.5)
     field += rng.uniform(2, 10) * noise_patch(int(rng.integers(2**22)), size, size)
-    return (field[..., None] * tint).astype(np.float32)
+    return field * tint.astype(np.float32)[:, None, None]
 
 
 def crop_photo(
     rng: np.random.Generator, photo: UInt8[np.ndarray, "photo_height photo_width 3"], size: int
-) -> Float32[np.ndarray, "height width 3"]:
+) -> Float32[np.ndarray, "3 height width"]:
     """A random square crop, at least 60 % of the short side, as a ground."""
     height, width = photo.shape[:2]
     side = int(min(height, width) * rng.uniform(0.6, 1.0))
@@ -60,7 +60,11 @@ def crop_photo(
     crop = photo[top : top + side, left : left + side]
     crop = crop[:, ::-1] if rng.random() < 0.5 else crop
     resized = Image.fromarray(np.ascontiguousarray(crop)).resize((size, size), Image.Resampling.BILINEAR)
-    return np.asarray(resized).astype(np.float32)
+    return _planes(resized)
+
+
+def _planes(image: Image.Image) -> np.ndarray:
+    return np.asarray(image).transpose(2, 0, 1).astype(np.float32, order="C")
 
 
 def _ramp(rng: np.random.Generator, size: int) -> np.ndarray:
@@ -77,4 +81,4 @@ def _blotches(rng: np.random.Generator, size: int, first: np.ndarray, second: np
     weights = rng.random((cells, cells, 1), dtype=np.float32)
     small = np.clip(first + weights * (second - first) + rng.normal(0, 6, (cells, cells, 3)), 0, 255)
     image = Image.fromarray(small.astype(np.uint8)).resize((size, size), Image.Resampling.BICUBIC)
-    return np.asarray(image).astype(np.float32)
+    return _planes(image)

@@ -8,6 +8,7 @@ import numpy as np
 
 from masklet.data.synthetic.camera import LUMA
 from masklet.data.synthetic.everyday import EVERYDAY
+from masklet.data.synthetic.noise import one_of
 from masklet.data.synthetic.paint import COLOUR_WORDS, COLOURS, METAL_WORDS, PATTERNS, Look, Placed
 from masklet.data.synthetic.phrases import is_unseen_pair
 from masklet.data.synthetic.shapes import CHARACTERS, SHAPES
@@ -82,7 +83,7 @@ def sample_palette(rng: Rng, config: SceneConfig, sort: str, *, greyscale: bool)
         kinds = kinds[:1] + pick(rng, CHARACTERS, int(rng.integers(2, 4)))
     colours = pick(rng, COLOUR_WORDS, int(rng.integers(1, 5)))
     patterns = ("plain", *pick(rng, PATTERNS[1:], int(rng.integers(0, 3))))
-    relief = float(rng.choice([0.0, 0.3, 0.7]))
+    relief = one_of(rng, (0.0, 0.3, 0.7))
     largest = config.size * rng.uniform(0.16, 0.3 + 0.2 * (1 - config.difficulty))
     sizes: tuple[float, ...] = (largest,)
     spread = float(rng.uniform(0.1, 0.5))
@@ -94,7 +95,7 @@ def sample_palette(rng: Rng, config: SceneConfig, sort: str, *, greyscale: bool)
         kinds, colours = (_BY_NOUN["cell"],), pick(rng, _CELL_COLOURS, int(rng.integers(1, 3)))
     if sort != "mixed":
         kinds, patterns = kinds[:1], patterns[:2]
-        sizes = (config.size * rng.uniform(0.06, 0.14 + 0.06 * (1 - config.difficulty)),)
+        sizes = (config.size * rng.uniform(0.08, 0.17 + 0.06 * (1 - config.difficulty)),)
         spread = float(rng.uniform(0.05, 0.35))
     return Palette(
         kinds=kinds,
@@ -102,7 +103,7 @@ def sample_palette(rng: Rng, config: SceneConfig, sort: str, *, greyscale: bool)
         patterns=patterns,
         sizes=sizes,
         size_spread=spread,
-        shine=float(rng.choice([0.0, 0.0, 0.25, 0.6])),
+        shine=one_of(rng, (0.0, 0.0, 0.25, 0.6)),
         relief=relief,
         greyscale=greyscale,
         combinations=config.combinations,
@@ -118,7 +119,7 @@ def sample_colour(rng: Rng, palette: Palette, kind: Kind) -> str:
     """A colour of the palette that the kind may have; any allowed one where the palette has none."""
     own = kind.colours or COLOUR_WORDS
     allowed = [c for c in own if palette.combinations == "unseen" or not is_unseen(kind, c)]
-    return str(rng.choice([c for c in palette.colours if c in allowed] or allowed))
+    return one_of(rng, [c for c in palette.colours if c in allowed] or allowed)
 
 
 def sample_look(rng: Rng, palette: Palette, kind: Kind, colour: str) -> Look:
@@ -133,9 +134,9 @@ def sample_look(rng: Rng, palette: Palette, kind: Kind, colour: str) -> Look:
     textured = 0.4 if kind.patterned else 0.9
     return Look(
         rgb=_rgb(rgb),
-        pattern=str(rng.choice(palette.patterns)) if kind.patterned else "plain",
+        pattern=one_of(rng, palette.patterns) if kind.patterned else "plain",
         accent_rgb=_rgb(accent_rgb),
-        pattern_scale=float(rng.uniform(4.5, 9)),
+        pattern_scale=float(rng.uniform(5, 10)),
         pattern_turn=float(rng.uniform(0, np.pi)),
         shine=palette.shine * float(rng.uniform(0.5, 1)) * (0.5 if metal else 1),
         relief=palette.relief * float(rng.uniform(0.7, 1)),
@@ -156,7 +157,7 @@ def _rgb(values: np.ndarray) -> tuple[float, float, float]:
 
 def sample_object(rng: Rng, palette: Palette, kind: Kind, colour: str) -> Placed:
     """One object at the origin, bent as far as its kind allows."""
-    size = float(rng.choice(palette.sizes)) * float(np.exp(rng.uniform(-1, 1) * palette.size_spread))
+    size = one_of(rng, palette.sizes) * float(np.exp(rng.uniform(-1, 1) * palette.size_spread))
     turn = np.deg2rad(kind.rotation) * (
         rng.uniform(-1, 1) if kind.rotation > 90 else np.clip(rng.normal(0, 0.4), -1, 1)
     )
@@ -184,7 +185,7 @@ def scatter(rng: Rng, size: int) -> Iterator[tuple[float, float]]:
 
 
 def packed(rng: Rng, size: int, pitch: float) -> Iterator[tuple[float, float]]:
-    """Positions on a shaken, turned hexagonal grid with `pitch` pixels between neighbours, nearest to a centre first."""
+    """Positions on a shaken, turned hexagonal grid with `pitch` pixels between neighbours."""
     count = int(size / pitch) + 2
     steps = np.arange(-count, count + 1)
     row, column = (grid.ravel() for grid in np.meshgrid(steps, steps))
@@ -208,13 +209,13 @@ def candidates(rng: Rng, config: SceneConfig, palette: Palette, sort: str) -> It
         places = scatter(rng, config.size)
         tries = 4
     else:
-        count = int(rng.integers(10, 22 + round(20 * config.difficulty)))
+        count = int(rng.integers(8, 20 + round(25 * config.difficulty)))
         regular = rng.random() < 0.6
         pitch = palette.sizes[0] * rng.uniform(0.92, 1.5)
         places = packed(rng, config.size, pitch) if regular else scatter(rng, config.size)
         tries = 1 if regular else 3
     for _ in range(count):
-        kind = palette.kinds[int(rng.integers(len(palette.kinds)))]
+        kind = one_of(rng, palette.kinds)
         placed = sample_object(rng, palette, kind, sample_colour(rng, palette, kind))
         spots = [place for place, _ in zip(places, range(tries), strict=False)]
         if not spots:
@@ -225,11 +226,11 @@ def candidates(rng: Rng, config: SceneConfig, palette: Palette, sort: str) -> It
 def unseen_candidates(rng: Rng, palette: Palette, size: int) -> Iterator[Placed]:
     """Endless objects in held-out pairs, of the palette's kinds where those have any."""
     while True:
-        kind = palette.kinds[int(rng.integers(len(palette.kinds)))]
+        kind = one_of(rng, palette.kinds)
         held = [colour for colour in COLOUR_WORDS if is_unseen_pair(colour, kind.nouns[0])]
         if not held:
-            kind = _LIKELY[int(rng.integers(len(_LIKELY)))]
+            kind = one_of(rng, _LIKELY)
             held = [colour for colour in COLOUR_WORDS if is_unseen_pair(colour, kind.nouns[0])]
         if held:
             x, y = rng.uniform(0.2, 0.8, 2) * size
-            yield replace(sample_object(rng, palette, kind, str(rng.choice(held))), x=float(x), y=float(y))
+            yield replace(sample_object(rng, palette, kind, one_of(rng, held)), x=float(x), y=float(y))

@@ -1,10 +1,14 @@
-"""Banks of noise made once a process and read at random places: drawing fresh noise would cost more than a scene."""
+"""Randomness that is cheap to draw: banks of noise are made once a process and read at random places."""
 
+from collections.abc import Sequence
 from functools import cache
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Float32, Int16
 from scipy import ndimage
+
+T = TypeVar("T")
 
 _SIDE = 512
 
@@ -30,6 +34,11 @@ def _grain_bank() -> np.ndarray:
     """White normal noise with standard deviation 16, tiled so that any crop fits."""
     grain = np.random.default_rng(20241).normal(0, 16, (_SIDE, _SIDE, 3)).astype(np.int16)
     return np.tile(grain, (2, 2, 1))
+
+
+def one_of(rng: np.random.Generator, options: Sequence[T]) -> T:
+    """A member of a sequence; `Generator.choice` would turn it into an array first, which costs more than the draw."""
+    return options[int(rng.integers(len(options)))]
 
 
 def noise_patch(seed: int, height: int, width: int) -> Float32[np.ndarray, "height width"]:

@@ -92,7 +92,7 @@ class Placed:
 class Sprite:
     """A drawn object: `cover` in [0, 1] is how much of a pixel is its own; `left`, `top` may be outside the picture."""
 
-    rgb: Float32[np.ndarray, "height width 3"]
+    rgb: Float32[np.ndarray, "3 height width"]
     cover: Float32[np.ndarray, "height width"]
     left: int
     top: int
@@ -108,7 +108,7 @@ def _tiles(kind: Kind, variant: int) -> tuple[Image.Image, ...]:
 def resample(
     tile: Image.Image, matrix: np.ndarray, x: float, y: float, warp: tuple[float, float]
 ) -> tuple[np.ndarray, int, int, np.ndarray]:
-    """The tile seen through `matrix` around pixel (x, y): channels, left, top, and pixel-to-unit coefficients [2, 3]."""
+    """The tile seen through `matrix` around pixel (x, y): channels, left, top, pixel-to-unit coefficients [2, 3]."""
     pad = 1 + abs(warp[0]) + abs(warp[1])
     reach = np.abs(matrix).sum(axis=1) * pad
     left, top = int(np.floor(x - reach[0])), int(np.floor(y - reach[1]))
@@ -147,12 +147,12 @@ def draw_sprite(placed: Placed, light: tuple[float, float]) -> Sprite:
     shade *= fields[..., 1] / 128
     if look.texture:
         shade *= 1 + look.texture * noise_patch(look.texture_seed, height, width)
-    rgb = np.float32(look.rgb) * shade[..., None]
+    rgb = np.float32(look.rgb)[:, None, None] * shade
     if look.pattern != "plain":
-        weight = pattern_weight(look, u, v)[..., None]
-        rgb += weight * (np.float32(look.accent_rgb) * shade[..., None] - rgb)
+        accent = np.float32(look.accent_rgb)[:, None, None] * shade
+        rgb += pattern_weight(look, u, v) * (accent - rgb)
     if look.shine:
-        rgb += gloss[..., None]
+        rgb += gloss
     return Sprite(np.clip(rgb, 0, 255, out=rgb), cover, left, top)
 
 

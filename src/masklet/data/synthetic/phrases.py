@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from masklet.data.schema import PhraseQuery
+from masklet.data.synthetic.noise import one_of
 
 THING = "thing"
 UNSEEN_SHARE = 0.08
@@ -61,7 +62,7 @@ def is_unseen_pair(colour: str | None, noun: str) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Description:
-    """What is known of one object. `colour` and `pattern` None mean unknown; the `maybe_` sets are what could be argued.
+    """What is known of one object. `colour` and `pattern` None mean unknown; the `maybe_` sets could be argued.
 
     `extent` is the longest side in pixels of the whole object, hidden parts included.
     """
@@ -131,7 +132,9 @@ def answers(phrase: Phrase, descriptions: Sequence[Description]) -> tuple[int, .
         sizes = size_words(phrase.noun, descriptions)
         if not any(sizes):  # no clear sizes: the word means nothing here
             return None
-        truths = [truth if size == phrase.size or truth is False else False for truth, size in zip(truths, sizes)]  # noqa: B905
+        truths = [
+            truth if size == phrase.size or truth is False else False for truth, size in zip(truths, sizes, strict=True)
+        ]
     if None in truths:
         return None
     return tuple(index for index, truth in enumerate(truths) if truth)
@@ -139,17 +142,22 @@ def answers(phrase: Phrase, descriptions: Sequence[Description]) -> tuple[int, .
 
 @dataclass(frozen=True, kw_only=True)
 class Vocabulary:
-    """Words to draw wrong answers from. `nouns` may be asked where absent; the other words replace a true one."""
+    """Words to draw wrong answers from. `nouns` may be asked where absent; the other words replace a true one.
+
+    `clear_of_ground` are the nouns that the ground surely does not show, None for all. Of other nouns nothing is denied,
+    and their answers are not exhaustive.
+    """
 
     nouns: tuple[str, ...]
     colours: tuple[str, ...]
     patterns: tuple[str, ...]
     unseen_pairs: bool
+    clear_of_ground: frozenset[str] | None = None
 
 
 def true_phrase(rng: np.random.Generator, description: Description, size: str | None) -> Phrase:
     """A phrase that is true of the object, anywhere between "mug" and "large striped red mug"."""
-    noun = description.nouns[0] if rng.random() < 0.8 else str(rng.choice(description.nouns))
+    noun = description.nouns[0] if rng.random() < 0.8 else one_of(rng, description.nouns)
     phrase = Phrase(noun)
     if description.colour and rng.random() < 0.5:
         phrase = replace(phrase, colour=description.colour)
@@ -168,15 +176,15 @@ def false_phrase(rng: np.random.Generator, phrase: Phrase, vocabulary: Vocabular
     options += ["colour"] * 2 if vocabulary.colours else []
     options += ["pattern"] if vocabulary.patterns else []
     options += ["size"] * 2 if phrase.size else []
-    match str(rng.choice(options)):
+    match one_of(rng, options):
         case "colour":
-            return replace(phrase, colour=str(rng.choice(vocabulary.colours)))
+            return replace(phrase, colour=one_of(rng, vocabulary.colours))
         case "pattern":
-            return replace(phrase, pattern=str(rng.choice(vocabulary.patterns)))
+            return replace(phrase, pattern=one_of(rng, vocabulary.patterns))
         case "size":
             return replace(phrase, size="small" if phrase.size == "large" else "large")
         case _:
-            noun = str(rng.choice(vocabulary.nouns))
+            noun = one_of(rng, vocabulary.nouns)
             return Phrase(noun) if rng.random() < 0.6 else replace(phrase, noun=noun, size=None)
 
 
@@ -189,23 +197,28 @@ def sample_queries(
     first: Sequence[Phrase] = (),
 ) -> tuple[PhraseQuery, ...]:
     """Up to `num_queries` distinct phrases with all their answers; `first` are asked whatever else is."""
-    asked: dict[str, tuple[int, ...]] = {}
+    asked: dict[str, PhraseQuery] = {}
     num_negative = int(rng.binomial(num_queries, negative_share)) if descriptions else num_queries
     room = {True: num_queries - num_negative, False: num_negative}
     sizes = {noun: size_words(noun, descriptions) for noun in {noun for d in descriptions for noun in d.nouns}}
+
+    def is_clear(noun: str) -> bool:
+        return vocabulary.clear_of_ground is None or noun in vocabulary.clear_of_ground
 
     def ask(phrase: Phrase) -> None:
         found = answers(phrase, descriptions)
         unseen = is_unseen_pair(phrase.colour, phrase.noun) and not vocabulary.unseen_pairs
         if found is None or unseen or str(phrase) in asked or room[bool(found)] <= 0:
             return
-        asked[str(phrase)] = found
+        if not found and not is_clear(phrase.noun):
+            return
+        asked[str(phrase)] = PhraseQuery(phrase=str(phrase), object_index=found, exhaustive=is_clear(phrase.noun))
         room[bool(found)] -= 1
 
     for phrase in first:
         ask(phrase)
     for _ in range(4 * num_queries):
-        phrase = Phrase(str(rng.choice(vocabulary.nouns)))
+        phrase = Phrase(one_of(rng, vocabulary.nouns))
         if descriptions:
             index = int(rng.integers(len(descriptions)))
             description = descriptions[index]
@@ -217,4 +230,4 @@ def sample_queries(
         ask(phrase)
         if not any(room.values()):
             break
-    return tuple(PhraseQuery(phrase=text, object_index=found) for text, found in asked.items())
+    return tuple(asked.values())

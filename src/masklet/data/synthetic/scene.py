@@ -1,7 +1,7 @@
 """One picture from one seed: choose, paint, photograph, and say what is in it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -22,6 +22,7 @@ from masklet.data.synthetic.layout import (
 from masklet.data.synthetic.paint import COLOUR_WORDS, METAL_WORDS, NEAR_COLOURS, PATTERNS, Placed, draw_sprite
 from masklet.data.synthetic.phrases import (
     ALSO_CALLED,
+    THING,
     Description,
     Phrase,
     Vocabulary,
@@ -40,7 +41,7 @@ class Setting:
     `shadow` is how far shadows fall as a share of the picture, and how dark they are; None for none.
     """
 
-    ground: Float32[np.ndarray, "height width 3"]
+    ground: Float32[np.ndarray, "3 height width"]
     light: tuple[float, float]
     shadow: tuple[float, float] | None
     camera: Camera
@@ -50,7 +51,7 @@ class Setting:
         """The shadow in the canvas's terms: pixels right, pixels down, darkness."""
         if self.shadow is None:
             return None
-        reach = self.shadow[0] * len(self.ground)
+        reach = self.shadow[0] * self.ground.shape[1]
         return reach * self.light[0], reach * self.light[1], self.shadow[1]
 
 
@@ -67,7 +68,7 @@ class Scene:
 def sample_setting(
     rng: np.random.Generator,
     config: SceneConfig,
-    ground: Float32[np.ndarray, "height width 3"],
+    ground: Float32[np.ndarray, "3 height width"],
     *,
     greyscale: bool,
 ) -> Setting:
@@ -151,7 +152,8 @@ def scene_vocabulary(rng: np.random.Generator, config: SceneConfig, palette: Pal
 def photograph(
     rng: np.random.Generator,
     config: SceneConfig,
-    scene: Scene,
+    setting: Setting,
+    canvas: Canvas,
     descriptions: Sequence[Description],
     vocabulary: Vocabulary,
     source: str,
@@ -165,10 +167,10 @@ def photograph(
     ]
     num_queries = int(rng.integers(config.max_queries // 2, config.max_queries + 1))
     queries = sample_queries(rng, descriptions, vocabulary, num_queries, config.negative_share, first)
-    masks = scene.canvas.masks()
+    masks = canvas.masks()
     return Example(
-        image=shoot(rng, scene.canvas.pixels, scene.setting.camera),
-        boxes_xyxy=scene.canvas.boxes(),
+        image=shoot(rng, canvas.pixels, setting.camera),
+        boxes_xyxy=canvas.boxes(),
         masks=masks,
         mask_valid=np.ones(len(masks), bool),
         queries=queries,
@@ -189,4 +191,6 @@ def render_scene(
     scene = build_scene(rng, config, photo)
     descriptions = [describe(placed, greyscale=scene.palette.greyscale) for placed in scene.objects]
     vocabulary = scene_vocabulary(rng, config, scene.palette)
-    return photograph(rng, config, scene, descriptions, vocabulary, "synthetic")
+    if photo is not None:  # a photo without mugs still has red things
+        vocabulary = replace(vocabulary, clear_of_ground=frozenset(vocabulary.nouns) - {THING})
+    return photograph(rng, config, scene.setting, scene.canvas, descriptions, vocabulary, "synthetic")
