@@ -23,7 +23,6 @@ from torch import Tensor
 from masklet.errors import InputError
 
 MAX_PIXELS = 200_000_000
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm"})
 
 ImageSource = str | os.PathLike | bytes | Image.Image | np.ndarray | Tensor
 

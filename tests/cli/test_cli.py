@@ -1,0 +1,356 @@
+import errno
+import json
+import os
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import masklet
+from masklet import cli
+from masklet.errors import InputError
+from masklet.inference.results import ImageResult
+from masklet.ops.masks import rle_decode
+from masklet.types import Detections
+
+
+class FakeModel:
+    """Finds one instance of every phrase but "cat", in the upper left quarter."""
+
+    device, dtype = torch.device("cpu"), torch.float32
+
+    def __init__(self):
+        self.calls = []
+
+    def segment(self, image, phrases=None, *, boxes=None, not_boxes=None, threshold=None):
+        self.calls.append((phrases, boxes, not_boxes, threshold))
+        if phrases and any(len(phrase) > 100 for phrase in phrases):
+            raise InputError("the phrase is too long")
+        queries = tuple([phrases] if isinstance(phrases, str) else phrases or ["visual"])
+        found = [index for index, phrase in enumerate(queries) if phrase != "cat"]
+        height, width = image.shape[:2]
+        logits = torch.full((len(found), 8, 8), -4.0)
+        logits[:, :4, :4] = 4
+        detections = Detections(
+            boxes_xyxy=torch.tensor([[0, 0, width / 2, height / 2]] * len(found)).reshape(-1, 4),
+            scores=torch.full((len(found),), 0.75),
+            mask_logits=logits,
+            prompt_index=torch.tensor(found, dtype=torch.long),
+            presence=torch.tensor([0.02 if phrase == "cat" else 0.9 for phrase in queries]),
+        )
+        return ImageResult(image=image, detections=detections, queries=queries)
+
+
+@pytest.fixture
+def model(monkeypatch, tmp_path):
+    fake = FakeModel()
+
+    def load(name_or_path, device="auto", dtype="auto"):
+        if name_or_path != "tiny":
+            raise InputError(f"unknown model {name_or_path!r} on {device} as {dtype}")
+        return fake
+
+    monkeypatch.setattr(masklet, "load", load, raising=False)
+    monkeypatch.chdir(tmp_path)
+    return fake
+
+
+def picture(path, size=(30, 20)):
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", size, "grey").save(path)
+    return str(path)
+
+
+def run(capsys, *arguments):
+    status = cli.main([str(each) for each in arguments])
+    captured = capsys.readouterr()
+    return status, captured.out, captured.err
+
+
+def test_one_image_gives_a_summary_and_an_overlay(model, capsys):
+    status, out, err = run(capsys, "segment", picture("coins.png"), "-p", "coin", "-p", "cat", "--threshold", "0.4")
+    assert (status, err) == (0, "")
+    assert out == f"coins.png: coin 1, cat absent (presence 0.02) -> {Path('out/coins.overlay.png')}\n"
+    assert Image.open("out/coins.overlay.png").format == "PNG"
+    assert model.calls == [(["coin", "cat"], None, None, 0.4)]
+
+
+@pytest.mark.usefixtures("model")
+def test_json_prints_one_object_for_each_image_and_nothing_else(capsys):
+    status, out, err = run(capsys, "segment", picture("a.png"), picture("b.png"), "-p", "coin", "-p", "cat", "--json")
+    assert (status, err) == (0, "")
+    first, second = map(json.loads, out.splitlines())
+    assert [each["image"] for each in (first, second)] == ["a.png", "b.png"]
+    coin, cat = first["phrases"]
+    assert (cat["presence"], cat["detections"]) == (0.02, [])
+    detection = coin["detections"][0]
+    assert (detection["score"], detection["box"]) == (0.75, [0, 0, 15, 10])
+    assert rle_decode(detection["mask"]["counts"], *detection["mask"]["size"]).shape == (20, 30)
+    assert not Path("out").exists()
+
+
+def test_boxes_reach_the_model(model, capsys):
+    image = picture("a.png")
+    status, out, _ = run(capsys, "segment", image, "--box", "1,2,3,4", "--box", "5,6,7,8", "--not-box", "0,0,30,20")
+    assert status == 0
+    assert "visual 1" in out
+    assert model.calls == [(None, [(1, 2, 3, 4), (5, 6, 7, 8)], [(0, 0, 30, 20)], None)]
+
+
+@pytest.mark.usefixtures("model")
+def test_a_folder_keeps_its_shape_and_every_format_is_written(capsys):
+    for name in ("in/b.png", "in/a.png", "in/deep/a.png", "in/a.jpg"):
+        picture(name)
+    Path("in/notes.txt").write_text("not a picture")
+    status, out, _ = run(
+        capsys, "segment", "in", "-p", "coin", "--out", "res", "--format", "overlay,coco,json,png,yolo"
+    )
+    assert status == 0
+    assert [line.split(":")[0] for line in out.splitlines()] == ["a.jpg", "a.png", "b.png", "a.png"]
+    for stem in ("a.jpg", "a.png", "b", "deep/a"):
+        for ending in (".overlay.png", ".json", ".coco.json", ".txt", ".masks/001-coin.png"):
+            assert Path("res", stem + ending).is_file(), stem + ending
+    coco = json.loads(Path("res/coco.json").read_text())
+    assert [each["id"] for each in coco["annotations"]] == [1, 2, 3, 4]
+    assert [each["image_id"] for each in coco["annotations"]] == [1, 2, 3, 4]
+    assert coco["categories"] == [{"id": 1, "name": "coin"}]
+    assert Path("res/classes.txt").read_text() == "coin\n"
+
+
+@pytest.mark.usefixtures("model")
+def test_patterns_expand_and_files_of_the_same_name_do_not_overwrite_each_other(capsys):
+    picture("one/a.png"), picture("two/a.png")
+    assert run(capsys, "segment", "*/a.png", "-p", "coin")[0] == 0
+    assert sorted(path.name for path in Path("out").glob("*.png")) == ["a.png-2.overlay.png", "a.png.overlay.png"]
+
+
+def test_a_second_run_does_only_what_is_missing(model, capsys):
+    for name in "abc":
+        picture(f"in/{name}.png")
+    arguments = ("segment", "in", "-p", "coin")
+    run(capsys, *arguments)
+    assert len(model.calls) == 3
+    _, out, _ = run(capsys, *arguments)
+    assert len(model.calls) == 3
+    assert "3 of 3 were done before" in out
+    os.remove("out/b.overlay.png")
+    picture("in/c.png", size=(50, 20))  # changed since
+    run(capsys, *arguments)
+    assert len(model.calls) == 5
+    run(capsys, *arguments, "--threshold", "0.3")  # other arguments
+    assert len(model.calls) == 8
+
+
+def test_a_run_cut_short_is_continued(model, capsys, monkeypatch):
+    for name in "abc":
+        picture(f"in/{name}.png")
+    whole = model.segment
+
+    def stop_at_second(*args, **kwargs):
+        if len(model.calls) == 1:
+            raise KeyboardInterrupt
+        return whole(*args, **kwargs)
+
+    monkeypatch.setattr(model, "segment", stop_at_second)
+    status, _, err = run(capsys, "segment", "in", "-p", "coin", "--format", "coco")
+    assert (status, err) == (130, "masklet: stopped\n")
+    monkeypatch.setattr(model, "segment", whole)
+    _, out, _ = run(capsys, "segment", "in", "-p", "coin", "--format", "coco")
+    assert "1 of 3 were done before" in out
+    assert len(json.loads(Path("out/coco.json").read_text())["images"]) == 3
+
+
+@pytest.mark.usefixtures("model")
+def test_one_bad_image_does_not_stop_the_others(capsys):
+    picture("in/a.png")
+    Path("in/b.png").write_bytes(b"")
+    picture("in/c.png")
+    status, out, err = run(capsys, "segment", "in", "missing.png", "-p", "coin")
+    assert status == 1
+    assert [line.split(":")[0] for line in out.splitlines()] == ["a.png", "c.png"]
+    assert [line.split(": ", 1)[0] for line in err.splitlines()] == ["masklet"] * 3
+    assert "is empty" in err
+    assert "no such file: missing.png" in err
+    assert "2 of 4 images failed" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence", "status"),
+    [
+        (["missing.png", "-p", "coin"], "no such file: missing.png", 1),
+        (["text.png", "-p", "coin"], "text.png is not an image", 1),
+        (["cut.jpg", "-p", "coin"], "cut.jpg is damaged or cut short", 1),
+        (["empty.png", "-p", "coin"], "empty.png is empty", 1),
+        (["empty_folder", "-p", "coin"], "no images in empty_folder", 1),
+        (["nothing*.png", "-p", "coin"], r"no images in nothing*.png", 1),
+        (["good.png", "-p", "  "], "a phrase is empty", 1),
+        (["good.png", "-p", "x" * 200], "good.png: the phrase is too long", 1),
+        (["good.png"], "nothing to look for", 1),
+        (["good.png", "--box", "1,2,3"], "a box is four numbers", 1),
+        (["good.png", "--box", "1,2,nan,4"], "not a finite number", 1),
+        (["good.png", "--box", "9,2,3,4"], "empty or inverted", 1),
+        (["good.png", "--box", "1,2,31,4"], "lies outside the image of 30 x 20", 1),
+        (["good.png", "-p", "coin", "--threshold", "1.5"], "between 0 and 1", 1),
+        (["good.png", "-p", "coin", "--format", "overlay,gif"], "unknown format 'gif'", 1),
+        (["good.png", "-p", "coin", "--model", "huge"], "unknown model 'huge'", 1),
+        (["good.png", "-p", "coin", "--out", "good.png/x"], "a file, not a folder", 1),
+        (["good.png", "-p", "coin", "--colour"], "No such option", 2),
+        ([], "Missing argument", 2),
+    ],
+)
+@pytest.mark.usefixtures("model")
+def test_bad_input_is_one_line_on_stderr(capsys, arguments, sentence, status):
+    data = Path(picture("good.jpg", size=(200, 200))).read_bytes()
+    picture("good.png")
+    Path("cut.jpg").write_bytes(data[: len(data) // 2])
+    Path("text.png").write_text("hello")
+    Path("empty.png").write_bytes(b"")
+    Path("empty_folder").mkdir()
+    result = run(capsys, "segment", *arguments)
+    assert result[:2] == (status, "")
+    assert result[2].startswith("masklet: ")
+    assert result[2].count("\n") == 1
+    assert sentence in result[2]
+
+
+@pytest.mark.usefixtures("model")
+def test_a_full_disk_ends_the_run_in_one_line_without_half_a_file(capsys, monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    image = picture("a.png")
+    run(capsys, "segment", image, "-p", "coin")
+    os.remove("out/a.overlay.png")
+    before = sorted(os.listdir("out"))
+    monkeypatch.setattr(Path, "replace", full)
+    status, _, err = run(capsys, "segment", image, "-p", "coin")
+    assert status == 1
+    assert err.startswith("masklet: cannot write")
+    assert "the disk is full" in err
+    assert err.count("\n") == 1
+    assert sorted(os.listdir("out")) == before
+
+
+def test_running_out_of_memory_is_one_line_and_our_own_errors_are_not_hidden(model, capsys, monkeypatch):
+    image = picture("a.png")
+    for error in (MemoryError(), RuntimeError("CUDA out of memory. Tried to allocate")):
+        monkeypatch.setattr(model, "segment", lambda *_, error=error, **__: (_ for _ in ()).throw(error))
+        status, _, err = run(capsys, "segment", image, "-p", "coin")
+        assert (status, err.count("\n")) == (1, 1)
+        assert "out of memory" in err
+    monkeypatch.setattr(model, "segment", lambda *_, **__: (_ for _ in ()).throw(RuntimeError("shapes differ")))
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        run(capsys, "segment", image, "-p", "coin")
+
+
+@pytest.fixture
+def weights(monkeypatch):
+    """Stands in for the module of that name."""
+    fake = types.ModuleType("masklet.models.weights")
+    info = types.SimpleNamespace(name="tiny", size_mb=6.5, location=Path("tiny.safetensors"), note="built in")
+    fake.describe_models = lambda: [info]
+    fake.fetch = lambda name: Path(f"/cache/{name}")
+    fake.convert = lambda path_in, path_out, to: path_out.write_text(f"{path_in.name} {to}")
+    monkeypatch.setitem(sys.modules, "masklet.models.weights", fake)
+    monkeypatch.setattr("masklet.models.weights", fake, raising=False)
+
+
+@pytest.mark.usefixtures("weights")
+def test_models_are_listed_and_fetched(capsys):
+    for arguments in (("models",), ("models", "list")):
+        status, out, _ = run(capsys, *arguments)
+        assert status == 0
+        assert out.split() == ["tiny", "6.5", "MB", "tiny.safetensors", "built", "in"]
+    assert json.loads(run(capsys, "models", "--json")[1])[0]["location"] == "tiny.safetensors"
+    assert "/cache/tiny" in run(capsys, "models", "fetch", "tiny")[1].replace("\\", "/")
+    assert json.loads(run(capsys, "models", "fetch", "tiny", "--json")[1])["name"] == "tiny"
+    assert run(capsys, "models", "fetch")[0] == 1
+    assert run(capsys, "models", "burn", "tiny")[0] == 1
+
+
+@pytest.mark.usefixtures("weights")
+def test_weights_are_converted(capsys, tmp_path):
+    source, target = tmp_path / "in.pt", tmp_path / "out.safetensors"
+    assert run(capsys, "convert", source, target)[2] == f"masklet: no such file: {source}\n"
+    source.write_text("")
+    assert run(capsys, "convert", source, target, "--to", "official")[0] == 0
+    assert target.read_text() == "in.pt official"
+    assert json.loads(run(capsys, "convert", source, target, "--json")[1])["format"] == "masklet"
+    assert "unknown format 'onnx'" in run(capsys, "convert", source, target, "--to", "onnx")[2]
+
+
+def test_doctor_measures_the_model(model, capsys):
+    status, out, _ = run(capsys, "doctor", "--json")
+    report = json.loads(out)
+    assert status == 0
+    assert report["packages"]["torch"] == torch.__version__
+    assert report["image_seconds"] >= 0
+    assert len(model.calls) == 4
+    assert "median of 3" in run(capsys, "doctor")[1]
+
+
+@pytest.mark.usefixtures("model")
+def test_doctor_reports_what_it_can_when_the_model_is_missing(capsys):
+    status, out, err = run(capsys, "doctor", "--model", "huge")
+    assert (status, err) == (1, "")
+    assert "problem   unknown model 'huge'" in out
+
+
+@pytest.fixture
+def loop(monkeypatch):
+    """Stands in for the training loop and notes its calls."""
+    fake = types.ModuleType("masklet.train.loop")
+    fake.calls = []
+
+    def train(recipe, overrides, out_dir, *, resume=False):
+        fake.calls.append((recipe, list(overrides), out_dir, resume))
+        return True
+
+    fake.run = train
+    monkeypatch.setitem(sys.modules, "masklet.train.loop", fake)
+    monkeypatch.setattr("masklet.train.loop", fake, raising=False)
+    return fake
+
+
+def test_training_gets_its_recipe_and_overrides(loop, capsys, tmp_path):
+    status, out, _ = run(capsys, "train", "builtin", "optim.lr=1e-4", "--out", tmp_path, "--resume", "--json")
+    assert status == 0
+    assert json.loads(out) == {"out": str(tmp_path), "complete": True}
+    assert loop.calls == [("builtin", ["optim.lr=1e-4"], tmp_path, True)]
+    assert "an override is key=value" in run(capsys, "train", "builtin", "fast")[2]
+
+
+def test_help_and_bad_arguments_do_not_import_torch():
+    code = (
+        "import sys; from masklet.cli import main; main(['--help']); main(['segment', '--help']);"
+        "main(['segment', 'x.png']); sys.exit(int('torch' in sys.modules))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert "segment" in result.stdout
+
+
+def test_the_command_exits_with_its_status(tmp_path):
+    command = [sys.executable, "-m", "masklet.cli", "segment", str(tmp_path / "no.png"), "-p", "coin", "--json"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr == f"masklet: no such file: {tmp_path / 'no.png'}\n"
+
+
+def test_no_arguments_print_the_help(capsys):
+    status, out, _ = run(capsys)
+    assert status == 2
+    assert "segment" in out
+
+
+@pytest.mark.usefixtures("model")
+def test_numbers_in_json_are_plain(capsys):
+    out = run(capsys, "segment", picture("a.png"), "-p", "coin", "--json")[1]
+    assert isinstance(json.loads(out)["phrases"][0]["detections"][0]["box"][0], float)
+    assert np.isfinite(json.loads(out)["phrases"][0]["presence"])
