@@ -6,7 +6,7 @@ object asked for by two phrases is two targets but one mask. Everything random i
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -46,6 +46,18 @@ class Targets(Bundle):
     semantic_masks: Bool[Tensor, "prompt height width"]
     semantic_valid: Bool[Tensor, " prompt"]
 
+    def select(self, kept: Bool[Tensor, " prompt"]) -> "Targets":
+        """Targets of the kept prompts, which are counted anew; objects stay as they are."""
+        rows = kept[self.target_prompt]
+        return replace(
+            self,
+            target_prompt=(kept.cumsum(0) - 1)[self.target_prompt[rows]],
+            target_object=self.target_object[rows],
+            exhaustive=self.exhaustive[kept],
+            semantic_masks=self.semantic_masks[kept],
+            semantic_valid=self.semantic_valid[kept],
+        )
+
 
 @bundle
 class TrainingBatch(Bundle):
@@ -54,6 +66,16 @@ class TrainingBatch(Bundle):
     images: Float[Tensor, "image 3 height width"]
     prompts: PromptBatch
     targets: Targets
+
+
+def select_prompts(prompts: PromptBatch, kept: Bool[Tensor, " prompt"]) -> PromptBatch:
+    """The kept prompts; phrases and images stay as they are."""
+    return replace(
+        prompts,
+        phrase_index=prompts.phrase_index[kept],
+        image_index=prompts.image_index[kept],
+        exemplars=prompts.exemplars.map(lambda tensor: tensor[kept]),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,8 @@ from PIL import Image, ImageEnhance
 
 from masklet.data.schema import Example, PhraseQuery
 
-SIDED_WORDS = frozenset({"left", "right", "leftmost", "rightmost"})
+# Words after which the mirror image shows something else: sides, and what is written.
+SIDED_WORDS = frozenset({"left", "right", "leftmost", "rightmost", "letter", "digit", "number", "word", "text"})
 
 
 @dataclass(frozen=True, kw_only=True)

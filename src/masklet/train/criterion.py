@@ -99,11 +99,18 @@ class Criterion:
         self.config = config
 
     def __call__(
-        self, output: DetectorOutput, targets: Targets, *, counts: Counts | None = None, one_to_many: bool = True
+        self,
+        output: DetectorOutput,
+        targets: Targets,
+        *,
+        counts: Counts | None = None,
+        one_to_many: bool = True,
+        absent_logits: Float[Tensor, "layer absent"] | None = None,
     ) -> LossReport:
         """The loss of one batch; `one_to_many` says that the query axis holds both halves.
 
-        `counts` are the counts of the whole step when this batch is only a part of it.
+        `counts` are the counts of the whole step when this batch is only a part of it. `absent_logits` are presence
+        logits of further prompts whose concept is absent: nothing else of those is ever looked at.
         """
         counts = counts or Counts.of(targets)
         num_queries = output.pred_logits.shape[-1] // (2 if one_to_many else 1)
@@ -114,8 +121,11 @@ class Criterion:
         parts = self._query_losses(
             logits[..., :num_queries], boxes[:, :, :num_queries], first, target_boxes, targets, present, counts
         )
-        presence = losses.presence_loss(output.presence_logits.float(), present)
-        parts["loss_presence"] = presence.sum() / max(1, counts.prompts)
+        presence = losses.presence_loss(output.presence_logits.float(), present).sum()
+        if absent_logits is not None:
+            absent = torch.zeros(absent_logits.shape[1], dtype=torch.bool, device=absent_logits.device)
+            presence = presence + losses.presence_loss(absent_logits.float(), absent).sum()
+        parts["loss_presence"] = presence / max(1, counts.prompts)
         last = first.keep(first.layer_index == logits.shape[0] - 1)
         parts |= self._mask_losses(output, last, targets, counts, offset=0)
         parts |= self._semantic_losses(output, targets, counts)

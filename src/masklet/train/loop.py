@@ -23,12 +23,15 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from masklet.config import PRESETS, to_dict
-from masklet.data.collate import CollateConfig, Encoder, TrainingBatch, collate
+from masklet.data.collate import CollateConfig, Encoder, TrainingBatch, collate, select_prompts
 from masklet.data.sources import CocoConfig, CocoSource, ExampleSource, GeneratedSource, Mixture, SacoSource
+from masklet.data.synthetic.layout import SceneConfig
+from masklet.data.synthetic.scene import render_scene
 from masklet.data.transforms import AugmentConfig, augment
 from masklet.errors import InputError
 from masklet.models.detector import Detector
-from masklet.train.criterion import Counts, Criterion
+from masklet.tokenizer import Tokenizer
+from masklet.train.criterion import Counts, Criterion, LossReport, present_prompts
 from masklet.train.optim import WeightAverage, factor_of_update, make_optimizer, set_learning_rates
 from masklet.train.recipes import (
     CutoutsSpec,
@@ -162,10 +165,7 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         counts = sum((Counts.of(batch.targets) for batch in batches[1:]), Counts.of(batches[0].targets))
         for batch in batches:
-            batch = batch.to(self.device)
-            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.bfloat16):
-                output = self.model(batch.images, batch.prompts, one_to_many=True)
-            report = self.criterion(output, batch.targets, counts=counts)
+            report = self._loss(batch.to(self.device), counts)
             report.total.backward()
             self._add({"loss": report.total.detach(), **report.parts})
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.optim.clip_norm)
@@ -176,6 +176,24 @@ class Trainer:
         self.optimizer.step()
         if self.average is not None:
             self.average.update(self.model, self.step)
+
+    def _loss(self, batch: TrainingBatch, counts: Counts) -> LossReport:
+        """Forward pass and loss.
+
+        Absent concepts teach presence only, so they get neither one-to-many queries nor masks: a third of the time.
+        """
+        present = present_prompts(batch.targets)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.bfloat16):
+            features = self.model.encode_images(batch.images)
+            phrases = self.model.encode_phrases(batch.prompts)
+            prompts = select_prompts(batch.prompts, present)
+            grounding = self.model.ground(features, phrases, prompts, one_to_many=True, all_layers=True)
+            every = torch.arange(len(prompts.image_index), device=self.device)
+            output = self.model.segment(features, grounding, every)
+            prompts = select_prompts(batch.prompts, ~present)
+            absent = self.model.ground(features, phrases, prompts, all_layers=True)
+        targets = batch.targets.select(present)
+        return self.criterion(output, targets, counts=counts, absent_logits=absent.presence_logits)
 
     def _add(self, values: dict[str, Tensor]) -> None:
         for name, value in values.items():
@@ -250,18 +268,21 @@ class SourceShelf:
     def __call__(self, phase: Phase) -> dict[str, ExampleSource]:
         """Sources by name, with the phase's options."""
         return {
-            name: self._build(name, self.specs[name], phase.options.get(name, {}))
+            name: self._build(name, self.specs[name], {"size": phase.image_size, **phase.options.get(name, {})})
             for name, weight in phase.weights.items()
             if weight > 0
         }
 
     def _build(self, name: str, spec: SourceSpec, options: dict[str, Any]) -> ExampleSource:
+        if isinstance(spec, (ScenesSpec, CutoutsSpec)):
+            scene_config = settings(SceneConfig, {**spec.options, **options})
         if isinstance(spec, ScenesSpec):
-            return GeneratedSource(partial(render_scene, config=settings(SceneConfig, {**spec.options, **options})))
+            return GeneratedSource(partial(render_scene, config=scene_config))
         if isinstance(spec, CutoutsSpec):
+            from masklet.data.synthetic.compose import compose_scene, load_library
+
             library = self._once(name, lambda: load_library(self.root / spec.cutouts, self.root / spec.backgrounds))
-            config = settings(ComposeConfig, {**spec.options, **options})
-            return GeneratedSource(partial(compose_scene, library=library, config=config))
+            return GeneratedSource(partial(compose_scene, library=library, config=scene_config))
         annotations, images = self.root / spec.annotations, self.root / spec.images
         if isinstance(spec, SacoSpec):
             return self._once(name, lambda: SacoSource(annotations, images))
@@ -286,7 +307,7 @@ def run(
 ) -> bool:
     """Trains a recipe into a folder; True when it is complete. With `resume` a run begun there is continued.
 
-    Leaves `checkpoint.pt`, `log.jsonl`, `recipe.json` and, each time it stops, `weights.safetensors` with `config.json`.
+    Leaves `checkpoint.pt`, `log.jsonl`, `recipe.json` and, each time it stops, `weights.safetensors`, `config.json`.
     """
     recipe, out = load_recipe(recipe_name, overrides), Path(out_dir)
     config = PRESETS[recipe.preset]()
@@ -294,8 +315,6 @@ def run(
     model = Detector(config)
     if recipe.initial_weights is not None:
         model.load_state_dict(load_file(recipe.initial_weights))
-    from masklet.tokenizer import Tokenizer
-
     tokenizer = Tokenizer(vocab_size=config.text.vocab_size)
     trainer = Trainer(model, tokenizer, SourceShelf(recipe), recipe, out)
     if resume and trainer.checkpoint.exists():
@@ -310,9 +329,8 @@ def run(
 
 def export(state: dict[str, Tensor], config: Detector.Config, folder: Path) -> None:
     """Writes weights for use: `weights.safetensors` and the `config.json` that rebuilds the model."""
-    save_file(
-        {name: value.detach().cpu().contiguous() for name, value in state.items()}, folder / "weights.safetensors"
-    )
+    plain = {name: value.detach().cpu().contiguous() for name, value in state.items()}
+    save_file(plain, folder / "weights.safetensors")
     (folder / "config.json").write_text(json.dumps(to_dict(config), indent=1))
 
 

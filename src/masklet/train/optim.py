@@ -1,4 +1,4 @@
-"""AdamW with a learning rate for each part of the model, inverse-square-root schedule, and a moving average of weights."""
+"""AdamW with a learning rate for each part, the inverse-square-root schedule, and a moving average of weights."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -115,7 +115,5 @@ class WeightAverage:
 
     def state_dict(self, model: nn.Module) -> dict[str, Tensor]:
         """The model's state with averaged parameters, in the types of the model."""
-        state = model.state_dict()
-        return {
-            name: self.shadow[name].to(value.dtype) if name in self.shadow else value for name, value in state.items()
-        }
+        averaged = {name: self.shadow[name].to(value.dtype) for name, value in model.named_parameters()}
+        return {**model.state_dict(), **averaged}
