@@ -5,6 +5,7 @@ are only ever computed between a target and the queries of its own prompt, so pr
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -72,9 +73,9 @@ def match_one_to_one(
         raise ValueError("matching costs are not finite: the predicted logits or boxes hold NaN or infinity")
     prompts = target_prompt.cpu().numpy()
     rows: list[np.ndarray] = []
-    starts = np.flatnonzero(np.diff(prompts, prepend=-1))
+    bounds = [*np.flatnonzero(np.diff(prompts, prepend=-1)).tolist(), len(prompts)]
     for layer, layer_table in enumerate(table):
-        for start, stop in zip(starts, [*starts[1:], len(prompts)], strict=True):
+        for start, stop in pairwise(bounds):
             targets, queries = linear_sum_assignment(layer_table[start:stop])
             columns = [np.full_like(queries, layer), np.full_like(queries, prompts[start]), queries, targets + start]
             rows.append(np.stack(columns))
