@@ -39,7 +39,7 @@ def _presence(result: ImageResult) -> list[tuple[str, float]]:
     return list(result.presence.items())
 
 
-def _rounded(value: float, digits: int = 5) -> float:
+def _rounded(value: float | np.floating, digits: int = 5) -> float:
     return round(float(value), digits)
 
 
@@ -154,7 +154,7 @@ def to_labelstudio(result: ImageResult, image_url: str | None = None) -> dict[st
 def to_supervision(result: ImageResult) -> Any:
     """`supervision.Detections` with class numbers in the order of the phrases asked for."""
     try:
-        import supervision
+        import supervision  # type: ignore[import-not-found]
     except ImportError as error:
         raise ImportError("to_supervision needs the package supervision: pip install supervision") from error
     return supervision.Detections(

@@ -78,7 +78,7 @@ def _read_path(path: Path) -> np.ndarray:
         raise error if isinstance(error, InputError) else InputError(f"not a file name: {str(path)!r}") from error
 
 
-def _read_file(file: io.IOBase, name: str, size: int) -> np.ndarray:
+def _read_file(file: io.BytesIO | io.BufferedReader, name: str, size: int) -> np.ndarray:
     if size == 0:
         raise InputError(f"{name} is empty (0 bytes)")
     try:
