@@ -157,10 +157,11 @@ def _corners(box: Sequence[float], width: float, height: float) -> list[tuple[fl
     """Where a tag may start, best first: on the top edge, inside the top, inside the bottom, the middle, around it."""
     x0, y0, x1, y1 = box
     middle_x, middle_y = (x0 + x1 - width) / 2, (y0 + y1 - height) / 2
+    fits = x1 - x0 > 1.4 * width and y1 - y0 > 2 * height
     small = x1 - x0 < 2.2 * width and y1 - y0 < 4 * height
     around = [(x0, y0 - height), (x0, y0), (x1 - width, y0), (x0, y1 - height), (x1 - width, y1 - height), (x0, y1)]
     around += [(x1, middle_y), (x0 - width, middle_y), (middle_x, y0 - height), (middle_x, y1)]
-    return [(middle_x, middle_y), *around] if small else [*around, (middle_x, middle_y)]
+    return [(middle_x, middle_y), *around] if small and fits else [*around, (middle_x, middle_y)]
 
 
 def _inside(corner: tuple[float, float], width: float, height: float, canvas: tuple[int, int]) -> Box:
