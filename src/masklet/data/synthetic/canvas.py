@@ -22,7 +22,7 @@ class Canvas:
 
     def place(self, sprite: Sprite, max_hidden: float, shadow: tuple[float, float, float] | None) -> bool:
         """Paint if the sprite is in the picture, stands out, and leaves `1 - max_hidden` of everything visible."""
-        window = self._window(sprite)
+        window = self._window(sprite.cover, sprite.left, sprite.top)
         if window is None:
             return False
         rows, columns, cover = window
@@ -49,7 +49,7 @@ class Canvas:
         index = len(self.whole)
         self.whole.append(int((sprite.cover > 0.5).sum()))
         self.visible.append(0)
-        window = self._window(sprite)
+        window = self._window(sprite.cover, sprite.left, sprite.top)
         if window is None:
             return
         if shadow is not None:
@@ -61,7 +61,7 @@ class Canvas:
         owner[solid] = index
         self.visible[index] = int(solid.sum())
         below = self.pixels[:, rows, columns]
-        below += cover * (self._crop(sprite.rgb, sprite, rows, columns) - below)
+        below += cover * (self._paint_of(sprite, rows, columns) - below)
 
     def masks(self) -> Bool[np.ndarray, "object height width"]:
         """The visible pixels of every painted object; no two overlap."""
@@ -76,26 +76,24 @@ class Canvas:
                 boxes[index] = (columns.start, rows.start, columns.stop, rows.stop)
         return boxes
 
-    def _window(self, sprite: Sprite) -> tuple[slice, slice, np.ndarray] | None:
+    def _window(self, cover: np.ndarray, left: int, top: int) -> tuple[slice, slice, np.ndarray] | None:
+        """The rows and columns of the picture that a cover at (left, top) meets, and its part there."""
         height, width = self.owner.shape
-        rows = slice(max(0, sprite.top), min(height, sprite.top + sprite.cover.shape[0]))
-        columns = slice(max(0, sprite.left), min(width, sprite.left + sprite.cover.shape[1]))
+        rows = slice(max(0, top), min(height, top + cover.shape[0]))
+        columns = slice(max(0, left), min(width, left + cover.shape[1]))
         if rows.start >= rows.stop or columns.start >= columns.stop:
             return None
-        return rows, columns, self._crop(sprite.cover, sprite, rows, columns)
+        return rows, columns, cover[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
 
     @staticmethod
-    def _crop(values: np.ndarray, sprite: Sprite, rows: slice, columns: slice) -> np.ndarray:
-        return values[
-            ...,
-            rows.start - sprite.top : rows.stop - sprite.top,
-            columns.start - sprite.left : columns.stop - sprite.left,
-        ]
+    def _paint_of(sprite: Sprite, rows: slice, columns: slice) -> np.ndarray:
+        across = slice(columns.start - sprite.left, columns.stop - sprite.left)
+        return sprite.rgb[:, rows.start - sprite.top : rows.stop - sprite.top, across]
 
     def _contrast(self, sprite: Sprite, rows: slice, columns: slice, cover: np.ndarray) -> float:
         """Mean difference, in grey levels, between the sprite and what it covers, from every fourth pixel."""
         weight = cover[::4, ::4]
-        above = self._crop(sprite.rgb, sprite, rows, columns)[:, ::4, ::4]
+        above = self._paint_of(sprite, rows, columns)[:, ::4, ::4]
         difference = np.abs(above - self.pixels[:, rows, columns][:, ::4, ::4])
         return float((weight * difference).sum() / max(3 * float(weight.sum()), 1e-3))
 
@@ -103,8 +101,7 @@ class Canvas:
         reach = max(1, round(np.hypot(right, down)))
         small = Image.fromarray((np.pad(sprite.cover, reach) * 255).astype(np.uint8))
         soft = np.asarray(small.filter(ImageFilter.BoxBlur(reach / 2)), np.float32) * np.float32(dark / 255)
-        moved = Sprite(sprite.rgb, soft, sprite.left - reach + round(right), sprite.top - reach + round(down))
-        window = self._window(moved)
+        window = self._window(soft, sprite.left - reach + round(right), sprite.top - reach + round(down))
         if window is not None:
             rows, columns, cover = window
             self.pixels[:, rows, columns] *= 1 - cover

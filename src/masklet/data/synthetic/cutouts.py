@@ -22,7 +22,7 @@ from masklet.data.synthetic.library import BROAD, Cutout, CutoutLibrary
 from masklet.data.synthetic.noise import one_of
 from masklet.data.synthetic.paint import COLOUR_WORDS, COLOURS, PATTERNS, Sprite, draw_sprite, resample
 from masklet.data.synthetic.phrases import Description, Vocabulary, is_unseen_pair
-from masklet.data.synthetic.scene import Setting, describe, photograph, sample_setting
+from masklet.data.synthetic.scene import Setting, describe, photograph, query_scene, sample_setting
 
 __all__ = ["CutoutLibrary", "compose_scene"]
 
@@ -139,7 +139,7 @@ def _vocabulary(
         noun for description in descriptions for noun in description.nouns if noun in BROAD & library.siblings.keys()
     ]
     near = [one_of(rng, library.siblings[one_of(rng, shared)]) for _ in range(12)] if shared else []
-    far = [one_of(rng, library.names) for _ in range(24)]
+    far = [one_of(rng, library.names) for _ in range(60)]
     nouns = [noun for noun in near + far if clear is None or noun in clear]
     return Vocabulary(
         nouns=tuple(nouns or far),
@@ -171,7 +171,8 @@ def compose_scene(seed: int, library: CutoutLibrary, config: SceneConfig) -> Exa
     pasted = _paste(rng, config, library, setting, canvas)
     descriptions = drawn + [describe_cutout(one, library, greyscale=greyscale) for one in pasted]
     vocabulary = _vocabulary(rng, library, descriptions, clear)
-    return photograph(rng, config, setting, canvas, descriptions, vocabulary, "cutouts")
+    queries = query_scene(rng, config, descriptions, vocabulary)
+    return photograph(rng, setting, canvas, queries, "cutouts")
 
 
 def _paste(

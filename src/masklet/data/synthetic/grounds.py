@@ -5,7 +5,7 @@ from jaxtyping import Float32, UInt8
 from PIL import Image
 
 from masklet.data.synthetic.noise import noise_patch, one_of
-from masklet.data.synthetic.paint import PATTERNS, Look, pattern_weight
+from masklet.data.synthetic.paint import PATTERNS, pattern_weight
 
 
 def _quiet_colour(rng: np.random.Generator) -> np.ndarray:
@@ -26,13 +26,8 @@ def draw_ground(rng: np.random.Generator, size: int) -> Float32[np.ndarray, "3 h
     elif style == "patterned":
         second = first + 0.3 * (second - first)
         axis = np.linspace(-1, 1, size, dtype=np.float32)
-        look = Look(
-            rgb=(0, 0, 0),
-            pattern=one_of(rng, PATTERNS[1:]),
-            pattern_scale=float(rng.uniform(4, 24)),
-            pattern_turn=float(rng.uniform(0, 3)),
-        )
-        weight = pattern_weight(look, *np.meshgrid(axis, axis))
+        scale, turn = float(rng.uniform(4, 24)), float(rng.uniform(0, 3))
+        weight = pattern_weight(one_of(rng, PATTERNS[1:]), scale, turn, *np.meshgrid(axis, axis))
     elif style == "blotched":
         return _blotches(rng, size, first, second)
     ground = first[:, None, None] + weight * (second - first)[:, None, None]

@@ -19,6 +19,7 @@ Rng = np.random.Generator
 KINDS: tuple[Kind, ...] = SHAPES + EVERYDAY + CHARACTERS
 _BY_NOUN = {kind.nouns[0]: kind for kind in KINDS}
 _LIKELY = SHAPES[:-2] + EVERYDAY  # coins and cells have scenes of their own
+_NEUTRAL = ("black", "white", "grey", "silver")
 _CELL_COLOURS = ("pink", "purple", "blue", "red", "green", "grey")
 
 
@@ -126,7 +127,9 @@ def sample_look(rng: Rng, palette: Palette, kind: Kind, colour: str) -> Look:
     """The surface of an object of that colour; greyscale scenes are painted grey from the start."""
     base = np.float32(COLOURS[colour])
     metal = colour in METAL_WORDS
-    rgb = base * rng.uniform(0.72 if metal else 0.93, 1.15 if metal else 1.05) + rng.uniform(-9, 9, 3)
+    rgb = base * rng.uniform(0.72 if metal else 0.93, 1.15 if metal else 1.05) + rng.uniform(-1, 1, 3) * (
+        3 if colour in _NEUTRAL else 9
+    )
     accent = accent_of(colour)
     accent_rgb = np.float32(COLOURS[accent]) + rng.uniform(-8, 8)
     if palette.greyscale:
@@ -140,7 +143,7 @@ def sample_look(rng: Rng, palette: Palette, kind: Kind, colour: str) -> Look:
         pattern_turn=float(rng.uniform(0, np.pi)),
         shine=palette.shine * float(rng.uniform(0.5, 1)) * (0.5 if metal else 1),
         relief=palette.relief * float(rng.uniform(0.7, 1)),
-        texture=float(rng.uniform(0.02, 0.1)) if rng.random() < textured else 0.0,
+        texture=float(rng.uniform(0.02, 0.18 if metal else 0.1)) if rng.random() < textured else 0.0,
         texture_seed=int(rng.integers(2**22)),
     )
 
@@ -158,6 +161,7 @@ def _rgb(values: np.ndarray) -> tuple[float, float, float]:
 def sample_object(rng: Rng, palette: Palette, kind: Kind, colour: str) -> Placed:
     """One object at the origin, bent as far as its kind allows."""
     size = one_of(rng, palette.sizes) * float(np.exp(rng.uniform(-1, 1) * palette.size_spread))
+    warp = kind.shear if rng.random() < 0.5 else 0.0
     turn = np.deg2rad(kind.rotation) * (
         rng.uniform(-1, 1) if kind.rotation > 90 else np.clip(rng.normal(0, 0.4), -1, 1)
     )
@@ -173,7 +177,7 @@ def sample_object(rng: Rng, palette: Palette, kind: Kind, colour: str) -> Placed
         aspect=float(rng.uniform(-1, 1)) * kind.aspect,
         shear=float(rng.uniform(-1, 1)) * kind.shear,
         flip=kind.flip and bool(rng.random() < 0.5),
-        warp=(float(rng.uniform(-1, 1)) * kind.shear, float(rng.uniform(-1, 1)) * kind.shear),
+        warp=(float(rng.uniform(-1, 1)) * warp, float(rng.uniform(-1, 1)) * warp),
     )
 
 
@@ -209,7 +213,7 @@ def candidates(rng: Rng, config: SceneConfig, palette: Palette, sort: str) -> It
         places = scatter(rng, config.size)
         tries = 4
     else:
-        count = int(rng.integers(8, 20 + round(25 * config.difficulty)))
+        count = int(rng.integers(10, 24 + round(26 * config.difficulty)))
         regular = rng.random() < 0.6
         pitch = palette.sizes[0] * rng.uniform(0.92, 1.5)
         places = packed(rng, config.size, pitch) if regular else scatter(rng, config.size)

@@ -10,7 +10,6 @@ from typing import Literal
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
-from typing_extensions import Self
 
 from masklet.data.synthetic.layout import KINDS
 from masklet.data.synthetic.paint import COLOURS
@@ -26,7 +25,7 @@ def _words(listed: str) -> frozenset[str]:
 
 # Words so broad that two things may share one and still be certainly different.
 BROAD = _words(
-    "animal, bird, insect, vehicle, fruit, vegetable, food, drink, clothing, tool, musical instrument, building, ball, "
+    "animal, bird, insect, vehicle, fruit, vegetable, food, drink, clothing, tool, musical instrument, ball, "
     "flower, person, dinosaur, shoe, hat, medal"
 )
 # Parts and marks that many pictures show: never denied of a cut-out.
@@ -36,6 +35,39 @@ _EVERYWHERE = _words(
     "hexagon, pentagon, arrow, crescent, cell, letter, number, seat, horn, bell, chains, basket, bowl, rock, fire, "
     "water drop, mirror, battery, speaker, keyboard, package, film frames, heart organ"
 ) | frozenset(kind.nouns[0] for kind in KINDS if kind.nouns[-1] in ("letter", "number"))
+# Different names, but a glance may not tell them apart.
+_ALIKE = tuple(
+    _words(listed)
+    for listed in (
+        "lotus, lotus flower, water lily, hibiscus, blossom, cherry blossom, flower",
+        "cougar, lion, wild cat, leopard, tiger, cat, black cat",
+        "mouse, rat, hamster, chipmunk, beaver, otter, badger",
+        "crocodile, lizard, dragon, dinosaur, tyrannosaurus",
+        "dove, pigeon, duck, goose, swan, blackbird, ibis",
+        "goat, ram, sheep, llama",
+        "ox, cow, water buffalo, bison",
+        "deer, moose, gerenuk, okapi, kangaroo",
+        "monkey, gorilla, orangutan, bear",
+        "dog, wolf, fox, dalmatian, poodle",
+        "lobster, crayfish, shrimp, scorpion, crab",
+        "bug, beetle, cockroach, ladybug, cricket, tick, ant, spider",
+        "fly, mosquito, mayfly, bee, dragonfly",
+        "fish, tropical fish, blowfish, bass fish, shark, dolphin, whale",
+        "bus, minibus, trolleybus, tram, train car, light rail train, subway train, train, locomotive",
+        "car, taxi, suv, police car, pickup truck, ambulance",
+        "mango, peach, tangerine, apple, tomato, orange, melon",
+        "lime, lemon, pear",
+        "notebook, spiral notepad, memo, calendar, clipboard, closed book, open book, newspaper, scroll, receipt",
+        "guitar, electric guitar, banjo, mandolin, violin",
+        "bottle, champagne bottle, sake, lotion bottle, baby bottle",
+        "printer, fax machine, radio, pager, telephone, cell phone",
+        "watch, wristwatch, stopwatch, alarm clock, timer, clock, compass",
+        "cd, dvd, computer disk",
+        "purse, handbag, clutch bag, backpack, briefcase, luggage, toolbox",
+        "globe, sun, moon, saturn, ball, crystal ball",
+        "pen, fountain pen, pencil, crayon, paintbrush, screwdriver",
+    )
+)
 _SHOWS = {  # what the picture of a thing may show besides it
     "building": frozenset({"tree", "house", "flag", "clock", "star", "person", "pine tree", "cloud", "flower"}),
     "framed picture": frozenset({"mountain", "sun", "tree", "cloud", "person"}),
@@ -47,13 +79,13 @@ _SHOWS = {  # what the picture of a thing may show besides it
     "bottle": frozenset({"cup", "wine glass"}),
     "party popper": frozenset({"star", "balloon"}),
 }
-# Backgrounds are not empty and barely labelled, so what is denied over them is drawn from what is unlikely in each sort:
-# over the assorted Caltech photos rare animals, dishes, instruments; over supermarket shelves no food or farm animals
-# (they are also printed on packages) but vehicles, buildings, instruments. What else is asked counts as not exhaustive.
+# Backgrounds are not empty and barely labelled, so what is denied of them is drawn from what is unlikely in each sort.
+# Over the assorted Caltech photos: rare animals, dishes, instruments. Over supermarket shelves: no food and no farm
+# animals (those are printed on packages) but vehicles, buildings, instruments. Other words are not exhaustive there.
 _COMMON_OUTDOORS = _words(
-    "animal, bird, dog, cat, fish, horse, insect, bug, fly, ant, duck, pigeon, dove, dog face, cat face, cow, butterfly, "
-    "spider web, shell, seashell, paw prints, coral, flower, tree, food, drink, fruit, vegetable, cup, bowl, vase, jar, "
-    "knife, spoon, fork and knife, chopsticks, wine glass, piano, grand piano, guitar, salt, bread"
+    "animal, bird, dog, cat, fish, horse, insect, bug, fly, ant, duck, pigeon, dove, dog face, cat face, cow, "
+    "butterfly, spider web, seashell, paw prints, coral, flower, tree, food, drink, fruit, vegetable, cup, bowl, "
+    "vase, jar, knife, spoon, fork and knife, chopsticks, wine glass, piano, grand piano, guitar, salt, bread"
 )
 _COMMON_IN_SHOPS = _words(
     "animal, bird, fish, cow, cow face, ox, pig, pig face, chicken, chick, rooster, sheep, goat, bee, shrimp, crab, "
@@ -91,7 +123,7 @@ def _is_held_out(file: str) -> bool:
 
 
 def parse_cutout(folder: Path, record: dict) -> Cutout:
-    """A record of the index; "red apple", which is also an "apple", becomes an apple whose colour is red."""
+    """A record of the index; "red apple", also an "apple", becomes an apple whose colour is red."""
     phrases = [phrase.lower() for phrase in record["phrases"]]
     colour, nouns = None, []
     for phrase in phrases:
@@ -118,7 +150,7 @@ class CutoutLibrary:
     @classmethod
     def open(
         cls, cutouts_dir: Path, backgrounds_dir: Path | None = None, split: Literal["train", "heldout"] = "train"
-    ) -> Self:
+    ) -> "CutoutLibrary":
         """Read the two `index.json`; a stable tenth of the files of each is the held-out split."""
         wanted = split == "heldout"
         cutouts = tuple(
@@ -190,6 +222,8 @@ class CutoutLibrary:
         own, other = set(cutout.nouns), self._vocabulary[noun]
         words = {word for name in own for word in name.split()}
         if noun in _EVERYWHERE or words & set(noun.split()) or (own & other) - BROAD:
+            return True
+        if any(noun in alike and own & alike for alike in _ALIKE):
             return True
         if cutout.nouns[0] in other:  # a plain "bird" may be the "duck" that is asked for
             return True

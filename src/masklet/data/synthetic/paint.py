@@ -123,9 +123,9 @@ def resample(
     # The centre must stay the centre: what the perspective adds to the denominator, it adds to the numerator's middle.
     affine += scale * (bend - np.array([0.0, 0.0, 1.0]))
     coefficients = np.concatenate([affine[0], affine[1], bend[:2]]) / bend[2]
-    moved = tile.transform(
-        (width, height), Image.Transform.PERSPECTIVE, coefficients.tolist(), Image.Resampling.BILINEAR
-    )
+    method = Image.Transform.PERSPECTIVE if any(warp) else Image.Transform.AFFINE
+    data = coefficients[: 8 if any(warp) else 6].tolist()
+    moved = tile.transform((width, height), method, data, Image.Resampling.BILINEAR)
     return np.asarray(moved), left, top, to_unit.astype(np.float32)
 
 
@@ -150,7 +150,7 @@ def draw_sprite(placed: Placed, light: tuple[float, float]) -> Sprite:
     rgb = np.float32(look.rgb)[:, None, None] * shade
     if look.pattern != "plain":
         accent = np.float32(look.accent_rgb)[:, None, None] * shade
-        rgb += pattern_weight(look, u, v) * (accent - rgb)
+        rgb += pattern_weight(look.pattern, look.pattern_scale, look.pattern_turn, u, v) * (accent - rgb)
     if look.shine:
         rgb += gloss
     return Sprite(np.clip(rgb, 0, 255, out=rgb), cover, left, top)
@@ -160,29 +160,38 @@ def _light(
     height: np.ndarray, placed: Placed, light: tuple[float, float], x: np.ndarray, y: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Factor on the colour from the slope of the relief and a fall-off over the object, and the gloss added to it."""
+    look = placed.look
+    across = (x * light[0] + y * light[1]) / placed.size
+    if not (look.relief or look.shine):
+        return 1 - 0.15 * across, across
     slope = np.zeros_like(height)
     slope[:, 1:-1] += light[0] * (height[:, :-2] - height[:, 2:])
     slope[1:-1] += light[1] * (height[:-2] - height[2:])
     slope *= placed.size / (2 * TILE * 40)
     np.clip(slope, -1, 1, out=slope)
-    look = placed.look
-    across = (x * light[0] + y * light[1]) / placed.size
     gloss = look.shine * 255 * (np.clip(-slope - 0.25, 0, 1) + np.clip(1 - np.abs(across + 0.2) * 6, 0, 1) * 0.35)
     return 1 - look.relief * slope - (0.15 + 0.35 * look.shine) * across, gloss
 
 
 def pattern_weight(
-    look: Look, u: Float32[np.ndarray, "height width"], v: Float32[np.ndarray, "height width"]
+    pattern: str,
+    scale: float,
+    turn: float,
+    u: Float32[np.ndarray, "height width"],
+    v: Float32[np.ndarray, "height width"],
 ) -> Float32[np.ndarray, "height width"]:
-    """How much of the accent colour shows at unit coordinates (u, v), in [0, 1]."""
-    cos, sin = np.float32(np.cos(look.pattern_turn)), np.float32(np.sin(look.pattern_turn))
-    s, t = (cos * u + sin * v) * look.pattern_scale / 2, (cos * v - sin * u) * look.pattern_scale / 2
-    if look.pattern == "striped":
+    """How much of the accent colour shows at unit coordinates (u, v), in [0, 1].
+
+    `scale` counts periods from -1 to 1, `turn` is in radians.
+    """
+    cos, sin = np.float32(np.cos(turn)), np.float32(np.sin(turn))
+    s, t = (cos * u + sin * v) * np.float32(scale / 2), (cos * v - sin * u) * np.float32(scale / 2)
+    if pattern == "striped":
         edge = 0.25 - np.abs(s - np.floor(s) - 0.5)
-    elif look.pattern == "zigzag":
+    elif pattern == "zigzag":
         s = s + np.float32(0.9) * np.abs(t - np.floor(t) - 0.5)
         edge = 0.25 - np.abs(s - np.floor(s) - 0.5)
-    elif look.pattern == "dotted":
+    elif pattern == "dotted":
         s, t = s - np.floor(s) - 0.5, t - np.floor(t) - 0.5
         edge = (0.09 - s * s - t * t) * 2
     else:

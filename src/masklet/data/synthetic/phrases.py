@@ -142,9 +142,9 @@ def answers(phrase: Phrase, descriptions: Sequence[Description]) -> tuple[int, .
 
 @dataclass(frozen=True, kw_only=True)
 class Vocabulary:
-    """Words to draw wrong answers from. `nouns` may be asked where absent; the other words replace a true one.
+    """Words to draw wrong answers from. `nouns` may be asked where absent, the rest replace a true one.
 
-    `clear_of_ground` are the nouns that the ground surely does not show, None for all. Of other nouns nothing is denied,
+    `clear_of_ground` are the nouns that the ground surely does not show, None for all. Other nouns are never denied
     and their answers are not exhaustive.
     """
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from masklet.data.schema import Example
+from masklet.data.schema import Example, PhraseQuery
 from masklet.data.synthetic.camera import Camera, sample_camera, shoot
 from masklet.data.synthetic.canvas import Canvas
 from masklet.data.synthetic.grounds import crop_photo, draw_ground, draw_tray
@@ -149,24 +149,23 @@ def scene_vocabulary(rng: np.random.Generator, config: SceneConfig, palette: Pal
     )
 
 
-def photograph(
-    rng: np.random.Generator,
-    config: SceneConfig,
-    setting: Setting,
-    canvas: Canvas,
-    descriptions: Sequence[Description],
-    vocabulary: Vocabulary,
-    source: str,
-) -> Example:
-    """The picture of a painted scene with its labels and questions."""
+def query_scene(
+    rng: np.random.Generator, config: SceneConfig, descriptions: Sequence[Description], vocabulary: Vocabulary
+) -> tuple[PhraseQuery, ...]:
+    """The questions about a scene; held-out pairs come first where they are wanted."""
     first = [
-        Phrase(noun, d.colour)
-        for d in descriptions
-        for noun in d.nouns[:1]
-        if vocabulary.unseen_pairs and is_unseen_pair(d.colour, noun)
+        Phrase(description.nouns[0], description.colour)
+        for description in descriptions
+        if vocabulary.unseen_pairs and is_unseen_pair(description.colour, description.nouns[0])
     ]
     num_queries = int(rng.integers(config.max_queries // 2, config.max_queries + 1))
-    queries = sample_queries(rng, descriptions, vocabulary, num_queries, config.negative_share, first)
+    return sample_queries(rng, descriptions, vocabulary, num_queries, config.negative_share, first)
+
+
+def photograph(
+    rng: np.random.Generator, setting: Setting, canvas: Canvas, queries: tuple[PhraseQuery, ...], source: str
+) -> Example:
+    """The picture of a painted scene with its labels."""
     masks = canvas.masks()
     return Example(
         image=shoot(rng, canvas.pixels, setting.camera),
@@ -193,4 +192,5 @@ def render_scene(
     vocabulary = scene_vocabulary(rng, config, scene.palette)
     if photo is not None:  # a photo without mugs still has red things
         vocabulary = replace(vocabulary, clear_of_ground=frozenset(vocabulary.nouns) - {THING})
-    return photograph(rng, config, scene.setting, scene.canvas, descriptions, vocabulary, "synthetic")
+    queries = query_scene(rng, config, descriptions, vocabulary)
+    return photograph(rng, scene.setting, scene.canvas, queries, "synthetic")

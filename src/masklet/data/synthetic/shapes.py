@@ -128,24 +128,24 @@ LETTERS = "ABCDEFGHJKLMNPRSTUVWXYZ"
 DIGITS = "23456789"
 
 SHAPES: tuple[Kind, ...] = (
-    Kind(nouns=("circle",), draw=_circle, rotation=180, aspect=0.02, shear=0.02, variants=1),
-    Kind(nouns=("oval",), draw=_oval, rotation=180, aspect=0.03, shear=0.03),
-    Kind(nouns=("square",), draw=_square, rotation=20, aspect=0.03, shear=0.03),  # turned by 45 it is a diamond
-    Kind(nouns=("rectangle",), draw=_rectangle, rotation=180, aspect=0.1, shear=0.03),
-    Kind(nouns=("triangle",), draw=_triangle, rotation=180),
-    Kind(nouns=("star",), draw=_star, rotation=180),
-    Kind(nouns=("heart",), draw=_heart, rotation=60, variants=1),
-    Kind(nouns=("ring",), draw=_ring, rotation=180, aspect=0.3),
-    Kind(nouns=("cross",), draw=_cross, rotation=180),
-    Kind(nouns=("arrow",), draw=_arrow, rotation=180),
-    Kind(nouns=("hexagon",), draw=_polygon(6), rotation=180, aspect=0.1, variants=1),
-    Kind(nouns=("pentagon",), draw=_polygon(5), rotation=180, aspect=0.1, variants=1),
-    Kind(nouns=("diamond",), draw=_diamond, rotation=20, aspect=0.05, shear=0.04),
-    Kind(nouns=("crescent", "moon"), draw=_crescent, rotation=180, aspect=0.08),
+    Kind(nouns=("circle",), draw=_circle, rotation=180.0, aspect=0.02, shear=0.02, variants=1),
+    Kind(nouns=("oval",), draw=_oval, rotation=180.0, aspect=0.03, shear=0.03),
+    Kind(nouns=("square",), draw=_square, rotation=20.0, aspect=0.03, shear=0.03),  # turned by 45 it is a diamond
+    Kind(nouns=("rectangle",), draw=_rectangle, rotation=180.0, aspect=0.1, shear=0.03),
+    Kind(nouns=("triangle",), draw=_triangle, rotation=180.0),
+    Kind(nouns=("star",), draw=_star, rotation=180.0),
+    Kind(nouns=("heart",), draw=_heart, rotation=60.0, variants=1),
+    Kind(nouns=("ring",), draw=_ring, rotation=180.0, aspect=0.3),
+    Kind(nouns=("cross",), draw=_cross, rotation=180.0),
+    Kind(nouns=("arrow",), draw=_arrow, rotation=180.0),
+    Kind(nouns=("hexagon",), draw=_polygon(6), rotation=180.0, aspect=0.1, variants=1),
+    Kind(nouns=("pentagon",), draw=_polygon(5), rotation=180.0, aspect=0.1, variants=1),
+    Kind(nouns=("diamond",), draw=_diamond, rotation=20.0, aspect=0.05, shear=0.04),
+    Kind(nouns=("crescent", "moon"), draw=_crescent, rotation=180.0, aspect=0.08),
     Kind(
         nouns=("coin",),
         draw=_coin,
-        rotation=180,
+        rotation=180.0,
         aspect=0.08,
         shear=0.04,
         relief="coin",
@@ -153,11 +153,11 @@ SHAPES: tuple[Kind, ...] = (
         variants=24,
         patterned=False,
     ),
-    Kind(nouns=("cell",), draw=_cell, rotation=180, aspect=0.3, relief="dome", variants=16, patterned=False),
+    Kind(nouns=("cell",), draw=_cell, rotation=180.0, aspect=0.3, relief="dome", variants=16, patterned=False),
 )
 
 CHARACTERS: tuple[Kind, ...] = tuple(
-    Kind(nouns=(f"{word} {character.lower()}", word), draw=_character(character), rotation=28, flip=False, variants=1)
+    Kind(nouns=(f"{word} {character.lower()}", word), draw=_character(character), rotation=28.0, flip=False, variants=1)
     for word, characters in (("letter", LETTERS), ("number", DIGITS))
     for character in characters
 )

@@ -16,7 +16,8 @@ from scipy import ndimage
 TILE = 128
 _FINE = 3 * TILE
 
-Points = list[tuple[float, float]]
+Number = float | int
+Points = list[tuple[Number, Number]]
 
 
 class Pen:
@@ -41,31 +42,31 @@ class Pen:
         draw, fill = self._target(tone, cut=cut)
         draw.polygon([_pixel(x, y) for x, y in points], fill=fill)
 
-    def oval(self, x: float, y: float, rx: float, ry: float, tone: int | None = None, *, cut: bool = False) -> None:
+    def oval(self, x: Number, y: Number, rx: Number, ry: Number, tone: int | None = None, *, cut: bool = False) -> None:
         """A filled ellipse around (x, y)."""
         draw, fill = self._target(tone, cut=cut)
         draw.ellipse([_pixel(x - rx, y - ry), _pixel(x + rx, y + ry)], fill=fill)
 
-    def hoop(self, x: float, y: float, rx: float, ry: float, width: float, tone: int | None = None) -> None:
+    def hoop(self, x: Number, y: Number, rx: Number, ry: Number, width: Number, tone: int | None = None) -> None:
         """The outline of an ellipse, `width` thick inwards."""
         draw, fill = self._target(tone, cut=False)
         draw.ellipse([_pixel(x - rx, y - ry), _pixel(x + rx, y + ry)], outline=fill, width=round(width * _FINE / 2))
 
     def box(
-        self, low: tuple[float, float], high: tuple[float, float], round_by: float = 0.0, tone: int | None = None
+        self, low: tuple[Number, Number], high: tuple[Number, Number], round_by: Number = 0.0, tone: int | None = None
     ) -> None:
         """A filled upright rectangle, its corners rounded."""
         draw, fill = self._target(tone, cut=False)
         draw.rounded_rectangle([_pixel(*low), _pixel(*high)], radius=round_by * _FINE / 2, fill=fill)
 
-    def line(self, points: Points, width: float, tone: int | None = None) -> None:
+    def line(self, points: Points, width: Number, tone: int | None = None) -> None:
         """A thick line with round ends and joints."""
         draw, fill = self._target(tone, cut=False)
         draw.line([_pixel(x, y) for x, y in points], fill=fill, width=max(1, round(width * _FINE / 2)), joint="curve")
         for x, y in (points[0], points[-1]):
             self.oval(x, y, width / 2, width / 2, tone)
 
-    def text(self, character: str, tone: int | None = None, scale: float = 1.0) -> None:
+    def text(self, character: str, tone: int | None = None, scale: Number = 1.0) -> None:
         """One letter or digit in the middle, as tall as the tile times `scale`."""
         draw, fill = self._target(tone, cut=False)
         font = ImageFont.load_default(size=_FINE * 1.2 * scale)
@@ -73,11 +74,11 @@ class Pen:
         draw.text((_FINE / 2, _FINE / 2), character, fill=fill, font=font, anchor="mm", stroke_width=stroke)
 
 
-def _pixel(x: float, y: float) -> tuple[float, float]:
+def _pixel(x: Number, y: Number) -> tuple[float, float]:
     return (x * 0.96 + 1) * _FINE / 2, (y * 0.96 + 1) * _FINE / 2
 
 
-def around(count: int, radius: float, start: float = -90.0, squash: float = 1.0) -> Points:
+def around(count: int, radius: Number, start: Number = -90.0, squash: Number = 1.0) -> Points:
     """`count` points on a circle, from `start` degrees (-90 is the top); `squash` scales the height."""
     angles = np.deg2rad(start + np.arange(count) * 360 / count)
     return [(float(radius * np.cos(a)), float(radius * squash * np.sin(a))) for a in angles]
@@ -113,7 +114,10 @@ def draw_tile(kind: Kind, variant: int) -> UInt8[np.ndarray, "height width 3"]:
     kind.draw(pen, rng)
     cover = np.asarray(pen.cover.reduce(3))
     tone = np.asarray(pen.tone.reduce(3))
-    return np.stack([cover, tone, _height(cover, tone, kind.relief)], axis=-1)
+    height = _height(cover, tone, kind.relief)
+    if kind.relief == "coin":  # what is struck into metal shows by its relief more than by its colour
+        tone = (128 + (tone.astype(np.int16) - 128) // 2).astype(np.uint8)
+    return np.stack([cover, tone, height], axis=-1)
 
 
 def _height(cover: np.ndarray, tone: np.ndarray, relief: str) -> np.ndarray:
@@ -122,7 +126,7 @@ def _height(cover: np.ndarray, tone: np.ndarray, relief: str) -> np.ndarray:
     if relief == "coin":
         rim = np.clip(depth / 2, 0, 1) - 0.35 * np.clip((depth - 5) / 2, 0, 1)
         struck = ndimage.gaussian_filter(tone.astype(np.float32) - 128, 0.8) / 128
-        height = rim + 0.5 * struck
+        height = rim + 0.9 * struck
     else:
         reach = max(depth.max(), 1.0) if relief == "dome" else 0.1 * TILE
         share = np.clip(depth / reach, 0, 1)
