@@ -25,6 +25,7 @@ from torch.utils.data import DataLoader, Dataset
 from masklet.config import PRESETS, to_dict
 from masklet.data.collate import CollateConfig, Encoder, TrainingBatch, collate, select_prompts
 from masklet.data.sources import CocoConfig, CocoSource, ExampleSource, GeneratedSource, Mixture, SacoSource
+from masklet.data.synthetic.cutouts import CutoutLibrary, compose_scene
 from masklet.data.synthetic.layout import SceneConfig
 from masklet.data.synthetic.scene import render_scene
 from masklet.data.transforms import AugmentConfig, augment
@@ -279,9 +280,9 @@ class SourceShelf:
         if isinstance(spec, ScenesSpec):
             return GeneratedSource(partial(render_scene, config=scene_config))
         if isinstance(spec, CutoutsSpec):
-            from masklet.data.synthetic.compose import compose_scene, load_library
-
-            library = self._once(name, lambda: load_library(self.root / spec.cutouts, self.root / spec.backgrounds))
+            library = self._once(
+                name, lambda: CutoutLibrary.open(self.root / spec.cutouts, self.root / spec.backgrounds, split="train")
+            )
             return GeneratedSource(partial(compose_scene, library=library, config=scene_config))
         annotations, images = self.root / spec.annotations, self.root / spec.images
         if isinstance(spec, SacoSpec):
