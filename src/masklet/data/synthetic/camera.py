@@ -9,7 +9,7 @@ from PIL import Image, ImageFilter
 
 from masklet.data.synthetic.noise import grain_patch
 
-LUMA = np.float32([0.299, 0.587, 0.114])
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,6 @@
 
 import numpy as np
 from jaxtyping import Bool, Float32
-from PIL import Image, ImageFilter
 from scipy import ndimage
 
 from masklet.data.synthetic.paint import Sprite
@@ -72,7 +71,7 @@ class Canvas:
         boxes = np.zeros((len(self.whole), 4), np.float32)
         for index, found in enumerate(ndimage.find_objects(self.owner + 1, max_label=len(self.whole))):
             if found is not None:
-                rows, columns = found
+                rows, columns = found[0], found[1]
                 boxes[index] = (columns.start, rows.start, columns.stop, rows.stop)
         return boxes
 
@@ -98,10 +97,9 @@ class Canvas:
         return float((weight * difference).sum() / max(3 * float(weight.sum()), 1e-3))
 
     def _cast(self, sprite: Sprite, right: float, down: float, dark: float) -> None:
-        reach = max(1, round(np.hypot(right, down)))
-        small = Image.fromarray((np.pad(sprite.cover, reach) * 255).astype(np.uint8))
-        soft = np.asarray(small.filter(ImageFilter.BoxBlur(reach / 2)), np.float32) * np.float32(dark / 255)
-        window = self._window(soft, sprite.left - reach + round(right), sprite.top - reach + round(down))
-        if window is not None:
-            rows, columns, cover = window
-            self.pixels[:, rows, columns] *= 1 - cover
+        """Darken what the sprite's outline falls on, in three steps away from it: cheaper than a blur and as soft."""
+        for far in (0.5, 0.8, 1.1):
+            window = self._window(sprite.cover, sprite.left + round(far * right), sprite.top + round(far * down))
+            if window is not None:
+                rows, columns, cover = window
+                self.pixels[:, rows, columns] *= 1 - np.float32(dark / 3) * cover

@@ -69,6 +69,6 @@ def _draw_frame(
     for placed, motion in zip(scene.objects, motions, strict=True):
         canvas.paint(draw_sprite(motion.at(placed, frame), setting.light), setting.cast)
     example = photograph(rng, setting, canvas, queries, "synthetic")
-    seen = example.masks.any(axis=(1, 2))
+    seen = [bool(mask.any()) for mask in example.masks]
     visible = (replace(q, object_index=tuple(i for i in q.object_index if seen[i])) for q in queries)
     return replace(example, queries=tuple(visible))

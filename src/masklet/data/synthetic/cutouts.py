@@ -54,7 +54,7 @@ def draw_cutout(pasted: Pasted, library: CutoutLibrary, *, greyscale: bool) -> S
     channels, left, top, _ = resample(tile, matrix, pasted.x, pasted.y, (0.0, 0.0))
     planes = channels.transpose(2, 0, 1).astype(np.float32, order="C")
     cover = planes[3] / 255
-    rgb = planes[:3] / np.maximum(cover, 1 / 255) * np.float32(pasted.gain)[:, None, None]
+    rgb = planes[:3] / np.maximum(cover, 1 / 255) * np.array(pasted.gain, np.float32)[:, None, None]
     if greyscale:
         rgb = np.tensordot(LUMA, rgb, 1)[None].repeat(3, axis=0)
     return Sprite(np.clip(rgb, 0, 255), cover, left, top)

@@ -27,14 +27,15 @@ _CELL_COLOURS = ("pink", "purple", "blue", "red", "green", "grey")
 class SceneConfig:
     """Sampling weights. `difficulty` in [0, 1] shifts number, size and overlap of objects and the camera's faults.
 
-    The shares are probabilities of a scene's sort; what they leave is mixed objects. `combinations` "seen" never shows
+    Crowds, coins and cells are sorts of scenes; what their shares leave is mixed objects. Half of the coins and cells
+    and `greyscale_share` of the rest are greyscale, which is a sixth of all. `combinations` "seen" never shows
     a colour with a noun that `phrases.is_unseen_pair` holds out; "unseen" shows at least one such pair and asks for it.
     """
 
     size: int = 336
     difficulty: float = 1.0
     combinations: Literal["seen", "unseen"] = "seen"
-    greyscale_share: float = 0.17
+    greyscale_share: float = 0.13
     crowd_share: float = 0.12
     coin_share: float = 0.08
     cell_share: float = 0.04
@@ -42,6 +43,8 @@ class SceneConfig:
     negative_share: float = 0.45
 
     def __post_init__(self) -> None:
+        if not 0 <= self.negative_share < 1:
+            raise ValueError(f"negative_share {self.negative_share} is not in [0, 1)")
         if not 0 <= self.difficulty <= 1:
             raise ValueError(f"difficulty {self.difficulty} is not in [0, 1]")
         if self.size < 64:
@@ -125,13 +128,13 @@ def sample_colour(rng: Rng, palette: Palette, kind: Kind) -> str:
 
 def sample_look(rng: Rng, palette: Palette, kind: Kind, colour: str) -> Look:
     """The surface of an object of that colour; greyscale scenes are painted grey from the start."""
-    base = np.float32(COLOURS[colour])
+    base = np.array(COLOURS[colour], np.float32)
     metal = colour in METAL_WORDS
     rgb = base * rng.uniform(0.72 if metal else 0.93, 1.15 if metal else 1.05) + rng.uniform(-1, 1, 3) * (
         3 if colour in _NEUTRAL else 9
     )
     accent = accent_of(colour)
-    accent_rgb = np.float32(COLOURS[accent]) + rng.uniform(-8, 8)
+    accent_rgb = np.array(COLOURS[accent], np.float32) + rng.uniform(-8, 8)
     if palette.greyscale:
         rgb, accent_rgb = np.repeat(rgb @ LUMA, 3), np.repeat(accent_rgb @ LUMA, 3)
     textured = 0.4 if kind.patterned else 0.9
@@ -150,7 +153,7 @@ def sample_look(rng: Rng, palette: Palette, kind: Kind, colour: str) -> Look:
 
 def accent_of(colour: str) -> str:
     """The colour of the marks of a pattern: white on dark, black on light, so that the marks show in grey as well."""
-    return "black" if float(np.float32(COLOURS[colour]) @ LUMA) > 125 else "white"
+    return "black" if float(np.array(COLOURS[colour], np.float32) @ LUMA) > 125 else "white"
 
 
 def _rgb(values: np.ndarray) -> tuple[float, float, float]:

@@ -147,13 +147,17 @@ def draw_sprite(placed: Placed, light: tuple[float, float]) -> Sprite:
     shade *= fields[..., 1] / 128
     if look.texture:
         shade *= 1 + look.texture * noise_patch(look.texture_seed, height, width)
-    rgb = np.float32(look.rgb)[:, None, None] * shade
+    rgb = _column(look.rgb) * shade
     if look.pattern != "plain":
-        accent = np.float32(look.accent_rgb)[:, None, None] * shade
+        accent = _column(look.accent_rgb) * shade
         rgb += pattern_weight(look.pattern, look.pattern_scale, look.pattern_turn, u, v) * (accent - rgb)
     if look.shine:
         rgb += gloss
     return Sprite(np.clip(rgb, 0, 255, out=rgb), cover, left, top)
+
+
+def _column(rgb: tuple[float, float, float]) -> np.ndarray:
+    return np.array(rgb, np.float32)[:, None, None]
 
 
 def _light(

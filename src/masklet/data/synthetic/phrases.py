@@ -19,24 +19,29 @@ UNSEEN_SHARE = 0.08
 NEVER_UNSEEN = frozenset({THING, "coin", "cell"})
 SIZE_GAP = 1.7
 
+_CHARACTERS = [f"letter {letter}" for letter in "abcdefghijklmnopqrstuvwxyz"] + [
+    f"number {digit}" for digit in range(10)
+]
+
 # A thing called by the first noun could also be called by the others, so those are neither asked nor denied of it.
 ALSO_CALLED: dict[str, frozenset[str]] = {
     noun: frozenset(others.split(", "))
     for noun, others in {
-        "apple": "circle, tomato",
+        "apple": "circle, tomato, leaf",
         "balloon": "oval, circle, ball",
         "boat": "ship, triangle, schooner, ketch, canoe, ferry",
         "button": "circle, coin",
         "cell": "circle, oval, ring, button",
         "circle": "coin, button, cell, ball, balloon, sun, moon, flying disc",
-        "coin": "circle, button, medal, gold medal, silver medal, bronze medal",
+        "coin": "circle, button, medal, gold medal, silver medal, bronze medal, star, number, letter",
         "crescent": "letter c, banana, horn",
         "cross": "letter x, letter t",
         "cup": "mug, bowl, bucket, vase, glass of milk",
         "diamond": "square, kite",
         "envelope": "rectangle",
         "flower": "star, gear",
-        "gear": "circle, ring, wheel",
+        "gear": "circle, ring, wheel, flower",
+        "house": "triangle",
         "leaf": "oval, feather",
         "letter c": "crescent, moon",
         "letter x": "cross",
@@ -51,6 +56,8 @@ ALSO_CALLED: dict[str, frozenset[str]] = {
         "triangle": "letter a, tree",
     }.items()
 }
+# A coin may carry any letter or number.
+ALSO_CALLED["coin"] |= frozenset(_CHARACTERS)
 
 
 def is_unseen_pair(colour: str | None, noun: str) -> bool:
@@ -196,7 +203,10 @@ def sample_queries(
     negative_share: float,
     first: Sequence[Phrase] = (),
 ) -> tuple[PhraseQuery, ...]:
-    """Up to `num_queries` distinct phrases with all their answers; `first` are asked whatever else is."""
+    """Up to `num_queries` distinct phrases with all their answers, true ones first; `first` are asked whatever else is.
+
+    `negative_share` in [0, 1) is how many of them are true of nothing.
+    """
     asked: dict[str, PhraseQuery] = {}
     num_negative = int(rng.binomial(num_queries, negative_share)) if descriptions else num_queries
     room = {True: num_queries - num_negative, False: num_negative}
@@ -230,4 +240,8 @@ def sample_queries(
         ask(phrase)
         if not any(room.values()):
             break
-    return tuple(asked.values())
+    # Where true phrases ran out, so must false ones, or a scene of few words would teach that most are absent.
+    positive = [query for query in asked.values() if query.object_index]
+    negative = [query for query in asked.values() if not query.object_index]
+    most = num_queries if not descriptions else max(1, round(len(positive) * negative_share / (1 - negative_share)))
+    return (*positive, *negative[:most])

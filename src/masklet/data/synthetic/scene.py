@@ -92,7 +92,7 @@ def build_scene(
         sort, greyscale = "mixed", False
     else:
         sort = str(rng.choice(["crowd", "coins", "cells", "mixed"], p=[*shares, 1 - sum(shares)]))
-        greyscale = bool(rng.random() < (0.5 if sort in ("coins", "cells") else config.greyscale_share * 0.75))
+        greyscale = bool(rng.random() < (0.5 if sort in ("coins", "cells") else config.greyscale_share))
     palette = sample_palette(rng, config, sort, greyscale=greyscale)
     if photo is not None:
         ground = crop_photo(rng, photo, config.size)

@@ -122,7 +122,7 @@ def draw_tile(kind: Kind, variant: int) -> UInt8[np.ndarray, "height width 3"]:
 
 def _height(cover: np.ndarray, tone: np.ndarray, relief: str) -> np.ndarray:
     """Relief from the distance to the rim: a narrow bevel, a full dome, or a struck coin with its raised rim."""
-    depth = ndimage.distance_transform_edt(cover > 127)
+    depth = np.asarray(ndimage.distance_transform_edt(cover > 127))
     if relief == "coin":
         rim = np.clip(depth / 2, 0, 1) - 0.35 * np.clip((depth - 5) / 2, 0, 1)
         struck = ndimage.gaussian_filter(tone.astype(np.float32) - 128, 0.8) / 128
