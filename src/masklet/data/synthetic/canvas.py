@@ -15,7 +15,7 @@ class Canvas:
 
     def __init__(self, ground: Float32[np.ndarray, "3 height width"]) -> None:
         self.pixels = np.ascontiguousarray(ground)
-        self.owner = np.full(ground.shape[1:], -1, np.int16)
+        self.owner: np.ndarray = np.full(ground.shape[1:], -1, np.int16)
         self.whole: list[int] = []
         self.visible: list[int] = []
 
@@ -71,7 +71,7 @@ class Canvas:
         boxes = np.zeros((len(self.whole), 4), np.float32)
         for index, found in enumerate(ndimage.find_objects(self.owner + 1, max_label=len(self.whole))):
             if found is not None:
-                rows, columns = found[0], found[1]
+                rows, columns = found
                 boxes[index] = (columns.start, rows.start, columns.stop, rows.stop)
         return boxes
 

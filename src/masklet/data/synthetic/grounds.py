@@ -11,7 +11,7 @@ from masklet.data.synthetic.paint import PATTERNS, pattern_weight
 def _quiet_colour(rng: np.random.Generator) -> np.ndarray:
     """Never saturated, so that no ground answers to "red thing"."""
     grey = rng.uniform(20, 240)
-    return (grey + rng.uniform(0.0, 0.16) * (rng.uniform(0, 255, 3) - grey)).astype(np.float32)
+    return (grey + rng.uniform(0.0, 0.12) * (rng.uniform(0, 255, 3) - grey)).astype(np.float32)
 
 
 def draw_ground(rng: np.random.Generator, size: int) -> Float32[np.ndarray, "3 height width"]:

@@ -43,8 +43,8 @@ class SceneConfig:
     negative_share: float = 0.45
 
     def __post_init__(self) -> None:
-        if not 0 <= self.negative_share < 1:
-            raise ValueError(f"negative_share {self.negative_share} is not in [0, 1)")
+        if not 0 <= self.negative_share <= 1:
+            raise ValueError(f"negative_share {self.negative_share} is not in [0, 1]")
         if not 0 <= self.difficulty <= 1:
             raise ValueError(f"difficulty {self.difficulty} is not in [0, 1]")
         if self.size < 64:

@@ -205,10 +205,11 @@ def sample_queries(
 ) -> tuple[PhraseQuery, ...]:
     """Up to `num_queries` distinct phrases with all their answers, true ones first; `first` are asked whatever else is.
 
-    `negative_share` in [0, 1) is how many of them are true of nothing.
+    `negative_share` in [0, 1] is about how many of them are true of nothing.
     """
     asked: dict[str, PhraseQuery] = {}
-    num_negative = int(rng.binomial(num_queries, negative_share)) if descriptions else num_queries
+    num_negative = min(int(rng.binomial(num_queries, negative_share)), num_queries // 2 + 1)
+    num_negative = num_negative if descriptions else num_queries
     room = {True: num_queries - num_negative, False: num_negative}
     sizes = {noun: size_words(noun, descriptions) for noun in {noun for d in descriptions for noun in d.nouns}}
 
@@ -243,5 +244,5 @@ def sample_queries(
     # Where true phrases ran out, so must false ones, or a scene of few words would teach that most are absent.
     positive = [query for query in asked.values() if query.object_index]
     negative = [query for query in asked.values() if not query.object_index]
-    most = num_queries if not descriptions else max(1, round(len(positive) * negative_share / (1 - negative_share)))
+    most = len(positive) + 1 if descriptions else num_queries
     return (*positive, *negative[:most])
