@@ -28,13 +28,15 @@ def tiny() -> Detector.Config:
         vision=VisionEncoder.Config(
             dim=128,
             trunk=Trunk.Config(
-                dim=192, depth=12, num_heads=4, hidden=768, window=8, global_blocks=(2, 5, 8, 11), drop_path=0.0
+                dim=192, depth=12, num_heads=4, hidden=768, window=4, global_blocks=(1, 3, 5, 7, 9, 11), drop_path=0.0
             ),
         ),
         text=TextEncoder.Config(vocab_size=8192, width=192, depth=3, num_heads=4, hidden=768, dim=128),
         prompts=ExemplarEncoder.Config(dim=128, depth=2, num_heads=4, hidden=512, dropout=0.0),
         fusion=FusionEncoder.Config(dim=128, depth=3, num_heads=4, hidden=512, dropout=0.0),
-        decoder=Decoder.Config(dim=128, depth=4, num_heads=4, hidden=512, num_queries=100, dropout=0.0),
+        decoder=Decoder.Config(
+            dim=128, depth=3, num_heads=4, hidden=512, bias_hidden=32, num_queries=100, dropout=0.0
+        ),
         scoring=ConceptScorer.Config(dim=128, hidden=512, dropout=0.0),
         masks=MaskHead.Config(dim=128, num_heads=4),
         click=ClickHead.Config(dim=128, num_heads=4, hidden=512, iou_hidden=128),
@@ -51,7 +53,7 @@ def debug() -> Detector.Config:
         text=TextEncoder.Config(vocab_size=1000, width=24, depth=2, num_heads=2, hidden=96, dim=32),
         prompts=ExemplarEncoder.Config(dim=32, depth=2, num_heads=4, hidden=64),
         fusion=FusionEncoder.Config(dim=32, depth=2, num_heads=4, hidden=64),
-        decoder=Decoder.Config(dim=32, depth=2, num_heads=4, hidden=64, num_queries=10),
+        decoder=Decoder.Config(dim=32, depth=2, num_heads=4, hidden=64, bias_hidden=32, num_queries=10),
         scoring=ConceptScorer.Config(dim=32, hidden=64),
         masks=MaskHead.Config(dim=32, num_heads=4),
         click=ClickHead.Config(dim=32),

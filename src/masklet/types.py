@@ -12,9 +12,10 @@ from typing import TypeVar
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from typing_extensions import Self, dataclass_transform
+from typing_extensions import dataclass_transform
 
 T = TypeVar("T")
+B = TypeVar("B", bound="Bundle")
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)
@@ -28,12 +29,12 @@ def bundle(cls: type[T]) -> type[T]:
 class Bundle:
     """Moves every tensor of a bundle at once."""
 
-    def map(self, function: Callable[[Tensor], Tensor]) -> Self:
+    def map(self: B, function: Callable[[Tensor], Tensor]) -> B:
         """The same bundle with `function` applied to each tensor, nested bundles included."""
         changes = {field.name: _map(getattr(self, field.name), function) for field in fields(self)}  # type: ignore[arg-type]
         return replace(self, **changes)  # type: ignore[type-var]
 
-    def to(self, device: torch.device | str) -> Self:
+    def to(self: B, device: torch.device | str) -> B:
         """The same bundle on `device`."""
         return self.map(lambda tensor: tensor.to(device))
 

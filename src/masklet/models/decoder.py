@@ -43,6 +43,7 @@ class Decoder(nn.Module):
         depth: int = 6
         num_heads: int = 8
         hidden: int = 2048
+        bias_hidden: int = 256
         num_queries: int = 200
         dropout: float = 0.1
 
@@ -59,8 +60,8 @@ class Decoder(nn.Module):
         self.box_head = PreciseMLP(dim, dim, dim, 4)
         self.presence_head = PreciseMLP(dim, dim, dim, 1)
         self.position_head = MLP(2 * dim, dim, dim)
-        self.bias_x = MLP(2, dim, config.num_heads)
-        self.bias_y = MLP(2, dim, config.num_heads)
+        self.bias_x = MLP(2, config.bias_hidden, config.num_heads)
+        self.bias_y = MLP(2, config.bias_hidden, config.num_heads)
         for parameter in (self.query, self.reference, self.presence):
             nn.init.normal_(parameter)
         nn.init.zeros_(self.box_head.layers[-1].weight)

@@ -132,19 +132,22 @@ class Trainer:
             first += phase.steps
         raise AssertionError("no phase is left")
 
-    def _batches(self, phase: Phase, stop: int) -> Iterator[list[TrainingBatch]]:
-        """The micro-batches of each update from the current step to `stop`."""
+    def dataset(self, phase: Phase) -> Batches:
+        """The batches of a phase, to be asked for by index."""
         built = self.sources(phase)
         names = [name for name, weight in phase.weights.items() if weight > 0]
-        dataset = Batches(
+        return Batches(
             mixture=Mixture([built[name] for name in names], [phase.weights[name] for name in names], self.recipe.seed),
             tokenizer=self.tokenizer,
             phase=phase,
             augment=self.recipe.augment_config(phase),
             collate=self.recipe.collate_config(phase, self.model.config.vision.trunk.patch_size),
         )
+
+    def _batches(self, phase: Phase, stop: int) -> Iterator[list[TrainingBatch]]:
+        """The micro-batches of each update from the current step to `stop`."""
         loader = DataLoader(
-            dataset,
+            self.dataset(phase),
             batch_size=None,
             sampler=range(self.step * phase.accumulate, stop * phase.accumulate),
             num_workers=self.recipe.data.workers,
