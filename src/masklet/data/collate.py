@@ -111,10 +111,10 @@ def collate(
 
     Raises: ValueError when the examples are not square pictures of one size.
     """
-    sizes = {example.image.shape[:2] for example in examples}
-    if len(sizes) != 1 or (size := sizes.pop())[0] != size[1]:
-        raise ValueError(f"a batch needs square images of one size, got {sorted(sizes | {size})}")
-    side = size[0]
+    sizes = {side for example in examples for side in example.image.shape[:2]}
+    if len(sizes) != 1:
+        raise ValueError(f"a batch needs square images of one size, got sides of {sorted(sizes)} pixels")
+    side = sizes.pop()
     prompts: list[_Prompt] = []
     image_index: list[int] = []
     objects: list[tuple[int, int]] = []

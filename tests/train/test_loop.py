@@ -1,0 +1,199 @@
+"""The loop on the debug model: resuming, phases, accumulation, export, and learning at all."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from masklet.config import PRESETS, from_dict
+from masklet.data.collate import CollateConfig, collate
+from masklet.data.schema import Example, PhraseQuery
+from masklet.errors import InputError
+from masklet.models.detector import Detector
+from masklet.ops.scores import joint_scores
+from masklet.tokenizer import Tokenizer
+from masklet.train import loop
+from masklet.train.loop import Trainer
+from masklet.train.recipes import Recipe, parse_recipe
+
+COLORS = {"red": (220, 30, 30), "green": (30, 200, 40), "blue": (40, 60, 230), "yellow": (230, 220, 40)}
+WORDS_ONLY = CollateConfig(visual_probability=0.0, text_and_box_probability=0.0)
+OPTIM = {"lr_vision": 1e-3, "lr_text": 1e-3, "lr_rest": 1e-3, "layer_decay": 1.0, "clip_norm": 1.0, "timescale": 1000}
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Tiny tensors only suffer from threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+class ColoredSquares:
+    """One or two squares on grey; asks for the colours shown and one that is not."""
+
+    def sample(self, rng: np.random.Generator) -> Example:
+        count = int(rng.integers(1, 3))
+        names = [list(COLORS)[i] for i in rng.permutation(len(COLORS))[: count + 1]]
+        image = np.full((112, 112, 3), 128, np.uint8)
+        masks = np.zeros((count, 112, 112), bool)
+        for row in range(count):
+            x, y = int(rng.integers(4, 20)) + 50 * row, int(rng.integers(4, 60))
+            masks[row, y : y + 40, x : x + 36] = True
+            image[masks[row]] = COLORS[names[row]]
+        boxes = [[m.any(0).argmax(), m.any(1).argmax()] for m in masks]
+        queries = [PhraseQuery(phrase=f"{name} square", object_index=(row,)) for row, name in enumerate(names[:-1])]
+        return Example(
+            image=image,
+            boxes_xyxy=np.array([[x, y, x + 36, y + 40] for x, y in boxes], np.float32),
+            masks=masks,
+            mask_valid=np.ones(count, bool),
+            queries=(*queries, PhraseQuery(phrase=f"{names[-1]} square", object_index=())),
+            source="squares",
+        )
+
+
+def make_recipe(steps: tuple[int, ...] = (3, 2), **changes) -> Recipe:
+    phase = {"image_size": 112, "batch_size": 2, "weights": {"squares": 1.0}}
+    return parse_recipe(
+        {
+            "preset": "debug",
+            "device": "cpu",
+            "bfloat16": False,
+            "ema_decay": 0.9,
+            "log_every": 1,
+            "data": {"sources": {"squares": {"kind": "scenes"}}},
+            "phases": [{**phase, "steps": count} for count in steps],
+            "optim": {**OPTIM, "warmup_steps": 2, "cooldown_steps": 2},
+            **changes,
+        }
+    )
+
+
+def make_trainer(recipe: Recipe, out: Path) -> Trainer:
+    torch.manual_seed(0)
+    config = PRESETS["debug"]()
+    tokenizer = Tokenizer(vocab_size=config.text.vocab_size)
+    return Trainer(Detector(config), tokenizer, lambda phase: {"squares": ColoredSquares()}, recipe, out)  # noqa: ARG005
+
+
+def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(tmp_path) -> None:
+    whole = make_trainer(make_recipe(), tmp_path / "whole")
+    assert whole.train()
+    first = make_trainer(make_recipe(), tmp_path / "parts")
+    assert not first.train(max_steps=2)
+    torch.rand(7)  # a resumed process has another generator state
+    second = make_trainer(make_recipe(), tmp_path / "parts")
+    second.resume()
+    assert second.step == 2
+    assert second.train()
+    for name, value in whole.model.state_dict().items():
+        assert torch.equal(value, second.model.state_dict()[name]), name
+    for name, value in whole.weights().items():
+        assert torch.equal(value, second.weights()[name]), name
+
+
+def test_worker_processes_change_nothing(tmp_path) -> None:
+    data = {"workers": 2, "sources": {"squares": {"kind": "scenes"}}}
+    alone, helped = (
+        make_trainer(make_recipe((2,)), tmp_path / "a"),
+        make_trainer(make_recipe((2,), data=data), tmp_path / "b"),
+    )
+    alone.train()
+    helped.train()
+    for name, value in alone.model.state_dict().items():
+        assert torch.equal(value, helped.model.state_dict()[name]), name
+
+
+def test_accumulation_equals_one_large_batch(tmp_path) -> None:
+    examples = [ColoredSquares().sample(np.random.default_rng(seed)) for seed in range(3)]
+    gradients = []
+    for parts in ([examples[:1], examples[1:]], [examples]):
+        trainer = make_trainer(make_recipe((1,)), tmp_path)
+        trainer.model.eval()  # dropout would differ
+        trainer._update([collate(part, trainer.tokenizer, WORDS_ONLY, np.random.default_rng(0)) for part in parts])
+        named = trainer.model.named_parameters()
+        gradients.append({name: value.grad for name, value in named if value.grad is not None})
+    torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-3, atol=1e-5)
+
+
+def test_time_runs_out_with_a_checkpoint(tmp_path) -> None:
+    trainer = make_trainer(make_recipe((50,)), tmp_path)
+    assert not trainer.train(minutes=0.0)
+    assert trainer.step == 1
+    assert trainer.checkpoint.exists()
+    assert not list(tmp_path.glob("*.partial"))
+
+
+def test_the_log_has_a_line_a_step_with_every_part(tmp_path) -> None:
+    trainer = make_trainer(make_recipe((2, 1)), tmp_path)
+    trainer.train(evaluate=lambda model, step: {"score": float(step)})  # noqa: ARG005
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [1, 2, 2, 3, 3]
+    assert lines[2]["evaluation"] == {"score": 2.0}
+    assert {"loss", "loss_mask_one_to_many", "gradient_norm", "lr", "seconds_per_step"} <= lines[0].keys()
+
+
+def test_a_non_finite_gradient_leaves_the_weights_alone(tmp_path) -> None:
+    trainer = make_trainer(make_recipe((2,)), tmp_path)
+    before = {name: value.clone() for name, value in trainer.model.state_dict().items()}
+    batch = trainer.dataset(trainer.recipe.phases[0])[0]
+    next(trainer.model.decoder.parameters()).register_hook(lambda gradient: gradient * float("nan"))
+    trainer._update([batch])
+    assert trainer.step == 1
+    for name, value in trainer.model.state_dict().items():
+        assert torch.equal(value, before[name]), name
+
+
+def test_run_trains_exports_and_refuses_to_overwrite(tmp_path) -> None:
+    overrides = [
+        "preset=debug",
+        "data.workers=0",
+        "data.sources={scenes: {kind: scenes}}",
+        "phases=[{steps: 2, image_size: 112, batch_size: 2, weights: {scenes: 1}}]",
+    ]
+    assert loop.run("builtin", overrides, tmp_path)
+    config = from_dict(Detector.Config, json.loads((tmp_path / "config.json").read_text()))
+    assert config == PRESETS["debug"]()
+    Detector(config).load_state_dict(load_file(tmp_path / "weights.safetensors"))
+    with pytest.raises(InputError, match="already holds a run"):
+        loop.run("builtin", overrides, tmp_path)
+    assert loop.run("builtin", overrides, tmp_path, resume=True)
+
+
+@pytest.mark.slow
+def test_a_few_pictures_are_learnt_and_their_absent_phrases_rejected(tmp_path) -> None:
+    examples = [ColoredSquares().sample(np.random.default_rng(seed)) for seed in range(4)]
+
+    class Few:
+        def sample(self, rng: np.random.Generator) -> Example:
+            return examples[int(rng.integers(len(examples)))]
+
+    still = {"crop_probability": 0.0, "pad_probability": 0.0, "flip_probability": 0.0, "color_probability": 0.0}
+    phase = {"image_size": 112, "batch_size": 4, "weights": {"squares": 1.0}, "augment": still}
+    words_only = {"visual_probability": 0.0, "text_and_box_probability": 0.0}
+    recipe = make_recipe(ema_decay=None, phases=[{**phase, "steps": 400}], collate=words_only, log_every=50)
+    torch.manual_seed(0)
+    config = PRESETS["debug"]()
+    tokenizer = Tokenizer(vocab_size=config.text.vocab_size)
+    trainer = Trainer(Detector(config), tokenizer, lambda phase: {"squares": Few()}, recipe, tmp_path)  # noqa: ARG005
+    trainer.train()
+    trainer.model.eval()
+    batch = collate(examples, tokenizer, WORDS_ONLY, np.random.default_rng(0))
+    with torch.no_grad():
+        output = trainer.model(batch.images, batch.prompts)
+    scores = joint_scores(output.pred_logits[-1], output.presence_logits[-1])
+    present = torch.bincount(batch.targets.target_prompt, minlength=len(scores)) > 0
+    assert (scores[~present] < 0.5).all()
+    best = scores.max(dim=1)
+    assert (best.values[present] > 0.5).all()
+    rows = present.nonzero()[:, 0]
+    masks = output.mask_logits(rows, best.indices[rows]) > 0
+    wanted = batch.targets.semantic_masks[rows]
+    iou = (masks & wanted).flatten(1).sum(1) / (masks | wanted).flatten(1).sum(1)
+    assert (iou > 0.75).all(), iou
