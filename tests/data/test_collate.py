@@ -41,7 +41,7 @@ def make_example(queries: Sequence[tuple[str, tuple[int, ...]]], *, objects: int
         image=np.full((side, side, 3), 255, np.uint8),
         boxes_xyxy=boxes,
         masks=masks,
-        mask_valid=np.array([row != 3 for row in range(objects)]),
+        mask_valid=np.arange(objects) != 3,
         queries=tuple(PhraseQuery(phrase=phrase, object_index=answers) for phrase, answers in queries),
         source="test",
     )

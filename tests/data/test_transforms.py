@@ -102,7 +102,7 @@ def test_mirroring_twice_is_the_identity() -> None:
 @pytest.mark.parametrize("phrase", ["left cup", "the cup on the Right", "left-hand cup", "letter R"])
 def test_pictures_asked_for_a_side_are_never_mirrored(phrase) -> None:
     assert names_a_side(phrase)
-    plain = AugmentConfig(crop_probability=0, pad_probability=0, keep_aspect_probability=0, color_probability=0)
+    plain = AugmentConfig(crop_probability=0.0, pad_probability=0.0, keep_aspect_probability=0.0, color_probability=0.0)
     sure = AugmentConfig(**{**vars(plain), "flip_probability": 1.0})
     example = make_example(phrases=(phrase, "bowl", "dog"))
     view = augment(example, 80, sure, np.random.default_rng(0))

@@ -204,8 +204,8 @@ def test_sampled_mask_losses_agree_with_whole_ones_when_points_are_uniform() -> 
     sampled = losses._sample(logits, points), losses._sample(targets.float(), points)
     whole = logits.flatten(1), targets.flatten(1).float()
     for (a, b), (c, d) in [(sampled, whole)]:
-        focal_sampled = losses.sigmoid_focal(a, b, alpha=0.25, gamma=2).mean(-1)
-        focal_whole = losses.sigmoid_focal(c, d, alpha=0.25, gamma=2).mean(-1)
+        focal_sampled = losses.sigmoid_focal(a, b, alpha=0.25, gamma=2.0).mean(-1)
+        focal_whole = losses.sigmoid_focal(c, d, alpha=0.25, gamma=2.0).mean(-1)
         torch.testing.assert_close(focal_sampled, focal_whole, rtol=0.03, atol=0.002)
         torch.testing.assert_close(losses.dice(a, b), losses.dice(c, d), rtol=0.03, atol=0.01)
 

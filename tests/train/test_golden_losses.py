@@ -33,7 +33,7 @@ def classes(matches: Matches, weight: float) -> tuple[torch.Tensor, torch.Tensor
     index = (matches.prompt_index, matches.query_index)
     aligned = losses.alignment(LOGITS[index], BOXES[index], TARGETS[matches.target_index], 0.25)
     soft = losses.soft_targets(tuple(LOGITS.shape), index, aligned)
-    return soft, *losses.iou_aware_bce(LOGITS, soft, weight_positive=weight, gamma=2)
+    return soft, *losses.iou_aware_bce(LOGITS, soft, weight_positive=weight, gamma=2.0)
 
 
 def check(value: torch.Tensor, expected: float) -> None:
@@ -88,7 +88,7 @@ def test_classification_without_unknown_negatives_equals_the_official_one() -> N
 
 def test_focal_positives_equal_the_official_ones() -> None:
     soft, _, away = classes(one_to_one(), 10.0)
-    towards = 10 * losses.sigmoid_focal(LOGITS, soft, alpha=0.5, gamma=2) * (soft > 0)
+    towards = 10 * losses.sigmoid_focal(LOGITS, soft, alpha=0.5, gamma=2.0) * (soft > 0)
     gated = (towards + away) * PRESENT[:, None]
     check(gated.sum() / (len(LOGITS) * 200), GOLDEN["losses"]["ia_bce_pos_focal"]["loss_ce"])
 
@@ -105,7 +105,7 @@ def test_mask_losses_equal_the_official_ones() -> None:
         INPUTS["pred_masks"][matches.prompt_index, matches.query_index],
         INPUTS["target_masks_packed"].bool()[matches.target_index],
         alpha=0.25,
-        gamma=2,
+        gamma=2.0,
         num_points=24 * 24,
     )
     check(focal.sum() / NORMALISER, GOLDEN["losses"]["masks_full_resolution_o2o"]["loss_mask"])
@@ -118,14 +118,14 @@ def unions() -> torch.Tensor:
 
 
 def test_semantic_losses_equal_the_official_ones() -> None:
-    focal, dice = losses.semantic_losses(INPUTS["semantic_logits"][PRESENT, 0], unions()[PRESENT], alpha=0.6, gamma=2)
+    focal, dice = losses.semantic_losses(INPUTS["semantic_logits"][PRESENT, 0], unions()[PRESENT], alpha=0.6, gamma=2.0)
     check(focal.mean(), GOLDEN["losses"]["semantic_downsample_False"]["loss_semantic_seg"])
     check(dice.mean(), GOLDEN["losses"]["semantic_downsample_False"]["loss_semantic_dice"])
 
 
 def test_semantic_losses_at_the_resolution_of_the_logits_equal_the_official_ones() -> None:
     small = F.max_pool2d(unions()[:, None].float(), 2)[:, 0].bool()
-    focal, dice = losses.semantic_losses(INPUTS["semantic_logits"][PRESENT, 0], small[PRESENT], alpha=0.6, gamma=2)
+    focal, dice = losses.semantic_losses(INPUTS["semantic_logits"][PRESENT, 0], small[PRESENT], alpha=0.6, gamma=2.0)
     check(focal.mean(), GOLDEN["losses"]["semantic_downsample_True"]["loss_semantic_seg"])
     check(dice.mean(), GOLDEN["losses"]["semantic_downsample_True"]["loss_semantic_dice"])
 

@@ -7,11 +7,11 @@ object asked for by two phrases is two targets but one mask. Everything random i
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -21,6 +21,7 @@ from masklet.types import Bundle, Exemplars, PromptBatch, bundle
 VISUAL_PHRASE = "visual"
 
 
+@runtime_checkable
 class Encoder(Protocol):
     """The part of the tokenizer that collation needs."""
 
@@ -137,7 +138,7 @@ def collate(
     )
 
 
-def normalize_images(images: Int[Tensor, "image height width 3"]) -> Float[Tensor, "image 3 height width"]:
+def normalize_images(images: UInt8[Tensor, "image height width 3"]) -> Float[Tensor, "image 3 height width"]:
     """Bytes to [-1, 1], channels first."""
     return (images.permute(0, 3, 1, 2).float() / 127.5 - 1).contiguous()
 

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -23,6 +23,7 @@ Split = Literal["train", "heldout", "all"]
 HELD_OUT_SHARE = 10
 
 
+@runtime_checkable
 class ExampleSource(Protocol):
     """Anything that can draw an example."""
 

@@ -5,13 +5,13 @@ Unknown keys fail. Paths of data are relative to `data.root`.
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_type_hints
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from masklet.config import from_dict
 from masklet.data.collate import CollateConfig
 from masklet.data.transforms import AugmentConfig
 from masklet.errors import InputError
@@ -126,8 +126,18 @@ class Recipe(_Strict):
 
 def settings(kind: type[C], values: dict[str, Any]) -> C:
     """The config of `kind` with these changes. Raises `ValueError` on an unknown key or a value of the wrong type."""
-    from_dict(kind, values)  # knows unknown keys, which pydantic lets pass in a dataclass
+    _refuse_unknown(kind, values)  # which pydantic lets pass in a dataclass
     return TypeAdapter(kind).validate_python(values)
+
+
+def _refuse_unknown(kind: type, values: dict[str, Any]) -> None:
+    hints = get_type_hints(kind)
+    unknown = sorted(values.keys() - {field.name for field in fields(kind)})
+    if unknown:
+        raise ValueError(f"{kind.__qualname__} has no {', '.join(unknown)}")
+    for name, value in values.items():
+        if is_dataclass(hints[name]) and isinstance(value, dict):
+            _refuse_unknown(hints[name], value)
 
 
 def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
