@@ -300,7 +300,7 @@ def decode_objects(
             masks[row] = _decode_mask(annotation.get("segmentation"), size)
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"{path}: annotation {annotation.get('id')} is broken: {error}") from error
-    return boxes, masks, masks.any(axis=(1, 2))
+    return boxes, masks, np.atleast_1d(masks.any(axis=(1, 2)))
 
 
 def _decode_mask(segmentation: Any, size: tuple[int, int]) -> np.ndarray:

@@ -98,8 +98,10 @@ def place(example: Example, placement: Placement, image_size: int, *, least_visi
     columns, rows = _sources(placement, axis=0), _sources(placement, axis=1)
     masks[:, top:bottom, left:right] = example.masks[kept][:, rows[:, None], columns[None]]
     for row in np.flatnonzero(example.mask_valid[kept] & ~masks.any(axis=(1, 2))):
-        x, y = boxes[kept][row].reshape(2, 2).mean(axis=0)  # smaller than a pixel: it keeps the one at its centre
-        masks[row, min(int(y), image_size - 1), min(int(x), image_size - 1)] = True
+        # thinner than a pixel, and missed: it fills its box
+        x0, y0 = np.floor(boxes[kept][row][:2]).astype(int)
+        x1, y1 = np.ceil(boxes[kept][row][2:]).astype(int)
+        masks[row, y0:y1, x0:x1] = True
     return Example(
         image=_place_image(example.image, placement, image_size),
         boxes_xyxy=boxes[kept].astype(np.float32),

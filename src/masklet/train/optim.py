@@ -110,8 +110,8 @@ class WeightAverage:
     def update(self, model: nn.Module, step: int) -> None:
         """Moves the average towards the weights after update number `step`, counted from 1."""
         weight = 1 - min(self.decay, (1 + step) / (10 + step))
-        values = [parameter.detach().float() for parameter in model.parameters()]
-        torch._foreach_lerp_(list(self.shadow.values()), values, weight)
+        for name, value in model.named_parameters():
+            self.shadow[name].lerp_(value.detach().float(), weight)
 
     def state_dict(self, model: nn.Module) -> dict[str, Tensor]:
         """The model's state with averaged parameters, in the types of the model."""
