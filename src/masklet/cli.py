@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from masklet.errors import InputError
+from masklet.files import write_atomically
 from masklet.inference import folder
-from masklet.inference.files import write_atomically
 
 if TYPE_CHECKING:
     from masklet.inference.results import ImageResult

@@ -34,9 +34,7 @@ def tiny() -> Detector.Config:
         text=TextEncoder.Config(vocab_size=8192, width=192, depth=3, num_heads=4, hidden=768, dim=128),
         prompts=ExemplarEncoder.Config(dim=128, depth=2, num_heads=4, hidden=512, dropout=0.0),
         fusion=FusionEncoder.Config(dim=128, depth=3, num_heads=4, hidden=512, dropout=0.0),
-        decoder=Decoder.Config(
-            dim=128, depth=3, num_heads=4, hidden=512, bias_hidden=32, num_queries=100, dropout=0.0
-        ),
+        decoder=Decoder.Config(dim=128, depth=3, num_heads=4, hidden=512, bias_hidden=32, num_queries=80, dropout=0.0),
         scoring=ConceptScorer.Config(dim=128, hidden=512, dropout=0.0),
         masks=MaskHead.Config(dim=128, num_heads=4),
         click=ClickHead.Config(dim=128, num_heads=4, hidden=512, iou_hidden=128),

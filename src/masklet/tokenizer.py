@@ -4,6 +4,8 @@ The merges are CLIP's. A model with a smaller vocabulary uses a prefix of the sa
 the two special ones at the end.
 """
 
+# ruff: noqa: RUF001 - the look-alikes that are folded to plain characters stand here on purpose
+
 import gzip
 import html
 import re
@@ -11,6 +13,7 @@ import unicodedata
 from collections.abc import Sequence
 from functools import lru_cache
 from importlib.resources import files
+from itertools import pairwise
 
 import torch
 from jaxtyping import Bool, Int
@@ -71,7 +74,7 @@ class Tokenizer:
         """Joins the pair of neighbours that was learned first, until no pair is known."""
         pieces = [*letters[:-1], letters[-1] + "</w>"]
         while len(pieces) > 1:
-            best = min(zip(pieces, pieces[1:], strict=False), key=lambda pair: self._ranks.get(pair, len(self._ranks)))
+            best = min(pairwise(pieces), key=lambda pair: self._ranks.get(pair, len(self._ranks)))
             if best not in self._ranks:
                 break
             pieces = _join_pair(pieces, best)

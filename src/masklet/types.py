@@ -1,8 +1,9 @@
 """What crosses a folder: prompts, features and outputs as frozen dataclasses with their shapes in the fields.
 
-Axes: `image` (a picture of the batch), `phrase` (a distinct text), `prompt` (one phrase and its exemplars on one image;
-prompts may share images and phrases), `query` (a slot of the decoder), `layer` (of the decoder), `token`, `box`, `point`.
-Boxes are cxcywh in [0, 1] of the image inside the model and xyxy pixels at the edge; masks are logits until the edge.
+Axes: `image` (a picture of the batch), `phrase` (a distinct text), `prompt` (one phrase and its exemplars on one
+image; prompts may share images and phrases), `query` (a slot of the decoder), `layer` (of the decoder), `token`,
+`box`, `point`. Boxes are cxcywh in [0, 1] of the image inside the model and xyxy pixels at the edge; masks are logits
+until the edge.
 """
 
 from collections.abc import Callable
@@ -31,7 +32,8 @@ class Bundle:
 
     def map(self: B, function: Callable[[Tensor], Tensor]) -> B:
         """The same bundle with `function` applied to each tensor, nested bundles included."""
-        changes = {field.name: _map(getattr(self, field.name), function) for field in fields(self)}  # type: ignore[arg-type]
+        names = [field.name for field in fields(self)]  # type: ignore[arg-type]
+        changes = {name: _map(getattr(self, name), function) for name in names}
         return replace(self, **changes)  # type: ignore[type-var]
 
     def to(self: B, device: torch.device | str) -> B:
@@ -49,7 +51,7 @@ def _map(value: object, function: Callable[[Tensor], Tensor]) -> object:
 
 @bundle
 class Exemplars(Bundle):
-    """Boxes and points shown as examples, padded to the longest prompt; label 1 is "like this", 0 is "not like this"."""
+    """Boxes and points shown as examples, padded to the longest prompt; label 1 is "like this", 0 "not like this"."""
 
     boxes_cxcywh: Float[Tensor, "prompt box 4"]
     box_labels: Int[Tensor, "prompt box"]
@@ -92,7 +94,7 @@ class FeaturePyramid(Bundle):
 
 @bundle
 class DetectorOutput(Bundle):
-    """What the detector says of each prompt. The last entry of the layer axis is the answer, the others are for training.
+    """What the detector says of each prompt. The last entry of the layer axis is the answer, others are for training.
 
     `pred_boxes` are cxcywh in [0, 1]; `pred_logits` know nothing of presence (`ops.scores.joint_scores` joins the two).
     Masks are kept factored, because a full set of them is the largest tensor of the model: `mask_logits` multiplies out

@@ -4,7 +4,7 @@ import os
 import pytest
 
 from masklet.errors import InputError
-from masklet.inference.files import write_atomically
+from masklet.files import write_atomically
 
 
 def test_bytes_text_and_writers_reach_the_file(tmp_path):

@@ -1,7 +1,7 @@
 """The unit of supervision: one image, its objects, and the phrases asked of it.
 
-Every source (COCO, SA-Co, generated scenes, composed cut-outs) yields `Example`s; transforms map `Example` to `Example`;
-the collator turns a list of them into tensors.
+Every source (COCO, SA-Co, generated scenes, composed cut-outs) yields `Example`s; transforms map `Example` to
+`Example`; the collator turns a list of them into tensors.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float32, UInt8
 class PhraseQuery:
     """A noun phrase asked of an image and the objects that answer it; no objects means the concept is absent.
 
-    `exhaustive` is False when instances of the phrase may be unlabelled, so that an unmatched detection is not an error.
+    `exhaustive` is False when instances may be unlabelled, so that an unmatched detection is not an error.
     """
 
     phrase: str
@@ -24,7 +24,10 @@ class PhraseQuery:
 
 @dataclass(frozen=True, kw_only=True)
 class Example:
-    """One image with its labelled objects and queries. Boxes are xyxy pixels; `mask_valid` is False for box-only labels."""
+    """One image with its labelled objects and queries.
+
+    Boxes are xyxy pixels; `mask_valid` is False for objects that are labelled by a box alone.
+    """
 
     image: UInt8[np.ndarray, "height width 3"]
     boxes_xyxy: Float32[np.ndarray, "object 4"]

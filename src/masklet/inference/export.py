@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from masklet.errors import InputError
-from masklet.inference.files import write_atomically
+from masklet.files import write_atomically
 from masklet.inference.results import ImageResult
 from masklet.ops.masks import mask_to_polygons, rle_area, rle_encode
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from masklet.errors import InputError
-from masklet.inference.files import write_atomically
+from masklet.files import write_atomically
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm"})
 FORMATS = ("overlay", "coco", "json", "png", "yolo")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 from einops import rearrange
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from masklet.nn.attention import Attention
@@ -253,8 +253,3 @@ def mask_stability(mask_logits: Float[Tensor, "*batch height width"]) -> Float[T
     area_high = (mask_logits > _STABILITY_DELTA).sum((-1, -2)).float()
     area_low = (mask_logits > -_STABILITY_DELTA).sum((-1, -2)).float()
     return torch.where(area_low > 0, area_high / area_low, torch.ones_like(area_low))
-
-
-def box_corner_labels(num_objects: int, device: torch.device) -> Int[Tensor, "{num_objects} 2"]:
-    """Labels of the two corners of a box."""
-    return torch.tensor([[2, 3]], device=device).expand(num_objects, -1)

@@ -1,7 +1,7 @@
-"""The decoder: queries become boxes, step by step, while a presence token decides whether there is anything to find.
+"""The decoder: queries become boxes, step by step; a presence token decides whether there is anything to find.
 
-Post-norm layers in the order self, prompt, image, feed-forward. Each layer refines the boxes it was given; where a query
-looks in the image is biased by its current box. Coordinates are float32 throughout.
+Post-norm layers in the order self, prompt, image, feed-forward. Each layer refines the boxes it was given; where a
+query looks in the image is biased by its current box. Coordinates are float32 throughout.
 """
 
 from dataclasses import dataclass
@@ -165,9 +165,7 @@ class DecoderLayer(nn.Module):
         return self.mlp_norm(x + self.dropout(self.mlp(x)))
 
 
-def _log_distances(
-    edges: Float[Tensor, "prompt query 2"], cells: int
-) -> Float[Tensor, "prompt query {cells} 2"]:
+def _log_distances(edges: Float[Tensor, "prompt query 2"], cells: int) -> Float[Tensor, "prompt query {cells} 2"]:
     """Signed log distances from the low edge of each cell to both sides of the box; 7 eighths of the image give 1."""
     low = torch.arange(cells, device=edges.device, dtype=torch.float32) / cells
     scaled = 8 * (low[:, None] - edges[..., None, :])

@@ -4,7 +4,7 @@ Three stages, so that nothing is computed twice: `encode_images` once per pictur
 phrase, `ground` for every prompt. Interactive use keeps the result of the first; `forward` runs all three.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from einops import rearrange
@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from masklet.models.click import ClickHead
-from masklet.models.decoder import Decoder, DecoderOutput
+from masklet.models.decoder import Decoder
 from masklet.models.fusion import FusionEncoder
 from masklet.models.heads import ConceptScorer, MaskHead, PixelTerms
 from masklet.models.prompts import ExemplarEncoder
@@ -64,17 +64,26 @@ class Detector(nn.Module):
         """The sizes of all parts; the defaults are the published model."""
 
         image_size: int = 1008
-        vision: VisionEncoder.Config = VisionEncoder.Config()
-        text: TextEncoder.Config = TextEncoder.Config()
-        prompts: ExemplarEncoder.Config = ExemplarEncoder.Config()
-        fusion: FusionEncoder.Config = FusionEncoder.Config()
-        decoder: Decoder.Config = Decoder.Config()
-        scoring: ConceptScorer.Config = ConceptScorer.Config()
-        masks: MaskHead.Config = MaskHead.Config()
-        click: ClickHead.Config = ClickHead.Config()
+        vision: VisionEncoder.Config = field(default_factory=VisionEncoder.Config)
+        text: TextEncoder.Config = field(default_factory=TextEncoder.Config)
+        prompts: ExemplarEncoder.Config = field(default_factory=ExemplarEncoder.Config)
+        fusion: FusionEncoder.Config = field(default_factory=FusionEncoder.Config)
+        decoder: Decoder.Config = field(default_factory=Decoder.Config)
+        scoring: ConceptScorer.Config = field(default_factory=ConceptScorer.Config)
+        masks: MaskHead.Config = field(default_factory=MaskHead.Config)
+        click: ClickHead.Config = field(default_factory=ClickHead.Config)
 
         def __post_init__(self) -> None:
-            parts = (self.vision, self.text, self.prompts, self.fusion, self.decoder, self.scoring, self.masks, self.click)
+            parts = (
+                self.vision,
+                self.text,
+                self.prompts,
+                self.fusion,
+                self.decoder,
+                self.scoring,
+                self.masks,
+                self.click,
+            )
             widths = {part.dim for part in parts}
             if len(widths) > 1:
                 raise ValueError(f"the parts of the detector have different widths: {sorted(widths)}")

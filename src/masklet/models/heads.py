@@ -125,12 +125,11 @@ class MaskHead(nn.Module):
         bias = self.instance.bias
         assert bias is not None  # nn.Conv2d's type allows for no bias
         return MaskQueries(
-            embeddings=(embeddings @ weight).to(queries.dtype), biases=(embeddings @ bias.to(embeddings.dtype)).to(queries.dtype)
+            embeddings=(embeddings @ weight).to(queries.dtype),
+            biases=(embeddings @ bias.to(embeddings.dtype)).to(queries.dtype),
         )
 
-    def segment_concept(
-        self, pixels: Float[Tensor, "prompt dim height width"]
-    ) -> Float[Tensor, "prompt height width"]:
+    def segment_concept(self, pixels: Float[Tensor, "prompt dim height width"]) -> Float[Tensor, "prompt height width"]:
         """Logits of the region that all instances cover together."""
         return self.semantic(pixels).squeeze(1)
 

@@ -76,9 +76,7 @@ class ExemplarEncoder(nn.Module):
         parts = [self.cls.expand(image_index.shape[0], 1, -1).to(dtype)]
         valid = [torch.ones(image_index.shape[0], 1, dtype=torch.bool, device=coarse.device)]
         if exemplars.boxes_cxcywh.shape[1] or exemplars.points_xy.shape[1]:
-            pooled_from = rearrange(
-                self.pool_norm(rearrange(coarse, "b c h w -> b h w c")), "b h w c -> b c h w"
-            )
+            pooled_from = rearrange(self.pool_norm(rearrange(coarse, "b c h w -> b h w c")), "b h w c -> b c h w")
             features = take_rows(pooled_from, image_index)
             parts += [self._boxes(exemplars, features), self._points(exemplars, features)]
             valid += [exemplars.box_valid, exemplars.point_valid]
@@ -95,9 +93,7 @@ class ExemplarEncoder(nn.Module):
         cells = cxcywh_to_xyxy(boxes) * boxes.new_tensor([width, height, width, height])
         per_box = repeat_rows(features, num_boxes)
         regions = roi_align(per_box.float(), cells.flatten(0, 1), self.config.roi_size)
-        pooled = F.linear(
-            regions.flatten(1).to(features.dtype), self.box_pool.weight.flatten(1), self.box_pool.bias
-        )
+        pooled = F.linear(regions.flatten(1).to(features.dtype), self.box_pool.weight.flatten(1), self.box_pool.bias)
         cx, cy, w, h = boxes.unbind(-1)
         half = self.config.dim // 2
         # the published order of this code is y, x, height, width

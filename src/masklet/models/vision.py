@@ -5,7 +5,8 @@ block then sees its windows, and a global block the whole image, by a reshape in
 one window large, so it is added by broadcasting. Rotary tables are built once per forward and shared by all blocks.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -49,7 +50,9 @@ class Trunk(nn.Module):
         self.patch_embed = nn.Conv2d(3, config.dim, config.patch_size, stride=config.patch_size, bias=False)
         self.position = nn.Parameter(torch.empty(config.window**2, config.dim))
         self.norm = nn.LayerNorm(config.dim)
-        rate_step = config.drop_path / max(config.depth - 1, 1)  # from 0 in the first block to the full rate in the last
+        rate_step = config.drop_path / max(
+            config.depth - 1, 1
+        )  # from 0 in the first block to the full rate in the last
         self.blocks = nn.ModuleList(Block(config, index * rate_step) for index in range(config.depth))
         self.apply(_init_weights)
         nn.init.trunc_normal_(self.position, std=0.02)
@@ -151,8 +154,7 @@ class NeckLevel(nn.Module):
 
     def __init__(self, dims: tuple[int, ...], dim: int) -> None:
         super().__init__()
-        steps = zip(dims[:-1], dims[1:], strict=True)
-        self.upsample = nn.ModuleList(nn.ConvTranspose2d(a, b, 2, stride=2) for a, b in steps)
+        self.upsample = nn.ModuleList(nn.ConvTranspose2d(a, b, 2, stride=2) for a, b in pairwise(dims))
         self.project = nn.Conv2d(dims[-1], dim, 1)
         self.smooth = nn.Conv2d(dim, dim, 3, padding=1)
 
@@ -170,7 +172,7 @@ class VisionEncoder(nn.Module):
     class Config:
         """Sizes of the trunk and the width of both pyramids."""
 
-        trunk: Trunk.Config = Trunk.Config()
+        trunk: Trunk.Config = field(default_factory=Trunk.Config)
         dim: int = 256
 
     def __init__(self, config: Config) -> None:

@@ -1,7 +1,8 @@
 """Multi-head attention, twice: over one sequence (one fused projection) and over another (keys projected apart).
 
-Everything ends in `attend`, which leaves the kernel to PyTorch wherever PyTorch has a good one. Keys and values of `Attention` are
-projected by a method of their own, so that what depends on the image alone is projected once and shared by all prompts.
+Everything ends in `attend`, which leaves the kernel to PyTorch wherever PyTorch has a good one. Keys and values of
+`Attention` are projected by a method of their own, so that what depends on the image alone is projected once and shared
+by all prompts.
 """
 
 import torch
@@ -64,9 +65,7 @@ class Attention(nn.Module):
         self.v = nn.Linear(dim, inner_dim)
         self.out = nn.Linear(inner_dim, dim)
 
-    def project(
-        self, keys: Float[Tensor, "batch token dim"], values: Float[Tensor, "batch token dim"]
-    ) -> KeyValues:
+    def project(self, keys: Float[Tensor, "batch token dim"], values: Float[Tensor, "batch token dim"]) -> KeyValues:
         """Keys and values ready to be attended to, as often as wanted."""
         return KeyValues(keys=self._split(self.k(keys)), values=self._split(self.v(values)))
 
@@ -91,7 +90,7 @@ def attend(
     *,
     dropout: float = 0.0,
 ) -> Float[Tensor, "batch head query head_dim"]:
-    """Values averaged by softmax of scaled products. A bool mask is True where a key may be seen; a float one is added."""
+    """Values averaged by softmax of scaled products; a bool mask is True where a key is seen, a float one is added."""
     if mask is not None and mask.is_floating_point():
         mask = mask.to(q.dtype)
     if _better_written_out(q, memory.keys, mask):

@@ -1,6 +1,7 @@
 """Small layers that every part of the model uses."""
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -11,9 +12,7 @@ from torch import Tensor, nn
 class FeedForward(nn.Module):
     """Two linear layers with an activation between them, applied to each token."""
 
-    def __init__(
-        self, dim: int, hidden: int, activation: Callable[[Tensor], Tensor], *, dropout: float = 0.0
-    ) -> None:
+    def __init__(self, dim: int, hidden: int, activation: Callable[[Tensor], Tensor], *, dropout: float = 0.0) -> None:
         super().__init__()
         self.up = nn.Linear(dim, hidden)
         self.down = nn.Linear(hidden, dim)
@@ -30,7 +29,7 @@ class MLP(nn.Module):
 
     def __init__(self, *dims: int) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(dims[:-1], dims[1:], strict=True))
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(dims))
 
     def forward(self, x: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch out"]:
         """The last layer has no activation."""

@@ -8,6 +8,7 @@ the prompts whose concept is present, because only those take part in it.
 from dataclasses import dataclass, field
 
 import torch
+import torch.distributed as dist
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -50,6 +51,14 @@ class Counts:
             present=int(present_prompts(targets).sum()),
             semantic=int(targets.semantic_valid.sum()),
         )
+
+    def over_processes(self) -> "Counts":
+        """The counts of all processes together."""
+        if not dist.is_initialized():
+            return self
+        values = torch.tensor([self.targets, self.prompts, self.present, self.semantic])
+        dist.all_reduce(values)
+        return Counts(**dict(zip(("targets", "prompts", "present", "semantic"), values.tolist(), strict=True)))
 
     def __add__(self, other: "Counts") -> "Counts":
         return Counts(

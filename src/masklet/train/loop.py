@@ -1,4 +1,7 @@
-"""The training loop: one process, one device, phases one after another, stoppable and resumable at any step.
+"""The training loop: phases one after another, stoppable and resumable at any step.
+
+Started by `torchrun`, each process takes its share of the micro-batches of an update and gradients are summed; the
+result is that of one process with the same `accumulate`.
 
 Nothing random has a state that must be saved: example i of step s, its augmentation, and the dropout of step s are all
 functions of (seed, s). A resumed run therefore equals an uninterrupted one, bit for bit on a CPU.
@@ -18,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.distributed as dist
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
@@ -77,16 +81,17 @@ class Batches(Dataset):
 class Trainer:
     """Model, optimiser, average and step counter, and the step that moves them."""
 
-    def __init__(self, model: nn.Module, tokenizer: Encoder, sources: SourceBuilder, recipe: Recipe, out: Path) -> None:
+    def __init__(self, model: Detector, tokenizer: Encoder, sources: SourceBuilder, recipe: Recipe, out: Path) -> None:
         self.recipe, self.tokenizer, self.sources, self.out = recipe, tokenizer, sources, out
         self.device = _device(recipe.device)
-        self.model = model.to(self.device).train()
+        self.model: Detector = model.to(self.device).train()
         self.criterion = Criterion(recipe.criterion_config())
         self.optim = recipe.optim_config()
         self.optimizer = make_optimizer(self.model, self.optim)
         self.average = WeightAverage(self.model, recipe.ema_decay) if recipe.ema_decay else None
         self.step = 0
         self.sums: dict[str, Tensor] = {}
+        self.rank, self.world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
         out.mkdir(parents=True, exist_ok=True)
 
     @property
@@ -134,6 +139,8 @@ class Trainer:
 
     def dataset(self, phase: Phase) -> Batches:
         """The batches of a phase, to be asked for by index."""
+        if phase.accumulate % self.world:
+            raise InputError(f"accumulate={phase.accumulate} cannot be shared by {self.world} processes")
         built = self.sources(phase)
         names = [name for name, weight in phase.weights.items() if weight > 0]
         return Batches(
@@ -149,7 +156,7 @@ class Trainer:
         loader = DataLoader(
             self.dataset(phase),
             batch_size=None,
-            sampler=range(self.step * phase.accumulate, stop * phase.accumulate),
+            sampler=range(self.step * phase.accumulate + self.rank, stop * phase.accumulate, self.world),
             num_workers=self.recipe.data.workers,
             worker_init_fn=_one_thread,
             prefetch_factor=4 if self.recipe.data.workers else None,
@@ -158,7 +165,7 @@ class Trainer:
         parts: list[TrainingBatch] = []
         for batch in loader:
             parts.append(batch)
-            if len(parts) == phase.accumulate:
+            if len(parts) == phase.accumulate // self.world:
                 yield parts
                 parts = []
 
@@ -168,10 +175,12 @@ class Trainer:
         set_learning_rates(self.optimizer, factor_of_update(self.step, self.recipe.total_steps, self.optim))
         self.optimizer.zero_grad(set_to_none=True)
         counts = sum((Counts.of(batch.targets) for batch in batches[1:]), Counts.of(batches[0].targets))
+        counts = counts.over_processes()
         for batch in batches:
             report = self._loss(batch.to(self.device), counts)
             report.total.backward()
             self._add({"loss": report.total.detach(), **report.parts})
+        self._sum_gradients()
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.optim.clip_norm)
         self._add({"gradient_norm": norm})
         self.step += 1
@@ -180,6 +189,16 @@ class Trainer:
         self.optimizer.step()
         if self.average is not None:
             self.average.update(self.model, self.step)
+
+    def _sum_gradients(self) -> None:
+        """Adds up the gradients of all processes, as one flat tensor; every process ran the same modules."""
+        if self.world == 1:
+            return
+        gradients = [parameter.grad for parameter in self.model.parameters() if parameter.grad is not None]
+        flat = torch.cat([gradient.flatten() for gradient in gradients])
+        dist.all_reduce(flat)
+        for gradient, part in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
+            gradient.copy_(part.view_as(gradient))
 
     def _loss(self, batch: TrainingBatch, counts: Counts) -> LossReport:
         """Forward pass and loss.
@@ -205,6 +224,8 @@ class Trainer:
 
     def _log(self, phase: Phase) -> None:
         """One line with the means since the last; the only place where numbers leave the device."""
+        if self.rank:
+            return
         began, at = self._clock
         now, steps = time.monotonic(), max(1, self.step - at)
         names = list(self.sums)
@@ -226,6 +247,8 @@ class Trainer:
 
     def save(self) -> None:
         """Writes the state of the run, beside the old one first, so that a crash leaves one of them whole."""
+        if self.rank:
+            return
         state = {
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -278,15 +301,13 @@ class SourceShelf:
         }
 
     def _build(self, name: str, spec: SourceSpec, options: dict[str, Any]) -> ExampleSource:
-        if isinstance(spec, (ScenesSpec, CutoutsSpec)):
-            scene_config = settings(SceneConfig, {**spec.options, **options})
         if isinstance(spec, ScenesSpec):
-            return GeneratedSource(partial(render_scene, config=scene_config))
+            return GeneratedSource(partial(render_scene, config=_scene_config(spec, options)))
         if isinstance(spec, CutoutsSpec):
             library = self._once(
                 name, lambda: CutoutLibrary.open(self.root / spec.cutouts, self.root / spec.backgrounds, split="train")
             )
-            return GeneratedSource(partial(compose_scene, library=library, config=scene_config))
+            return GeneratedSource(partial(compose_scene, library=library, config=_scene_config(spec, options)))
         annotations, images = self.root / spec.annotations, self.root / spec.images
         if isinstance(spec, SacoSpec):
             return self._once(name, lambda: SacoSource(annotations, images))
@@ -297,6 +318,10 @@ class SourceShelf:
         if name not in self.loaded:
             self.loaded[name] = load()
         return self.loaded[name]
+
+
+def _scene_config(spec: ScenesSpec | CutoutsSpec, options: dict[str, Any]) -> SceneConfig:
+    return settings(SceneConfig, {**spec.options, **options})
 
 
 def run(
@@ -314,6 +339,8 @@ def run(
     Leaves `checkpoint.pt`, `log.jsonl`, `recipe.json` and, each time it stops, `weights.safetensors`, `config.json`.
     """
     recipe, out = load_recipe(recipe_name, overrides), Path(out_dir)
+    if "WORLD_SIZE" in os.environ and not dist.is_initialized():
+        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
     config = PRESETS[recipe.preset]()
     torch.manual_seed(recipe.seed)
     model = Detector(config)
@@ -325,9 +352,10 @@ def run(
         trainer.resume()
     elif trainer.checkpoint.exists():
         raise InputError(f"{out} already holds a run; continue it with resume, or choose another folder")
-    (out / "recipe.json").write_text(to_json(recipe))
     complete = trainer.train(minutes=minutes, max_steps=max_steps, evaluate=evaluate)
-    export(trainer.weights(), config, out)
+    if trainer.rank == 0:
+        (out / "recipe.json").write_text(to_json(recipe))
+        export(trainer.weights(), config, out)
     return complete
 
 

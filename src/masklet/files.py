@@ -3,7 +3,8 @@
 import errno
 import os
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -27,22 +28,31 @@ def write_atomically(path: str | os.PathLike, content: bytes | str | Callable[[B
 
     Raises: InputError when the place cannot be written; nothing is left behind and an older file stays as it was.
     """
+    with replacing(path) as beside, beside.open("xb") as file:
+        if callable(content):
+            content(file)
+        else:
+            file.write(content.encode() if isinstance(content, str) else content)
+    return Path(path)
+
+
+@contextmanager
+def replacing(path: str | os.PathLike) -> Iterator[Path]:
+    """The path of a file to write instead of `path`, in the same folder, which takes its place when all went well.
+
+    Raises: InputError when the place cannot be written; nothing is left behind and an older file stays as it was.
+    """
     path = Path(path)
     beside = path.with_name(f".{secrets.token_hex(6)}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with beside.open("xb") as file:
-            if callable(content):
-                content(file)
-            else:
-                file.write(content.encode() if isinstance(content, str) else content)
+        yield beside
         beside.replace(path)
     except OSError as error:
         reason = REASONS.get(error.errno or 0, error.strerror or str(error))
         raise InputError(f"cannot write {path}: {reason}") from error
     finally:
         _remove(beside)
-    return path
 
 
 def _remove(path: Path) -> None:

@@ -1,0 +1,8 @@
+"""How the parameters are called elsewhere: one table per foreign format, from which both directions are derived."""
+
+from masklet.models.names.entries import Entry, Layout, State, names_of
+from masklet.models.names.official import official
+from masklet.models.names.tracker import TRACKER_NAMES
+from masklet.models.names.transformers import transformers
+
+__all__ = ["TRACKER_NAMES", "Entry", "Layout", "State", "names_of", "official", "transformers"]

@@ -1,0 +1,357 @@
+"""Weight files: the one place of the model that reads and writes them.
+
+Own files are safetensors whose metadata hold the config, the origin and a hash of the tensors. `sam3.pt` and
+transformers' safetensors are read and written through the tables of `names`. Nothing loads in part: every missing,
+unknown or mis-shaped tensor is an error that lists it. Pickles are opened with `weights_only=True` alone.
+"""
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from masklet.config import from_dict, sam3, to_dict
+from masklet.errors import InputError
+from masklet.files import replacing
+from masklet.models.detector import Detector
+from masklet.models.names import TRACKER_NAMES, Layout, names_of, official, transformers
+
+OWN_FORMAT = "masklet"
+BUILT_IN = "tiny"
+HUB_REPOSITORY, HUB_FILE = "facebook/sam3", "model.safetensors"
+_KEPT = "kept/"
+_CLICK = ("click.", "vision.click_neck.")
+_TEXT_PROJECTION_DIM = 512  # of the unread CLIP projection, whose width no config knows
+_LISTED = 8
+
+LAYOUTS: dict[str, Callable[[Detector.Config], Layout]] = {"official": official, "transformers": transformers}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weights:
+    """A model's tensors under our names; `kept` are the tracker's, under their official names, not used here."""
+
+    config: Detector.Config
+    state: dict[str, Tensor]
+    origin: str
+    kept: dict[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def has_click(self) -> bool:
+        """Whether the file brought a click head."""
+        return any(name.startswith(_CLICK) for name in self.state)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelInfo:
+    """A line of `masklet models`."""
+
+    name: str
+    size_mb: float | None
+    location: Path | None
+    note: str
+
+
+def load_detector(weights: Weights) -> Detector:
+    """The model with these weights, in float32, for inference. A click head that the file lacks stays untrained."""
+    with torch.device("meta"):
+        detector = Detector(weights.config)
+    state = {name: tensor.float() for name, tensor in weights.state.items()}
+    for name, tensor in detector.state_dict().items():
+        if name.startswith(_CLICK) and name not in state:
+            state[name] = torch.zeros(tensor.shape)
+    detector.load_state_dict(state, assign=True)
+    return detector.eval().requires_grad_(requires_grad=False)
+
+
+# --- reading ------------------------------------------------------------------------------------------------------
+
+
+def find(name_or_path: str | os.PathLike) -> Path:
+    """The file behind a model's name or a path; fetches the published weights when they are asked for by name."""
+    if str(name_or_path) == BUILT_IN:
+        return Path(str(files("masklet") / "assets" / "tiny.safetensors"))
+    if str(name_or_path) == "sam3":
+        return fetch("sam3")
+    path = Path(name_or_path)
+    if not path.exists():
+        raise InputError(f"no model {str(name_or_path)!r}: give tiny, sam3 or the path of a weight file")
+    return path
+
+
+def read(path: Path, config: Detector.Config | None = None) -> Weights:
+    """Weights of a file in any of the three formats. `config` is the size of a foreign file, by default SAM 3's.
+
+    Raises: InputError saying what the file is, and which tensors are missing, unknown or of the wrong shape.
+    """
+    metadata, tensors = _open(path)
+    if metadata.get("format") == OWN_FORMAT:
+        return _read_own(path, metadata, tensors)
+    config = config or sam3()
+    kind = "official" if any(name.startswith(("detector.", "tracker.")) for name in tensors) else "transformers"
+    if kind == "transformers":
+        tensors = _with_prefix(tensors)
+    return _read_foreign(f"{path} ({kind} layout)", LAYOUTS[kind](config), config, tensors, origin=kind)
+
+
+def _open(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """Metadata and tensors by name, whatever the container."""
+    if path.is_dir():
+        shards = sorted(path.glob("*.safetensors"))
+        if not shards:
+            raise InputError(f"{path} is a folder without .safetensors files")
+        return {}, {name: tensor for shard in shards for name, tensor in _open(shard)[1].items()}
+    try:
+        with path.open("rb") as file:
+            start = file.read(9)
+        if start.startswith(b"PK"):
+            return {}, _open_pickle(path)
+        if start[8:] != b"{":
+            raise InputError(f"{path} is not a weight file: neither safetensors nor a PyTorch checkpoint")
+        with safe_open(path, "pt") as opened:
+            return opened.metadata() or {}, {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError, RuntimeError, EOFError) as error:
+        raise InputError(f"cannot read weights from {path}: {error}") from error
+
+
+def _open_pickle(path: Path) -> dict[str, Tensor]:
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except Exception as error:  # the unpickler raises anything on a foreign or hostile file
+        raise InputError(f"{path} is not a plain checkpoint of tensors: {str(error).splitlines()[0]}") from error
+    content = content.get("model", content) if isinstance(content, dict) else content
+    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
+        raise InputError(f"{path} does not hold a table of tensors")
+    return content
+
+
+def _with_prefix(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Files of a plain `Sam3Model` lack the prefix that files of the whole system have."""
+    if any(name.startswith("detector_model.") for name in tensors):
+        return tensors
+    return {f"detector_model.{name}": tensor for name, tensor in tensors.items()}
+
+
+def _read_own(path: Path, metadata: Mapping[str, str], tensors: dict[str, Tensor]) -> Weights:
+    try:
+        config = from_dict(Detector.Config, json.loads(metadata["config"]))
+    except (KeyError, ValueError, TypeError) as error:
+        raise InputError(f"{path} was written by masklet, but its config cannot be read: {error}") from error
+    kept = {name.removeprefix(_KEPT): tensor for name, tensor in tensors.items() if name.startswith(_KEPT)}
+    state = {name: tensor for name, tensor in tensors.items() if not name.startswith(_KEPT)}
+    wanted = _shapes(config)
+    if not any(name.startswith(_CLICK) for name in state):
+        wanted = {name: shape for name, shape in wanted.items() if not name.startswith(_CLICK)}
+    _check(f"{path} (masklet layout)", wanted, {name: tuple(tensor.shape) for name, tensor in state.items()})
+    return Weights(config=config, state=state, origin=metadata.get("origin", "unknown"), kept=kept)
+
+
+def _read_foreign(
+    what: str, layout: Layout, config: Detector.Config, tensors: dict[str, Tensor], *, origin: str
+) -> Weights:
+    shapes = _foreign_shapes(layout, config)
+    click = {name for entry in layout.click for name in names_of(entry.theirs)}
+    if not click & tensors.keys():
+        shapes = {name: shape for name, shape in shapes.items() if name not in click}
+    kept = {name: tensor for name, tensor in tensors.items() if _matches(name, layout.kept)}
+    known = kept.keys() | layout.dead.keys()
+    given = {
+        name: tuple(tensor.shape)
+        for name, tensor in tensors.items()
+        if name not in known and not _matches(name, layout.ignored)
+    }
+    _check(what, shapes, given)
+    entries = layout.concept + (layout.click if click & tensors.keys() else ())
+    state = {name: tensor for entry in entries for name, tensor in entry.read(tensors).items()}
+    ours = _shapes(config)
+    state |= {name: torch.zeros(ours[name]) for name in layout.absent}
+    if origin == "transformers":
+        kept = rename_tracker(kept, to="official")
+    return Weights(config=config, state=state, origin=origin, kept=kept)
+
+
+def _shapes(config: Detector.Config) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of our tensors."""
+    with torch.device("meta"):
+        return {name: tuple(tensor.shape) for name, tensor in Detector(config).state_dict().items()}
+
+
+def _foreign_shapes(layout: Layout, config: Detector.Config) -> dict[str, tuple[int, ...]]:
+    """Names and shapes that a foreign file must have."""
+    with torch.device("meta"):
+        ours = Detector(config).state_dict()
+    theirs = {name: tensor for entry in layout.concept + layout.click for name, tensor in entry.write(ours).items()}
+    return {name: tuple(tensor.shape) for name, tensor in theirs.items()}
+
+
+def _check(what: str, wanted: Mapping[str, tuple[int, ...]], given: Mapping[str, tuple[int, ...]]) -> None:
+    """Raises an InputError that lists every difference between the tensors wanted and given."""
+    missing, unknown = wanted.keys() - given.keys(), given.keys() - wanted.keys()
+    differing = [
+        f"{n} {given[n]} for {wanted[n]}" for n in sorted(wanted.keys() & given.keys()) if wanted[n] != given[n]
+    ]
+    problems = [
+        _listing(f"{len(names)} {word}", names)
+        for word, names in (
+            ("missing", sorted(missing)),
+            ("unknown", sorted(unknown)),
+            ("of the wrong shape", differing),
+        )
+        if names
+    ]
+    if problems:
+        raise InputError(f"{what} is not this model ({len(wanted)} tensors expected): {'; '.join(problems)}")
+
+
+def _listing(title: str, names: list[str]) -> str:
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    return f"{title}: {', '.join(names[:_LISTED])}{more}"
+
+
+def _matches(name: str, patterns: Iterable[str]) -> bool:
+    return any(re.fullmatch(_regex(pattern), name) for pattern in patterns)
+
+
+def _regex(pattern: str) -> str:
+    return re.escape(pattern).replace(r"\#", r"(\d+)")
+
+
+def rename_tracker(kept: Mapping[str, Tensor], *, to: str) -> dict[str, Tensor]:
+    """The tracker's tensors under the names of the other format (`to` is official or transformers)."""
+    prefixes = ("tracker.", "tracker_model.")
+    pairs = [(prefixes[0] + a, prefixes[1] + b) for a, b in TRACKER_NAMES]
+    if to == "official":
+        pairs = [(b, a) for a, b in pairs]
+    renamed = {}
+    for name, tensor in kept.items():
+        source, target = next((a, b) for a, b in pairs if re.fullmatch(_regex(a), name))
+        match = re.fullmatch(_regex(source), name)
+        assert match is not None  # just matched
+        renamed[target.replace("#", match[1]) if match.groups() else target] = tensor
+    return renamed
+
+
+# --- writing ------------------------------------------------------------------------------------------------------
+
+
+def write(weights: Weights, path: Path) -> None:
+    """Writes our own format, beside the target first."""
+    tensors = {name: tensor.contiguous() for name, tensor in weights.state.items()}
+    tensors |= {_KEPT + name: tensor.contiguous() for name, tensor in weights.kept.items()}
+    metadata = {
+        "format": OWN_FORMAT,
+        "config": json.dumps(to_dict(weights.config)),
+        "origin": weights.origin,
+        "hash": content_hash(tensors),
+    }
+    _save(tensors, path, metadata)
+
+
+def write_foreign(weights: Weights, path: Path, kind: str) -> None:
+    """Writes another program's format: `official` as a PyTorch checkpoint, `transformers` as safetensors.
+
+    Tensors that those files hold and no image model reads come back as zeros.
+    """
+    layout = LAYOUTS[kind](weights.config)
+    entries = layout.concept + (layout.click if weights.has_click else ())
+    tensors = {name: tensor for entry in entries for name, tensor in entry.write(weights.state).items()}
+    for name, shape in layout.dead.items():
+        tensors[name] = torch.zeros([_TEXT_PROJECTION_DIM if size < 0 else size for size in shape])
+    tensors |= weights.kept if kind == "official" else rename_tracker(weights.kept, to="transformers")
+    if kind == "official":
+        with replacing(path) as beside:
+            torch.save(tensors, beside)
+    else:
+        _save({name: tensor.contiguous() for name, tensor in tensors.items()}, path, {"format": "pt"})
+
+
+def convert(path_in: Path | str, path_out: Path | str, to: str = OWN_FORMAT) -> None:
+    """Rewrites weights in another format. Nothing is written when the input is not whole.
+
+    Raises: InputError when the input does not fit or `to` is unknown.
+    """
+    if to not in (OWN_FORMAT, *LAYOUTS):
+        raise InputError(f"unknown format {to!r}: give {', '.join((OWN_FORMAT, *LAYOUTS))}")
+    weights = read(find(path_in))
+    if to == OWN_FORMAT:
+        write(weights, Path(path_out))
+    else:
+        write_foreign(weights, Path(path_out), to)
+
+
+def content_hash(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 over names, types, shapes and values."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _save(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str]) -> None:
+    with replacing(path) as beside:
+        try:
+            save_file(tensors, beside, metadata)
+        except SafetensorError as error:  # it wraps the operating system's reason
+            raise InputError(f"cannot write {path}: {error}") from error
+
+
+# --- where models are ---------------------------------------------------------------------------------------------
+
+
+def describe_models() -> list[ModelInfo]:
+    """The models that can be asked for by name, and where their files are."""
+    from huggingface_hub import try_to_load_from_cache
+
+    tiny = find(BUILT_IN)
+    cached = try_to_load_from_cache(HUB_REPOSITORY, HUB_FILE)
+    published = Path(cached) if isinstance(cached, str) else None
+    return [
+        ModelInfo(name=BUILT_IN, size_mb=_megabytes(tiny), location=tiny, note="built in, trained by this project"),
+        ModelInfo(
+            name="sam3",
+            size_mb=_megabytes(published) if published else None,
+            location=published,
+            note="published by Meta under the SAM License; `masklet models fetch sam3`",
+        ),
+    ]
+
+
+def _megabytes(path: Path) -> float:
+    return round(path.stat().st_size / 1e6, 1)
+
+
+def fetch(name: str) -> Path:
+    """The file of a model by name, downloaded when it is not here yet.
+
+    Raises: InputError that says exactly what to do when access is refused or there is no network.
+    """
+    if name == BUILT_IN:
+        return find(BUILT_IN)
+    if name != "sam3":
+        raise InputError(f"no model {name!r} to fetch: there are {BUILT_IN} and sam3")
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError
+
+    page = f"https://huggingface.co/{HUB_REPOSITORY}"
+    try:
+        return Path(hf_hub_download(HUB_REPOSITORY, HUB_FILE))
+    except GatedRepoError as error:
+        raise InputError(
+            f"the SAM 3 weights need Meta's permission: ask for it at {page}, then run `hf auth login` and try again; "
+            "if it is refused, the built-in model (tiny) and any copy you may use (masklet.load(PATH)) still work"
+        ) from error
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        raise InputError(
+            f"cannot reach {page} ({type(error).__name__}): with the file on another machine, copy it and give its path"
+        ) from error
