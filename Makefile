@@ -1,0 +1,72 @@
+# Everything happens in .venv, which the first target that needs it makes; nothing else on the machine is touched.
+# Needs Python 3.10 or newer and make. `make PYTHON=/path/to/python3 demo` chooses an interpreter.
+
+PYTHON ?= $(shell for each in python3 python3.13 python3.12 python3.11 python3.10 python; do \
+	$$each -c 'import sys; sys.exit(sys.version_info < (3, 10))' >/dev/null 2>&1 && echo $$each && break; done)
+VENV := .venv
+RUN := $(VENV)/bin/python
+PIP := $(RUN) -m pip --disable-pip-version-check --no-input install --quiet -c constraints.txt
+STAMP := $(VENV)/.installed-$(shell cat pyproject.toml constraints.txt | cksum | cut -d ' ' -f 1)
+# One thread in each of a few processes: the tensors of most tests are too small to be worth sharing.
+WORKERS ?= auto
+PYTEST := OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(WORKERS) --maxprocesses 4 --dist worksteal
+
+.DEFAULT_GOAL := help
+.PHONY: help install install-dev demo test check parity format clean distclean
+
+help:
+	@echo "make demo       segment a real photo with the built-in model; says where the picture is"
+	@echo "make test       the whole test suite, as CI runs it"
+	@echo "make check      format, lint, types, import rules and the fast tests, before each commit"
+	@echo "make parity     the comparison with transformers alone"
+	@echo "make format     put the code into the format that check asks for"
+	@echo "make clean      remove caches and builds; distclean removes $(VENV) too"
+
+# torch comes first and by itself: what is installed after it must not choose another one.
+$(STAMP)-run:
+	@test -n "$(PYTHON)" || { echo "masklet needs Python 3.10 or newer; none was found" >&2; exit 1; }
+	@$(RUN) -m pip --version >/dev/null 2>&1 || { echo "making $(VENV)"; $(PYTHON) -m venv $(VENV); }
+	@echo "installing masklet into $(VENV); the first time this takes a few minutes"
+	@rm -f $(VENV)/.installed-*
+	@$(PIP) torch
+	@$(PIP) -e .
+	@touch $@
+
+# torchvision is here for transformers' SAM 3 in the parity tests alone. Its own dependencies would replace torch.
+$(STAMP)-dev: $(STAMP)-run
+	@echo "installing the tools of development"
+	@$(PIP) -e ".[dev]"
+	@$(PIP) --no-deps torchvision
+	@touch $@
+
+install: $(STAMP)-run
+install-dev: $(STAMP)-dev
+
+demo: install
+	@$(RUN) examples/demo.py
+
+# The hook that checks shapes while tests run stands in the way of torch.compile, so those tests run without it.
+test: install-dev
+	$(PYTEST) -m "not compile"
+	@if grep -rqs "mark\.compile" tests; then $(RUN) -m pytest -m compile -o addopts= || test $$? -eq 5; fi
+
+check: install-dev
+	$(RUN) -m ruff format --check --quiet .
+	$(RUN) -m ruff check --quiet .
+	$(RUN) -m pyright
+	$(VENV)/bin/lint-imports
+	$(PYTEST) -q -m "not slow and not parity and not compile"
+
+parity: install-dev
+	$(PYTEST) -m parity
+
+format: install-dev
+	$(RUN) -m ruff format .
+	$(RUN) -m ruff check --fix .
+
+clean:
+	rm -rf build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache src/*.egg-info
+	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+distclean: clean
+	rm -rf $(VENV)
