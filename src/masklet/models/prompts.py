@@ -99,7 +99,7 @@ class ExemplarEncoder(nn.Module):
         # the published order of this code is y, x, height, width
         where = torch.cat([sine_code(cy, half), sine_code(cx, half), h[..., None], w[..., None]], dim=-1)
         tokens = self.box_direct(boxes.to(features.dtype)) + self.box_position(where.to(features.dtype))
-        return tokens + pooled.view(num_prompts, num_boxes, -1) + self.label(exemplars.box_labels)
+        return tokens + pooled.view(num_prompts, num_boxes, self.config.dim) + self.label(exemplars.box_labels)
 
     def _points(self, exemplars: Exemplars, features: Tensor) -> Float[Tensor, "prompt point dim"]:
         points = exemplars.points_xy
