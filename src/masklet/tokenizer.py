@@ -4,8 +4,6 @@ The merges are CLIP's. A model with a smaller vocabulary uses a prefix of the sa
 the two special ones at the end.
 """
 
-# ruff: noqa: RUF001 - the look-alikes that are folded to plain characters stand here on purpose
-
 import gzip
 import html
 import re

@@ -72,9 +72,9 @@ class ClickResult:
 
 
 def click_prompt(
-    points: Sequence[tuple[float, float]],
+    points: Sequence[Sequence[float | int]],
     labels: Sequence[int],
-    box: tuple[float, float, float, float] | None,
+    box: Sequence[float | int] | None,
     mask: Float[Tensor, "low_height low_width"] | None,
     size: tuple[int, int],
     image_size: int,

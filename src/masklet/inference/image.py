@@ -29,7 +29,8 @@ from masklet.ops.scores import joint_scores
 from masklet.tokenizer import Tokenizer
 from masklet.types import Detections, Exemplars, PromptBatch, TokenSet
 
-Box = tuple[float, float, float, float]
+Number = float | int
+Box = Sequence[Number]  # x0, y0, x1, y1
 Phrases = str | Sequence[str] | None
 
 THRESHOLD = 0.5
@@ -225,13 +226,13 @@ class ImageSession(AbstractContextManager):
             raise InputError("there is no single concept to refine: call find with one phrase or with boxes first")
         concept, threshold = self._last
         self._check_box(box)
-        concept = replace(concept, boxes=(*concept.boxes, tuple(box)), labels=(*concept.labels, int(positive)))
+        concept = replace(concept, boxes=(*concept.boxes, box), labels=(*concept.labels, int(positive)))
         self._last = (concept, threshold)
         return self._ask([concept], threshold)
 
     def click(
         self,
-        points: Sequence[tuple[float, float]] = (),
+        points: Sequence[Sequence[Number]] = (),
         labels: Sequence[int] = (),
         *,
         box: Box | None = None,

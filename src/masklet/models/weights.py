@@ -96,11 +96,18 @@ def read(path: Path, config: Detector.Config | None = None) -> Weights:
     metadata, tensors = _open(path)
     if metadata.get("format") == OWN_FORMAT:
         return _read_own(path, metadata, tensors)
-    config = config or sam3()
+    return read_tensors(tensors, config or sam3(), what=str(path))
+
+
+def read_tensors(tensors: dict[str, Tensor], config: Detector.Config, what: str = "the table") -> Weights:
+    """Weights of a table of tensors under the names of either foreign format.
+
+    Raises: InputError listing what is missing, unknown or of the wrong shape; `what` names the table.
+    """
     kind = "official" if any(name.startswith(("detector.", "tracker.")) for name in tensors) else "transformers"
     if kind == "transformers":
         tensors = _with_prefix(tensors)
-    return _read_foreign(f"{path} ({kind} layout)", LAYOUTS[kind](config), config, tensors, origin=kind)
+    return _read_foreign(f"{what} ({kind} layout)", LAYOUTS[kind](config), config, tensors, origin=kind)
 
 
 def _open(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:

@@ -1,0 +1,208 @@
+"""Weight files: three formats in and out, nothing loaded in part, and one clear sentence for every wrong file."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from masklet.config import debug
+from masklet.errors import InputError
+from masklet.models.detector import Detector
+from masklet.models.weights import (
+    Weights,
+    content_hash,
+    convert,
+    describe_models,
+    fetch,
+    find,
+    load_detector,
+    read,
+    rename_tracker,
+    write,
+    write_foreign,
+)
+
+
+@pytest.fixture(scope="module")
+def weights() -> Weights:
+    torch.manual_seed(0)
+    tracker = {
+        "tracker.no_obj_ptr": torch.randn(1, 32),
+        "tracker.transformer.encoder.layers.3.norm2.bias": torch.randn(32),
+    }
+    return Weights(config=debug(), state=dict(Detector(debug()).state_dict()), origin="a test", kept=tracker)
+
+
+def without_click(weights: Weights) -> Weights:
+    state = {n: t for n, t in weights.state.items() if not n.startswith(("click.", "vision.click_neck."))}
+    return Weights(config=weights.config, state=state, origin="a test")
+
+
+def assert_same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> None:
+    assert a.keys() == b.keys()
+    for name, tensor in a.items():
+        torch.testing.assert_close(tensor, b[name], rtol=0, atol=0)
+
+
+def test_own_files_hold_config_origin_and_a_hash_of_the_tensors(weights: Weights, tmp_path: Path) -> None:
+    write(weights, tmp_path / "model.safetensors")
+    back = read(tmp_path / "model.safetensors")
+    assert back.config == weights.config
+    assert back.origin == "a test"
+    assert_same(back.state, weights.state)
+    assert_same(back.kept, weights.kept)
+    with safe_open(tmp_path / "model.safetensors", "pt") as opened:
+        tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - not a dict
+        assert opened.metadata()["hash"] == content_hash(tensors)
+
+
+@pytest.mark.parametrize("kind", ["official", "transformers"])
+def test_a_foreign_file_gives_the_same_tensors_back(weights: Weights, kind: str, tmp_path: Path) -> None:
+    write_foreign(weights, tmp_path / "model", kind)
+    back = read(tmp_path / "model", debug())
+    assert back.origin == kind
+    assert_same(back.kept, weights.kept)
+    points = {name for name in weights.state if name.startswith("prompts.point_")}
+    if kind == "transformers":  # its files know no example points
+        assert all(back.state[name].eq(0).all() for name in points)
+    else:
+        points = set()
+    assert_same(*({n: t for n, t in w.state.items() if n not in points} for w in (back, weights)))
+
+
+def test_a_checkpoint_may_be_nested_under_model(weights: Weights, tmp_path: Path) -> None:
+    write_foreign(weights, tmp_path / "plain.pt", "official")
+    torch.save({"model": torch.load(tmp_path / "plain.pt", weights_only=True)}, tmp_path / "nested.pt")
+    assert_same(read(tmp_path / "nested.pt", debug()).state, read(tmp_path / "plain.pt", debug()).state)
+
+
+def test_files_of_a_plain_transformers_model_lack_prefix_and_click_head(weights: Weights, tmp_path: Path) -> None:
+    write_foreign(without_click(weights), tmp_path / "whole", "transformers")
+    with safe_open(tmp_path / "whole", "pt") as opened:
+        tensors = {name.removeprefix("detector_model."): opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+    save_file({n: t for n, t in tensors.items() if not n.startswith("tracker_neck.")}, tmp_path / "plain")
+    back = read(tmp_path / "plain", debug())
+    assert not back.has_click
+    load_detector(back)
+
+
+def test_a_folder_of_shards_is_one_file(weights: Weights, tmp_path: Path) -> None:
+    write_foreign(weights, tmp_path / "whole", "transformers")
+    with safe_open(tmp_path / "whole", "pt") as opened:
+        tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+    names = sorted(tensors)
+    (tmp_path / "shards").mkdir()
+    save_file({name: tensors[name] for name in names[::2]}, tmp_path / "shards" / "model-1-of-2.safetensors")
+    save_file({name: tensors[name] for name in names[1::2]}, tmp_path / "shards" / "model-2-of-2.safetensors")
+    assert_same(read(tmp_path / "shards", debug()).state, read(tmp_path / "whole", debug()).state)
+
+
+def test_every_difference_is_listed(weights: Weights, tmp_path: Path) -> None:
+    state = dict(weights.state)
+    del state["text.norm.bias"]
+    state["decoder.query"] = torch.zeros(3, 32)
+    state["extra.thing"] = torch.zeros(1)
+    write(Weights(config=weights.config, state=state, origin="a test"), tmp_path / "wrong.safetensors")
+    with pytest.raises(InputError) as caught:
+        read(tmp_path / "wrong.safetensors")
+    message = str(caught.value)
+    assert "masklet layout" in message
+    assert "1 missing: text.norm.bias" in message
+    assert "1 unknown: extra.thing" in message
+    assert "1 of the wrong shape: decoder.query (3, 32) for (10, 32)" in message
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "not a weight file"),
+        (b"hello, this is text", "not a weight file"),
+        (b"PK\x03\x04 not really a zip", "not a plain checkpoint"),
+        (b"\xff\xff\xff\xff\xff\xff\xff\x7f{", "cannot read weights"),
+    ],
+)
+def test_a_file_that_holds_no_weights_is_named(content: bytes, words: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(content)
+    with pytest.raises(InputError, match=words):
+        read(tmp_path / "file")
+
+
+def test_a_pickle_that_would_run_code_is_refused(tmp_path: Path) -> None:
+    ran = tmp_path / "ran"
+
+    class Hostile:
+        def __reduce__(self) -> tuple:
+            return Path.touch, (ran,)
+
+    torch.save({"weight": Hostile()}, tmp_path / "hostile.pt")
+    with pytest.raises(InputError, match="not a plain checkpoint"):
+        read(tmp_path / "hostile.pt")
+    assert not ran.exists()
+
+
+def test_nothing_is_written_when_the_input_is_wrong(tmp_path: Path) -> None:
+    save_file({"a": torch.zeros(1)}, tmp_path / "in.safetensors")
+    with pytest.raises(InputError, match=r"unknown: detector_model\.a"):
+        convert(tmp_path / "in.safetensors", tmp_path / "out.safetensors")
+    assert [path.name for path in tmp_path.iterdir()] == ["in.safetensors"]
+
+
+def test_conversion_to_an_unknown_format_says_which_there_are(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="give masklet, official, transformers"):
+        convert("tiny", tmp_path / "out", "onnx")
+
+
+def test_the_built_in_model_is_there_small_and_unchanged() -> None:
+    path = find("tiny")
+    assert path.stat().st_size <= 30e6
+    with safe_open(path, "pt") as opened:
+        tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+        metadata = opened.metadata()
+    assert metadata["hash"] == content_hash(tensors)
+    assert json.loads(metadata["config"])["image_size"] == 336
+
+
+def test_models_are_described_without_a_network() -> None:
+    tiny, sam3 = describe_models()
+    assert tiny.location is not None
+    assert tiny.location.is_file()
+    assert sam3.name == "sam3"
+
+
+@pytest.mark.parametrize("name", ["sam4", "no/such/file.pt"])
+def test_an_unknown_model_is_refused(name: str) -> None:
+    with pytest.raises(InputError, match="no model"):
+        find(name)
+
+
+def test_refused_access_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    import huggingface_hub
+    from huggingface_hub.errors import GatedRepoError
+
+    def refuse(*_: object) -> None:
+        raise GatedRepoError("gated", response=SimpleNamespace(headers={}, request=None))
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", refuse)
+    with pytest.raises(InputError, match="hf auth login"):
+        fetch("sam3")
+
+
+def test_no_network_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    import huggingface_hub
+
+    def fail(*_: object) -> None:
+        raise OSError("unreachable")
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", fail)
+    with pytest.raises(InputError, match="copy it and give its path"):
+        fetch("sam3")
+
+
+def test_tracker_names_go_there_and_back(weights: Weights) -> None:
+    there = rename_tracker(weights.kept, to="transformers")
+    assert "tracker_model.memory_attention.layers.3.layer_norm2.bias" in there
+    assert_same(rename_tracker(there, to="official"), weights.kept)
