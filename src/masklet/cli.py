@@ -7,7 +7,7 @@ import json as jsonlib
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, is_dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,6 +19,7 @@ from masklet.inference import folder
 
 if TYPE_CHECKING:
     from masklet.inference.results import ImageResult
+    from masklet.models.weights import ModelInfo
 
 app = typer.Typer(
     add_completion=False,
@@ -250,19 +251,21 @@ def models(
         return
     for each in known:
         where = each.location or "not fetched"
-        typer.echo(f"{each.name:12} {each.size_mb:8.1f} MB  {where}  {each.note}".rstrip())
+        size = "" if each.size_mb is None else f"{each.size_mb:.1f} MB"
+        typer.echo(f"{each.name:8} {size:>10}  {where}  ({each.note})")
 
 
-def _plain(value: Any) -> Any:
-    """A dataclass as JSON can hold it."""
-    fields = asdict(value) if is_dataclass(value) and not isinstance(value, type) else dict(vars(value))
-    return {key: str(item) if isinstance(item, Path) else item for key, item in fields.items()}
+def _plain(info: "ModelInfo") -> dict[str, Any]:
+    """A model's description as JSON can hold it."""
+    return {**asdict(info), "location": info.location and str(info.location)}
 
 
 @app.command()
 def convert(
     *,
-    path_in: Annotated[Path, typer.Argument(metavar="IN", show_default=False)],
+    path_in: Annotated[
+        str, typer.Argument(metavar="IN", show_default=False, help="A file, a folder of shards, or tiny.")
+    ],
     path_out: Annotated[Path, typer.Argument(metavar="OUT", show_default=False)],
     to: Annotated[str, typer.Option(help="masklet, official or transformers")] = "masklet",
     json: Json = False,
@@ -270,8 +273,6 @@ def convert(
     """Rewrite weights in another format."""
     if to not in ("masklet", "official", "transformers"):
         raise InputError(f"unknown format {to!r}: choose from masklet, official, transformers")
-    if not path_in.exists():
-        raise InputError(f"no such file: {path_in}")
     from masklet.models import weights
 
     weights.convert(path_in, path_out, to)

@@ -249,40 +249,39 @@ def test_running_out_of_memory_is_one_line_and_our_own_errors_are_not_hidden(mod
         run(capsys, "segment", image, "-p", "coin")
 
 
-@pytest.fixture
-def weights(monkeypatch):
-    """Stands in for the module of that name."""
-    fake = types.ModuleType("masklet.models.weights")
-    info = types.SimpleNamespace(name="tiny", size_mb=6.5, location=Path("tiny.safetensors"), note="built in")
-    fake.describe_models = lambda: [info]
-    fake.fetch = lambda name: Path(f"/cache/{name}")
-    fake.convert = lambda path_in, path_out, to: path_out.write_text(f"{path_in.name} {to}")
-    monkeypatch.setitem(sys.modules, "masklet.models.weights", fake)
-    monkeypatch.setattr("masklet.models.weights", fake, raising=False)
-
-
-@pytest.mark.usefixtures("weights")
 def test_models_are_listed_and_fetched(capsys):
     for arguments in (("models",), ("models", "list")):
         status, out, _ = run(capsys, *arguments)
         assert status == 0
-        assert out.split() == ["tiny", "6.5", "MB", "tiny.safetensors", "built", "in"]
-    assert json.loads(run(capsys, "models", "--json")[1])[0]["location"] == "tiny.safetensors"
-    assert "/cache/tiny" in run(capsys, "models", "fetch", "tiny")[1].replace("\\", "/")
-    assert json.loads(run(capsys, "models", "fetch", "tiny", "--json")[1])["name"] == "tiny"
+        assert [line.split()[0] for line in out.splitlines()] == ["tiny", "sam3"]
+    tiny = Path(json.loads(run(capsys, "models", "--json")[1])[0]["location"])
+    assert tiny.is_file()
+    assert run(capsys, "models", "fetch", "tiny")[1] == f"tiny: {tiny}\n"
+    assert json.loads(run(capsys, "models", "fetch", "tiny", "--json")[1]) == {"name": "tiny", "path": str(tiny)}
     assert run(capsys, "models", "fetch")[0] == 1
     assert run(capsys, "models", "burn", "tiny")[0] == 1
+    assert "no model 'huge'" in run(capsys, "models", "fetch", "huge")[2]
 
 
-@pytest.mark.usefixtures("weights")
 def test_weights_are_converted(capsys, tmp_path):
-    source, target = tmp_path / "in.pt", tmp_path / "out.safetensors"
-    assert run(capsys, "convert", source, target)[2] == f"masklet: no such file: {source}\n"
-    source.write_text("")
-    assert run(capsys, "convert", source, target, "--to", "official")[0] == 0
-    assert target.read_text() == "in.pt official"
-    assert json.loads(run(capsys, "convert", source, target, "--json")[1])["format"] == "masklet"
-    assert "unknown format 'onnx'" in run(capsys, "convert", source, target, "--to", "onnx")[2]
+    target = tmp_path / "out.safetensors"
+    assert run(capsys, "convert", "tiny", target)[0] == 0
+    assert target.is_file()
+    assert json.loads(run(capsys, "convert", target, tmp_path / "out.pt", "--to", "official", "--json")[1]) == {
+        "path": str(tmp_path / "out.pt"),
+        "format": "official",
+    }
+
+
+def test_weights_that_cannot_be_converted_leave_nothing(capsys, tmp_path):
+    target = tmp_path / "out.safetensors"
+    (tmp_path / "text.pt").write_text("no weights")
+    for source, words in (("gone.pt", "no model 'gone.pt'"), (tmp_path / "text.pt", "is not a weight file")):
+        status, _, err = run(capsys, "convert", source, target)
+        assert (status, err.count("\n")) == (1, 1)
+        assert words in err
+    assert "unknown format 'onnx'" in run(capsys, "convert", "tiny", target, "--to", "onnx")[2]
+    assert not target.exists()
 
 
 def test_doctor_measures_the_model(model, capsys):
