@@ -1,4 +1,4 @@
-"""Settings for every test: no time limits (machines are shared), and no network for anything that would reach for one."""
+"""Settings for every test: no time limits, as machines are shared, and no network for what would reach for one."""
 
 import os
 
