@@ -1,5 +1,7 @@
 """What is computed fast, or once, or for some rows only, equals the plain way."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -220,6 +222,31 @@ def test_padded_exemplars_do_not_matter(detector: Detector) -> None:
     same_answer(ragged, alone)
 
 
+def test_padded_points_do_not_matter(detector: Detector) -> None:
+    points = torch.tensor([[[0.2, 0.3], [9.0, -4.0]], [[0.8, 0.5], [0.1, 0.1]]])
+    ragged = replace(shown(torch.zeros(2, 0, 4), points), point_valid=torch.tensor([[True, False], [True, True]]))
+    padded = run(detector, make_prompts(*phrases(CAT), [0, 0], [0, 0], ragged))
+    alone = run(detector, make_prompts(*phrases(CAT), [0], [0], shown(torch.zeros(1, 0, 4), points[:1, :1])))
+    same_answer(padded, alone)
+
+
+def test_a_point_pools_the_cell_it_lies_in(detector: Detector, features: ImageFeatures) -> None:
+    """At the centre of row 2, column 5 of eight nothing is mixed in from the neighbours."""
+    pooled = []
+    handle = detector.prompts.point_pool.register_forward_pre_hook(lambda _module, inputs: pooled.append(inputs[0]))
+    points = torch.tensor([[[5.5 / 8, 2.5 / 8]]])
+    run(detector, make_prompts(*phrases(CAT), [0], [1], shown(torch.zeros(1, 0, 4), points)))
+    handle.remove()
+    expected = detector.prompts.pool_norm(features.pyramid.coarse[1, :, 2, 5])
+    close(pooled[0][0, 0], expected, atol=1e-5)
+
+
+def test_logits_stay_within_the_published_bounds(detector: Detector, features: ImageFeatures) -> None:
+    grounding = ground(detector, features, make_prompts(*phrases(CAT), [0], [0]), all_layers=False)
+    logits = detector.scoring(grounding.queries[None] * 1e3, grounding.prompt)
+    assert logits.abs().max() == 12
+
+
 def test_a_prompt_without_exemplars_is_the_same_beside_one_with(detector: Detector) -> None:
     valid = torch.tensor([[False, False], [True, True]])
     mixed = run(detector, make_prompts(*phrases(CAT), [0, 0], [0, 0], make_exemplars(some_boxes(2, 2), valid=valid)))
@@ -337,6 +364,15 @@ def test_every_parameter_of_the_concept_path_learns(trainable: Detector) -> None
     trained = gradients(trainable.float(), make_prompts(*phrases(CAT, DOG), [0, 1], [0, 1], shown(boxes, points)))
     idle = {name for name, gradient in trained.items() if gradient is None}
     assert {name for name in idle if not name.startswith(("click.", "vision.click_neck."))} == set()
+
+
+def test_no_layer_learns_from_the_boxes_of_later_ones(trainable: Detector) -> None:
+    moves: list[Tensor] = []
+    trainable.decoder.box_head.register_forward_hook(lambda _module, _inputs, output: moves.append(output))
+    output = trainable.float()(IMAGES, make_prompts(*phrases(CAT), [0], [0]))
+    first, last = torch.autograd.grad(output.pred_boxes[-1].sum(), [moves[0], moves[-1]], allow_unused=True)
+    assert first is None
+    assert last is not None
 
 
 @pytest.fixture
