@@ -25,6 +25,7 @@ import sys
 import time
 from collections.abc import Callable
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -170,7 +171,7 @@ def time_both(peer: Peer, ours: Ours, image: torch.Tensor, repeats: int) -> dict
         "masks": lambda side: side.masks(low),
     }
     return {
-        name: alternate({key: (lambda side=side: ask(side)) for key, side in sides.items()}, repeats)
+        name: alternate({key: partial(ask, side) for key, side in sides.items()}, repeats)
         for name, ask in questions.items()
     }
 

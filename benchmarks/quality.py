@@ -1,10 +1,10 @@
 """How good is a model on what it was never trained on? cgF1, IL_MCC, pmF1 and AP50, by source.
 
-    python benchmarks/quality.py tiny --data DIR --pairs 300 --out quality.json
+    python benchmarks/quality.py tiny --data DIR --pictures 100 --out quality.json
 
 Generated scenes come from seeds that training never draws; the cut-outs and photos under DIR (folders cutouts,
 backgrounds and real, as the recipe `builtin` reads them) are the tenth that training holds out. Without --data only
-generated scenes are scored. Phrases are asked as words; with --exemplar, as one example box of the same concept instead.
+generated scenes are scored. Phrases are asked as words; with --exemplar, as one example box of the concept instead.
 """
 
 import argparse
@@ -44,9 +44,8 @@ def examples(data: Path | None, count: int) -> Iterator[tuple[str, Iterator[Exam
     library = CutoutLibrary.open(data / "cutouts", data / "backgrounds", split="heldout")
     yield "held-out cut-outs", map(partial(compose_scene, library=library, config=SceneConfig()), seeds)
     scenes = load_recipe("builtin").data.sources["real"].scenes
-    source = CocoSource(
-        data / "real/annotations.json", data / "real/images", CocoConfig(split="heldout", scenes=scenes, max_negatives=4)
-    )
+    config = CocoConfig(split="heldout", scenes=scenes, max_negatives=4)
+    source = CocoSource(data / "real/annotations.json", data / "real/images", config)
     names = sorted({record["source"] for record in source.records})
     for name in names:
         chosen = [index for index, record in enumerate(source.records) if record["source"] == name]
@@ -74,9 +73,7 @@ def _largest(example: Example, query: PhraseQuery) -> tuple[float, ...]:
     return tuple(np.clip(box, 0, [width, height, width, height]).tolist())
 
 
-def _score_pair(
-    example: Example, query: PhraseQuery, result: masklet.ImageResult, ap: AveragePrecision
-) -> PairScore:
+def _score_pair(example: Example, query: PhraseQuery, result: masklet.ImageResult, ap: AveragePrecision) -> PairScore:
     rows = list(query.object_index)
     scores = result.scores.astype(np.float64)
     if rows and not example.mask_valid[rows].all():  # labelled by boxes alone
@@ -124,8 +121,8 @@ def main() -> None:
         table[name] = row
         seconds = (time.perf_counter() - started) / pictures
         print(
-            f"{name:24s} {len(pairs):5d} {row['cgF1']:5.1f}  {row['IL_MCC']:5.2f}  {row['pmF1']:5.1f} {row['AP50']:5.1f}"
-            f"   {seconds:.2f}",
+            f"{name:24s} {len(pairs):5d} {row['cgF1']:5.1f}  {row['IL_MCC']:5.2f}  {row['pmF1']:5.1f}"
+            f" {row['AP50']:5.1f}   {seconds:.2f}",
             flush=True,
         )
     if given.out:
