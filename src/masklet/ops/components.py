@@ -17,8 +17,9 @@ def component_areas(masks: Bool[Tensor, "mask height width"]) -> Int64[Tensor, "
     """Area in pixels of the component that each set pixel belongs to; 0 where the mask is clear."""
     areas = np.zeros(masks.shape, dtype=np.int64)
     for index, mask in enumerate(masks.cpu().numpy()):
-        labels, count = ndimage.label(mask, _NEIGHBOURS)
-        sizes = np.bincount(labels.ravel(), minlength=count + 1)
+        labels = np.zeros(mask.shape, dtype=np.int32)
+        ndimage.label(mask, _NEIGHBOURS, output=labels)
+        sizes = np.bincount(labels.ravel(), minlength=1)
         sizes[0] = 0
         areas[index] = sizes[labels]
     return torch.from_numpy(areas).to(masks.device)
