@@ -1,6 +1,6 @@
 """The first run: every coin in a photo, a phrase that is not there, and an example instead of words.
 
-    python examples/demo.py [OUT_DIR]
+python examples/demo.py [OUT_DIR]
 """
 
 import sys

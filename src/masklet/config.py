@@ -1,8 +1,6 @@
 """The shipped sizes of the model. A variant is another function that replaces parts of one, never a copy."""
 
 from collections.abc import Callable
-from dataclasses import fields, is_dataclass
-from typing import Any, TypeVar, get_type_hints
 
 from masklet.models.click import ClickHead
 from masklet.models.decoder import Decoder
@@ -12,8 +10,6 @@ from masklet.models.heads import ConceptScorer, MaskHead
 from masklet.models.prompts import ExemplarEncoder
 from masklet.models.text import TextEncoder
 from masklet.models.vision import Trunk, VisionEncoder
-
-C = TypeVar("C")
 
 
 def sam3() -> Detector.Config:
@@ -59,26 +55,3 @@ def debug() -> Detector.Config:
 
 
 PRESETS: dict[str, Callable[[], Detector.Config]] = {"sam3": sam3, "tiny": tiny, "debug": debug}
-
-
-def to_dict(config: Any) -> dict[str, Any]:
-    """Nested plain values of a config, ready for JSON."""
-    return {
-        field.name: to_dict(value) if is_dataclass(value := getattr(config, field.name)) else value
-        for field in fields(config)
-    }
-
-
-def from_dict(kind: type[C], values: dict[str, Any]) -> C:
-    """The config that `to_dict` wrote. Raises `ValueError` on an unknown key."""
-    hints = get_type_hints(kind)
-    unknown = sorted(set(values) - {field.name for field in fields(kind)})  # type: ignore[arg-type]
-    if unknown:
-        raise ValueError(f"unknown keys in {kind.__qualname__}: {', '.join(unknown)}")
-    return kind(**{name: _from_value(hints[name], value) for name, value in values.items()})
-
-
-def _from_value(hint: Any, value: Any) -> Any:
-    if is_dataclass(hint):
-        return from_dict(hint, value)  # type: ignore[arg-type]
-    return tuple(value) if isinstance(value, list) else value

@@ -76,7 +76,8 @@ def test_yolo_outlines_fill_to_the_masks(result):
         number, *values = line.split()
         assert number == "1"
         points = np.array(values, dtype=float).reshape(-1, 2)
-        assert points.min() >= 0 and points.max() <= 1
+        assert points.min() >= 0
+        assert points.max() <= 1
         assert mask_iou(polygons_to_mask([points * [60, 40]], 40, 60)[None], mask[None])[0, 0] > 0.97
     with pytest.raises(InputError, match="'cat' is not among the classes"):
         result.to_yolo(["dog"])

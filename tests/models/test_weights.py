@@ -74,6 +74,16 @@ def test_a_foreign_file_gives_the_same_tensors_back(weights: Weights, kind: str,
     assert_same(*({n: t for n, t in w.state.items() if n not in points} for w in (back, weights)))
 
 
+def test_official_files_hold_the_rotary_tables_of_every_block(weights: Weights, tmp_path: Path) -> None:
+    write_foreign(weights, tmp_path / "model.pt", "official")
+    tensors = torch.load(tmp_path / "model.pt", weights_only=True)
+    tables = [tensors[f"detector.backbone.vision_backbone.trunk.blocks.{i}.attn.freqs_cis"] for i in range(4)]
+    assert [tuple(table.shape) for table in tables] == [(16, 8), (64, 8), (16, 8), (64, 8)]
+    torch.testing.assert_close(tables[1][9], torch.polar(torch.ones(8), tables[1][9].angle()))
+    assert tables[0][1].angle()[:4].tolist() == pytest.approx([1, 0.1, 0.01, 0.001])
+    assert tables[1][8].angle()[4:].tolist() == pytest.approx([0.5, 0.05, 0.005, 0.0005], rel=1e-5)
+
+
 def test_a_checkpoint_may_be_nested_under_model(weights: Weights, tmp_path: Path) -> None:
     write_foreign(weights, tmp_path / "plain.pt", "official")
     torch.save({"model": torch.load(tmp_path / "plain.pt", weights_only=True)}, tmp_path / "nested.pt")

@@ -9,11 +9,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from masklet.config import PRESETS, from_dict
+from masklet.config import PRESETS
 from masklet.data.collate import CollateConfig, collate
 from masklet.data.schema import Example, PhraseQuery
 from masklet.errors import InputError
 from masklet.models.detector import Detector
+from masklet.models.sizes import from_dict
 from masklet.ops.scores import joint_scores
 from masklet.tokenizer import Tokenizer
 from masklet.train import loop

@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from masklet.nn.attention import Attention
-from masklet.nn.blocks import FeedForward, LayerNorm2d, PreciseMLP
+from masklet.nn.blocks import FeedForward, LayerNorm2d, PreciseMLP, Stack
 from masklet.types import Bundle, ClickOutput, ClickPrompt, FeaturePyramid, bundle
 
 NUM_MASKS = 4
@@ -144,7 +144,7 @@ class ClickMaskDecoder(nn.Module):
         self.object_token = nn.Parameter(torch.randn(1, dim))
         self.iou_token = nn.Parameter(torch.randn(1, dim))
         self.mask_tokens = nn.Parameter(torch.randn(NUM_MASKS, dim))
-        self.blocks = nn.ModuleList(TwoWayBlock(config) for _ in range(config.depth))
+        self.blocks = Stack(TwoWayBlock(config) for _ in range(config.depth))
         self.final_attention = Attention(dim, config.num_heads, inner_dim=dim // 2)
         self.final_norm = nn.LayerNorm(dim)
         self.skip_fine = nn.Conv2d(dim, dim // 8, 1)
@@ -152,7 +152,7 @@ class ClickMaskDecoder(nn.Module):
         self.upscale1 = nn.ConvTranspose2d(dim, dim // 4, 2, stride=2)
         self.upscale_norm = LayerNorm2d(dim // 4)
         self.upscale2 = nn.ConvTranspose2d(dim // 4, dim // 8, 2, stride=2)
-        self.mask_mlps = nn.ModuleList(PreciseMLP(dim, dim, dim, dim // 8) for _ in range(NUM_MASKS))
+        self.mask_mlps = Stack(PreciseMLP(dim, dim, dim, dim // 8) for _ in range(NUM_MASKS))
         self.iou_head = PreciseMLP(dim, config.iou_hidden, config.iou_hidden, NUM_MASKS)
         self.object_head = PreciseMLP(dim, dim, dim, 1)
 

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from masklet.nn.attention import Attention, KeyValues, key_mask
-from masklet.nn.blocks import MLP, FeedForward, PreciseMLP
+from masklet.nn.blocks import MLP, FeedForward, PreciseMLP, Stack
 from masklet.nn.positions import sine_code
 from masklet.ops.boxes import cxcywh_to_xyxy
 from masklet.ops.scores import inverse_sigmoid
@@ -54,7 +54,7 @@ class Decoder(nn.Module):
         self.query = nn.Parameter(torch.empty(config.num_queries, dim))
         self.reference = nn.Parameter(torch.empty(config.num_queries, 4))
         self.presence = nn.Parameter(torch.empty(1, dim))
-        self.layers = nn.ModuleList(DecoderLayer(config) for _ in range(config.depth))
+        self.layers = Stack(DecoderLayer(config) for _ in range(config.depth))
         self.norm = nn.LayerNorm(dim)
         self.presence_norm = nn.LayerNorm(dim)
         self.box_head = PreciseMLP(dim, dim, dim, 4)

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from masklet.nn.attention import Attention, KeyValues, key_mask
-from masklet.nn.blocks import FeedForward
+from masklet.nn.blocks import FeedForward, Stack
 from masklet.types import TokenSet
 
 
@@ -71,7 +71,7 @@ class FusionEncoder(nn.Module):
 
     def __init__(self, config: Config) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(
+        self.layers = Stack(
             FusionLayer(config.dim, config.num_heads, config.hidden, config.dropout) for _ in range(config.depth)
         )
 

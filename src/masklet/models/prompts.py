@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from masklet.models.fusion import FusionLayer
 from masklet.nn.attention import KeyValues, share, take_rows
+from masklet.nn.blocks import Stack
 from masklet.nn.positions import sine_code
 from masklet.ops.boxes import cxcywh_to_xyxy
 from masklet.ops.roi import roi_align
@@ -52,7 +53,7 @@ class ExemplarEncoder(nn.Module):
         self.pool_norm = nn.LayerNorm(dim)
         self.project = nn.Linear(dim, dim)
         self.norm = nn.LayerNorm(dim)
-        self.layers = nn.ModuleList(
+        self.layers = Stack(
             FusionLayer(dim, config.num_heads, config.hidden, config.dropout) for _ in range(config.depth)
         )
         self.out_norm = nn.LayerNorm(dim)

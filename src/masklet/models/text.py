@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from masklet.nn.attention import SelfAttention
-from masklet.nn.blocks import FeedForward
+from masklet.nn.blocks import FeedForward, Stack
 
 
 class TextEncoder(nn.Module):
@@ -38,7 +38,7 @@ class TextEncoder(nn.Module):
         self.config = config
         self.tokens = nn.Embedding(config.vocab_size, config.width)
         self.position = nn.Parameter(torch.empty(config.context, config.width))
-        self.blocks = nn.ModuleList(TextBlock(config) for _ in range(config.depth))
+        self.blocks = Stack(TextBlock(config) for _ in range(config.depth))
         self.norm = nn.LayerNorm(config.width)
         self.project = nn.Linear(config.width, config.dim)
         nn.init.normal_(self.tokens.weight, std=0.02)

@@ -15,7 +15,7 @@ from jaxtyping import Complex, Float
 from torch import Tensor, nn
 
 from masklet.nn.attention import SelfAttention
-from masklet.nn.blocks import DropPath, FeedForward
+from masklet.nn.blocks import DropPath, FeedForward, Stack
 from masklet.nn.rope import axial_rotation
 from masklet.types import FeaturePyramid
 
@@ -53,7 +53,7 @@ class Trunk(nn.Module):
         rate_step = config.drop_path / max(
             config.depth - 1, 1
         )  # from 0 in the first block to the full rate in the last
-        self.blocks = nn.ModuleList(Block(config, index * rate_step) for index in range(config.depth))
+        self.blocks = Stack(Block(config, index * rate_step) for index in range(config.depth))
         self.apply(_init_weights)
         nn.init.trunc_normal_(self.position, std=0.02)
 
@@ -93,23 +93,31 @@ class Trunk(nn.Module):
     def _rotations(
         self, height: int, width: int, device: torch.device
     ) -> tuple[Complex[Tensor, "local pair"], Complex[Tensor, "token pair"]]:
-        """Tables of the windowed and of the global blocks; the latter squeeze any grid into the range of a window."""
+        """Tables of the windowed and of the global blocks."""
         window = self.config.window
-        rows, columns = torch.meshgrid(
-            torch.arange(height, device=device, dtype=torch.float32) * (window / height),
-            torch.arange(width, device=device, dtype=torch.float32) * (window / width),
-            indexing="ij",
-        )
         whole = rearrange(
-            torch.stack([columns, rows], dim=-1), "(wy y) (wx x) two -> (wy wx y x) two", y=window, x=window
+            grid_positions(height, width, window, device),
+            "(wy y wx x) two -> (wy wx y x) two",
+            wy=height // window,
+            y=window,
+            x=window,
         )
-        inside = torch.arange(window, device=device, dtype=torch.float32)
-        local = torch.stack([inside.repeat(window), inside.repeat_interleave(window)], dim=-1)
+        local = grid_positions(window, window, window, device)
         head_dim = self.config.dim // self.config.num_heads
         return (
             axial_rotation(local, head_dim, self.config.rope_theta),
             axial_rotation(whole, head_dim, self.config.rope_theta),
         )
+
+
+def grid_positions(height: int, width: int, window: int, device: torch.device) -> Float[Tensor, "{height}*{width} 2"]:
+    """Column and row of each cell in row-major order, squeezed so that any grid spans what one window does."""
+    rows, columns = torch.meshgrid(
+        torch.arange(height, device=device, dtype=torch.float32) * (window / height),
+        torch.arange(width, device=device, dtype=torch.float32) * (window / width),
+        indexing="ij",
+    )
+    return torch.stack([columns, rows], dim=-1).flatten(0, 1)
 
 
 class Block(nn.Module):
@@ -154,7 +162,7 @@ class NeckLevel(nn.Module):
 
     def __init__(self, dims: tuple[int, ...], dim: int) -> None:
         super().__init__()
-        self.upsample = nn.ModuleList(nn.ConvTranspose2d(a, b, 2, stride=2) for a, b in pairwise(dims))
+        self.upsample = Stack(nn.ConvTranspose2d(a, b, 2, stride=2) for a, b in pairwise(dims))
         self.project = nn.Conv2d(dims[-1], dim, 1)
         self.smooth = nn.Conv2d(dim, dim, 3, padding=1)
 

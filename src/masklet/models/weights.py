@@ -19,11 +19,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from masklet.config import from_dict, sam3, to_dict
 from masklet.errors import InputError
 from masklet.files import replacing
 from masklet.models.detector import Detector
 from masklet.models.names import TRACKER_NAMES, Layout, names_of, official, transformers
+from masklet.models.sizes import from_dict, to_dict
+from masklet.models.vision import grid_positions
+from masklet.nn.rope import axial_rotation
 
 OWN_FORMAT = "masklet"
 BUILT_IN = "tiny"
@@ -96,7 +98,7 @@ def read(path: Path, config: Detector.Config | None = None) -> Weights:
     metadata, tensors = _open(path)
     if metadata.get("format") == OWN_FORMAT:
         return _read_own(path, metadata, tensors)
-    return read_tensors(tensors, config or sam3(), what=str(path))
+    return read_tensors(tensors, config or Detector.Config(), what=str(path))
 
 
 def read_tensors(tensors: dict[str, Tensor], config: Detector.Config, what: str = "the table") -> Weights:
@@ -273,12 +275,29 @@ def write_foreign(weights: Weights, path: Path, kind: str) -> None:
     tensors = {name: tensor for entry in entries for name, tensor in entry.write(weights.state).items()}
     for name, shape in layout.dead.items():
         tensors[name] = torch.zeros([_TEXT_PROJECTION_DIM if size < 0 else size for size in shape])
-    tensors |= weights.kept if kind == "official" else rename_tracker(weights.kept, to="transformers")
     if kind == "official":
+        tensors |= weights.kept | _rotary_buffers(weights.config)
         with replacing(path) as beside:
             torch.save(tensors, beside)
     else:
+        tensors |= rename_tracker(weights.kept, to="transformers")
         _save({name: tensor.contiguous() for name, tensor in tensors.items()}, path, {"format": "pt"})
+
+
+def _rotary_buffers(config: Detector.Config) -> dict[str, Tensor]:
+    """The tables that official files hold for every block; ours are made on the fly."""
+    trunk, device = config.vision.trunk, torch.device("cpu")
+    side, head_dim = config.image_size // trunk.patch_size, trunk.dim // trunk.num_heads
+    tables = {
+        is_global: axial_rotation(grid_positions(reach, reach, trunk.window, device), head_dim, trunk.rope_theta)
+        for is_global, reach in ((False, trunk.window), (True, side))
+    }
+    return {
+        f"detector.backbone.vision_backbone.trunk.blocks.{index}.attn.freqs_cis": tables[
+            index in trunk.global_blocks
+        ].clone()
+        for index in range(trunk.depth)
+    }
 
 
 def convert(path_in: Path | str, path_out: Path | str, to: str = OWN_FORMAT) -> None:

@@ -1,12 +1,31 @@
 """Small layers that every part of the model uses."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
+from typing import TYPE_CHECKING, Generic, TypeVar, overload
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
+
+M = TypeVar("M", bound=nn.Module)
+
+
+class Stack(nn.ModuleList, Generic[M]):
+    """A `ModuleList` that knows what it holds; the names of its parameters are the same."""
+
+    if TYPE_CHECKING:
+
+        def __init__(self, modules: Iterable[M]) -> None: ...
+        def __iter__(self) -> Iterator[M]: ...
+
+        # The slices taken here are walked through, never kept.
+        @overload
+        def __getitem__(self, idx: int) -> M: ...
+        @overload
+        def __getitem__(self, idx: slice) -> "Stack[M]": ...
+        def __getitem__(self, idx: int | slice) -> "M | Stack[M]": ...  # type: ignore[override]
 
 
 class FeedForward(nn.Module):
@@ -29,7 +48,7 @@ class MLP(nn.Module):
 
     def __init__(self, *dims: int) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(dims))
+        self.layers = Stack(nn.Linear(a, b) for a, b in pairwise(dims))
 
     def forward(self, x: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch out"]:
         """The last layer has no activation."""

@@ -26,7 +26,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from masklet.config import PRESETS, to_dict
+from masklet.config import PRESETS
 from masklet.data.collate import CollateConfig, Encoder, TrainingBatch, collate, select_prompts
 from masklet.data.sources import CocoConfig, CocoSource, ExampleSource, GeneratedSource, Mixture, SacoSource
 from masklet.data.synthetic.cutouts import CutoutLibrary, compose_scene
@@ -35,6 +35,7 @@ from masklet.data.synthetic.scene import render_scene
 from masklet.data.transforms import AugmentConfig, augment
 from masklet.errors import InputError
 from masklet.models.detector import Detector
+from masklet.models.sizes import to_dict
 from masklet.tokenizer import Tokenizer
 from masklet.train.criterion import Counts, Criterion, LossReport, present_prompts
 from masklet.train.optim import WeightAverage, factor_of_update, make_optimizer, set_learning_rates

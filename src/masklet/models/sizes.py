@@ -1,0 +1,29 @@
+"""Configs to plain values and back, as weight files and runs keep them."""
+
+from dataclasses import fields, is_dataclass
+from typing import Any, TypeVar, get_type_hints
+
+C = TypeVar("C")
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """Nested plain values of a config, ready for JSON."""
+    return {
+        field.name: to_dict(value) if is_dataclass(value := getattr(config, field.name)) else value
+        for field in fields(config)
+    }
+
+
+def from_dict(kind: type[C], values: dict[str, Any]) -> C:
+    """The config that `to_dict` wrote. Raises `ValueError` on an unknown key."""
+    hints = get_type_hints(kind)
+    unknown = sorted(set(values) - {field.name for field in fields(kind)})  # type: ignore[arg-type]
+    if unknown:
+        raise ValueError(f"unknown keys in {kind.__qualname__}: {', '.join(unknown)}")
+    return kind(**{name: _from_value(hints[name], value) for name, value in values.items()})
+
+
+def _from_value(hint: Any, value: Any) -> Any:
+    if is_dataclass(hint):
+        return from_dict(hint, value)  # type: ignore[arg-type]
+    return tuple(value) if isinstance(value, list) else value
