@@ -8,6 +8,7 @@ from hypothesis.extra import numpy as hnp
 from scipy.ndimage import binary_fill_holes, label
 from torch.testing import assert_close
 
+from masklet.ops import masks as mask_ops
 from masklet.ops.masks import (
     mask_iou,
     mask_to_box,
@@ -151,11 +152,23 @@ def test_iou_of_known_overlaps():
     assert mask_iou(a[:0], b).shape == (0, 3)
 
 
-@pytest.mark.parametrize("chunk", [None, 1, 2, 5])
-@pytest.mark.parametrize("count", [0, 1, 5])
-def test_enlarged_masks_are_probability_above_half_whatever_the_chunk(count, chunk):
-    logits = torch.randn(count, 9, 7, generator=torch.Generator().manual_seed(0))
-    expected = torch.zeros(count, 31, 40, dtype=torch.bool)
-    if count:
+@pytest.mark.parametrize("rows_at_once", [1, 7, 1000])
+@pytest.mark.parametrize("shape", [(0, 9, 7), (5, 9, 7), (2, 1, 1), (1, 40, 31)])
+@pytest.mark.parametrize("shift", [-5.0, -1.5, 0.0, 5.0], ids=["empty", "sparse", "half", "full"])
+def test_enlarged_masks_are_probability_above_half(shape, shift, rows_at_once, monkeypatch):
+    monkeypatch.setattr("masklet.ops.masks.CHUNK_PIXELS", 40 * rows_at_once)
+    logits = torch.randn(shape, generator=torch.Generator().manual_seed(0)) + shift
+    expected = torch.zeros(shape[0], 31, 40, dtype=torch.bool)
+    if shape[0]:
         expected = F.interpolate(logits[None], size=(31, 40), mode="bilinear", align_corners=False)[0].sigmoid() > 0.5
-    assert_close(resize_mask_logits(logits, 31, 40, chunk), expected)
+    assert_close(resize_mask_logits(logits, 31, 40), expected)
+
+
+def test_only_the_surroundings_of_a_mask_are_enlarged(monkeypatch):
+    enlarged = []
+    interpolate = mask_ops._interpolate
+    monkeypatch.setattr(mask_ops, "_interpolate", lambda *args: enlarged.append(args[2:]) or interpolate(*args))
+    logits = torch.full((1, 10, 10), -1.0)
+    logits[0, 4, 6] = 1.0
+    resize_mask_logits(logits, 100, 200)
+    assert enlarged == [(110, 150), (35, 55)]

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
@@ -242,17 +241,48 @@ def mask_iou(
 
 
 def resize_mask_logits(
-    logits: Float[Tensor, "mask height width"], out_height: int, out_width: int, chunk: int | None = None
+    logits: Float[Tensor, "mask height width"], out_height: int, out_width: int
 ) -> Bool[Tensor, "mask out_height out_width"]:
-    """Masks at full size: the logits are enlarged bilinearly and then cut at 0, a few masks at a time.
+    """Masks at full size: the logits are enlarged bilinearly and then cut at 0.
 
-    The same pixels as a probability above one half, without a float copy of all masks: only `chunk` of them (by default
-    as many as fit `CHUNK_PIXELS`) exist as numbers at once.
+    The same pixels as a probability above one half, for a part of the work: an average of negative logits is negative,
+    so only the surroundings of positive ones are enlarged, a few rows at a time, and never kept as numbers.
     """
-    masks = torch.empty(len(logits), out_height, out_width, dtype=torch.bool, device=logits.device)
-    step = chunk or max(1, CHUNK_PIXELS // max(1, out_height * out_width))
-    for start in range(0, len(logits), step):
-        part = logits[start : start + step, None].float()
-        enlarged = F.interpolate(part, size=(out_height, out_width), mode="bilinear", align_corners=False)
-        torch.gt(enlarged[:, 0], 0, out=masks[start : start + step])
+    masks = torch.zeros(len(logits), out_height, out_width, dtype=torch.bool, device=logits.device)
+    if logits.numel() == 0:
+        return masks
+    positive = logits > 0
+    rows = _spans(positive.any(dim=2), out_height)
+    columns = _spans(positive.any(dim=1), out_width)
+    for mask, low, (top, bottom), (left, right) in zip(masks, logits.float(), rows, columns, strict=True):
+        if top == bottom:
+            continue
+        across = _interpolate(low.T.contiguous(), out_width, left, right).T.contiguous()
+        step = max(1, CHUNK_PIXELS // (right - left))
+        for start in range(top, bottom, step):
+            end = min(start + step, bottom)
+            torch.gt(_interpolate(across, out_height, start, end), 0, out=mask[start:end, left:right])
     return masks
+
+
+def _spans(positive: Bool[Tensor, "mask cell"], out_length: int) -> list[tuple[int, int]]:
+    """The stretch of the enlarged axis that positive cells reach: up to a cell beyond them; empty where none are."""
+    length = positive.shape[1]
+    first = positive.int().argmax(dim=1)
+    last = length - 1 - positive.flip(1).int().argmax(dim=1)
+    start = ((first.double() - 0.5) * out_length / length).floor().clamp(min=0)
+    end = ((last.double() + 1.5) * out_length / length).ceil().clamp(max=out_length)
+    spans = torch.stack([start, end], dim=1).long() * positive.any(dim=1, keepdim=True)
+    return [(low, high) for low, high in spans.tolist()]
+
+
+def _interpolate(
+    values: Float[Tensor, "cell other"], out_length: int, start: int, end: int
+) -> Float[Tensor, "{end}-{start} other"]:
+    """Rows `start` to `end` of the first axis brought to `out_length`, bilinearly, corners not aligned."""
+    length = values.shape[0]
+    at = (torch.arange(start, end, device=values.device) + 0.5) * (length / out_length) - 0.5
+    at = at.clamp(min=0)
+    below = at.long()
+    above = (below + 1).clamp(max=length - 1)
+    return torch.lerp(values[below], values[above], (at - below)[:, None])
