@@ -1,20 +1,22 @@
 """The loop on the debug model: resuming, phases, accumulation, export, and learning at all."""
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from masklet.config import PRESETS
 from masklet.data.collate import CollateConfig, collate
 from masklet.data.schema import Example, PhraseQuery
 from masklet.errors import InputError
 from masklet.models.detector import Detector
-from masklet.models.sizes import from_dict
+from masklet.models.weights import read
 from masklet.ops.scores import joint_scores
 from masklet.tokenizer import Tokenizer
 from masklet.train import loop
@@ -159,12 +161,35 @@ def test_run_trains_exports_and_refuses_to_overwrite(tmp_path) -> None:
         "phases=[{steps: 2, image_size: 112, batch_size: 2, weights: {scenes: 1}}]",
     ]
     assert loop.run("builtin", overrides, tmp_path)
-    config = from_dict(Detector.Config, json.loads((tmp_path / "config.json").read_text()))
-    assert config == PRESETS["debug"]()
-    Detector(config).load_state_dict(load_file(tmp_path / "weights.safetensors"))
+    weights = read(tmp_path / "weights.safetensors")
+    assert weights.config == PRESETS["debug"]()
+    assert not weights.has_click
+    assert {tensor.dtype for tensor in weights.state.values()} == {torch.float16}
     with pytest.raises(InputError, match="already holds a run"):
         loop.run("builtin", overrides, tmp_path)
     assert loop.run("builtin", overrides, tmp_path, resume=True)
+
+
+@pytest.mark.slow
+def test_two_processes_learn_what_one_does(tmp_path) -> None:
+    overrides = [
+        "preset=debug",
+        "bfloat16=false",
+        "ema_decay=null",
+        "data.sources={scenes: {kind: scenes}}",
+        "phases=[{steps: 3, image_size: 112, batch_size: 2, accumulate: 2, weights: {scenes: 1}}]",
+    ]
+    alone = [sys.executable, "-m", "masklet.train.loop", "builtin", str(tmp_path / "one"), *overrides]
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    both = [*launch, "-m", "masklet.train.loop", "builtin", str(tmp_path / "two"), *overrides]
+    for command in (alone, both):
+        subprocess.run(command, check=True, capture_output=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    one, two = (torch.load(tmp_path / name / "checkpoint.pt", weights_only=True)["model"] for name in ("one", "two"))
+    for name, value in one.items():
+        torch.testing.assert_close(two[name], value, rtol=1e-3, atol=2e-4, msg=name)
+    lines = [(tmp_path / name / "log.jsonl").read_text().splitlines()[-1] for name in ("one", "two")]
+    first, second = map(json.loads, lines)
+    assert second["loss"] == pytest.approx(first["loss"], rel=1e-3)
 
 
 @pytest.mark.slow

@@ -31,7 +31,7 @@ OWN_FORMAT = "masklet"
 BUILT_IN = "tiny"
 HUB_REPOSITORY, HUB_FILE = "facebook/sam3", "model.safetensors"
 _KEPT = "kept/"
-_CLICK = ("click.", "vision.click_neck.")
+CLICK_PARTS = ("click.", "vision.click_neck.")
 _TEXT_PROJECTION_DIM = 512  # of the unread CLIP projection, whose width no config knows
 _LISTED = 8
 
@@ -50,7 +50,7 @@ class Weights:
     @property
     def has_click(self) -> bool:
         """Whether the file brought a click head."""
-        return any(name.startswith(_CLICK) for name in self.state)
+        return any(name.startswith(CLICK_PARTS) for name in self.state)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +69,7 @@ def load_detector(weights: Weights) -> Detector:
         detector = Detector(weights.config)
     state = {name: tensor.float() for name, tensor in weights.state.items()}
     for name, tensor in detector.state_dict().items():
-        if name.startswith(_CLICK) and name not in state:
+        if name.startswith(CLICK_PARTS) and name not in state:
             state[name] = torch.zeros(tensor.shape)
     detector.load_state_dict(state, assign=True)
     return detector.eval().requires_grad_(requires_grad=False)
@@ -158,8 +158,8 @@ def _read_own(path: Path, metadata: Mapping[str, str], tensors: dict[str, Tensor
     kept = {name.removeprefix(_KEPT): tensor for name, tensor in tensors.items() if name.startswith(_KEPT)}
     state = {name: tensor for name, tensor in tensors.items() if not name.startswith(_KEPT)}
     wanted = _shapes(config)
-    if not any(name.startswith(_CLICK) for name in state):
-        wanted = {name: shape for name, shape in wanted.items() if not name.startswith(_CLICK)}
+    if not any(name.startswith(CLICK_PARTS) for name in state):
+        wanted = {name: shape for name, shape in wanted.items() if not name.startswith(CLICK_PARTS)}
     _check(f"{path} (masklet layout)", wanted, {name: tuple(tensor.shape) for name, tensor in state.items()})
     return Weights(config=config, state=state, origin=metadata.get("origin", "unknown"), kept=kept)
 

@@ -22,7 +22,6 @@ from typing import Any
 import numpy as np
 import torch
 import torch.distributed as dist
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
@@ -34,8 +33,9 @@ from masklet.data.synthetic.layout import SceneConfig
 from masklet.data.synthetic.scene import render_scene
 from masklet.data.transforms import AugmentConfig, augment
 from masklet.errors import InputError
+from masklet.files import replacing, write_atomically
 from masklet.models.detector import Detector
-from masklet.models.sizes import to_dict
+from masklet.models.weights import CLICK_PARTS, Weights, load_detector, read, write
 from masklet.tokenizer import Tokenizer
 from masklet.train.criterion import Counts, Criterion, LossReport, present_prompts
 from masklet.train.optim import WeightAverage, factor_of_update, make_optimizer, set_learning_rates
@@ -120,7 +120,7 @@ class Trainer:
                 if time.monotonic() - saved > 60 * self.recipe.checkpoint_minutes:
                     self.save()
                     saved = time.monotonic()
-                if minutes is not None and time.monotonic() - started > 60 * minutes:
+                if minutes is not None and self._agree(time.monotonic() - started > 60 * minutes):
                     last = self.step
                     break
             if evaluate is not None and self.step == first + phase.steps:
@@ -191,6 +191,14 @@ class Trainer:
         if self.average is not None:
             self.average.update(self.model, self.step)
 
+    def _agree(self, wish: bool) -> bool:  # noqa: FBT001 - a wish is nothing else
+        """Whether any process wishes it, so that all stop at the same step."""
+        if self.world == 1:
+            return wish
+        votes = torch.tensor(int(wish))
+        dist.all_reduce(votes)
+        return bool(votes)
+
     def _sum_gradients(self) -> None:
         """Adds up the gradients of all processes, as one flat tensor; every process ran the same modules."""
         if self.world == 1:
@@ -225,12 +233,17 @@ class Trainer:
 
     def _log(self, phase: Phase) -> None:
         """One line with the means since the last; the only place where numbers leave the device."""
-        if self.rank:
-            return
         began, at = self._clock
         now, steps = time.monotonic(), max(1, self.step - at)
         names = list(self.sums)
-        means = (torch.stack([self.sums[name].float() for name in names]) / steps).tolist() if names else []
+        totals = torch.stack([self.sums[name].float() for name in names]) if names else torch.zeros(0)
+        self.sums, self._clock = {}, (now, self.step)
+        if self.world > 1:  # losses are each process's share of the sum; the norm is everybody's already
+            dist.all_reduce(totals)
+            totals[names.index("gradient_norm")] /= self.world
+        if self.rank:
+            return
+        means = (totals / steps).tolist()
         self._write(
             {
                 "step": self.step,
@@ -240,7 +253,6 @@ class Trainer:
                 **{name: round(value, 5) for name, value in zip(names, means, strict=True)},
             }
         )
-        self.sums, self._clock = {}, (now, self.step)
 
     def _write(self, line: dict[str, Any]) -> None:
         with (self.out / "log.jsonl").open("a") as file:
@@ -257,9 +269,8 @@ class Trainer:
             "step": self.step,
             "recipe": to_json(self.recipe),
         }
-        beside = self.checkpoint.with_suffix(".partial")
-        torch.save(state, beside)
-        os.replace(beside, self.checkpoint)
+        with replacing(self.checkpoint) as beside:
+            torch.save(state, beside)
 
     def resume(self) -> None:
         """Takes up the run where its checkpoint left it."""
@@ -337,7 +348,7 @@ def run(
 ) -> bool:
     """Trains a recipe into a folder; True when it is complete. With `resume` a run begun there is continued.
 
-    Leaves `checkpoint.pt`, `log.jsonl`, `recipe.json` and, each time it stops, `weights.safetensors`, `config.json`.
+    Leaves `checkpoint.pt`, `log.jsonl`, `recipe.json` and, each time it stops, `weights.safetensors`.
     """
     recipe, out = load_recipe(recipe_name, overrides), Path(out_dir)
     if "WORLD_SIZE" in os.environ and not dist.is_initialized():
@@ -346,7 +357,7 @@ def run(
     torch.manual_seed(recipe.seed)
     model = Detector(config)
     if recipe.initial_weights is not None:
-        model.load_state_dict(load_file(recipe.initial_weights))
+        model = load_detector(read(Path(recipe.initial_weights))).requires_grad_().train()
     tokenizer = Tokenizer(vocab_size=config.text.vocab_size)
     trainer = Trainer(model, tokenizer, SourceShelf(recipe), recipe, out)
     if resume and trainer.checkpoint.exists():
@@ -355,16 +366,16 @@ def run(
         raise InputError(f"{out} already holds a run; continue it with resume, or choose another folder")
     complete = trainer.train(minutes=minutes, max_steps=max_steps, evaluate=evaluate)
     if trainer.rank == 0:
-        (out / "recipe.json").write_text(to_json(recipe))
-        export(trainer.weights(), config, out)
+        write_atomically(out / "recipe.json", to_json(recipe))
+        export(trainer.weights(), config, out / "weights.safetensors")
     return complete
 
 
-def export(state: dict[str, Tensor], config: Detector.Config, folder: Path) -> None:
-    """Writes weights for use: `weights.safetensors` and the `config.json` that rebuilds the model."""
-    plain = {name: value.detach().cpu().contiguous() for name, value in state.items()}
-    save_file(plain, folder / "weights.safetensors")
-    (folder / "config.json").write_text(json.dumps(to_dict(config), indent=1))
+def export(state: dict[str, Tensor], config: Detector.Config, path: Path) -> None:
+    """Writes weights for use, in float16 (the checkpoint holds float32); the click head is not trained here."""
+    trained = {name: value for name, value in state.items() if not name.startswith(CLICK_PARTS)}
+    halved = {name: value.detach().cpu().half() for name, value in trained.items()}
+    write(Weights(config=config, state=halved, origin="trained from scratch by masklet"), path)
 
 
 def main() -> None:
