@@ -50,8 +50,8 @@ def test_every_query_above_the_threshold_is_a_detection_best_first(model: Model,
 def test_a_phrase_alone_and_among_others_gives_the_same(model: Model, picture: np.ndarray) -> None:
     alone = model.segment(picture, "cat", threshold=EVERYTHING)
     among = model.segment(picture, ["a very long phrase about dogs", "cat", "dog"], threshold=EVERYTHING)
-    np.testing.assert_allclose(among.for_phrase("cat").scores, alone.scores, atol=1e-6)
-    np.testing.assert_allclose(among.presence["cat"], alone.presence["cat"], atol=1e-6)
+    np.testing.assert_allclose(among.for_phrase("cat").scores, alone.scores, atol=1e-5)
+    np.testing.assert_allclose(among.presence["cat"], alone.presence["cat"], atol=1e-5)
     np.testing.assert_allclose(among.for_phrase("cat").boxes, alone.boxes, atol=1e-3)
 
 

@@ -66,13 +66,13 @@ class Model:
         *,
         boxes: Sequence[Box] | None = None,
         not_boxes: Sequence[Box] | None = None,
-        threshold: float = THRESHOLD,
+        threshold: float | None = None,
     ) -> ImageResult | list[ImageResult]:
         """Every instance of one or several concepts; a list of pictures gives a list of results.
 
         `image` is a path, the bytes of a file, a PIL image, an array or a tensor (see `media.read_image`). `boxes` and
         `not_boxes` are example boxes, xyxy in pixels of the picture; they go with one phrase or with none. Detections
-        score above `threshold`, in [0, 1].
+        score above `threshold`, in [0, 1] and by default 0.5.
 
         Raises: InputError on a picture, phrase, box or threshold that cannot be used.
         """
@@ -91,7 +91,7 @@ class Model:
         phrases: Phrases,
         boxes: Sequence[Box] | None,
         not_boxes: Sequence[Box] | None,
-        threshold: float,
+        threshold: float | None,
     ) -> ImageResult:
         with self.open(image) as session:
             return session.find(phrases, boxes=boxes, not_boxes=not_boxes, threshold=threshold)
@@ -211,9 +211,10 @@ class ImageSession(AbstractContextManager):
         *,
         boxes: Sequence[Box] | None = None,
         not_boxes: Sequence[Box] | None = None,
-        threshold: float = THRESHOLD,
+        threshold: float | None = None,
     ) -> ImageResult:
         """Every instance of the concepts, as `Model.segment`. Starts a new round of refinement."""
+        threshold = THRESHOLD if threshold is None else threshold
         if not 0 <= threshold <= 1:
             raise InputError(f"threshold {threshold} is not in [0, 1]")
         concepts = self._concepts(phrases, tuple(boxes or ()), tuple(not_boxes or ()))

@@ -7,7 +7,6 @@ CPU, wherever the masks are: the result is the same on every device.
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int64
-from scipy import ndimage
 from torch import Tensor
 
 _NEIGHBOURS = np.ones((3, 3), dtype=bool)
@@ -15,6 +14,8 @@ _NEIGHBOURS = np.ones((3, 3), dtype=bool)
 
 def component_areas(masks: Bool[Tensor, "mask height width"]) -> Int64[Tensor, "mask height width"]:
     """Area in pixels of the component that each set pixel belongs to; 0 where the mask is clear."""
+    from scipy import ndimage  # a quarter of a second to import, and only clicks need it
+
     areas = np.zeros(masks.shape, dtype=np.int64)
     for index, mask in enumerate(masks.cpu().numpy()):
         labels = np.zeros(mask.shape, dtype=np.int32)
