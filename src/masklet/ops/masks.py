@@ -252,8 +252,8 @@ def resize_mask_logits(
     if logits.numel() == 0:
         return masks
     positive = logits > 0
-    rows = _spans(positive.any(dim=2), out_height)
-    columns = _spans(positive.any(dim=1), out_width)
+    rows = _spans(positive.any(dim=2).cpu(), out_height)
+    columns = _spans(positive.any(dim=1).cpu(), out_width)
     for mask, low, (top, bottom), (left, right) in zip(masks, logits.float(), rows, columns, strict=True):
         if top == bottom:
             continue
