@@ -94,8 +94,8 @@ def segment(  # noqa: PLR0913 - one argument for each option
     if threshold is not None and not 0 <= threshold <= 1:
         raise InputError(f"the threshold must lie between 0 and 1, not {threshold:g}")
     formats = folder.parse_formats(format)
-    jobs = folder.find_jobs(images)
     target = out or (None if json else Path("out"))
+    jobs = folder.find_jobs(images, target)
     prompt = {"phrases": phrases or None, "boxes": boxes or None, "not_boxes": not_boxes or None}
     run = _SegmentRun(
         prompt=prompt | {"threshold": threshold},

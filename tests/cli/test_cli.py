@@ -237,6 +237,15 @@ def test_a_full_disk_ends_the_run_in_one_line_without_half_a_file(capsys, monkey
     assert sorted(os.listdir("out")) == before
 
 
+@pytest.mark.usefixtures("model")
+def test_results_inside_the_folder_of_images_are_no_images(capsys):
+    os.mkdir("photos")
+    picture("photos/a.png")
+    for times in (1, 2):
+        assert run(capsys, "segment", "photos", "-p", "coin", "--out", "photos/out")[0] == 0
+        assert sorted(os.listdir("photos/out")) == ["a.overlay.png", "manifest.json"], times
+
+
 def test_running_out_of_memory_is_one_line_and_our_own_errors_are_not_hidden(model, capsys, monkeypatch):
     image = picture("a.png")
     for error in (MemoryError(), RuntimeError("CUDA out of memory. Tried to allocate")):

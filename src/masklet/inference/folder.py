@@ -31,22 +31,25 @@ class Job:
     stem: str
 
 
-def find_jobs(arguments: Sequence[str]) -> list[Job]:
+def find_jobs(arguments: Sequence[str], results: Path | None = None) -> list[Job]:
     """Images named by files, folders (with their subfolders) and patterns, sorted within each, none of them twice.
 
-    Results keep the place of an image inside the folder given. A file that does not exist stays in the list, so that
-    the run can report it and go on. Raises: InputError when a folder or a pattern holds no image.
+    Results keep the place of an image inside the folder given; what lies in the folder `results` is no input. A file
+    that does not exist stays in the list, so that the run can report it and go on.
+
+    Raises: InputError when a folder or a pattern holds no image.
     """
     found: dict[Path, Path] = {}
+    own = results.resolve() if results else None
     for argument in arguments:
         path = Path(argument)
         if path.is_dir():
-            paths = sorted(each for each in path.rglob("*") if _is_image(each))
+            paths = sorted(each for each in path.rglob("*") if _is_image(each, own))
             places = [each.relative_to(path) for each in paths]
         elif path.exists() or not glob.has_magic(argument):
             paths, places = [path], [Path(path.name)]
         else:
-            paths = sorted(each for each in map(Path, glob.glob(argument, recursive=True)) if _is_image(each))
+            paths = sorted(each for each in map(Path, glob.glob(argument, recursive=True)) if _is_image(each, own))
             places = [Path(each.name) for each in paths]
         if not paths:
             raise InputError(f"no images in {argument}")
@@ -55,8 +58,10 @@ def find_jobs(arguments: Sequence[str]) -> list[Job]:
     return [Job(source, stem) for source, stem in zip(found, _stems(list(found.values())), strict=True)]
 
 
-def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in IMAGE_SUFFIXES and path.is_file() and not path.name.startswith(".")
+def _is_image(path: Path, results: Path | None) -> bool:
+    if path.suffix.lower() not in IMAGE_SUFFIXES or path.name.startswith(".") or not path.is_file():
+        return False
+    return results is None or results not in path.resolve().parents
 
 
 def _stems(places: list[Path]) -> list[str]:
