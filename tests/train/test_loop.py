@@ -176,8 +176,10 @@ def test_two_processes_learn_what_one_does(tmp_path) -> None:
         "preset=debug",
         "bfloat16=false",
         "ema_decay=null",
+        "log_every=1",
         "data.sources={scenes: {kind: scenes}}",
-        "phases=[{steps: 3, image_size: 112, batch_size: 2, accumulate: 2, weights: {scenes: 1}}]",
+        # so few prompts that often only one process has example boxes
+        "phases=[{steps: 8, image_size: 112, batch_size: 1, accumulate: 2, max_queries: 2, weights: {scenes: 1}}]",
     ]
     alone = [sys.executable, "-m", "masklet.train.loop", "builtin", str(tmp_path / "one"), *overrides]
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
@@ -187,9 +189,10 @@ def test_two_processes_learn_what_one_does(tmp_path) -> None:
     one, two = (torch.load(tmp_path / name / "checkpoint.pt", weights_only=True)["model"] for name in ("one", "two"))
     for name, value in one.items():
         torch.testing.assert_close(two[name], value, rtol=1e-3, atol=2e-4, msg=name)
-    lines = [(tmp_path / name / "log.jsonl").read_text().splitlines()[-1] for name in ("one", "two")]
-    first, second = map(json.loads, lines)
-    assert second["loss"] == pytest.approx(first["loss"], rel=1e-3)
+    for first, second in zip(
+        *((tmp_path / name / "log.jsonl").read_text().splitlines()[:2] for name in ("one", "two")), strict=True
+    ):
+        assert json.loads(second)["loss"] == pytest.approx(json.loads(first)["loss"], rel=1e-4)
 
 
 @pytest.mark.slow

@@ -86,6 +86,8 @@ class Trainer:
         self.recipe, self.tokenizer, self.sources, self.out = recipe, tokenizer, sources, out
         self.device = _device(recipe.device)
         self.model: Detector = model.to(self.device).train()
+        for name, parameter in self.model.named_parameters():
+            parameter.requires_grad_(not name.startswith(CLICK_PARTS))  # no task trains the click head yet
         self.criterion = Criterion(recipe.criterion_config())
         self.optim = recipe.optim_config()
         self.optimizer = make_optimizer(self.model, self.optim)
@@ -200,10 +202,18 @@ class Trainer:
         return bool(votes)
 
     def _sum_gradients(self) -> None:
-        """Adds up the gradients of all processes, as one flat tensor; every process ran the same modules."""
+        """Adds up the gradients of all processes, as one flat tensor.
+
+        What a batch did not use, such as the parts for example boxes, has a gradient of zero: all processes must send
+        the same tensors, and one process must do as several would.
+        """
+        trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        for parameter in trained:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
         if self.world == 1:
             return
-        gradients = [parameter.grad for parameter in self.model.parameters() if parameter.grad is not None]
+        gradients = [parameter.grad for parameter in trained if parameter.grad is not None]
         flat = torch.cat([gradient.flatten() for gradient in gradients])
         dist.all_reduce(flat)
         for gradient, part in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
