@@ -54,6 +54,7 @@ from masklet.train.recipes import (
 # Distinguishes the streams of random numbers drawn for one example or batch.
 AUGMENT_STREAM, COLLATE_STREAM = 1, 2
 BATCHES_PER_SEED = 2**20
+MOST_PARTS = 4096  # micro-batches of one update, over all processes
 
 SourceBuilder = Callable[[Phase], dict[str, ExampleSource]]
 Evaluate = Callable[[nn.Module, int], dict[str, float]]
@@ -174,12 +175,13 @@ class Trainer:
 
     def _update(self, batches: Sequence[TrainingBatch]) -> None:
         """One optimiser update over all micro-batches, normalised as if they were one batch."""
-        torch.manual_seed(self.recipe.seed * 1_000_003 + self.step)
         set_learning_rates(self.optimizer, factor_of_update(self.step, self.recipe.total_steps, self.optim))
         self.optimizer.zero_grad(set_to_none=True)
         counts = sum((Counts.of(batch.targets) for batch in batches[1:]), Counts.of(batches[0].targets))
         counts = counts.over_processes()
-        for batch in batches:
+        for row, batch in enumerate(batches):
+            # dropout, too, depends on nothing but the micro-batch, whichever process runs it
+            torch.manual_seed((self.recipe.seed * 1_000_003 + self.step) * MOST_PARTS + self.rank + row * self.world)
             report = self._loss(batch.to(self.device), counts)
             report.total.backward()
             self._add({"loss": report.total.detach(), **report.parts})
