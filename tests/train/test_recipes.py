@@ -18,8 +18,10 @@ def test_overrides_reach_nested_values_and_list_entries() -> None:
     assert recipe.data.root == "/data"
     assert recipe.phases[0].steps == 7
     assert recipe.optim_config().lr_text == 1e-4
-    assert recipe.criterion_config().weights.mask == 3.0
-    assert recipe.criterion_config().weights.dice == 10.0
+    assert recipe.criterion_config(recipe.phases[0]).weights.mask == 3.0
+    assert recipe.criterion_config(recipe.phases[0]).weights.dice == 10.0
+    last = recipe.criterion_config(recipe.phases[-1]).weights
+    assert (last.classes, last.mask) == (50.0, 3.0)  # a phase changes a weight and keeps the others
 
 
 def test_a_recipe_takes_the_rest_from_its_base(tmp_path) -> None:

@@ -89,7 +89,7 @@ class Trainer:
         self.model: Detector = model.to(self.device).train()
         for name, parameter in self.model.named_parameters():
             parameter.requires_grad_(not name.startswith(CLICK_PARTS))  # no task trains the click head yet
-        self.criterion = Criterion(recipe.criterion_config())
+        self.criterion = Criterion(recipe.criterion_config(recipe.phases[0]))
         self.optim = recipe.optim_config()
         self.optimizer = make_optimizer(self.model, self.optim)
         self.average = WeightAverage(self.model, recipe.ema_decay) if recipe.ema_decay else None
@@ -116,6 +116,7 @@ class Trainer:
         while self.step < last:
             phase, first = self._phase()
             stop = min(last, first + phase.steps)
+            self.criterion = Criterion(self.recipe.criterion_config(phase))
             for batches in self._batches(phase, stop):
                 self._update(batches)
                 if self.step % self.recipe.log_every == 0 or self.step == last:

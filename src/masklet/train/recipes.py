@@ -83,6 +83,7 @@ class Phase(_Strict):
     weights: dict[str, float]
     options: dict[str, dict[str, Any]] = {}
     augment: dict[str, Any] = {}
+    criterion: dict[str, Any] = {}
 
 
 class Recipe(_Strict):
@@ -111,9 +112,9 @@ class Recipe(_Strict):
         """Defaults with this recipe's changes."""
         return settings(OptimConfig, self.optim)
 
-    def criterion_config(self) -> Criterion.Config:
-        """Defaults with this recipe's changes."""
-        return settings(Criterion.Config, self.criterion)
+    def criterion_config(self, phase: Phase) -> Criterion.Config:
+        """Defaults with this recipe's and the phase's changes."""
+        return settings(Criterion.Config, _merge(self.criterion, phase.criterion))
 
     def collate_config(self, phase: Phase, patch_size: int) -> CollateConfig:
         """Defaults with this recipe's and the phase's changes."""
@@ -159,8 +160,8 @@ def parse_recipe(values: Mapping[str, Any]) -> Recipe:
     try:
         recipe = Recipe.model_validate(values)
         recipe.optim_config()
-        recipe.criterion_config()
         for phase in recipe.phases:
+            recipe.criterion_config(phase)
             recipe.collate_config(phase, patch_size=1)
             recipe.augment_config(phase)
     except ValidationError as error:
