@@ -53,6 +53,7 @@ def test_own_files_hold_config_origin_and_a_hash_of_the_tensors(weights: Weights
     back = read(tmp_path / "model.safetensors")
     assert back.config == weights.config
     assert back.origin == "a test"
+    assert back.even_score == 0.5
     assert_same(back.state, weights.state)
     assert_same(back.kept, weights.kept)
     with safe_open(tmp_path / "model.safetensors", "pt") as opened:

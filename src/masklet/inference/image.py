@@ -25,7 +25,7 @@ from masklet.models.detector import Detector, Grounding, ImageFeatures
 from masklet.models.weights import Weights, find, load_detector, read
 from masklet.nn.precision import cast_compute
 from masklet.ops.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
-from masklet.ops.scores import joint_scores
+from masklet.ops.scores import joint_scores, recentre
 from masklet.tokenizer import Tokenizer
 from masklet.types import Detections, Exemplars, PromptBatch, TokenSet
 
@@ -57,6 +57,7 @@ class Model:
     image_size: int
     has_click: bool
     tokenizer: Tokenizer
+    even_score: float = 0.5
     _phrases: dict[str, Tensor] = field(default_factory=dict, repr=False)
 
     def segment(
@@ -115,6 +116,7 @@ class Model:
     ) -> Detections:
         """Scores first; masks only for what is kept, and no mask head at all for prompts that keep nothing."""
         scores = joint_scores(grounding.pred_logits[-1].float(), grounding.presence_logits[-1].float())
+        scores = recentre(scores, self.even_score)
         prompt_index, query_index = (scores > threshold).nonzero(as_tuple=True)
         order = scores[prompt_index, query_index].argsort(descending=True)
         prompt_index, query_index = prompt_index[order], query_index[order]
@@ -372,6 +374,7 @@ def make_model(weights: Weights, device: torch.device, dtype: torch.dtype, image
         image_size=size,
         has_click=weights.has_click,
         tokenizer=Tokenizer(text.vocab_size, text.context),
+        even_score=weights.even_score,
     )
 
 

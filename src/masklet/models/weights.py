@@ -40,11 +40,15 @@ LAYOUTS: dict[str, Callable[[Detector.Config], Layout]] = {"official": official,
 
 @dataclass(frozen=True, kw_only=True)
 class Weights:
-    """A model's tensors under our names; `kept` are the tracker's, under their official names, not used here."""
+    """A model's tensors under our names; `kept` are the tracker's, under their official names, not used here.
+
+    `even_score` is the score at which a detection is as likely right as wrong (`ops.scores.recentre`).
+    """
 
     config: Detector.Config
     state: dict[str, Tensor]
     origin: str
+    even_score: float = 0.5
     kept: dict[str, Tensor] = field(default_factory=dict)
 
     @property
@@ -161,7 +165,10 @@ def _read_own(path: Path, metadata: Mapping[str, str], tensors: dict[str, Tensor
     if not any(name.startswith(CLICK_PARTS) for name in state):
         wanted = {name: shape for name, shape in wanted.items() if not name.startswith(CLICK_PARTS)}
     _check(f"{path} (masklet layout)", wanted, {name: tuple(tensor.shape) for name, tensor in state.items()})
-    return Weights(config=config, state=state, origin=metadata.get("origin", "unknown"), kept=kept)
+    even_score = float(metadata.get("even_score", 0.5))
+    return Weights(
+        config=config, state=state, origin=metadata.get("origin", "unknown"), even_score=even_score, kept=kept
+    )
 
 
 def _read_foreign(
@@ -260,6 +267,7 @@ def write(weights: Weights, path: Path) -> None:
         "format": OWN_FORMAT,
         "config": json.dumps(to_dict(weights.config)),
         "origin": weights.origin,
+        "even_score": str(weights.even_score),
         "hash": content_hash(tensors),
     }
     _save(tensors, path, metadata)

@@ -17,6 +17,17 @@ def joint_scores(
     return logits.sigmoid() * presence_logits.sigmoid()[..., None]
 
 
+def recentre(scores: Float[Tensor, "*batch"], even: float) -> Float[Tensor, "*batch"]:
+    """Scores in [0, 1] with their odds scaled so that `even` becomes one half; the order stays.
+
+    For a model whose scores run low or high, so that one half is the threshold for all models.
+    """
+    if even == 0.5:
+        return scores
+    wins, losses = scores * (1 - even), (1 - scores) * even
+    return wins / (wins + losses)
+
+
 def inverse_sigmoid(x: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
     """Logit of a probability, with both sides of the odds held above 1e-3 as in DETR."""
     x = x.clamp(0, 1)
