@@ -4,7 +4,7 @@ One (image, phrase) pair is scored at a time from the overlaps of true and predi
 counts add up over images and processes, figures are read off the sum. Nothing here knows who made the predictions.
 What a caller leaves out: pairs that are not labelled exhaustively, and crowd regions (a prediction on one is an error).
 
-Source: SAM 3 paper, evaluation protocol; small constants and ties as in the released evaluator (docs/evaluation.md).
+Source: SAM 3 paper, evaluation protocol; small constants and ties as in the released evaluator.
 """
 
 from collections.abc import Iterable

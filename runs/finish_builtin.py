@@ -1,0 +1,84 @@
+"""From the checkpoint of `builtin.sh` to the weights that ship: chooses the image size and the score of even odds.
+
+    python runs/finish_builtin.py OUT DATA src/masklet/assets/tiny.safetensors
+
+Both are chosen by cgF1 on data of the training split (generated scenes, composed cut-outs, photos), never on held-out.
+"""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from masklet.config import PRESETS
+from masklet.data.schema import Example
+from masklet.data.sources import CocoConfig, CocoSource
+from masklet.data.synthetic.cutouts import CutoutLibrary, compose_scene
+from masklet.data.synthetic.layout import SceneConfig
+from masklet.data.synthetic.scene import render_scene
+from masklet.eval.concept import PairScore, score_overlaps, total
+from masklet.inference.image import make_model
+from masklet.models.weights import CLICK_PARTS, Weights, write
+from masklet.ops.masks import mask_iou
+from masklet.train.recipes import load_recipe
+
+SIZES = (224, 280, 336)
+EVEN_SCORES = (0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5)
+NUM_EACH = 24
+LOWEST = 0.1
+
+
+def examples(data: Path) -> list[Example]:
+    """Pictures of the training split, of all sources."""
+    seeds = range(7_000_000, 7_000_000 + NUM_EACH)
+    library = CutoutLibrary.open(data / "cutouts", data / "backgrounds")
+    scenes = load_recipe("builtin").data.sources["real"].scenes
+    photos = CocoSource(data / "real/annotations.json", data / "real/images", CocoConfig(scenes=scenes))
+    rng = np.random.default_rng(7)
+    return [
+        *(render_scene(seed, SceneConfig()) for seed in seeds),
+        *(compose_scene(seed, library, SceneConfig()) for seed in seeds),
+        *(photos.sample(rng) for _ in seeds),
+    ]
+
+
+def pairs_at(weights: Weights, size: int, pictures: list[Example]) -> dict[float, list[PairScore]]:
+    """Scores of every exhaustive, mask-labelled pair at each cut."""
+    model = make_model(weights, torch.device("cpu"), torch.float32, image_size=size)
+    found: dict[float, list[PairScore]] = {even: [] for even in EVEN_SCORES}
+    for example in pictures:
+        queries = [q for q in example.queries if q.exhaustive and example.mask_valid[list(q.object_index)].all()]
+        if not queries:
+            continue
+        result = model.segment(example.image, [query.phrase for query in queries], threshold=LOWEST)
+        for query in queries:
+            own = result.for_phrase(query.phrase)
+            iou = mask_iou(example.masks[list(query.object_index)], own.masks)
+            for even, pairs in found.items():
+                pairs.append(score_overlaps(iou[:, own.scores >= even]))
+    return found
+
+
+def main(run: Path, data: Path, out: Path) -> None:
+    """Writes the best of all choices."""
+    checkpoint = torch.load(run / "checkpoint.pt", map_location="cpu", weights_only=True)
+    state = checkpoint["model"] | (checkpoint["average"] or {})
+    state = {name: value.half() for name, value in state.items() if not name.startswith(CLICK_PARTS)}
+    weights = Weights(config=PRESETS["tiny"](), state=state, origin="trained from scratch by masklet")
+    pictures = examples(data)
+    table = {
+        (size, even): total(pairs).metrics()
+        for size in SIZES
+        for even, pairs in pairs_at(weights, size, pictures).items()
+    }
+    for (size, even), metrics in table.items():
+        print(f"{size} {even:.2f}  cgF1 {100 * metrics['cgF1']:5.1f}  IL_MCC {metrics['IL_MCC']:.2f}", flush=True)
+    size, even = max(table, key=lambda key: table[key]["cgF1"])
+    write(replace(weights, config=replace(weights.config, image_size=size), even_score=even), out)
+    print(f"step {checkpoint['step']}: image size {size}, even score {even} -> {out}")
+
+
+if __name__ == "__main__":
+    main(*map(Path, sys.argv[1:4]))
