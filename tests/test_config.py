@@ -6,8 +6,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from masklet.config import PRESETS, from_dict, sam3, to_dict
+from masklet.config import PRESETS, sam3
 from masklet.models.detector import Detector
+from masklet.models.sizes import from_dict, to_dict
 from masklet.models.vision import Trunk, VisionEncoder
 
 
