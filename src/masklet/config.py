@@ -7,6 +7,7 @@ from masklet.models.decoder import Decoder
 from masklet.models.detector import Detector
 from masklet.models.fusion import FusionEncoder
 from masklet.models.heads import ConceptScorer, MaskHead
+from masklet.models.memory import MaskMemory
 from masklet.models.prompts import ExemplarEncoder
 from masklet.models.text import TextEncoder
 from masklet.models.vision import Trunk, VisionEncoder
@@ -34,6 +35,7 @@ def tiny() -> Detector.Config:
         scoring=ConceptScorer.Config(dim=128, hidden=512, dropout=0.0),
         masks=MaskHead.Config(dim=128, num_heads=4),
         click=ClickHead.Config(dim=128, num_heads=4, hidden=512, iou_hidden=128),
+        memory=MaskMemory.Config(dim=128, memory_dim=32, depth=2, hidden=512),
     )
 
 
@@ -51,6 +53,7 @@ def debug() -> Detector.Config:
         scoring=ConceptScorer.Config(dim=32, hidden=64),
         masks=MaskHead.Config(dim=32, num_heads=4),
         click=ClickHead.Config(dim=32),
+        memory=MaskMemory.Config(dim=32, memory_dim=8, depth=2, hidden=64),
     )
 
 

@@ -55,7 +55,7 @@ class Model:
     device: torch.device
     dtype: torch.dtype
     image_size: int
-    has_click: bool
+    parts: frozenset[str]
     tokenizer: Tokenizer
     even_score: float = 0.5
     _phrases: dict[str, Tensor] = field(default_factory=dict, repr=False)
@@ -249,7 +249,7 @@ class ImageSession(AbstractContextManager):
 
         Raises: InputError when the prompt cannot be used or the model has no click head.
         """
-        if not self.model.has_click:
+        if "click" not in self.model.parts:
             raise InputError("these weights have no click head: use find() with example boxes, or the sam3 model")
         if box is not None:
             self._check_box(box)
@@ -372,7 +372,7 @@ def make_model(weights: Weights, device: torch.device, dtype: torch.dtype, image
         device=device,
         dtype=dtype,
         image_size=size,
-        has_click=weights.has_click,
+        parts=weights.parts,
         tokenizer=Tokenizer(text.vocab_size, text.context),
         even_score=weights.even_score,
     )

@@ -8,7 +8,7 @@ Source: Kirillov et al., Segment Anything (appendix A); Ravi et al., SAM 2 (skip
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -209,11 +209,19 @@ class ClickHead(nn.Module):
 
     def project_image(self, pyramid: FeaturePyramid) -> ClickFeatures:
         """The image's share, from the click pyramid. A still picture has no memory, and a learned vector says so."""
+        return self.without_memory(self.narrow(pyramid))
+
+    def narrow(self, pyramid: FeaturePyramid) -> ClickFeatures:
+        """The image's share as the tracker wants it, which brings its own memories."""
         return ClickFeatures(
             fine=self.decoder.skip_fine(pyramid.fine),
             medium=self.decoder.skip_medium(pyramid.medium),
-            coarse=pyramid.coarse + self.no_memory[:, None, None].to(pyramid.coarse.dtype),
+            coarse=pyramid.coarse,
         )
+
+    def without_memory(self, features: ClickFeatures) -> ClickFeatures:
+        """A picture that no memory goes with."""
+        return replace(features, coarse=features.coarse + self.no_memory[:, None, None].to(features.coarse.dtype))
 
     def forward(self, features: ClickFeatures, prompt: ClickPrompt, *, multimask: bool) -> ClickOutput:
         """Three alternatives for each object, or the one best answer. `features` are of a single image."""

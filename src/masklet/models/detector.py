@@ -15,8 +15,10 @@ from masklet.models.click import ClickHead
 from masklet.models.decoder import Decoder
 from masklet.models.fusion import FusionEncoder
 from masklet.models.heads import ConceptScorer, MaskHead, PixelTerms
+from masklet.models.memory import MaskMemory
 from masklet.models.prompts import ExemplarEncoder
 from masklet.models.text import TextEncoder
+from masklet.models.tracker import Tracker
 from masklet.models.vision import VisionEncoder
 from masklet.nn.attention import KeyValues, take_rows
 from masklet.nn.positions import sine_map
@@ -72,6 +74,7 @@ class Detector(nn.Module):
         scoring: ConceptScorer.Config = field(default_factory=ConceptScorer.Config)
         masks: MaskHead.Config = field(default_factory=MaskHead.Config)
         click: ClickHead.Config = field(default_factory=ClickHead.Config)
+        memory: MaskMemory.Config = field(default_factory=MaskMemory.Config)
 
         def __post_init__(self) -> None:
             parts = (
@@ -83,6 +86,7 @@ class Detector(nn.Module):
                 self.scoring,
                 self.masks,
                 self.click,
+                self.memory,
             )
             widths = {part.dim for part in parts}
             if len(widths) > 1:
@@ -102,6 +106,17 @@ class Detector(nn.Module):
         self.scoring = ConceptScorer(config.scoring)
         self.masks = MaskHead(config.masks)
         self.click = ClickHead(config.click)
+        self.memory = MaskMemory(config.memory)
+
+    @property
+    def tracker(self) -> Tracker:
+        """The parts that follow objects through a video."""
+        return Tracker(
+            click=self.click,
+            memory=self.memory,
+            neck=self.vision.click_neck,
+            patch_size=self.config.vision.trunk.patch_size,
+        )
 
     def forward(
         self,

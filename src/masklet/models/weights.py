@@ -10,7 +10,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from torch import Tensor
 from masklet.errors import InputError
 from masklet.files import replacing
 from masklet.models.detector import Detector
-from masklet.models.names import TRACKER_NAMES, Layout, names_of, official, transformers
+from masklet.models.names import Entry, Layout, names_of, official, transformers
 from masklet.models.sizes import from_dict, to_dict
 from masklet.models.vision import grid_positions
 from masklet.nn.rope import axial_rotation
@@ -30,8 +30,7 @@ from masklet.nn.rope import axial_rotation
 OWN_FORMAT = "masklet"
 BUILT_IN = "tiny"
 HUB_REPOSITORY, HUB_FILE = "facebook/sam3", "model.safetensors"
-_KEPT = "kept/"
-CLICK_PARTS = ("click.", "vision.click_neck.")
+OPTIONAL_PARTS = {"click": ("click.", "vision.click_neck."), "memory": ("memory.",)}
 _TEXT_PROJECTION_DIM = 512  # of the unread CLIP projection, whose width no config knows
 _LISTED = 8
 
@@ -40,7 +39,7 @@ LAYOUTS: dict[str, Callable[[Detector.Config], Layout]] = {"official": official,
 
 @dataclass(frozen=True, kw_only=True)
 class Weights:
-    """A model's tensors under our names; `kept` are the tracker's, under their official names, not used here.
+    """A model's tensors under our names.
 
     `even_score` is the score at which a detection is as likely right as wrong (`ops.scores.recentre`).
     """
@@ -49,12 +48,16 @@ class Weights:
     state: dict[str, Tensor]
     origin: str
     even_score: float = 0.5
-    kept: dict[str, Tensor] = field(default_factory=dict)
 
     @property
-    def has_click(self) -> bool:
-        """Whether the file brought a click head."""
-        return any(name.startswith(CLICK_PARTS) for name in self.state)
+    def parts(self) -> frozenset[str]:
+        """The parts of `OPTIONAL_PARTS` that the file brought."""
+        return frozenset(part for part in OPTIONAL_PARTS if any(belongs(name, part) for name in self.state))
+
+
+def belongs(name: str, part: str) -> bool:
+    """Whether a tensor of ours is of this optional part."""
+    return name.startswith(OPTIONAL_PARTS[part])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,12 +71,12 @@ class ModelInfo:
 
 
 def load_detector(weights: Weights) -> Detector:
-    """The model with these weights, in float32, for inference. A click head that the file lacks stays untrained."""
+    """The model with these weights, in float32, for inference. Optional parts that the file lacks are zeros."""
     with torch.device("meta"):
         detector = Detector(weights.config)
     state = {name: tensor.float() for name, tensor in weights.state.items()}
     for name, tensor in detector.state_dict().items():
-        if name.startswith(CLICK_PARTS) and name not in state:
+        if name not in state and any(belongs(name, part) for part in OPTIONAL_PARTS):
             state[name] = torch.zeros(tensor.shape)
     detector.load_state_dict(state, assign=True)
     return detector.eval().requires_grad_(requires_grad=False)
@@ -159,40 +162,35 @@ def _read_own(path: Path, metadata: Mapping[str, str], tensors: dict[str, Tensor
         config = from_dict(Detector.Config, json.loads(metadata["config"]))
     except (KeyError, ValueError, TypeError) as error:
         raise InputError(f"{path} was written by masklet, but its config cannot be read: {error}") from error
-    kept = {name.removeprefix(_KEPT): tensor for name, tensor in tensors.items() if name.startswith(_KEPT)}
-    state = {name: tensor for name, tensor in tensors.items() if not name.startswith(_KEPT)}
-    wanted = _shapes(config)
-    if not any(name.startswith(CLICK_PARTS) for name in state):
-        wanted = {name: shape for name, shape in wanted.items() if not name.startswith(CLICK_PARTS)}
-    _check(f"{path} (masklet layout)", wanted, {name: tuple(tensor.shape) for name, tensor in state.items()})
     even_score = float(metadata.get("even_score", 0.5))
-    return Weights(
-        config=config, state=state, origin=metadata.get("origin", "unknown"), even_score=even_score, kept=kept
+    weights = Weights(
+        config=config, state=tensors, origin=metadata.get("origin", "unknown"), even_score=even_score
     )
+    lacking = OPTIONAL_PARTS.keys() - weights.parts
+    wanted = {
+        name: shape for name, shape in _shapes(config).items() if not any(belongs(name, part) for part in lacking)
+    }
+    _check(f"{path} (masklet layout)", wanted, {name: tuple(tensor.shape) for name, tensor in tensors.items()})
+    return weights
 
 
 def _read_foreign(
     what: str, layout: Layout, config: Detector.Config, tensors: dict[str, Tensor], *, origin: str
 ) -> Weights:
-    shapes = _foreign_shapes(layout, config)
-    click = {name for entry in layout.click for name in names_of(entry.theirs)}
-    if not click & tensors.keys():
-        shapes = {name: shape for name, shape in shapes.items() if name not in click}
-    kept = {name: tensor for name, tensor in tensors.items() if _matches(name, layout.kept)}
-    known = kept.keys() | layout.dead.keys()
+    entries = list(layout.concept)
+    for group in layout.optional.values():
+        if any(name in tensors for entry in group for name in names_of(entry.theirs)):
+            entries += group
     given = {
         name: tuple(tensor.shape)
         for name, tensor in tensors.items()
-        if name not in known and not _matches(name, layout.ignored)
+        if name not in layout.dead and not _matches(name, layout.ignored)
     }
-    _check(what, shapes, given)
-    entries = layout.concept + (layout.click if click & tensors.keys() else ())
+    _check(what, _foreign_shapes(entries, config), given)
     state = {name: tensor for entry in entries for name, tensor in entry.read(tensors).items()}
     ours = _shapes(config)
     state |= {name: torch.zeros(ours[name]) for name in layout.absent}
-    if origin == "transformers":
-        kept = rename_tracker(kept, to="official")
-    return Weights(config=config, state=state, origin=origin, kept=kept)
+    return Weights(config=config, state=state, origin=origin)
 
 
 def _shapes(config: Detector.Config) -> dict[str, tuple[int, ...]]:
@@ -201,11 +199,11 @@ def _shapes(config: Detector.Config) -> dict[str, tuple[int, ...]]:
         return {name: tuple(tensor.shape) for name, tensor in Detector(config).state_dict().items()}
 
 
-def _foreign_shapes(layout: Layout, config: Detector.Config) -> dict[str, tuple[int, ...]]:
-    """Names and shapes that a foreign file must have."""
+def _foreign_shapes(entries: Iterable[Entry], config: Detector.Config) -> dict[str, tuple[int, ...]]:
+    """Names and shapes that a foreign file with these entries must have."""
     with torch.device("meta"):
         ours = Detector(config).state_dict()
-    theirs = {name: tensor for entry in layout.concept + layout.click for name, tensor in entry.write(ours).items()}
+        theirs = {name: tensor for entry in entries for name, tensor in entry.write(ours).items()}
     return {name: tuple(tensor.shape) for name, tensor in theirs.items()}
 
 
@@ -241,28 +239,12 @@ def _regex(pattern: str) -> str:
     return re.escape(pattern).replace(r"\#", r"(\d+)")
 
 
-def rename_tracker(kept: Mapping[str, Tensor], *, to: str) -> dict[str, Tensor]:
-    """The tracker's tensors under the names of the other format (`to` is official or transformers)."""
-    prefixes = ("tracker.", "tracker_model.")
-    pairs = [(prefixes[0] + a, prefixes[1] + b) for a, b in TRACKER_NAMES]
-    if to == "official":
-        pairs = [(b, a) for a, b in pairs]
-    renamed = {}
-    for name, tensor in kept.items():
-        source, target = next((a, b) for a, b in pairs if re.fullmatch(_regex(a), name))
-        match = re.fullmatch(_regex(source), name)
-        assert match is not None  # just matched
-        renamed[target.replace("#", match[1]) if match.groups() else target] = tensor
-    return renamed
-
-
 # --- writing ------------------------------------------------------------------------------------------------------
 
 
 def write(weights: Weights, path: Path) -> None:
     """Writes our own format, beside the target first."""
     tensors = {name: tensor.contiguous() for name, tensor in weights.state.items()}
-    tensors |= {_KEPT + name: tensor.contiguous() for name, tensor in weights.kept.items()}
     metadata = {
         "format": OWN_FORMAT,
         "config": json.dumps(to_dict(weights.config)),
@@ -279,16 +261,15 @@ def write_foreign(weights: Weights, path: Path, kind: str) -> None:
     Tensors that those files hold and no image model reads come back as zeros.
     """
     layout = LAYOUTS[kind](weights.config)
-    entries = layout.concept + (layout.click if weights.has_click else ())
+    entries = [*layout.concept, *(entry for part in weights.parts for entry in layout.optional[part])]
     tensors = {name: tensor for entry in entries for name, tensor in entry.write(weights.state).items()}
     for name, shape in layout.dead.items():
         tensors[name] = torch.zeros([_TEXT_PROJECTION_DIM if size < 0 else size for size in shape])
     if kind == "official":
-        tensors |= weights.kept | _rotary_buffers(weights.config)
+        tensors |= _rotary_buffers(weights.config)
         with replacing(path) as beside:
             torch.save(tensors, beside)
     else:
-        tensors |= rename_tracker(weights.kept, to="transformers")
         _save({name: tensor.contiguous() for name, tensor in tensors.items()}, path, {"format": "pt"})
 
 

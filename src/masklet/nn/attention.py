@@ -50,10 +50,19 @@ class SelfAttention(nn.Module):
 class Attention(nn.Module):
     """Attention of queries to a memory, with separate projections.
 
-    `inner_dim` is the width inside (the click head halves it). `dropout` acts on the attention weights in training.
+    `inner_dim` is the width inside (the click head halves it), `memory_dim` the width of what is looked at (the
+    tracker's memories are narrow). `dropout` acts on the attention weights in training.
     """
 
-    def __init__(self, dim: int, num_heads: int, *, inner_dim: int | None = None, dropout: float = 0.0) -> None:
+    def __init__(
+        self,
+        dim: int,
+        num_heads: int,
+        *,
+        inner_dim: int | None = None,
+        memory_dim: int | None = None,
+        dropout: float = 0.0,
+    ) -> None:
         super().__init__()
         inner_dim = inner_dim or dim
         if inner_dim % num_heads:
@@ -61,13 +70,15 @@ class Attention(nn.Module):
         self.num_heads = num_heads
         self.dropout = dropout
         self.q = nn.Linear(dim, inner_dim)
-        self.k = nn.Linear(dim, inner_dim)
-        self.v = nn.Linear(dim, inner_dim)
+        self.k = nn.Linear(memory_dim or dim, inner_dim)
+        self.v = nn.Linear(memory_dim or dim, inner_dim)
         self.out = nn.Linear(inner_dim, dim)
 
-    def project(self, keys: Float[Tensor, "batch token dim"], values: Float[Tensor, "batch token dim"]) -> KeyValues:
+    def project(
+        self, keys: Float[Tensor, "batch token memory_dim"], values: Float[Tensor, "batch token memory_dim"]
+    ) -> KeyValues:
         """Keys and values ready to be attended to, as often as wanted."""
-        return KeyValues(keys=self._split(self.k(keys)), values=self._split(self.v(values)))
+        return KeyValues(keys=self.split(self.k(keys)), values=self.split(self.v(values)))
 
     def forward(
         self,
@@ -76,10 +87,11 @@ class Attention(nn.Module):
         mask: Bool[Tensor, "#batch #head #query token"] | Float[Tensor, "#batch #head #query token"] | None = None,
     ) -> Float[Tensor, "batch query dim"]:
         """Mixes the memory into each query. A bool mask is True where a key may be seen; a float mask is added."""
-        mixed = attend(self._split(self.q(queries)), memory, mask, dropout=self.dropout if self.training else 0.0)
+        mixed = attend(self.split(self.q(queries)), memory, mask, dropout=self.dropout if self.training else 0.0)
         return self.out(rearrange(mixed, "b h n d -> b n (h d)"))
 
-    def _split(self, x: Tensor) -> Tensor:
+    def split(self, x: Float[Tensor, "batch token inner"]) -> Float[Tensor, "batch head token head_dim"]:
+        """The channels dealt to the heads."""
         return rearrange(x, "b n (h d) -> b h n d", h=self.num_heads)
 
 

@@ -25,6 +25,14 @@ def sine_map(height: int, width: int, dim: int, device: torch.device) -> Float[T
     return grid.flatten(0, 1)
 
 
+def pointer_code(values: Float[Tensor, " item"], dim: int) -> Float[Tensor, "item {dim}"]:
+    """Codes of ages: sines in the first half of the channels and cosines in the second, two of each wavelength."""
+    half = dim // 2
+    steps = torch.arange(half, device=values.device, dtype=torch.float32)
+    angles = values.float()[:, None] / 10000 ** (2 * (steps // 2) / half)
+    return torch.cat([angles.sin(), angles.cos()], dim=-1)
+
+
 def _cell_fractions(length: int, device: torch.device) -> Float[Tensor, " {length}"]:
     """One-based positions over the length, as DETR counts them; the epsilon is DETR's too."""
     return torch.arange(1, length + 1, device=device, dtype=torch.float32) / (length + 1e-6)

@@ -35,7 +35,7 @@ from masklet.data.transforms import AugmentConfig, augment
 from masklet.errors import InputError
 from masklet.files import replacing, write_atomically
 from masklet.models.detector import Detector
-from masklet.models.weights import CLICK_PARTS, Weights, load_detector, read, write
+from masklet.models.weights import OPTIONAL_PARTS, Weights, belongs, load_detector, read, write
 from masklet.tokenizer import Tokenizer
 from masklet.train.criterion import Counts, Criterion, LossReport, present_prompts
 from masklet.train.optim import WeightAverage, factor_of_update, make_optimizer, set_learning_rates
@@ -88,7 +88,7 @@ class Trainer:
         self.device = _device(recipe.device)
         self.model: Detector = model.to(self.device).train()
         for name, parameter in self.model.named_parameters():
-            parameter.requires_grad_(not name.startswith(CLICK_PARTS))  # no task trains the click head yet
+            parameter.requires_grad_(not _is_optional(name))  # clicks and memory are trained apart
         self.criterion = Criterion(recipe.criterion_config(recipe.phases[0]))
         self.optim = recipe.optim_config()
         self.optimizer = make_optimizer(self.model, self.optim)
@@ -384,9 +384,13 @@ def run(
     return complete
 
 
+def _is_optional(name: str) -> bool:
+    return any(belongs(name, part) for part in OPTIONAL_PARTS)
+
+
 def export(state: dict[str, Tensor], config: Detector.Config, path: Path) -> None:
     """Writes weights for use, in float16 (the checkpoint holds float32); the click head is not trained here."""
-    trained = {name: value for name, value in state.items() if not name.startswith(CLICK_PARTS)}
+    trained = {name: value for name, value in state.items() if not _is_optional(name)}
     halved = {name: value.detach().cpu().half() for name, value in trained.items()}
     write(Weights(config=config, state=halved, origin="trained from scratch by masklet"), path)
 

@@ -2,7 +2,6 @@
 
 from masklet.models.names.entries import Entry, Layout, State, names_of
 from masklet.models.names.official import official
-from masklet.models.names.tracker import TRACKER_NAMES
 from masklet.models.names.transformers import transformers
 
-__all__ = ["TRACKER_NAMES", "Entry", "Layout", "State", "names_of", "official", "transformers"]
+__all__ = ["Entry", "Layout", "State", "names_of", "official", "transformers"]

@@ -5,7 +5,7 @@ Nothing here touches a file: `weights.py` does.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -15,21 +15,24 @@ State = Mapping[str, Tensor]
 
 @dataclass(frozen=True)
 class Rename:
-    """One tensor under two names; theirs may have axes of length one in front."""
+    """One tensor under two names; theirs may have axes of length one in front, or behind its first axis."""
 
     ours: str
     theirs: str
     leading: int = 0
+    inner: int = 0
 
     def read(self, theirs: State) -> dict[str, Tensor]:
         """Our tensors from theirs."""
         tensor = theirs[self.theirs]
-        return {self.ours: tensor.reshape(tensor.shape[self.leading :])}
+        shape = tuple(tensor.shape[self.leading :])
+        return {self.ours: tensor.reshape(shape[:1] + shape[1 + self.inner :])}
 
     def write(self, ours: State) -> dict[str, Tensor]:
         """Their tensors from ours."""
         tensor = ours[self.ours]
-        return {self.theirs: tensor.reshape((1,) * self.leading + tuple(tensor.shape))}
+        shape = tuple(tensor.shape)
+        return {self.theirs: tensor.reshape((1,) * self.leading + shape[:1] + (1,) * self.inner + shape[1:])}
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,26 @@ class PositionTable:
         return {self.theirs: torch.cat([torch.zeros_like(table[:1]), table])[None]}
 
 
-Entry = Rename | Split | Join | PositionTable
+@dataclass(frozen=True)
+class Unread:
+    """A tensor of theirs that no model reads, and that their loader still asks for."""
+
+    theirs: str
+    shape: tuple[int, ...]
+    ours: tuple[str, ...] = ()
+
+    def read(self, theirs: State) -> dict[str, Tensor]:
+        """Nothing."""
+        del theirs
+        return {}
+
+    def write(self, ours: State) -> dict[str, Tensor]:
+        """Zeros."""
+        del ours
+        return {self.theirs: torch.zeros(self.shape)}
+
+
+Entry = Rename | Split | Join | PositionTable | Unread
 
 
 def names_of(value: str | tuple[str, ...]) -> tuple[str, ...]:
@@ -93,18 +115,23 @@ def names_of(value: str | tuple[str, ...]) -> tuple[str, ...]:
 class Layout:
     """One foreign naming of the whole model.
 
-    `concept` and `click` cover our parameters; a file has the second group whole or not at all. `dead` are tensors that
-    the published files hold and the image model never reads, with their shapes. `absent` are ours that the format
-    does not know: they become zeros. `ignored` may be there and is recomputed or a copy. `kept` are patterns of names
-    (`#` stands for a number) that belong to the tracker and are carried along untouched.
+    `concept`, `click` and `memory` cover our parameters; a file has each of the last two whole or not at all. `dead`
+    are tensors that the published files hold and the model never reads, with their shapes. `absent` are ours that the
+    format does not know: they become zeros. `ignored` are patterns of names (`#` stands for a number) that may be there
+    and are recomputed or copies.
     """
 
     concept: tuple[Entry, ...]
     click: tuple[Entry, ...]
+    memory: tuple[Entry, ...]
     dead: Mapping[str, tuple[int, ...]]
     absent: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
-    kept: tuple[str, ...] = field(default=())
+
+    @property
+    def optional(self) -> dict[str, tuple[Entry, ...]]:
+        """The groups that a file may lack, by the name that `Weights.parts` has for them."""
+        return {"click": self.click, "memory": self.memory}
 
 
 WEIGHT_AND_BIAS = ("weight", "bias")

@@ -19,7 +19,7 @@ from masklet.models.names.entries import (
     neck_convs,
     with_bias,
 )
-from masklet.models.names.tracker import TRACKER_NAMES
+from masklet.models.names.tracker import official_memory
 
 
 def official(config: Detector.Config) -> Layout:
@@ -46,9 +46,9 @@ def official(config: Detector.Config) -> Layout:
     return Layout(
         concept=tuple(concept),
         click=tuple(click),
+        memory=tuple(official_memory(config)),
         dead=dead,
         ignored=(f"{vision}trunk.blocks.#.attn.freqs_cis",),
-        kept=tuple(f"tracker.{name}" for name, _ in TRACKER_NAMES),
     )
 
 

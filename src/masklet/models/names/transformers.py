@@ -17,11 +17,11 @@ from masklet.models.names.entries import (
     neck_convs,
     with_bias,
 )
-from masklet.models.names.tracker import TRACKER_NAMES
+from masklet.models.names.tracker import transformers_memory
 
 
 def transformers(config: Detector.Config) -> Layout:
-    """Names of transformers' `Sam3VideoModel`; a file of a plain `Sam3Model` lacks the prefix and the click group."""
+    """Names of transformers' `Sam3VideoModel`; a file of a plain `Sam3Model` lacks the prefix and the optional groups."""
     base = "detector_model."
     concept = [
         *_trunk(config, f"{base}vision_encoder.backbone."),
@@ -45,10 +45,10 @@ def transformers(config: Detector.Config) -> Layout:
     return Layout(
         concept=tuple(concept),
         click=tuple(click),
+        memory=tuple(transformers_memory(config)),
         dead=dead,
         absent=tuple(absent),
         ignored=("tracker_model.shared_image_embedding.positional_embedding",),
-        kept=tuple(f"tracker_model.{name}" for _, name in TRACKER_NAMES),
     )
 
 

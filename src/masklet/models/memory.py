@@ -1,0 +1,267 @@
+"""What the tracker remembers and how it looks back: the memory encoder, the memory attention, and object pointers.
+
+A frame is remembered for an object as a small map (its mask stamped on the picture) and one vector (the object
+pointer). On the next frame the picture's tokens look at those maps and vectors before the click head draws the mask.
+All objects are one batch axis; objects that remember different numbers of frames differ only in the reads they bring.
+
+Source: Ravi et al., SAM 2 (section 4); SAM 3 paper, section 3 (tracker).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from jaxtyping import Bool, Complex, Float
+from torch import Tensor, nn
+
+from masklet.nn.attention import Attention, KeyValues, SelfAttention, attend
+from masklet.nn.blocks import FeedForward, LayerNorm2d, PreciseMLP, Stack
+from masklet.nn.positions import pointer_code, sine_map
+from masklet.nn.rope import axial_rotation, rotate
+from masklet.types import Bundle, bundle
+
+MASK_STRIDE = 16  # of the mask that is remembered, in its own pixels per cell of the grid
+_DOWNSAMPLER = (1, 4, 16, 64, 256)
+_POSITION_WEIGHT = 0.1  # of the position code in what enters the memory attention
+_LOGIT_SCALE, _LOGIT_SHIFT = 20.0, -10.0  # a probability of a mask becomes a value of [-10, 10]
+
+
+@bundle
+class MemoryTokens(Bundle):
+    """What some objects look back at: the cells of remembered maps, then the parts of object pointers.
+
+    `positions` say where and how long ago; the first axis is 1 when all objects share them. Only the first
+    `num_cells` tokens stand on the grid and are turned by their place on it.
+    """
+
+    values: Float[Tensor, "object token memory_dim"]
+    positions: Float[Tensor, "#object token memory_dim"]
+    num_cells: int
+
+
+class MaskDownsampler(nn.Module):
+    """A mask brought to the grid by four halvings, each with four times the channels."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        steps = list(zip(_DOWNSAMPLER[:-1], _DOWNSAMPLER[1:], strict=True))
+        self.convs = Stack(nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in steps)
+        self.norms = Stack(LayerNorm2d(b) for _, b in steps)
+        self.project = nn.Conv2d(_DOWNSAMPLER[-1], dim, 1)
+
+    def forward(self, masks: Float[Tensor, "object 1 mask_height mask_width"]) -> Float[Tensor, "object dim h w"]:
+        """The features of each cell's piece of the mask."""
+        for conv, norm in zip(self.convs, self.norms, strict=True):
+            masks = F.gelu(norm(conv(masks)))
+        return self.project(masks)
+
+
+class FuserBlock(nn.Module):
+    """ConvNeXt block: a wide depthwise convolution, then a small network in each cell."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.depthwise = nn.Conv2d(dim, dim, 7, padding=3, groups=dim)
+        self.norm = LayerNorm2d(dim)
+        self.mlp = FeedForward(dim, 4 * dim, F.gelu)
+        self.scale = nn.Parameter(torch.full((dim,), 1e-6))
+
+    def forward(self, x: Float[Tensor, "object dim height width"]) -> Float[Tensor, "object dim height width"]:
+        """Adds a small correction."""
+        cells = self.norm(self.depthwise(x)).permute(0, 2, 3, 1)
+        return x + (self.scale * self.mlp(cells)).permute(0, 3, 1, 2)
+
+
+class MemoryEncoder(nn.Module):
+    """The picture and an object's mask on it, fused into one narrow map."""
+
+    def __init__(self, config: "MaskMemory.Config") -> None:
+        super().__init__()
+        self.downsampler = MaskDownsampler(config.dim)
+        self.project_image = nn.Conv2d(config.dim, config.dim, 1)
+        self.fuser = Stack(FuserBlock(config.dim) for _ in range(config.fuser_depth))
+        self.project = nn.Conv2d(config.dim, config.memory_dim, 1)
+
+    def forward(
+        self, image: Float[Tensor, "#object dim height width"], masks: Float[Tensor, "object 1 mask_height mask_width"]
+    ) -> Float[Tensor, "object memory_dim height width"]:
+        """`masks` are scaled logits at `MASK_STRIDE` pixels a cell; the picture is projected once for all objects."""
+        x = self.project_image(image) + self.downsampler(masks)
+        for block in self.fuser:
+            x = block(x)
+        return self.project(x)
+
+
+class MemoryLayer(nn.Module):
+    """The picture looks at itself, then at each object's memories."""
+
+    def __init__(self, config: "MaskMemory.Config") -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(config.dim)
+        self.self_attention = SelfAttention(config.dim, 1)
+        self.norm2 = nn.LayerNorm(config.dim)
+        self.cross_attention = Attention(config.dim, 1, memory_dim=config.memory_dim)
+        self.norm3 = nn.LayerNorm(config.dim)
+        self.mlp = FeedForward(config.dim, config.hidden, F.relu)
+
+    def forward(
+        self,
+        x: Float[Tensor, "#object cell dim"],
+        reads: Sequence[MemoryTokens],
+        rotation: Complex[Tensor, "cell pair"],
+    ) -> Float[Tensor, "object cell dim"]:
+        """`x` has one row for all objects until they have looked at their own memories."""
+        x = x + self.self_attention(self.norm1(x), rotation)
+        x = x + self._look_back(self.norm2(x), reads, rotation)
+        return x + self.mlp(self.norm3(x))
+
+    def _look_back(
+        self, x: Float[Tensor, "#object cell dim"], reads: Sequence[MemoryTokens], rotation: Complex[Tensor, "cell pair"]
+    ) -> Float[Tensor, "object cell dim"]:
+        """Objects with memories of one length are one product; there are as many products as lengths."""
+        attention = self.cross_attention
+        queries = rotate(attention.split(attention.q(x)), rotation)
+        sizes = [len(read.values) for read in reads]
+        parts = queries.split(sizes) if len(queries) > 1 else [queries.expand(size, -1, -1, -1) for size in sizes]
+        mixed = [attend(part, self._project(read, rotation)) for part, read in zip(parts, reads, strict=True)]
+        return attention.out(rearrange(torch.cat(mixed), "b h n d -> b n (h d)"))
+
+    def _project(self, read: MemoryTokens, rotation: Complex[Tensor, "cell pair"]) -> KeyValues:
+        """Keys know where and when, values what; the grid repeats for each map."""
+        memory = self.cross_attention.project(read.values + read.positions.to(read.values.dtype), read.values)
+        repeated = rotation.repeat(read.num_cells // len(rotation), 1)
+        cells = rotate(memory.keys[:, :, : read.num_cells], repeated)
+        return KeyValues(keys=torch.cat([cells, memory.keys[:, :, read.num_cells :]], dim=2), values=memory.values)
+
+
+class MaskMemory(nn.Module):
+    """The tracker's own weights; the click head and a neck, which still pictures need too, are the rest of it."""
+
+    @dataclass(frozen=True, kw_only=True)
+    class Config:
+        """Sizes and counts.
+
+        A frame attends to `num_maps - 1` recent maps, to those of at most `max_conditioning` frames where the object
+        was given, and to at most `max_pointers` object pointers. A recent frame is used when its `usefulness` (seen,
+        and with a good mask) exceeds `min_usefulness`; `selective` False takes the latest frames instead.
+        """
+
+        dim: int = 256
+        memory_dim: int = 64
+        depth: int = 4
+        hidden: int = 2048
+        fuser_depth: int = 2
+        num_maps: int = 7
+        max_conditioning: int = 4
+        max_pointers: int = 16
+        selective: bool = True
+        min_usefulness: float = 0.01
+        rope_theta: float = 10000.0
+
+        def __post_init__(self) -> None:
+            if self.dim % self.memory_dim:
+                raise ValueError(f"dim {self.dim} is not a multiple of memory_dim {self.memory_dim}")
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.config = config
+        dim, memory_dim = config.dim, config.memory_dim
+        self.encoder = MemoryEncoder(config)
+        self.layers = Stack(MemoryLayer(config) for _ in range(config.depth))
+        self.norm = nn.LayerNorm(dim)
+        self.ages = nn.Parameter(torch.randn(config.num_maps, memory_dim) * 0.02)
+        self.unseen_map = nn.Parameter(torch.zeros(memory_dim))
+        self.unseen_pointer = nn.Parameter(torch.randn(dim) * 0.02)
+        self.pointer_mlp = PreciseMLP(dim, dim, dim, dim)
+        self.pointer_age = nn.Linear(dim, memory_dim)
+        self.mask_prompt = nn.Conv2d(1, 1, 4, stride=4)
+
+    def look_back(
+        self, image: Float[Tensor, "#object dim height width"], reads: Sequence[MemoryTokens]
+    ) -> Float[Tensor, "object dim height width"]:
+        """The picture as each object's memories let it be seen. Objects stand in the order of `reads`."""
+        height, width = image.shape[-2:]
+        position = sine_map(height, width, image.shape[1], image.device).to(image.dtype)
+        x = rearrange(image, "b c h w -> b (h w) c") + _POSITION_WEIGHT * position
+        rotation = self._rotation(height, width, image.device)
+        for layer in self.layers:
+            x = layer(x, reads, rotation)
+        return rearrange(self.norm(x), "b (h w) c -> b c h w", h=height, w=width)
+
+    def encode(
+        self,
+        image: Float[Tensor, "#object dim height width"],
+        mask_logits: Float[Tensor, "object any_height any_width"],
+        object_logits: Float[Tensor, " object"],
+        binary: Bool[Tensor, " object"],
+    ) -> Float[Tensor, "object memory_dim height width"]:
+        """Maps to remember. A mask that the user or the detector gave is remembered as `binary`, black or white.
+
+        The mask is made soft or binary at the size it comes in, and resized after: docs/parity.md#memory-encoder.
+        """
+        height, width = image.shape[-2:]
+        size = (height * MASK_STRIDE, width * MASK_STRIDE)
+        mask_logits = mask_logits.float()
+        probabilities = torch.where(binary[:, None, None], (mask_logits > 0).float(), mask_logits.sigmoid())
+        masks = resize_smoothly((probabilities * _LOGIT_SCALE + _LOGIT_SHIFT)[:, None], size)
+        maps = self.encoder(image, masks.to(image.dtype))
+        return maps + torch.where(object_logits[:, None] > 0, 0, self.unseen_map)[:, :, None, None].to(maps.dtype)
+
+    def point(
+        self, mask_tokens: Float[Tensor, "object dim"], object_logits: Float[Tensor, " object"]
+    ) -> Float[Tensor, "object dim"]:
+        """Object pointers; an object that is not seen has the same one everywhere."""
+        return torch.where(object_logits[:, None] > 0, self.pointer_mlp(mask_tokens), self.unseen_pointer)
+
+    def assemble(
+        self,
+        maps: Sequence[Float[Tensor, "object memory_dim height width"]],
+        map_ages: Sequence[int],
+        pointers: Sequence[Float[Tensor, "object dim"]],
+        pointer_ages: Sequence[float | int],
+    ) -> MemoryTokens:
+        """Tokens to look back at. `map_ages` are rows of `ages`; `pointer_ages` fractions of the longest look back."""
+        height, width = maps[0].shape[-2:]
+        device, memory_dim = maps[0].device, self.config.memory_dim
+        place = sine_map(height, width, memory_dim, device)
+        positions = [place + self.ages[age] for age in map_ages]
+        values = [rearrange(one, "o c h w -> o (h w) c") for one in maps]
+        if pointers:
+            parts = self.config.dim // memory_dim
+            fractions = torch.tensor(pointer_ages, dtype=torch.float32, device=device)
+            code = pointer_code(fractions, self.config.dim).to(self.pointer_age.weight.dtype)
+            positions.append(self.pointer_age(code).repeat_interleave(parts, dim=0))
+            values += [one.unflatten(1, (parts, memory_dim)).to(values[0].dtype) for one in pointers]
+        return MemoryTokens(
+            values=torch.cat(values, dim=1),
+            positions=torch.cat(positions)[None],
+            num_cells=len(maps) * height * width,
+        )
+
+    def _rotation(self, height: int, width: int, device: torch.device) -> Complex[Tensor, "cell pair"]:
+        rows, columns = torch.meshgrid(
+            torch.arange(height, device=device), torch.arange(width, device=device), indexing="ij"
+        )
+        positions = torch.stack([columns, rows], dim=-1).flatten(0, 1).float()
+        return axial_rotation(positions, self.config.dim, self.config.rope_theta)
+
+
+def resize_smoothly(
+    x: Float[Tensor, "batch channel any_height any_width"], size: tuple[int, int]
+) -> Float[Tensor, "batch channel height width"]:
+    """Bilinear, averaging where it shrinks, corners not aligned; the same tensor when nothing changes."""
+    if tuple(x.shape[-2:]) == size:
+        return x
+    return F.interpolate(x, size, mode="bilinear", align_corners=False, antialias=True)
+
+
+def stack_reads(reads: Sequence[MemoryTokens]) -> MemoryTokens:
+    """Reads of equal lengths as one."""
+    positions = [read.positions.expand(len(read.values), -1, -1) for read in reads]
+    return MemoryTokens(
+        values=torch.cat([read.values for read in reads]),
+        positions=torch.cat(positions),
+        num_cells=reads[0].num_cells,
+    )

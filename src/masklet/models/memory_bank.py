@@ -1,0 +1,192 @@
+"""What a group of objects remembers, and which of it a frame attends to. Pure bookkeeping: no network here.
+
+Objects that began on one frame share a bank: their memories are rows of the same tensors, and a frame is in it for all
+of them or for none. A bank is never changed, only replaced.
+
+Source: Ravi et al., SAM 2 (memory bank); SAM 3 paper, appendix (frames chosen by how well the objects are seen).
+"""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from masklet.models.memory import MaskMemory, MemoryTokens
+from masklet.types import Bundle, bundle
+
+
+@bundle
+class Memory(Bundle):
+    """One frame as some objects remember it. `maps` is None once no later frame can attend to it.
+
+    `usefulness` is how well they were seen there, in [0, 1], or None on a conditioning frame; `by_user` says of such a
+    frame that a person gave it.
+    """
+
+    mask_logits: Float[Tensor, "object low_height low_width"]
+    object_logits: Float[Tensor, " object"]
+    pointers: Float[Tensor, "object dim"]
+    maps: Float[Tensor, "object memory_dim height width"] | None = None
+    usefulness: float | None = None
+    by_user: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recall:
+    """What a frame attends to: maps with their rows of `MaskMemory.ages`, pointers with their age in frames."""
+
+    maps: tuple[tuple[Memory, int], ...]
+    pointers: tuple[tuple[Memory, int], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryBank:
+    """Memories by frame: `conditioning` where the user or the detector said what the objects are, `tracked` elsewhere."""
+
+    conditioning: Mapping[int, Memory] = field(default_factory=dict)
+    tracked: Mapping[int, Memory] = field(default_factory=dict)
+
+    def get(self, frame: int) -> Memory | None:
+        """What is remembered of a frame."""
+        return self.conditioning.get(frame) or self.tracked.get(frame)
+
+    def with_tracked(self, frame: int, memory: Memory) -> "MemoryBank":
+        """The bank with what was tracked on a frame; on a conditioning frame it takes the place of what was there."""
+        if frame in self.conditioning:
+            return replace(self, conditioning={**self.conditioning, frame: memory})
+        others = {key: value for key, value in self.tracked.items() if key != frame}
+        return replace(self, tracked={**others, frame: memory})  # in the order of the visits
+
+    def with_conditioning(self, frame: int, memory: Memory) -> "MemoryBank":
+        """The bank with a conditioning frame, which is then no longer a tracked one."""
+        tracked = {key: value for key, value in self.tracked.items() if key != frame}
+        return MemoryBank(conditioning={**self.conditioning, frame: memory}, tracked=tracked)
+
+    def demote(self, frames: Iterable[int]) -> "MemoryBank":
+        """The bank with these conditioning frames among the tracked ones."""
+        moved = set(frames)
+        kept = {frame: memory for frame, memory in self.conditioning.items() if frame not in moved}
+        tracked = {frame: self.conditioning[frame] for frame in self.conditioning if frame in moved}
+        return MemoryBank(conditioning=kept, tracked={**self.tracked, **tracked})
+
+    def select(self, rows: Int[Tensor, " kept"]) -> "MemoryBank":
+        """The bank of some of the objects."""
+        return MemoryBank(
+            conditioning={frame: memory.map(lambda x: x[rows]) for frame, memory in self.conditioning.items()},
+            tracked={frame: memory.map(lambda x: x[rows]) for frame, memory in self.tracked.items()},
+        )
+
+
+def usefulness(iou_scores: Float[Tensor, "object mask"], object_logits: Float[Tensor, " object"]) -> float:
+    """How well a frame shows the objects: certainty that each is there times the best expected IoU, averaged."""
+    seen = torch.where(object_logits > 0, 2 * object_logits.sigmoid() - 1, 0)
+    return float((seen * iou_scores.max(dim=-1).values).mean())
+
+
+def closest_frames(frames: Iterable[int], frame: int, limit: int) -> tuple[list[int], list[int]]:
+    """At most `limit` of the frames, and the others: the nearest before, the nearest from `frame` on, then by distance."""
+    every = list(frames)
+    if len(every) <= limit:
+        return every, []
+    chosen = [max((f for f in every if f < frame), default=None), min((f for f in every if f >= frame), default=None)]
+    selected = [f for f in chosen if f is not None]
+    by_distance = sorted((f for f in every if f not in selected), key=lambda f: abs(f - frame))
+    selected += by_distance[: limit - len(selected)]
+    return selected, [f for f in every if f not in selected]
+
+
+def useful_frames(
+    tracked: Mapping[int, Memory], frame: int, step: int, *, limit: int, threshold: float, num_frames: int | None
+) -> list[int]:
+    """The latest `limit - 1` tracked frames, oldest first, on which the objects are well seen, and always the last one.
+
+    `step` is the direction of tracking. Going forward, frame 0 is never chosen, as in the published model.
+    """
+    first = 0 if step > 0 else math.inf if num_frames is None else num_frames - 1
+    if frame == first:
+        return []
+    good = [
+        f
+        for f, memory in tracked.items()
+        if (frame - f) * step > 0 and f != first and memory.usefulness is not None and memory.usefulness > threshold
+    ]
+    good = sorted(good, key=lambda f: abs(f - frame), reverse=True)[-(limit - 1) :]
+    previous = frame - step
+    return good if previous in good else [*good, previous]
+
+
+def recall(
+    bank: MemoryBank, frame: int, config: MaskMemory.Config, *, reverse: bool, num_frames: int | None = None
+) -> Recall:
+    """What the objects of the bank attend to on `frame`. `num_frames` is the length of the video, when it is known."""
+    step = -1 if reverse else 1
+    chosen, others = closest_frames(bank.conditioning, frame, config.max_conditioning)
+    spare = {**{f: bank.conditioning[f] for f in others}, **bank.tracked}
+    frames = _earlier_frames(bank.tracked, frame, step, config, num_frames)
+    recent = [(rank, spare[f]) for rank, f in enumerate(frames, start=1) if f in spare]
+    if config.selective:  # the published model never reads the pointer of the oldest frame that it selected
+        pointed = [(rank, memory) for rank, memory in recent if rank < len(frames)]
+    else:
+        pointed = recent
+    given = [(bank.conditioning[f], (frame - f) * step) for f in chosen if (frame - f) * step >= 0]
+    oldest = config.num_maps - 1
+    mapped = [(memory, rank - 1) for rank, memory in recent if rank <= oldest and memory.maps is not None]
+    return Recall(
+        maps=(*((bank.conditioning[f], oldest) for f in chosen), *mapped),
+        pointers=(*given, *((memory, rank) for rank, memory in pointed)),
+    )
+
+
+def trim(
+    bank: MemoryBank, frame: int, config: MaskMemory.Config, *, reverse: bool, num_frames: int | None, keep: int
+) -> MemoryBank:
+    """The bank after `frame` without what tracking on in this direction cannot reach.
+
+    Besides that, the `keep` frames visited last stay, and as many conditioning frames of the detector's, for
+    corrections and for the way back; what the user gave stays whole.
+    """
+    step = -1 if reverse else 1
+    reachable = _earlier_frames(bank.tracked, frame + step, step, config, num_frames)
+    mapped = {*reachable[: config.num_maps - 1], *list(bank.tracked)[-keep:]}
+    tracked = {
+        f: memory if f in mapped else replace(memory, maps=None)
+        for f, memory in bank.tracked.items()
+        if f in mapped or f in reachable
+    }
+    by_detector = [f for f, memory in bank.conditioning.items() if not memory.by_user]
+    dropped = set(by_detector[1 : -max(keep, config.max_conditioning)])
+    conditioning = {f: memory for f, memory in bank.conditioning.items() if f not in dropped}
+    return MemoryBank(conditioning=conditioning, tracked=tracked)
+
+
+def read_memory(network: MaskMemory, recalled: Recall, max_age: int) -> MemoryTokens:
+    """The tokens of what is recalled; `max_age` is the age of pointers whose code is 1."""
+    maps = [memory.maps for memory, _ in recalled.maps if memory.maps is not None]
+    return network.assemble(
+        maps,
+        [age for _, age in recalled.maps],
+        [memory.pointers for memory, _ in recalled.pointers],
+        [age / max(max_age, 1) for _, age in recalled.pointers],
+    )
+
+
+def pointer_reach(config: MaskMemory.Config, num_frames: int | None) -> int:
+    """How many frames back the oldest pointer may lie."""
+    return min(num_frames or config.max_pointers, config.max_pointers) - 1
+
+
+def _earlier_frames(
+    tracked: Mapping[int, Memory], frame: int, step: int, config: MaskMemory.Config, num_frames: int | None
+) -> Sequence[int]:
+    """Frames to look back at, the latest first: those that show the objects well, or simply the latest."""
+    reach = pointer_reach(config, num_frames)
+    if config.selective:
+        useful = useful_frames(
+            tracked, frame, step, limit=reach + 1, threshold=config.min_usefulness, num_frames=num_frames
+        )
+        return useful[::-1]
+    every = (frame - step * age for age in range(1, reach + 1))
+    return [f for f in every if f >= 0 and (num_frames is None or f < num_frames)]

@@ -1,0 +1,134 @@
+"""One frame of tracking: objects that are remembered, clicked on or given as masks become masks on this frame.
+
+The tracker has no weights of its own kind: it is the click head, the mask memory and the neck that feeds both, used
+together. It keeps no state; what to remember is handed back.
+
+Source: Ravi et al., SAM 2; SAM 3 paper, section 3 (tracker).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from masklet.models.click import PADDING_LABEL, ClickFeatures, ClickHead
+from masklet.models.memory import MASK_STRIDE, MaskMemory, MemoryTokens, resize_smoothly
+from masklet.models.vision import Neck
+from masklet.types import Bundle, ClickOutput, ClickPrompt, bundle
+
+ABSENT_LOGIT = -1024.0  # of every pixel of an object that is not there
+GIVEN_LOGIT = 10.0  # of presence and of masks that were given rather than predicted
+MASK_CELLS = 4  # pixels of a low-resolution mask in a cell of the grid
+
+
+@bundle
+class TrackOutput(Bundle):
+    """Objects on one frame. `every` holds the alternatives that `mask_logits` was chosen from."""
+
+    mask_logits: Float[Tensor, "object low_height low_width"]
+    object_logits: Float[Tensor, " object"]
+    pointers: Float[Tensor, "object dim"]
+    iou_scores: Float[Tensor, "object mask"]
+    every: ClickOutput
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tracker:
+    """The parts of the model that follow objects."""
+
+    click: ClickHead
+    memory: MaskMemory
+    neck: Neck
+    patch_size: int
+
+    def look(self, trunk: Float[Tensor, "image trunk_dim height width"]) -> ClickFeatures:
+        """The tracker's view of pictures, once for all objects."""
+        return self.click.narrow(self.neck(trunk))
+
+    def track(self, features: ClickFeatures, reads: Sequence[MemoryTokens]) -> TrackOutput:
+        """Every object of the reads, in their order, on the next picture."""
+        seen = ClickFeatures(
+            fine=features.fine, medium=features.medium, coarse=self.memory.look_back(features.coarse, reads)
+        )
+        return self._decide(seen, self._no_points(len(seen.coarse)), multimask=True)
+
+    def respond(
+        self, features: ClickFeatures, prompt: ClickPrompt, reads: Sequence[MemoryTokens] | None = None
+    ) -> TrackOutput:
+        """The clicked objects. Without `reads` the picture is taken as the first that shows them.
+
+        A single point leaves doubt, and the best of three masks answers it.
+        """
+        coarse = self.click.without_memory(features).coarse
+        if reads is not None:
+            coarse = self.memory.look_back(features.coarse, reads)
+        seen = ClickFeatures(fine=features.fine, medium=features.medium, coarse=coarse)
+        return self._decide(seen, prompt, multimask=prompt.points_xy.shape[1] <= 1)
+
+    def accept(self, features: ClickFeatures, masks: Float[Tensor, "object mask_height mask_width"]) -> TrackOutput:
+        """Masks that are given: they are the answer, and the click head only says how to remember the objects.
+
+        `masks` are fractions covered, at the size of `memory_size`.
+        """
+        dtype = features.coarse.dtype
+        prompt = self._no_points(len(masks))
+        mask_prompt = self.memory.mask_prompt(masks[:, None].to(dtype))[:, 0]
+        prompt = ClickPrompt(points_xy=prompt.points_xy, point_labels=prompt.point_labels, mask_logits=mask_prompt)
+        answer = self.click(features, prompt, multimask=False)
+        there = masks.flatten(1).any(dim=1)
+        object_logits = torch.where(there, GIVEN_LOGIT, -GIVEN_LOGIT)
+        both = torch.minimum(answer.object_logits, object_logits)
+        height, width = features.coarse.shape[-2:]
+        low = resize_smoothly(masks[:, None], (MASK_CELLS * height, MASK_CELLS * width))[:, 0]
+        return TrackOutput(
+            mask_logits=2 * GIVEN_LOGIT * low - GIVEN_LOGIT,
+            object_logits=object_logits,
+            pointers=self.memory.point(answer.mask_tokens[:, 0], both),
+            iou_scores=torch.ones_like(object_logits)[:, None],
+            every=answer,
+        )
+
+    def remember(
+        self,
+        features: ClickFeatures,
+        mask_logits: Float[Tensor, "object any_height any_width"],
+        object_logits: Float[Tensor, " object"],
+        binary: Bool[Tensor, " object"],
+    ) -> Float[Tensor, "object memory_dim height width"]:
+        """Maps of the objects on this picture, from masks at any size."""
+        return self.memory.encode(features.coarse, mask_logits, object_logits, binary)
+
+    def enlarge(self, mask_logits: Float[Tensor, "object any_height any_width"]) -> Float[Tensor, "object h w"]:
+        """Low-resolution masks at the size of the picture that the model sees."""
+        height, width = mask_logits.shape[-2:]
+        size = (height // MASK_CELLS * self.patch_size, width // MASK_CELLS * self.patch_size)
+        return F.interpolate(mask_logits[:, None].float(), size, mode="bilinear", align_corners=False)[:, 0]
+
+    def memory_size(self, features: ClickFeatures) -> tuple[int, int]:
+        """Height and width of masks as the memory takes them."""
+        height, width = features.coarse.shape[-2:]
+        return MASK_STRIDE * height, MASK_STRIDE * width
+
+    def _decide(self, features: ClickFeatures, prompt: ClickPrompt, *, multimask: bool) -> TrackOutput:
+        """The mask with the highest expected IoU; an object that is not there has none."""
+        answer = self.click(features, prompt, multimask=multimask)
+        best = answer.iou_scores.argmax(dim=1)
+        rows = torch.arange(len(best), device=best.device)
+        there = answer.object_logits > 0
+        return TrackOutput(
+            mask_logits=torch.where(there[:, None, None], answer.mask_logits[rows, best].float(), ABSENT_LOGIT),
+            object_logits=answer.object_logits,
+            pointers=self.memory.point(answer.mask_tokens[rows, best], answer.object_logits),
+            iou_scores=answer.iou_scores,
+            every=answer,
+        )
+
+    def _no_points(self, num_objects: int) -> ClickPrompt:
+        device = self.click.no_memory.device
+        return ClickPrompt(
+            points_xy=torch.zeros(num_objects, 1, 2, device=device),
+            point_labels=torch.full((num_objects, 1), PADDING_LABEL, dtype=torch.long, device=device),
+        )
