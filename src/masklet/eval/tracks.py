@@ -1,0 +1,147 @@
+"""HOTA and its parts: are the objects found in each frame (DetA), and do they keep their names (AssA).
+
+One sequence is one video and phrase (then HOTA is called pHOTA). It is scored from the overlaps of true and predicted
+objects in each frame; sequences become counts, counts add up over videos and processes, figures are read off the sum.
+What a caller leaves out: predicted masklets with a score of 0.5 or less, and empty masks.
+
+Source: Luiten et al., HOTA: A Higher Order Metric for Evaluating Multi-Object Tracking; SAM 3 paper, video metrics.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import reduce
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from scipy.optimize import linear_sum_assignment
+
+from masklet.ops.masks import mask_iou
+
+ALPHAS = np.arange(0.05, 0.99, 0.05)
+SWITCH_IOU = 0.5
+_EPS = float(np.finfo(np.float64).eps)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrameOverlap:
+    """The objects seen in one frame, the predicted ones, and their IoU. An id is the row number of a track."""
+
+    truth_ids: Int[np.ndarray, " truth"]
+    predicted_ids: Int[np.ndarray, " predicted"]
+    iou: Float[np.ndarray, "truth predicted"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrackScore:
+    """Counts at each threshold; the last four are sums over true positives. Scores of sequences add up."""
+
+    true_positives: Float[np.ndarray, " alpha"]
+    false_positives: Float[np.ndarray, " alpha"]
+    false_negatives: Float[np.ndarray, " alpha"]
+    association: Float[np.ndarray, " alpha"]
+    association_recall: Float[np.ndarray, " alpha"]
+    association_precision: Float[np.ndarray, " alpha"]
+    localisation: Float[np.ndarray, " alpha"]
+
+    def __add__(self, other: "TrackScore") -> "TrackScore":
+        return TrackScore(**{name: value + getattr(other, name) for name, value in vars(self).items()})
+
+    def metrics(self) -> dict[str, float]:
+        """HOTA and its parts, in [0, 1], averaged over thresholds."""
+        hits, false_alarms, missed = self.true_positives, self.false_positives, self.false_negatives
+        found, named = hits / np.maximum(1, hits + missed + false_alarms), self.association / np.maximum(1, hits)
+        recall = hits / np.maximum(1, hits + missed)
+        values = {
+            "HOTA": np.sqrt(found * named),
+            "DetA": found,
+            "AssA": named,
+            "DetRe": recall,
+            "DetPr": hits / np.maximum(1, hits + false_alarms),
+            "AssRe": self.association_recall / np.maximum(1, hits),
+            "AssPr": self.association_precision / np.maximum(1, hits),
+            "LocA": np.maximum(1e-10, self.localisation) / np.maximum(1e-10, hits),  # 1 where nothing was matched
+            "OWTA": np.sqrt(recall * named),
+        }
+        return {name: float(value.mean()) for name, value in values.items()}
+
+
+def total(scores: Iterable[TrackScore]) -> TrackScore:
+    """Sum over sequences. Sequences with neither objects nor predictions need not be among them."""
+    nothing = np.zeros(len(ALPHAS))
+    return reduce(TrackScore.__add__, scores, TrackScore(**dict.fromkeys(TrackScore.__dataclass_fields__, nothing)))
+
+
+def mask_overlaps(
+    truth: Bool[np.ndarray, "object frame height width"], predicted: Bool[np.ndarray, "track frame height width"]
+) -> list[FrameOverlap]:
+    """Overlaps of masklets, frame by frame; empty masks are objects that are not seen."""
+    frames = []
+    for frame in range(truth.shape[1]):
+        rows = np.flatnonzero(truth[:, frame].any(axis=(1, 2)))
+        columns = np.flatnonzero(predicted[:, frame].any(axis=(1, 2)))
+        iou = mask_iou(truth[rows, frame], predicted[columns, frame])
+        frames.append(FrameOverlap(truth_ids=rows, predicted_ids=columns, iou=iou))
+    return frames
+
+
+def score_tracks(frames: Sequence[FrameOverlap]) -> TrackScore:
+    """Counts of one sequence."""
+    alignment, truth_counts, predicted_counts = _align(frames)
+    matches = np.zeros((len(ALPHAS), *alignment.shape))
+    localisation = np.zeros(len(ALPHAS))
+    for frame in frames:
+        grid = np.ix_(frame.truth_ids, frame.predicted_ids)
+        rows, columns = linear_sum_assignment(alignment[grid] * frame.iou, maximize=True)
+        overlaps = frame.iou[rows, columns]
+        hit = overlaps >= ALPHAS[:, None] - _EPS
+        matches[:, frame.truth_ids[rows], frame.predicted_ids[columns]] += hit
+        localisation += (hit * overlaps).sum(axis=1)
+    hits = matches.sum(axis=(1, 2))
+    union = truth_counts[:, None] + predicted_counts[None] - matches
+    return TrackScore(
+        true_positives=hits,
+        false_positives=predicted_counts.sum() - hits,
+        false_negatives=truth_counts.sum() - hits,
+        association=(matches**2 / np.maximum(1, union)).sum(axis=(1, 2)),
+        association_recall=(matches**2 / np.maximum(1, truth_counts[:, None])).sum(axis=(1, 2)),
+        association_precision=(matches**2 / np.maximum(1, predicted_counts[None])).sum(axis=(1, 2)),
+        localisation=localisation,
+    )
+
+
+def _align(frames: Sequence[FrameOverlap]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """How far each pair of tracks goes together over the whole sequence, in [0, 1], and the length of each track."""
+    num_truths = 1 + max((int(i) for frame in frames for i in frame.truth_ids), default=-1)
+    num_predicted = 1 + max((int(i) for frame in frames for i in frame.predicted_ids), default=-1)
+    together = np.zeros((num_truths, num_predicted))
+    truth_counts, predicted_counts = np.zeros(num_truths), np.zeros(num_predicted)
+    for frame in frames:
+        union = frame.iou.sum(axis=0)[None] + frame.iou.sum(axis=1)[:, None] - frame.iou
+        share = np.divide(frame.iou, union, out=np.zeros_like(union), where=union > _EPS)
+        together[np.ix_(frame.truth_ids, frame.predicted_ids)] += share
+        truth_counts[frame.truth_ids] += 1
+        predicted_counts[frame.predicted_ids] += 1
+    union = truth_counts[:, None] + predicted_counts[None] - together
+    return together / np.maximum(union, _EPS), truth_counts, predicted_counts
+
+
+def identity_switches(frames: Sequence[FrameOverlap]) -> int:
+    """How often an object is found under another name than when it was last found, at an IoU of `SWITCH_IOU` or more.
+
+    A name that still fits is kept even where another fits better.
+
+    Source: Bernardin & Stiefelhagen, CLEAR MOT metrics (IDSW).
+    """
+    last: dict[int, int] = {}
+    switches = 0
+    for frame in frames:
+        known = np.array([last.get(int(i), -1) for i in frame.truth_ids], np.int64)
+        kept = 1000.0 * (known[:, None] == frame.predicted_ids[None])
+        fits = frame.iou >= SWITCH_IOU - _EPS
+        rows, columns = linear_sum_assignment(np.where(fits, kept + frame.iou, 0.0), maximize=True)
+        for row, column in zip(rows, columns, strict=True):
+            if fits[row, column]:
+                truth, predicted = int(frame.truth_ids[row]), int(frame.predicted_ids[column])
+                switches += last.get(truth, predicted) != predicted
+                last[truth] = predicted
+    return switches
