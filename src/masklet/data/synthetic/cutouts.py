@@ -1,11 +1,11 @@
 """Scenes composed of cut-outs on photos or drawn grounds, sometimes together with drawn objects."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from masklet.data.schema import Example
+from masklet.data.schema import Example, PhraseQuery
 from masklet.data.synthetic.camera import LUMA
 from masklet.data.synthetic.canvas import Canvas
 from masklet.data.synthetic.grounds import crop_photo, draw_ground
@@ -20,7 +20,7 @@ from masklet.data.synthetic.layout import (
 )
 from masklet.data.synthetic.library import BROAD, Cutout, CutoutLibrary
 from masklet.data.synthetic.noise import one_of
-from masklet.data.synthetic.paint import COLOUR_WORDS, COLOURS, PATTERNS, Sprite, draw_sprite, resample
+from masklet.data.synthetic.paint import COLOUR_WORDS, COLOURS, PATTERNS, Placed, Sprite, draw_sprite, resample
 from masklet.data.synthetic.phrases import Description, Vocabulary, is_unseen_pair
 from masklet.data.synthetic.scene import Setting, describe, photograph, query_scene, sample_setting
 
@@ -118,7 +118,7 @@ def _gain(rng: np.random.Generator) -> tuple[float, float, float]:
 
 def _add_drawn(
     rng: np.random.Generator, config: SceneConfig, palette: Palette, setting: Setting, canvas: Canvas
-) -> list[Description]:
+) -> list[Placed]:
     """A few drawn objects among the cut-outs."""
     added = []
     places = scatter(rng, config.size)
@@ -127,12 +127,12 @@ def _add_drawn(
         x, y = next(places)
         placed = replace(sample_object(rng, palette, kind, sample_colour(rng, palette, kind)), x=x, y=y)
         if canvas.place(draw_sprite(placed, setting.light), config.max_hidden, setting.cast):
-            added.append(describe(placed, greyscale=palette.greyscale))
+            added.append(placed)
     return added
 
 
 def _vocabulary(
-    rng: np.random.Generator, library: CutoutLibrary, descriptions: list[Description], clear: frozenset[str] | None
+    rng: np.random.Generator, library: CutoutLibrary, descriptions: Sequence[Description], clear: frozenset[str] | None
 ) -> Vocabulary:
     """Wrong answers: other cut-outs' names, above all those under the same broader words as what is there."""
     shared = [
@@ -150,12 +150,20 @@ def _vocabulary(
     )
 
 
-def compose_scene(seed: int, library: CutoutLibrary, config: SceneConfig) -> Example:
-    """A composed scene: the same seed, library and config always give the same example.
+@dataclass(frozen=True, kw_only=True)
+class Composition:
+    """A composed scene before it is photographed: drawn objects, then cut-outs, are the canvas's objects."""
 
-    Combinations are always "seen" ones; drawn objects and cut-outs of the same name answer the same phrases.
-    """
-    rng = np.random.default_rng([seed, 2])
+    setting: Setting
+    canvas: Canvas
+    drawn: tuple[Placed, ...]
+    pasted: tuple[Pasted, ...]
+    descriptions: tuple[Description, ...]
+    clear_of_ground: frozenset[str] | None
+
+
+def build_composition(rng: np.random.Generator, library: CutoutLibrary, config: SceneConfig) -> Composition:
+    """Choose a composed scene and paint it."""
     config = replace(config, combinations="seen")
     greyscale = bool(rng.random() < config.greyscale_share)
     clear = None
@@ -169,10 +177,38 @@ def compose_scene(seed: int, library: CutoutLibrary, config: SceneConfig) -> Exa
     palette = sample_palette(rng, config, "mixed", greyscale=greyscale)
     drawn = _add_drawn(rng, config, palette, setting, canvas) if rng.random() < _DRAWN_SHARE else []
     pasted = _paste(rng, config, library, setting, canvas)
-    descriptions = drawn + [describe_cutout(one, library, greyscale=greyscale) for one in pasted]
-    vocabulary = _vocabulary(rng, library, descriptions, clear)
-    queries = query_scene(rng, config, descriptions, vocabulary)
-    return photograph(rng, setting, canvas, queries, "cutouts")
+    said = [describe(placed, greyscale=greyscale) for placed in drawn]
+    return Composition(
+        setting=setting,
+        canvas=canvas,
+        drawn=tuple(drawn),
+        pasted=tuple(pasted),
+        descriptions=(*said, *(describe_cutout(one, library, greyscale=greyscale) for one in pasted)),
+        clear_of_ground=clear,
+    )
+
+
+def query_composition(
+    rng: np.random.Generator,
+    config: SceneConfig,
+    library: CutoutLibrary,
+    descriptions: Sequence[Description],
+    clear: frozenset[str] | None,
+) -> tuple[PhraseQuery, ...]:
+    """The questions about a composed scene; nothing but `clear` is denied of a photo it lies on."""
+    return query_scene(rng, config, descriptions, _vocabulary(rng, library, descriptions, clear))
+
+
+def compose_scene(seed: int, library: CutoutLibrary, config: SceneConfig) -> Example:
+    """A composed scene: the same seed, library and config always give the same example.
+
+    Combinations are always "seen" ones; drawn objects and cut-outs of the same name answer the same phrases.
+    """
+    rng = np.random.default_rng([seed, 2])
+    config = replace(config, combinations="seen")
+    scene = build_composition(rng, library, config)
+    queries = query_composition(rng, config, library, scene.descriptions, scene.clear_of_ground)
+    return photograph(rng, scene.setting, scene.canvas, queries, "cutouts")
 
 
 def _paste(
