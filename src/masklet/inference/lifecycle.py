@@ -15,10 +15,12 @@ from torch import Tensor
 from masklet.inference.association import FrameDetections, Matches, Proposals, associate
 from masklet.inference.rules import Rules
 from masklet.ops.boxes import box_iou
+from masklet.ops.components import fill_small
 from masklet.ops.overlaps import SUPPRESSED, binary_masks, overlap_table
 
 NEVER = -1  # of `Track.last_occluded`
 
+Pairs = tuple[tuple[int, int], ...]  # object id and row of a detection
 SharedCounts = Mapping[tuple[int, int], int]  # (older, younger) masklet: detections that both touched
 
 
@@ -75,13 +77,24 @@ class FramePlan:
 
     state: ConceptState  # afterwards
     matches: Matches
-    births: tuple[tuple[int, int], ...]  # new masklet and its detection
+    births: Pairs  # new masklet and its detection
     num_dropped: int  # new objects for which there was no room
     removed: tuple[int, ...]  # masklets that end on this frame
-    reprompted: tuple[tuple[int, int], ...]  # masklet and detection whose mask corrects it; it may be one that ends
+    reprompted: Pairs  # masklet and detection whose mask corrects it in the tracker; it may be one that ends
+    redrawn: Pairs  # those of them that are also shown with the detection's mask, as theirs has drifted
     occluded: tuple[int, ...]  # suppressed behind another masklet
     hidden: tuple[int, ...]  # not shown on this frame, as their credit ran out
-    mask_logits: Float[Tensor, "object height width"]  # the proposals' masks, those occluded suppressed
+    mask_logits: Float[Tensor, "object height width"]  # the proposals' masks, those occluded suppressed: for memory
+
+    def shown_logits(
+        self, detections: FrameDetections, proposals: Proposals, rules: Rules
+    ) -> Float[Tensor, "shown height width"]:
+        """Masks for the output: of the masklets there were, in order of the proposals, then of those born."""
+        shown = self.mask_logits.clone()
+        for object_id, row in self.redrawn:
+            shown[proposals.object_ids.index(object_id)] = detections.mask_logits[row]
+        born = detections.mask_logits[[row for _, row in self.births]]
+        return torch.cat([shown, fill_small(born, rules.fill_area)])
 
 
 def plan_frame(
@@ -111,6 +124,7 @@ def plan_frame(
     state = ConceptState(tracks=tracks, shared=count_shared(state, matches, reverse=reverse))
     removed = removals(state, frame, rules, reverse=reverse)
     state, occluded = suppress_occluded(state, frame, proposals, matches.empty, rules, reverse=reverse)
+    reprompted, redrawn = reprompts(matches, detections, proposals, frame, rules)
     is_occluded = torch.tensor([object_id in occluded for object_id in proposals.object_ids], dtype=torch.bool)
     is_occluded = is_occluded.to(proposals.mask_logits.device)[:, None, None]
     return FramePlan(
@@ -119,9 +133,10 @@ def plan_frame(
         births=births,
         num_dropped=num_dropped,
         removed=removed,
-        reprompted=reprompts(matches, detections, proposals, frame, rules),
+        reprompted=reprompted,
+        redrawn=redrawn,
         occluded=occluded,
-        hidden=lost(state, matches, rules, removed),
+        hidden=lost(state, rules, removed),
         mask_logits=torch.where(is_occluded, SUPPRESSED, proposals.mask_logits),
     )
 
@@ -220,8 +235,8 @@ def on_probation(track: Track, frame: int, rules: Rules, *, reverse: bool) -> bo
     return age < rules.confirmation_delay
 
 
-def lost(state: ConceptState, matches: Matches, rules: Rules, removed: Collection[int]) -> tuple[int, ...]:
-    """Unmatched masklets that have no credit left.
+def lost(state: ConceptState, rules: Rules, removed: Collection[int]) -> tuple[int, ...]:
+    """Masklets that were unmatched at some time and have no credit left, but go on.
 
     Source: SAM 3 paper, suppression by the lifetime detection score; off in the released model.
     """
@@ -230,7 +245,7 @@ def lost(state: ConceptState, matches: Matches, rules: Rules, removed: Collectio
     return tuple(
         track.object_id
         for track in state.tracks
-        if track.object_id in matches.unmatched and track.credit <= 0 and track.object_id not in removed
+        if track.num_unmatched and track.credit <= 0 and track.object_id not in removed
     )
 
 
@@ -281,34 +296,38 @@ def recently_occluded(
 
 def reprompts(
     matches: Matches, detections: FrameDetections, proposals: Proposals, frame: int, rules: Rules
-) -> tuple[tuple[int, int], ...]:
-    """Masklets whose mask is replaced by that of a sure detection before the tracker goes on.
+) -> tuple[Pairs, Pairs]:
+    """Masklets whose mask a sure detection replaces in the tracker, and those of them whose box has drifted.
 
-    On every `Rules.reprompt_every`-th frame of the video, and where the box of such a masklet has drifted from its
-    detection; then for every masklet that has such a detection and that the tracker is sure of.
+    Every masklet that has such a detection and that the tracker is sure of, on every `Rules.reprompt_every`-th frame of
+    the video, and on frames where one of them has drifted.
 
-    Source: SAM 3 paper, periodic re-prompting and detection-guided re-prompting.
+    Source: SAM 3 paper, periodic re-prompting and detection-guided re-prompting; the second is off in the released
+    model.
     """
     is_due = rules.reprompt_every > 0 and frame % rules.reprompt_every == 0
-    if not matches.confident or not (is_due or drifted(matches, detections, proposals, rules)):
-        return ()
-    logits = dict(zip(proposals.object_ids, proposals.object_logits.float().cpu().numpy(), strict=True))
-    return tuple(pair for pair in matches.confident if logits[pair[0]] > rules.reprompt_min_object_logit)
+    if not matches.confident or not (is_due or rules.drift_box_iou > 0):
+        return (), ()
+    logits = dict(zip(proposals.object_ids, proposals.object_logits.tolist(), strict=True))
+    pairs = tuple(pair for pair in matches.confident if logits[pair[0]] > rules.reprompt_min_object_logit)
+    adrift = drifted(pairs, detections, proposals, rules)
+    return (pairs if is_due or adrift else ()), adrift
 
 
-def drifted(matches: Matches, detections: FrameDetections, proposals: Proposals, rules: Rules) -> tuple[int, ...]:
-    """Masklets whose box overlaps that of their sure detection too little.
+def drifted(pairs: Pairs, detections: FrameDetections, proposals: Proposals, rules: Rules) -> Pairs:
+    """The pairs of masklet and detection whose boxes overlap less than `Rules.drift_box_iou`.
 
     As in the released code the masklet's box ends on its last pixel, not behind it, which makes it a little smaller
-    than the detection's. Source: SAM 3 paper, detection-guided re-prompting; off in the released model.
+    than the detection's.
     """
-    pairs = [pair for pair in matches.confident if detections.scores[pair[1]] >= rules.drift_min_score]
     if not pairs or rules.drift_box_iou <= 0:
         return ()
-    rows = [proposals.object_ids.index(object_id) for object_id, _ in pairs]
-    boxes = _boxes_to_last_pixel(proposals.mask_logits[rows] > 0)
-    overlaps = box_iou(boxes, detections.boxes_xyxy[[row for _, row in pairs]]).tolist()
-    return tuple(pair[0] for pair, overlap in zip(pairs, overlaps, strict=True) if overlap < rules.drift_box_iou)
+    objects = [proposals.object_ids.index(object_id) for object_id, _ in pairs]
+    rows = [row for _, row in pairs]
+    boxes = _boxes_to_last_pixel(proposals.mask_logits[objects] > 0)
+    overlaps = box_iou(boxes, detections.boxes_xyxy[rows])
+    is_adrift = (overlaps < rules.drift_box_iou) & (detections.scores[rows] >= rules.drift_min_score)
+    return tuple(pair for pair, moved in zip(pairs, is_adrift.tolist(), strict=True) if moved)
 
 
 def _boxes_to_last_pixel(masks: Bool[Tensor, "object height width"]) -> Float[Tensor, "object 4"]:
