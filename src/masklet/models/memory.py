@@ -9,6 +9,7 @@ Source: Ravi et al., SAM 2 (section 4); SAM 3 paper, section 3 (tracker).
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -46,7 +47,7 @@ class MaskDownsampler(nn.Module):
 
     def __init__(self, dim: int) -> None:
         super().__init__()
-        steps = list(zip(_DOWNSAMPLER[:-1], _DOWNSAMPLER[1:], strict=True))
+        steps = list(pairwise(_DOWNSAMPLER))
         self.convs = Stack(nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in steps)
         self.norms = Stack(LayerNorm2d(b) for _, b in steps)
         self.project = nn.Conv2d(_DOWNSAMPLER[-1], dim, 1)
@@ -118,7 +119,10 @@ class MemoryLayer(nn.Module):
         return x + self.mlp(self.norm3(x))
 
     def _look_back(
-        self, x: Float[Tensor, "#object cell dim"], reads: Sequence[MemoryTokens], rotation: Complex[Tensor, "cell pair"]
+        self,
+        x: Float[Tensor, "#object cell dim"],
+        reads: Sequence[MemoryTokens],
+        rotation: Complex[Tensor, "cell pair"],
     ) -> Float[Tensor, "object cell dim"]:
         """Objects with memories of one length are one product; there are as many products as lengths."""
         attention = self.cross_attention
@@ -145,7 +149,8 @@ class MaskMemory(nn.Module):
 
         A frame attends to `num_maps - 1` recent maps, to those of at most `max_conditioning` frames where the object
         was given, and to at most `max_pointers` object pointers. A recent frame is used when its `usefulness` (seen,
-        and with a good mask) exceeds `min_usefulness`; `selective` False takes the latest frames instead.
+        and with a good mask) exceeds `min_usefulness`; `selective` False takes the latest frames instead. Maps are
+        kept in half precision (bfloat16) when `half_maps`, as the published model keeps them.
         """
 
         dim: int = 256
@@ -158,6 +163,7 @@ class MaskMemory(nn.Module):
         max_pointers: int = 16
         selective: bool = True
         min_usefulness: float = 0.01
+        half_maps: bool = True
         rope_theta: float = 10000.0
 
         def __post_init__(self) -> None:
@@ -207,7 +213,8 @@ class MaskMemory(nn.Module):
         probabilities = torch.where(binary[:, None, None], (mask_logits > 0).float(), mask_logits.sigmoid())
         masks = resize_smoothly((probabilities * _LOGIT_SCALE + _LOGIT_SHIFT)[:, None], size)
         maps = self.encoder(image, masks.to(image.dtype))
-        return maps + torch.where(object_logits[:, None] > 0, 0, self.unseen_map)[:, :, None, None].to(maps.dtype)
+        maps = maps + torch.where(object_logits[:, None] > 0, 0, self.unseen_map)[:, :, None, None].to(maps.dtype)
+        return maps.to(torch.bfloat16) if self.config.half_maps and not self.training else maps
 
     def point(
         self, mask_tokens: Float[Tensor, "object dim"], object_logits: Float[Tensor, " object"]
@@ -227,7 +234,7 @@ class MaskMemory(nn.Module):
         device, memory_dim = maps[0].device, self.config.memory_dim
         place = sine_map(height, width, memory_dim, device)
         positions = [place + self.ages[age] for age in map_ages]
-        values = [rearrange(one, "o c h w -> o (h w) c") for one in maps]
+        values = [rearrange(one, "o c h w -> o (h w) c").to(self.pointer_age.weight.dtype) for one in maps]
         if pointers:
             parts = self.config.dim // memory_dim
             fractions = torch.tensor(pointer_ages, dtype=torch.float32, device=device)

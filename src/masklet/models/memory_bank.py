@@ -44,7 +44,7 @@ class Recall:
 
 @dataclass(frozen=True, kw_only=True)
 class MemoryBank:
-    """Memories by frame: `conditioning` where the user or the detector said what the objects are, `tracked` elsewhere."""
+    """Memories by frame: `conditioning` where somebody said what the objects are, `tracked` elsewhere."""
 
     conditioning: Mapping[int, Memory] = field(default_factory=dict)
     tracked: Mapping[int, Memory] = field(default_factory=dict)
@@ -81,13 +81,16 @@ class MemoryBank:
 
 
 def usefulness(iou_scores: Float[Tensor, "object mask"], object_logits: Float[Tensor, " object"]) -> float:
-    """How well a frame shows the objects: certainty that each is there times the best expected IoU, averaged."""
+    """How well a frame shows the objects: the mean certainty that they are there times their mean best expected IoU.
+
+    The product of two means, not the mean of products: so the published model computes it for several objects.
+    """
     seen = torch.where(object_logits > 0, 2 * object_logits.sigmoid() - 1, 0)
-    return float((seen * iou_scores.max(dim=-1).values).mean())
+    return float(seen.mean() * iou_scores.max(dim=-1).values.mean())
 
 
 def closest_frames(frames: Iterable[int], frame: int, limit: int) -> tuple[list[int], list[int]]:
-    """At most `limit` of the frames, and the others: the nearest before, the nearest from `frame` on, then by distance."""
+    """At most `limit` frames and the others: the nearest before, the nearest from `frame` on, then by distance."""
     every = list(frames)
     if len(every) <= limit:
         return every, []
@@ -98,40 +101,63 @@ def closest_frames(frames: Iterable[int], frame: int, limit: int) -> tuple[list[
     return selected, [f for f in every if f not in selected]
 
 
-def useful_frames(
-    tracked: Mapping[int, Memory], frame: int, step: int, *, limit: int, threshold: float, num_frames: int | None
-) -> list[int]:
-    """The latest `limit - 1` tracked frames, oldest first, on which the objects are well seen, and always the last one.
+@dataclass(frozen=True, kw_only=True)
+class Course:
+    """How a video is gone through: every `stride`-th frame, backwards or not, of `num_frames` if that is known."""
 
-    `step` is the direction of tracking. Going forward, frame 0 is never chosen, as in the published model.
+    reverse: bool = False
+    stride: int = 1
+    num_frames: int | None = None
+
+    @property
+    def step(self) -> int:
+        """From one frame to the next."""
+        return -self.stride if self.reverse else self.stride
+
+    @property
+    def first(self) -> float:
+        """The frame that none comes before."""
+        if not self.reverse:
+            return 0
+        return math.inf if self.num_frames is None else self.num_frames - 1
+
+    def pointer_reach(self, config: MaskMemory.Config) -> int:
+        """How many frames back the oldest pointer may lie."""
+        return min(self.num_frames or config.max_pointers, config.max_pointers) - 1
+
+
+def useful_frames(
+    tracked: Mapping[int, Memory], frame: int, course: Course, *, limit: int, threshold: float
+) -> list[int]:
+    """The latest `limit` tracked frames, oldest first, on which the objects are well seen, and always the last one.
+
+    The first frame of a course is never chosen, as in the published model.
     """
-    first = 0 if step > 0 else math.inf if num_frames is None else num_frames - 1
-    if frame == first:
+    if frame == course.first:
         return []
     good = [
         f
         for f, memory in tracked.items()
-        if (frame - f) * step > 0 and f != first and memory.usefulness is not None and memory.usefulness > threshold
+        if (frame - f) * course.step > 0
+        and f != course.first
+        and memory.usefulness is not None
+        and memory.usefulness > threshold
     ]
-    good = sorted(good, key=lambda f: abs(f - frame), reverse=True)[-(limit - 1) :]
-    previous = frame - step
+    good = sorted(good, key=lambda f: abs(f - frame), reverse=True)[-limit:]
+    previous = frame - course.step
     return good if previous in good else [*good, previous]
 
 
-def recall(
-    bank: MemoryBank, frame: int, config: MaskMemory.Config, *, reverse: bool, num_frames: int | None = None
-) -> Recall:
-    """What the objects of the bank attend to on `frame`. `num_frames` is the length of the video, when it is known."""
-    step = -1 if reverse else 1
+def recall(bank: MemoryBank, frame: int, config: MaskMemory.Config, course: Course) -> Recall:
+    """What the objects of the bank attend to on `frame`."""
+    step = course.step
     chosen, others = closest_frames(bank.conditioning, frame, config.max_conditioning)
     spare = {**{f: bank.conditioning[f] for f in others}, **bank.tracked}
-    frames = _earlier_frames(bank.tracked, frame, step, config, num_frames)
+    frames = _earlier_frames(bank.tracked, frame, config, course)
     recent = [(rank, spare[f]) for rank, f in enumerate(frames, start=1) if f in spare]
-    if config.selective:  # the published model never reads the pointer of the oldest frame that it selected
-        pointed = [(rank, memory) for rank, memory in recent if rank < len(frames)]
-    else:
-        pointed = recent
-    given = [(bank.conditioning[f], (frame - f) * step) for f in chosen if (frame - f) * step >= 0]
+    # Of the frames that it selected the published model never reads the oldest pointer.
+    pointed = [(rank, memory) for rank, memory in recent if rank < len(frames) or not config.selective]
+    given = [(bank.conditioning[f], (frame - f) // step) for f in chosen if (frame - f) * step >= 0]
     oldest = config.num_maps - 1
     mapped = [(memory, rank - 1) for rank, memory in recent if rank <= oldest and memory.maps is not None]
     return Recall(
@@ -140,53 +166,43 @@ def recall(
     )
 
 
-def trim(
-    bank: MemoryBank, frame: int, config: MaskMemory.Config, *, reverse: bool, num_frames: int | None, keep: int
-) -> MemoryBank:
-    """The bank after `frame` without what tracking on in this direction cannot reach.
+def trim(bank: MemoryBank, frame: int, config: MaskMemory.Config, course: Course, keep: int) -> MemoryBank:
+    """The bank after `frame` without what the rest of the course cannot reach.
 
     Besides that, the `keep` frames visited last stay, and as many conditioning frames of the detector's, for
     corrections and for the way back; what the user gave stays whole.
     """
-    step = -1 if reverse else 1
-    reachable = _earlier_frames(bank.tracked, frame + step, step, config, num_frames)
-    mapped = {*reachable[: config.num_maps - 1], *list(bank.tracked)[-keep:]}
+    reachable = _earlier_frames(bank.tracked, frame + course.step, config, course)
+    mapped = {*reachable[: config.num_maps - 1], *list(bank.tracked)[len(bank.tracked) - keep :]}
     tracked = {
         f: memory if f in mapped else replace(memory, maps=None)
         for f, memory in bank.tracked.items()
         if f in mapped or f in reachable
     }
     by_detector = [f for f, memory in bank.conditioning.items() if not memory.by_user]
-    dropped = set(by_detector[1 : -max(keep, config.max_conditioning)])
+    dropped = set(by_detector[1 : -max(keep, config.max_conditioning)])  # the first is where the objects began
     conditioning = {f: memory for f, memory in bank.conditioning.items() if f not in dropped}
     return MemoryBank(conditioning=conditioning, tracked=tracked)
 
 
-def read_memory(network: MaskMemory, recalled: Recall, max_age: int) -> MemoryTokens:
-    """The tokens of what is recalled; `max_age` is the age of pointers whose code is 1."""
+def read_memory(network: MaskMemory, recalled: Recall, course: Course) -> MemoryTokens:
+    """The tokens of what is recalled."""
     maps = [memory.maps for memory, _ in recalled.maps if memory.maps is not None]
+    longest = max(course.pointer_reach(network.config), 1)
     return network.assemble(
         maps,
         [age for _, age in recalled.maps],
         [memory.pointers for memory, _ in recalled.pointers],
-        [age / max(max_age, 1) for _, age in recalled.pointers],
+        [age / longest for _, age in recalled.pointers],
     )
 
 
-def pointer_reach(config: MaskMemory.Config, num_frames: int | None) -> int:
-    """How many frames back the oldest pointer may lie."""
-    return min(num_frames or config.max_pointers, config.max_pointers) - 1
-
-
 def _earlier_frames(
-    tracked: Mapping[int, Memory], frame: int, step: int, config: MaskMemory.Config, num_frames: int | None
+    tracked: Mapping[int, Memory], frame: int, config: MaskMemory.Config, course: Course
 ) -> Sequence[int]:
     """Frames to look back at, the latest first: those that show the objects well, or simply the latest."""
-    reach = pointer_reach(config, num_frames)
+    reach = course.pointer_reach(config)
     if config.selective:
-        useful = useful_frames(
-            tracked, frame, step, limit=reach + 1, threshold=config.min_usefulness, num_frames=num_frames
-        )
-        return useful[::-1]
-    every = (frame - step * age for age in range(1, reach + 1))
-    return [f for f in every if f >= 0 and (num_frames is None or f < num_frames)]
+        return useful_frames(tracked, frame, course, limit=reach, threshold=config.min_usefulness)[::-1]
+    every = (frame - course.step * age for age in range(1, reach + 1))
+    return [f for f in every if f >= 0 and (course.num_frames is None or f < course.num_frames)]

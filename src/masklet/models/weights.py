@@ -163,9 +163,7 @@ def _read_own(path: Path, metadata: Mapping[str, str], tensors: dict[str, Tensor
     except (KeyError, ValueError, TypeError) as error:
         raise InputError(f"{path} was written by masklet, but its config cannot be read: {error}") from error
     even_score = float(metadata.get("even_score", 0.5))
-    weights = Weights(
-        config=config, state=tensors, origin=metadata.get("origin", "unknown"), even_score=even_score
-    )
+    weights = Weights(config=config, state=tensors, origin=metadata.get("origin", "unknown"), even_score=even_score)
     lacking = OPTIONAL_PARTS.keys() - weights.parts
     wanted = {
         name: shape for name, shape in _shapes(config).items() if not any(belongs(name, part) for part in lacking)

@@ -21,7 +21,7 @@ from masklet.models.names.tracker import transformers_memory
 
 
 def transformers(config: Detector.Config) -> Layout:
-    """Names of transformers' `Sam3VideoModel`; a file of a plain `Sam3Model` lacks the prefix and the optional groups."""
+    """Names of transformers' `Sam3VideoModel`; a file of a plain `Sam3Model` has no prefix and no optional groups."""
     base = "detector_model."
     concept = [
         *_trunk(config, f"{base}vision_encoder.backbone."),

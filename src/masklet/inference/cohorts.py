@@ -1,0 +1,344 @@
+"""Objects that began together, as the session follows them: clicked, given as masks, tracked, remembered.
+
+Every function takes a cohort and gives another; none keeps anything. What a user says of a frame waits as an answer
+until tracking begins (`settle`), because only then is it known what the other objects of the cohort look like there.
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from masklet.inference.clicks import LOGIT_LIMIT
+from masklet.models.click import ClickFeatures
+from masklet.models.memory import MemoryTokens, resize_smoothly, stack_reads
+from masklet.models.memory_bank import Course, Memory, MemoryBank, read_memory, recall, trim, usefulness
+from masklet.models.tracker import ABSENT_LOGIT, GIVEN_LOGIT, MASK_CELLS, Tracker, TrackOutput
+from masklet.ops.overlaps import keep_topmost_pixels
+from masklet.types import ClickPrompt
+
+MAX_POINTS = 16  # of one object on one frame; of more, the first and the last half are used
+_GIVEN_PIXEL = 1024.0  # logit of a pixel of a mask that was given
+
+
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """A frame as the tracker sees it, on its course through the video."""
+
+    tracker: Tracker
+    features: ClickFeatures
+    frame: int
+    course: Course
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What one object of a cohort is on a frame, as the user said; `mask` is theirs, if they drew one."""
+
+    memory: Memory
+    mask: Bool[Tensor, "height width"] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cohort:
+    """Objects with one memory bank, in the order of its rows. `answers` and `points` are by frame, then by object.
+
+    `concept` is the phrase that they belong to, if to any.
+    """
+
+    object_ids: tuple[int, ...]
+    concept: str | None = None
+    bank: MemoryBank = field(default_factory=MemoryBank)
+    answers: Mapping[int, Mapping[int, Answer]] = field(default_factory=dict)
+    points: Mapping[int, Mapping[int, ClickPrompt]] = field(default_factory=dict)
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether it was tracked; from then on no object can join it."""
+        return bool(self.bank.conditioning)
+
+    def join(self, object_id: int) -> "Cohort":
+        """The cohort with one object more."""
+        return replace(self, object_ids=(*self.object_ids, object_id))
+
+    def without(self, object_ids: Sequence[int]) -> "Cohort | None":
+        """The cohort without some objects; None when nobody is left."""
+        rows = [row for row, object_id in enumerate(self.object_ids) if object_id not in object_ids]
+        if len(rows) == len(self.object_ids):
+            return self
+        if not rows:
+            return None
+        left = tuple(self.object_ids[row] for row in rows)
+        return replace(
+            self,
+            object_ids=left,
+            bank=self.bank.select(torch.tensor(rows)),
+            answers=_keep_objects(self.answers, left),
+            points=_keep_objects(self.points, left),
+        )
+
+    def memory_of(self, object_id: int, frame: int) -> Memory | None:
+        """What is known of one object on a frame, the user's latest word first."""
+        answer = self.answers.get(frame, {}).get(object_id)
+        if answer is not None:
+            return answer.memory
+        memory = self.bank.get(frame)
+        return None if memory is None else take(memory, [self.object_ids.index(object_id)])
+
+    def _answer(self, frame: int, object_id: int, answer: Answer) -> "Cohort":
+        return replace(self, answers={**self.answers, frame: {**self.answers.get(frame, {}), object_id: answer}})
+
+
+def take(memory: Memory, rows: Sequence[int]) -> Memory:
+    """The memory of some of the objects, without its maps."""
+    index = torch.tensor(list(rows), device=memory.mask_logits.device)
+    return replace(memory, maps=None).map(lambda tensor: tensor[index])
+
+
+def _keep_objects(by_frame: Mapping[int, Mapping], object_ids: Sequence[int]) -> dict[int, dict]:
+    kept = {frame: {i: value for i, value in given.items() if i in object_ids} for frame, given in by_frame.items()}
+    return {frame: given for frame, given in kept.items() if given}
+
+
+# --- what the user says -------------------------------------------------------------------------------------------
+
+
+def click(
+    view: View, cohort: Cohort, object_id: int, prompt: ClickPrompt, *, add: bool = False, look_back: bool = False
+) -> Cohort:
+    """The cohort with the answer to clicks on one of its objects.
+
+    They replace earlier clicks on that frame, or come after them (`add`). What the object looked like there is shown to
+    the click head as a mask; memories are when `look_back`, which the published model does not do by default.
+    """
+    frame = view.frame
+    earlier = cohort.points.get(frame, {}).get(object_id)
+    if add and earlier is not None:
+        prompt = ClickPrompt(
+            points_xy=torch.cat([earlier.points_xy, prompt.points_xy], dim=1),
+            point_labels=torch.cat([earlier.point_labels, prompt.point_labels], dim=1),
+        )
+    known = cohort.memory_of(object_id, frame)
+    mask_logits = None if known is None else known.mask_logits.clamp(-LOGIT_LIMIT, LOGIT_LIMIT)
+    reads = None
+    if look_back and cohort.bank.get(frame) is not None:
+        reads = [_look_back_alone(view, cohort, object_id)]
+    output = view.tracker.respond(view.features, replace(_limit_points(prompt), mask_logits=mask_logits), reads)
+    points = {**cohort.points, frame: {**cohort.points.get(frame, {}), object_id: prompt}}
+    return replace(cohort, points=points)._answer(frame, object_id, Answer(memory=_to_memory(output)))
+
+
+def _look_back_alone(view: View, cohort: Cohort, object_id: int) -> MemoryTokens:
+    """What a click looks back at: the object's conditioning frames and the frame before, as in the published model."""
+    bank = cohort.bank.select(torch.tensor([cohort.object_ids.index(object_id)]))
+    unrated = {f: replace(memory, usefulness=None) for f, memory in bank.tracked.items()}
+    course = replace(view.course, reverse=view.frame < min(bank.conditioning, default=view.frame))
+    return _read(replace(view, course=course), replace(bank, tracked=unrated))
+
+
+def _limit_points(prompt: ClickPrompt) -> ClickPrompt:
+    if prompt.points_xy.shape[1] <= MAX_POINTS:
+        return prompt
+    half = MAX_POINTS // 2
+    ends = [*range(half), *range(-half, 0)]
+    return ClickPrompt(points_xy=prompt.points_xy[:, ends], point_labels=prompt.point_labels[:, ends])
+
+
+def draw(view: View, cohort: Cohort, object_id: int, mask: Bool[Tensor, "height width"]) -> Cohort:
+    """The cohort with one of its objects given as a mask at the size of the video; other masks given there yield."""
+    frame, size = view.frame, view.tracker.memory_size(view.features)
+    output = view.tracker.accept(view.features, resize_smoothly(mask[None, None].float(), size)[:, 0])
+    for other, answer in cohort.answers.get(frame, {}).items():
+        if answer.mask is not None and other != object_id:
+            cohort = cohort._answer(frame, other, _with_mask(answer.memory, answer.mask & ~mask))
+    points = {**cohort.points, frame: {i: p for i, p in cohort.points.get(frame, {}).items() if i != object_id}}
+    return replace(cohort, points=points)._answer(frame, object_id, _with_mask(_to_memory(output), mask))
+
+
+def settle(view_of: Callable[[int], View], cohort: Cohort) -> Cohort:
+    """The cohort with every answer in its bank: such a frame conditions all objects, also those it says nothing of."""
+    for frame, answers in sorted(cohort.answers.items()):
+        memories = {object_id: answer.memory for object_id, answer in answers.items()}
+        cohort = replace(cohort, bank=_condition(view_of(frame), cohort, memories, by_user=True))
+    return replace(cohort, answers={})
+
+
+# --- what the detector says ---------------------------------------------------------------------------------------
+
+
+def begin(
+    view: View,
+    object_ids: Sequence[int],
+    mask_logits: Float[Tensor, "object low_height low_width"],
+    size: tuple[int, int],
+) -> Cohort:
+    """Objects that the detector found on a frame. A pixel belongs to the last of them that claims it."""
+    cohort = Cohort(object_ids=tuple(object_ids))
+    return replace(cohort, bank=_condition(view, cohort, _given(view, object_ids, mask_logits, size), by_user=False))
+
+
+def reprompt(
+    view: View,
+    cohort: Cohort,
+    masks: Mapping[int, Float[Tensor, "low_height low_width"]],
+    size: tuple[int, int],
+) -> Cohort:
+    """The cohort with the detector's masks for some of its objects in place of the tracker's: periodic re-prompting."""
+    memories: dict[int, Memory] = {}
+    for object_id, mask_logits in masks.items():
+        memories |= _given(view, [object_id], mask_logits[None], size)
+    return replace(cohort, bank=_condition(view, cohort, memories, by_user=False))
+
+
+def _given(
+    view: View,
+    object_ids: Sequence[int],
+    mask_logits: Float[Tensor, "object low_height low_width"],
+    size: tuple[int, int],
+) -> dict[int, Memory]:
+    """The detector's masks as memories; where several claim a pixel, earlier ones yield."""
+    memory_size = view.tracker.memory_size(view.features)
+    masks = F.interpolate(mask_logits[:, None].float(), memory_size, mode="bilinear", align_corners=False) > 0
+    memory = _to_memory(view.tracker.accept(view.features, masks[:, 0].float()))
+    pixels = resize_smoothly(masks.float(), size)[:, 0] > 0.5
+    memories = {}
+    for row, object_id in enumerate(object_ids):
+        mine = pixels[row] & ~pixels[row + 1 :].any(dim=0)
+        memories[object_id] = _with_mask(take(memory, [row]), mine).memory
+    return memories
+
+
+def _with_mask(memory: Memory, mask: Bool[Tensor, "height width"]) -> Answer:
+    logits = torch.where(mask, _GIVEN_PIXEL, -_GIVEN_PIXEL)[None, None]
+    low_size = (memory.mask_logits.shape[-2], memory.mask_logits.shape[-1])
+    return Answer(memory=replace(memory, mask_logits=resize_smoothly(logits, low_size)[:, 0]), mask=mask)
+
+
+def _condition(view: View, cohort: Cohort, memories: Mapping[int, Memory], *, by_user: bool) -> MemoryBank:
+    """The bank with the frame as a conditioning one: what is new, what was known, nothing where nothing is known."""
+    tracker, known = view.tracker, cohort.bank.get(view.frame)
+    rows = []
+    for row, object_id in enumerate(cohort.object_ids):
+        if object_id in memories:
+            rows.append(memories[object_id])
+        else:
+            rows.append(_unknown(view) if known is None else take(known, [row]))
+    memory = _stack(rows)
+    masks = keep_topmost_pixels(tracker.enlarge(memory.mask_logits))
+    binary = torch.ones_like(memory.object_logits, dtype=torch.bool)
+    maps = tracker.remember(view.features, masks, memory.object_logits, binary)
+    by_user = by_user or (known is not None and known.by_user)
+    return cohort.bank.with_conditioning(view.frame, replace(memory, maps=maps, by_user=by_user))
+
+
+def _unknown(view: View) -> Memory:
+    """An object on a frame that says nothing of it. It counts as seen, as in the published model, with no pixel."""
+    height, width = view.features.coarse.shape[-2:]
+    pointer = view.tracker.memory.unseen_pointer
+    return Memory(
+        mask_logits=torch.full((1, MASK_CELLS * height, MASK_CELLS * width), ABSENT_LOGIT, device=pointer.device),
+        object_logits=torch.full((1,), GIVEN_LOGIT, device=pointer.device),
+        pointers=pointer[None].float(),
+    )
+
+
+def _stack(memories: Sequence[Memory]) -> Memory:
+    return Memory(
+        mask_logits=torch.cat([memory.mask_logits for memory in memories]),
+        object_logits=torch.cat([memory.object_logits for memory in memories]),
+        pointers=torch.cat([memory.pointers for memory in memories]),
+    )
+
+
+# --- tracking -----------------------------------------------------------------------------------------------------
+
+
+def propagate(view: View, cohorts: Sequence[Cohort]) -> list[Memory]:
+    """All objects of all cohorts on the frame, as memories without maps, in one pass through the network.
+
+    A cohort that the frame conditions gives what is known of it. Those that recall as many maps and pointers stand
+    side by side in the attention.
+    """
+    known = {
+        i: cohort.bank.conditioning[view.frame]
+        for i, cohort in enumerate(cohorts)
+        if view.frame in cohort.bank.conditioning
+    }
+    reads: dict[tuple[int, int], dict[int, MemoryTokens]] = {}
+    for i, cohort in enumerate(cohorts):
+        if i not in known:
+            read = _read(view, cohort.bank)
+            reads.setdefault((read.num_cells, read.values.shape[1]), {})[i] = read
+    if reads:
+        order = [i for group in reads.values() for i in group]
+        output = view.tracker.track(view.features, [stack_reads(list(group.values())) for group in reads.values()])
+        sizes = [len(cohorts[i].object_ids) for i in order]
+        known |= dict(zip(order, _to_memories(output, sizes), strict=True))
+    return [replace(known[i], maps=None) for i in range(len(cohorts))]
+
+
+def remember(
+    view: View,
+    cohorts: Sequence[Cohort],
+    memories: Sequence[Memory],
+    mask_logits: Float[Tensor, "object any_height any_width"],
+    object_logits: Float[Tensor, " object"],
+    keep: Collection[int] = (),
+) -> list[Cohort]:
+    """The cohorts with the frame in their banks, remembered with these masks, which may differ from what was tracked.
+
+    Objects run through the cohorts in order. Those of `keep` have just been given by the detector, and what is
+    remembered of them stays: docs/parity.md#re-prompting.
+    """
+    binary = torch.zeros_like(object_logits, dtype=torch.bool)
+    maps = view.tracker.remember(view.features, mask_logits, object_logits, binary)
+    parts = maps.split([len(cohort.object_ids) for cohort in cohorts])
+    return [
+        replace(cohort, bank=_store(cohort, view.frame, memory, part, keep))
+        for cohort, memory, part in zip(cohorts, memories, parts, strict=True)
+    ]
+
+
+def _store(
+    cohort: Cohort,
+    frame: int,
+    memory: Memory,
+    maps: Float[Tensor, "object memory_dim height width"],
+    keep: Collection[int],
+) -> MemoryBank:
+    given = cohort.bank.conditioning.get(frame)
+    if given is None:
+        return cohort.bank.with_tracked(frame, replace(memory, maps=maps))
+    assert given.maps is not None  # a conditioning frame keeps its maps
+    kept = torch.tensor([object_id in keep for object_id in cohort.object_ids], device=maps.device)
+    return cohort.bank.with_tracked(
+        frame, replace(given, maps=torch.where(kept[:, None, None, None], given.maps, maps.to(given.maps.dtype)))
+    )
+
+
+def forget(cohort: Cohort, view: View, keep: int) -> Cohort:
+    """The cohort after the frame, with no more in its bank than is needed: see `memory_bank.trim`."""
+    return replace(cohort, bank=trim(cohort.bank, view.frame, view.tracker.memory.config, view.course, keep))
+
+
+def _read(view: View, bank: MemoryBank) -> MemoryTokens:
+    network = view.tracker.memory
+    return read_memory(network, recall(bank, view.frame, network.config, view.course), view.course)
+
+
+def _to_memory(output: TrackOutput) -> Memory:
+    return Memory(mask_logits=output.mask_logits, object_logits=output.object_logits, pointers=output.pointers)
+
+
+def _to_memories(output: TrackOutput, sizes: Sequence[int]) -> list[Memory]:
+    """One memory for each cohort, with how well its objects are seen."""
+    memory, start, memories = _to_memory(output), 0, []
+    for size in sizes:
+        rows = slice(start, start + size)
+        score = usefulness(output.iou_scores[rows], output.object_logits[rows])
+        memories.append(replace(memory.map(lambda tensor, rows=rows: tensor[rows]), usefulness=score))
+        start += size
+    return memories
