@@ -49,7 +49,7 @@ class VideoFile(FrameSource):
     seekable = True
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
         with self._opened() as (_, stream):
             fps = stream.average_rate or stream.guessed_rate
         super().__init__(str(path), (0, 0), None if fps is None else float(fps))
@@ -67,19 +67,19 @@ class VideoFile(FrameSource):
     @contextmanager
     def _opened(self) -> Iterator[tuple[InputContainer, VideoStream]]:
         """The container and its video stream; what is wrong with either is said in one sentence."""
-        if "\0" in str(self._path):  # which would end the name, for PyAV
-            raise InputError(f"not a file name: {str(self._path)!r}")
+        if "\0" in str(self.path):  # which would end the name, for PyAV
+            raise InputError(f"not a file name: {str(self.path)!r}")
         try:
-            container = av.open(str(self._path), metadata_errors="replace")
+            container = av.open(str(self.path), metadata_errors="replace")
         except FFmpegError as error:
-            raise InputError(_reason(self._path, error)) from error
+            raise InputError(_reason(self.path, error)) from error
         with container:
             if not container.streams.video:
-                raise InputError(f"{self._path} has no video in it")
+                raise InputError(f"{self.path} has no video in it")
             stream = container.streams.video[0]
             if stream.codec_context is None:
-                raise InputError(f"{self._path} is in a format that cannot be decoded, or is damaged")
-            _check_pixels(str(self._path), stream.width, stream.height)
+                raise InputError(f"{self.path} is in a format that cannot be decoded, or is damaged")
+            _check_pixels(str(self.path), stream.width, stream.height)
             stream.thread_type = "AUTO"
             yield container, stream
 
