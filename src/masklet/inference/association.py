@@ -5,13 +5,14 @@ compared on the CPU. Nothing is remembered here.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
 from masklet.inference.rules import Rules
-from masklet.ops.overlaps import OverlapTable, binary_masks, overlap_table
+from masklet.ops.overlaps import binary_masks, overlap_table
 from masklet.ops.scores import inverse_sigmoid, joint_scores
 
 
@@ -23,6 +24,11 @@ class FrameDetections:
     scores: Float[Tensor, " detection"]  # probabilities
     boxes_xyxy: Float[Tensor, "detection 4"]  # fractions of the picture
 
+    @cached_property
+    def masks(self) -> Bool[Tensor, "detection height width"]:
+        """Where the logits are above 0."""
+        return binary_masks(self.mask_logits)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Proposals:
@@ -31,6 +37,11 @@ class Proposals:
     object_ids: tuple[int, ...]
     mask_logits: Float[Tensor, "object height width"]  # low resolution, holes filled
     object_logits: Float[Tensor, " object"]  # above 0: the object is there
+
+    @cached_property
+    def masks(self) -> Bool[Tensor, "object height width"]:
+        """Where the logits are above 0."""
+        return binary_masks(self.mask_logits)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +53,11 @@ class Matches:
     empty: tuple[int, ...]  # masklets without a pixel
     hits: tuple[tuple[int, ...], ...]  # per detection: the masklets that it touches
     confident: tuple[tuple[int, int], ...]  # masklet and detection that shows it beyond doubt
+
+    @cached_property
+    def hit(self) -> frozenset[int]:
+        """Masklets that some detection touches."""
+        return frozenset(object_id for ids in self.hits for object_id in ids)
 
 
 def video_scores(
@@ -62,12 +78,12 @@ def associate(detections: FrameDetections, proposals: Proposals, rules: Rules) -
 
     Source: SAM 3 paper, section on video, matching function.
     """
-    table = overlap_table(binary_masks(detections.mask_logits), binary_masks(proposals.mask_logits))
     ids = np.array(proposals.object_ids, dtype=np.int64)
     scores = detections.scores.float().cpu().numpy()  # compared in single precision, as they came
     if not len(ids):
         everyone = tuple(range(len(scores)))
         return Matches(new=everyone, unmatched=(), empty=(), hits=((),) * len(scores), confident=())
+    table = overlap_table(detections.masks, proposals.masks)
     iou = table.iou()
     is_empty = table.other_areas == 0
     is_hit = iou >= rules.min_hit_iou
@@ -77,7 +93,7 @@ def associate(detections: FrameDetections, proposals: Proposals, rules: Rules) -
         unmatched=tuple(ids[~is_empty & ~_is_matched(iou, rules)].tolist()),
         empty=tuple(ids[is_empty].tolist()),
         hits=tuple(tuple(ids[row].tolist()) for row in is_hit),
-        confident=_confident(table, scores, is_new, ids, rules),
+        confident=_confident(table.of_smaller() if rules.overlap_of_smaller else iou, scores, is_new, ids, rules),
     )
 
 
@@ -94,10 +110,9 @@ def _is_matched(iou: Float64[np.ndarray, "detection object"], rules: Rules) -> B
 
 
 def _confident(
-    table: OverlapTable, scores: np.ndarray, is_new: np.ndarray, ids: np.ndarray, rules: Rules
+    overlaps: np.ndarray, scores: np.ndarray, is_new: np.ndarray, ids: np.ndarray, rules: Rules
 ) -> tuple[tuple[int, int], ...]:
     """The masklet that each sure detection overlaps most, where it overlaps enough."""
-    overlaps = table.of_smaller() if rules.overlap_of_smaller else table.iou()
     is_sure = (scores >= rules.reprompt_min_score) & ~is_new & (overlaps.max(axis=1) >= rules.reprompt_min_overlap)
     pairs = {int(ids[overlaps[row].argmax()]): row for row in np.flatnonzero(is_sure).tolist()}
     return tuple(pairs.items())

@@ -9,14 +9,14 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float64
+from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor
 
 from masklet.inference.association import FrameDetections, Matches, Proposals, associate
 from masklet.inference.rules import Rules
 from masklet.ops.boxes import box_iou
 from masklet.ops.components import fill_small
-from masklet.ops.overlaps import SUPPRESSED, binary_masks, overlap_table
+from masklet.ops.overlaps import SUPPRESSED, overlap_table
 
 NEVER = -1  # of `Track.last_occluded`
 
@@ -90,9 +90,11 @@ class FramePlan:
         self, detections: FrameDetections, proposals: Proposals, rules: Rules
     ) -> Float[Tensor, "shown height width"]:
         """Masks for the output: of the masklets there were, in order of the proposals, then of those born."""
-        shown = self.mask_logits.clone()
-        for object_id, row in self.redrawn:
-            shown[proposals.object_ids.index(object_id)] = detections.mask_logits[row]
+        shown = self.mask_logits
+        if self.redrawn:
+            objects = [proposals.object_ids.index(object_id) for object_id, _ in self.redrawn]
+            shown = shown.clone()
+            shown[objects] = detections.mask_logits[[row for _, row in self.redrawn]]
         born = detections.mask_logits[[row for _, row in self.births]]
         return torch.cat([shown, fill_small(born, rules.fill_area)])
 
@@ -119,14 +121,12 @@ def plan_frame(
     matches = associate(detections, proposals, rules)
     new, num_dropped = choose_births(matches, detections, rules, rules.max_objects - num_objects)
     births = tuple((next_id + order, row) for order, row in enumerate(new))
-    tracks = tuple(count_detections(track, matches, rules) for track in state.tracks)
+    tracks = confirm(count_detections(state.tracks, matches, rules), matches, rules)
     tracks += tuple(begin(object_id, frame, float(detections.scores[row]), rules) for object_id, row in births)
     state = ConceptState(tracks=tracks, shared=count_shared(state, matches, reverse=reverse))
     removed = removals(state, frame, rules, reverse=reverse)
     state, occluded = suppress_occluded(state, frame, proposals, matches.empty, rules, reverse=reverse)
     reprompted, redrawn = reprompts(matches, detections, proposals, frame, rules)
-    is_occluded = torch.tensor([object_id in occluded for object_id in proposals.object_ids], dtype=torch.bool)
-    is_occluded = is_occluded.to(proposals.mask_logits.device)[:, None, None]
     return FramePlan(
         state=state.without(removed),
         matches=matches,
@@ -137,7 +137,7 @@ def plan_frame(
         redrawn=redrawn,
         occluded=occluded,
         hidden=lost(state, rules, removed),
-        mask_logits=torch.where(is_occluded, SUPPRESSED, proposals.mask_logits),
+        mask_logits=without_masks(proposals, occluded),
     )
 
 
@@ -181,24 +181,35 @@ def begin(object_id: int, frame: int, score: float, rules: Rules) -> Track:
     )
 
 
-def count_detections(track: Track, matches: Matches, rules: Rules) -> Track:
-    """The track's credit, its unmatched frames and its streak after one more frame.
+def count_detections(tracks: Sequence[Track], matches: Matches, rules: Rules) -> tuple[Track, ...]:
+    """The tracks with one more frame in their credit and in their unmatched frames.
 
-    Source: SAM 3 paper, masklet detection score (here as credit) and masklet confirmation.
+    A masklet that is touched but not shown well by a detection gains and loses credit on the same frame.
+
+    Source: SAM 3 paper, masklet detection score.
     """
-    is_hit = any(track.object_id in ids for ids in matches.hits)
-    is_unmatched = track.object_id in matches.unmatched
-    credit = min(track.credit + 1, rules.max_credit) if is_hit else track.credit
-    if is_unmatched or (rules.empty_costs_credit and track.object_id in matches.empty):
-        credit = max(credit - 1, rules.min_credit)
-    streak = track.streak + 1 if is_hit else 0
-    return replace(
-        track,
-        credit=credit,
-        num_unmatched=track.num_unmatched + is_unmatched,
-        streak=streak,
-        is_confirmed=track.is_confirmed or streak >= rules.confirm_after,
-    )
+    unmatched, empty = frozenset(matches.unmatched), frozenset(matches.empty)
+    cost = unmatched | empty if rules.empty_costs_credit else unmatched
+
+    def counted(track: Track) -> Track:
+        credit = min(track.credit + 1, rules.max_credit) if track.object_id in matches.hit else track.credit
+        credit = max(credit - 1, rules.min_credit) if track.object_id in cost else credit
+        return replace(track, credit=credit, num_unmatched=track.num_unmatched + (track.object_id in unmatched))
+
+    return tuple(counted(track) for track in tracks)
+
+
+def confirm(tracks: Sequence[Track], matches: Matches, rules: Rules) -> tuple[Track, ...]:
+    """The tracks with one more frame in their streak; one long enough confirms a masklet for good.
+
+    Source: SAM 3.1, masklet confirmation.
+    """
+
+    def counted(track: Track) -> Track:
+        streak = track.streak + 1 if track.object_id in matches.hit else 0
+        return replace(track, streak=streak, is_confirmed=track.is_confirmed or streak >= rules.confirm_after)
+
+    return tuple(counted(track) for track in tracks)
 
 
 def count_shared(state: ConceptState, matches: Matches, *, reverse: bool) -> SharedCounts:
@@ -258,19 +269,16 @@ def suppress_occluded(
     *,
     reverse: bool,
 ) -> tuple[ConceptState, tuple[int, ...]]:
-    """The masklets suppressed behind another, and the state that remembers who was occluded on this frame.
+    """The state that remembers who was occluded on this frame, and the masklets suppressed behind another.
 
     A masklet also counts as occluded where it is empty.
     """
-    masks = binary_masks(proposals.mask_logits)
     last = {track.object_id: track.last_occluded for track in state.tracks}
-    rows = recently_occluded(
-        overlap_table(masks, masks).iou(),
-        [last[object_id] for object_id in proposals.object_ids],
-        rules.occlusion_iou,
-        reverse=reverse,
-    )
-    occluded = tuple(proposals.object_ids[row] for row in rows)
+    last_occluded = np.array([last[object_id] for object_id in proposals.object_ids], dtype=np.int64)
+    rivals = np.flatnonzero(last_occluded > NEVER)  # few, and only these can suppress another
+    iou = overlap_table(proposals.masks, proposals.masks[torch.from_numpy(rivals)]).iou()
+    is_beaten = occluded_later(iou, last_occluded, last_occluded[rivals], rules.occlusion_iou, reverse=reverse)
+    occluded = tuple(proposals.object_ids[row] for row in np.flatnonzero(is_beaten))
     tracks = tuple(
         replace(track, last_occluded=frame) if track.object_id in occluded or track.object_id in empty else track
         for track in state.tracks
@@ -278,20 +286,32 @@ def suppress_occluded(
     return replace(state, tracks=tracks), occluded
 
 
-def recently_occluded(
-    iou: Float64[np.ndarray, "object other"], last_occluded: Sequence[int], min_iou: float, *, reverse: bool
-) -> tuple[int, ...]:
-    """Rows of the masklets that lie on another and were occluded after it: they took its place when they came back.
+def occluded_later(
+    iou: Float64[np.ndarray, "object rival"],
+    last_occluded: Int64[np.ndarray, " object"],
+    rival_last_occluded: Int64[np.ndarray, " rival"],
+    min_iou: float | int,
+    *,
+    reverse: bool,
+) -> Bool[np.ndarray, " object"]:
+    """Which masklets lie on a rival and were occluded after it: they took its place when it came back.
 
-    Nothing is suppressed by a masklet that was never occluded (`NEVER`). Backwards in time "after" is "before", and
-    there a masklet that was never occluded gives way to one that was, as in the released model.
+    Rivals are masklets that were occluded at some time. Backwards in time "after" is "before", and there one that was
+    never occluded (`NEVER`) gives way to any rival, as in the released model.
 
     Source: SAM 3 paper, suppression of overlapping masklets by most recent occlusion.
     """
-    last = np.array(last_occluded, dtype=np.int64)
-    is_later = last[:, None] < last[None, :] if reverse else last[:, None] > last[None, :]
-    is_beaten = (iou >= min_iou) & is_later & (last[None, :] > NEVER)
-    return tuple(np.flatnonzero(is_beaten.any(axis=1)).tolist())
+    own, rival = last_occluded[:, None], rival_last_occluded[None, :]
+    return np.any((iou >= min_iou) & (own < rival if reverse else own > rival), axis=1)
+
+
+def without_masks(proposals: Proposals, object_ids: Collection[int]) -> Float[Tensor, "object height width"]:
+    """The masks of the proposals, with those of some masklets suppressed."""
+    if not object_ids:
+        return proposals.mask_logits
+    mask_logits = proposals.mask_logits.clone()
+    mask_logits[[proposals.object_ids.index(object_id) for object_id in object_ids]] = SUPPRESSED
+    return mask_logits
 
 
 def reprompts(
@@ -324,7 +344,7 @@ def drifted(pairs: Pairs, detections: FrameDetections, proposals: Proposals, rul
         return ()
     objects = [proposals.object_ids.index(object_id) for object_id, _ in pairs]
     rows = [row for _, row in pairs]
-    boxes = _boxes_to_last_pixel(proposals.mask_logits[objects] > 0)
+    boxes = _boxes_to_last_pixel(proposals.masks[objects])
     overlaps = box_iou(boxes, detections.boxes_xyxy[rows])
     is_adrift = (overlaps < rules.drift_box_iou) & (detections.scores[rows] >= rules.drift_min_score)
     return tuple(pair for pair, moved in zip(pairs, is_adrift.tolist(), strict=True) if moved)

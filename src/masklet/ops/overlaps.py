@@ -57,34 +57,33 @@ def _count_at_once(masks: Tensor, others: Tensor) -> OverlapTable:
 
 def _count_by_tiles(masks: np.ndarray, others: np.ndarray) -> OverlapTable:
     """One small product per tile, of the masks that reach into it: objects are many but small."""
-    shared = np.zeros((len(masks), len(others)))
+    shared, areas, other_areas = np.zeros((len(masks), len(others))), np.zeros(len(masks)), np.zeros(len(others))
     reach, other_reach = _reach(masks), _reach(others)
-    for row, column in np.argwhere(reach.any(axis=0) & other_reach.any(axis=0)).tolist():
-        here = np.flatnonzero(reach[:, row, column])
-        there = np.flatnonzero(other_reach[:, row, column])
+    for row, column in np.ndindex(reach.shape[1:]):
+        here, there = np.flatnonzero(reach[:, row, column]), np.flatnonzero(other_reach[:, row, column])
         left, right = _pixels(masks, here, row, column), _pixels(others, there, row, column)
         shared[here[:, None], there] += left @ right.T
-    return OverlapTable(shared=shared, areas=_areas(masks), other_areas=_areas(others))
+        areas[here] += left.sum(axis=1)
+        other_areas[there] += right.sum(axis=1)
+    return OverlapTable(shared=shared, areas=areas, other_areas=other_areas)
 
 
 def _reach(masks: np.ndarray) -> np.ndarray:
-    """Which tiles each mask has a pixel in, `[mask, row, column]`."""
+    """Which tiles each mask has a pixel in, `[mask, row, column]`; eight pixels are looked at together."""
     packed = np.packbits(masks, axis=2)
     height, width = packed.shape[1:]
-    bands = [np.bitwise_or.reduce(packed[:, top : top + _TILE], axis=1) for top in range(0, height, _TILE)]
     step = _TILE // 8
-    rows = np.stack(bands, axis=1) if bands else np.zeros((len(masks), 0, width), dtype=np.uint8)
-    columns = [rows[:, :, left : left + step].any(axis=2) for left in range(0, width, step)]
-    return np.stack(columns, axis=2) if columns else np.zeros((*rows.shape[:2], 0), dtype=bool)
+    reach = np.zeros((len(masks), -(-height // _TILE), -(-width // step)), dtype=bool)
+    for row, top in enumerate(range(0, height, _TILE)):
+        band = packed[:, top : top + _TILE].any(axis=1)
+        for column, left in enumerate(range(0, width, step)):
+            reach[:, row, column] = band[:, left : left + step].any(axis=1)
+    return reach
 
 
 def _pixels(masks: np.ndarray, chosen: np.ndarray, row: int, column: int) -> np.ndarray:
     tile = masks[chosen, row * _TILE : (row + 1) * _TILE, column * _TILE : (column + 1) * _TILE]
-    return tile.reshape(len(chosen), -1).astype(np.float32)
-
-
-def _areas(masks: np.ndarray) -> np.ndarray:
-    return np.array([np.count_nonzero(mask) for mask in masks], dtype=np.float64)
+    return tile.reshape(len(chosen), tile.shape[1] * tile.shape[2]).astype(np.float32)
 
 
 def keep_topmost_pixels(mask_logits: Float[Tensor, "object height width"]) -> Float[Tensor, "object height width"]:
