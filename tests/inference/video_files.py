@@ -31,7 +31,17 @@ def number_of(pixels):
 
 
 def write_video(
-    path, count=12, *, size=(48, 64), codec="libx264", times=None, gop=5, b_frames=2, audio=None, muxing=None
+    path,
+    count=12,
+    *,
+    size=(48, 64),
+    codec="libx264",
+    times=None,
+    gop=5,
+    b_frames=2,
+    audio=None,
+    audio_codec="aac",
+    muxing=None,
 ):
     """A video of `count` frames at 10 per second, or at `times` in seconds, with a tone of `audio` seconds."""
     with av.open(str(path), "w", options=muxing or {}) as container:
@@ -43,7 +53,7 @@ def write_video(
         stream.codec_context.gop_size, stream.codec_context.max_b_frames = gop, b_frames
         stream.codec_context.time_base = Fraction(1, 1000 if times else 10)
         if audio:
-            _add_tone(container, audio)
+            _add_tone(container, audio, audio_codec)
         for number in range(count):
             frame = av.VideoFrame.from_ndarray(picture(number, size), format="rgb24")
             frame.pts = round(times[number] * 1000) if times else number
@@ -53,9 +63,9 @@ def write_video(
     return Path(path)
 
 
-def _add_tone(container, seconds, rate=8000):
-    stream = container.add_stream("aac", rate=rate, layout="mono")
-    wave = np.sin(np.arange(round(seconds * rate)) / 5).astype(np.float32)
+def _add_tone(container, seconds, codec, rate=44100):
+    stream = container.add_stream(codec, rate=rate, layout="mono")
+    wave = np.sin(np.arange(round(seconds * rate)) / 20).astype(np.float32)
     for start in range(0, len(wave), 1024):
         frame = av.AudioFrame.from_ndarray(wave[None, start : start + 1024], format="fltp", layout="mono")
         frame.sample_rate, frame.pts, frame.time_base = rate, start, Fraction(1, rate)
