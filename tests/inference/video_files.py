@@ -64,7 +64,7 @@ def write_video(
 
 
 def _add_tone(container, seconds, codec, rate=44100):
-    stream = container.add_stream(codec, rate=rate, layout="mono")
+    stream = container.add_stream(codec, rate=rate, layout="mono", bit_rate=64000)
     wave = np.sin(np.arange(round(seconds * rate)) / 20).astype(np.float32)
     for start in range(0, len(wave), 1024):
         frame = av.AudioFrame.from_ndarray(wave[None, start : start + 1024], format="fltp", layout="mono")
