@@ -328,8 +328,9 @@ def reprompts(
     is_due = rules.reprompt_every > 0 and frame % rules.reprompt_every == 0
     if not matches.confident or not (is_due or rules.drift_box_iou > 0):
         return (), ()
-    logits = dict(zip(proposals.object_ids, proposals.object_logits.tolist(), strict=True))
-    pairs = tuple(pair for pair in matches.confident if logits[pair[0]] > rules.reprompt_min_object_logit)
+    is_sure = (proposals.object_logits > rules.reprompt_min_object_logit).tolist()
+    sure = {object_id for object_id, yes in zip(proposals.object_ids, is_sure, strict=True) if yes}
+    pairs = tuple(pair for pair in matches.confident if pair[0] in sure)
     adrift = drifted(pairs, detections, proposals, rules)
     return (pairs if is_due or adrift else ()), adrift
 

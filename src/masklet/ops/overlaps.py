@@ -75,7 +75,7 @@ def _reach(masks: np.ndarray) -> np.ndarray:
     step = _TILE // 8
     reach = np.zeros((len(masks), -(-height // _TILE), -(-width // step)), dtype=bool)
     for row, top in enumerate(range(0, height, _TILE)):
-        band = packed[:, top : top + _TILE].any(axis=1)
+        band = packed[:, top : top + _TILE].max(axis=1)
         for column, left in enumerate(range(0, width, step)):
             reach[:, row, column] = band[:, left : left + step].any(axis=1)
     return reach
