@@ -1,6 +1,7 @@
 """Connected parts equal the official ones (tests/golden/official/4c_functions), and a slow count."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,14 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from safetensors.torch import load_file
 
-from masklet.ops.components import component_areas, fill_holes, remove_specks
+from masklet.ops.components import component_areas, component_areas_by_growth, fill_holes, fill_small, remove_specks
 
 FOLDER = Path(__file__).parents[1] / "golden" / "official"
 GOLDEN = load_file(FOLDER / "4c_functions.safetensors")
 CASES = json.loads((FOLDER / "4c_functions.json").read_text())["cases"]
 LIMITS = {case["index"]: case["args"]["max_area"] for case in CASES if case["fn"] == "fill_holes"}
+
+Areas = Callable[[torch.Tensor], torch.Tensor]
 
 masks = hnp.arrays(bool, st.tuples(st.integers(0, 3), st.integers(0, 7), st.integers(0, 7)))
 
@@ -37,24 +40,59 @@ def flood(mask: np.ndarray) -> np.ndarray:
     return areas
 
 
-def test_areas_equal_the_official_ones() -> None:
-    areas = component_areas(GOLDEN["components.0.in.mask"][:, 0].bool())
+def spiral(size: int) -> np.ndarray:
+    """One path one pixel wide and as long as can be, so that news travels slowly from end to end."""
+    mask = np.zeros((size, size), dtype=bool)
+    row, column, step_row, step_column = 0, 0, 0, 1
+    turns = 0
+    while turns < 2:
+        mask[row, column] = True
+        ahead, beyond = (row + step_row, column + step_column), (row + 2 * step_row, column + 2 * step_column)
+        is_inside = all(0 <= place < size for place in ahead)
+        leads_on = all(0 <= place < size for place in beyond)
+        if is_inside and not mask[ahead] and not (leads_on and mask[beyond]):
+            (row, column), turns = ahead, 0
+        else:
+            step_row, step_column, turns = step_column, -step_row, turns + 1
+    return mask
+
+
+@pytest.mark.parametrize("areas_of", [component_areas, component_areas_by_growth])
+def test_areas_equal_the_official_ones(areas_of: Areas) -> None:
+    areas = areas_of(GOLDEN["components.0.in.mask"][:, 0].bool())
     torch.testing.assert_close(areas, GOLDEN["components.0.out.areas"][:, 0].long())
 
 
-@given(masks)
+@pytest.mark.parametrize("areas_of", [component_areas, component_areas_by_growth])
+@given(batch=masks)
 @settings(max_examples=50, deadline=None)
-def test_areas_equal_those_of_a_flood(batch: np.ndarray) -> None:
+def test_areas_equal_those_of_a_flood(areas_of: Areas, batch: np.ndarray) -> None:
     expected = np.stack([flood(mask) for mask in batch]) if len(batch) else np.zeros(batch.shape, dtype=np.int64)
-    torch.testing.assert_close(component_areas(torch.from_numpy(batch)), torch.from_numpy(expected))
+    torch.testing.assert_close(areas_of(torch.from_numpy(batch)), torch.from_numpy(expected))
+
+
+@pytest.mark.parametrize("size", [1, 2, 9, 30, 65])
+def test_growth_reaches_both_ends_of_a_spiral(size: int) -> None:
+    path = torch.from_numpy(spiral(size))
+    assert size < 3 or path.sum() > size * size // 3
+    batch = torch.stack([path, ~path, path.T, torch.zeros_like(path), torch.ones_like(path)])
+    areas = component_areas_by_growth(batch)
+    assert areas[0].unique().tolist() == sorted({0, int(path.sum())} - ({0} if path.all() else set()))
+    torch.testing.assert_close(areas, component_areas(batch))
+
+
+@pytest.mark.parametrize("share", [0.1, 0.3, 0.41, 0.5, 0.9])
+def test_growth_equals_labelling_on_noise(share: float) -> None:
+    """Around four tenths the parts of noise are as ragged as they get."""
+    noise = torch.rand(4, 90, 120, generator=torch.Generator().manual_seed(0)) < share
+    torch.testing.assert_close(component_areas_by_growth(noise), component_areas(noise))
 
 
 @pytest.mark.parametrize("index", LIMITS)
 def test_holes_then_specks_are_repaired_as_in_the_official_code(index: int) -> None:
     """The video model's repair: both steps, and values just across the threshold."""
     logits, limit = GOLDEN[f"fill_holes.{index}.in.masks"][:, 0], LIMITS[index]
-    repaired = remove_specks(fill_holes(logits, limit, value=0.1), limit, value=-0.1)
-    torch.testing.assert_close(repaired, GOLDEN[f"fill_holes.{index}.out.masks"][:, 0])
+    torch.testing.assert_close(fill_small(logits, limit), GOLDEN[f"fill_holes.{index}.out.masks"][:, 0])
 
 
 @given(masks)
@@ -63,6 +101,7 @@ def test_a_limit_of_zero_changes_nothing(batch: np.ndarray) -> None:
     logits = torch.from_numpy(batch).float() - 0.5
     assert fill_holes(logits, 0).equal(logits)
     assert remove_specks(logits, 0).equal(logits)
+    assert fill_small(logits, 0).equal(logits)
 
 
 @given(masks)

@@ -1,10 +1,10 @@
 """Small functions equal the official ones: tests/golden/official/4c_functions.
 
-Elsewhere: components and fill_holes (test_components), roi (test_roi), sine2d, box_code and rope_table (tests/nn), rpb
-and stability (tests/models). The rest is of the tracker and of video, which come later: associate, nms, hotstart,
-confirmation, occlusion, shrink, pixel_nonoverlap, object_nonoverlap, drop_limit, boundary (new objects at the border),
-closest_cond, frame_filter, sine1d and pointer_tpos (time of object pointers), memory_rope_attention, memory_encoder,
-mask_as_output, use_multimask, mem_score.
+Elsewhere: components and fill_holes (test_components), nms (test_nms), shrink, pixel_nonoverlap and object_nonoverlap
+(test_overlaps), roi (test_roi), sine2d, box_code and rope_table (tests/nn), rpb and stability (tests/models), associate
+(tests/inference/test_association), hotstart, confirmation, occlusion, drop_limit and boundary (test_lifecycle there).
+The rest is of the tracker: closest_cond, frame_filter, sine1d and pointer_tpos (time of object pointers),
+memory_rope_attention, memory_encoder, mask_as_output, use_multimask, mem_score.
 """
 
 from pathlib import Path
@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from torch.testing import assert_close
 
 from masklet.ops.masks import mask_iou, mask_to_box
+from masklet.ops.overlaps import overlap_table
 from masklet.ops.scores import inverse_sigmoid, joint_scores
 
 GOLDEN = load_file(Path(__file__).parents[1] / "golden" / "official" / "4c_functions.safetensors")
@@ -30,8 +31,9 @@ def test_boxes_of_masks_equal_the_official_ones_but_for_the_far_edge() -> None:
 
 
 def test_overlaps_of_masks_equal_the_official_ones() -> None:
-    overlaps = mask_iou(GOLDEN["iou.0.in.a"].numpy().astype(bool), GOLDEN["iou.0.in.b"].numpy().astype(bool))
-    np.testing.assert_allclose(overlaps, GOLDEN["iou.0.out.iou"].numpy(), rtol=0, atol=1e-6)
+    masks, others = GOLDEN["iou.0.in.a"].bool(), GOLDEN["iou.0.in.b"].bool()
+    for overlaps in (mask_iou(masks.numpy(), others.numpy()), overlap_table(masks, others).iou()):
+        np.testing.assert_allclose(overlaps, GOLDEN["iou.0.out.iou"].numpy(), rtol=0, atol=1e-6)
 
 
 def test_the_inverse_sigmoid_equals_the_official_one() -> None:
