@@ -112,6 +112,18 @@ def test_no_hole_within_the_limit_is_left(batch: np.ndarray) -> None:
     assert areas[areas > 0].gt(3).all()
 
 
+@given(hnp.arrays(bool, st.tuples(st.integers(0, 2), st.integers(1, 24), st.integers(1, 24))), st.integers(0, 4))
+@settings(max_examples=50, deadline=None)
+def test_small_parts_are_found_in_the_surroundings_of_a_mask_as_in_the_whole_picture(
+    batch: np.ndarray, limit: int
+) -> None:
+    """Also where most of the picture is far from the mask."""
+    batch[:, 12:], batch[:, :, 14:] = False, False
+    logits = torch.from_numpy(batch).float() - 0.5
+    whole = remove_specks(fill_holes(logits, limit, value=0.1), limit, value=-0.1)
+    assert fill_small(logits, limit).equal(whole)
+
+
 def test_the_only_part_of_a_mask_is_no_speck() -> None:
     logits = torch.full((1, 4, 4), -1.0)
     logits[0, 1, 1] = 1

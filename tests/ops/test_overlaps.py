@@ -17,6 +17,7 @@ from masklet.ops.overlaps import (
     keep_topmost_pixels,
     memory_object_logits,
     overlap_table,
+    overlap_table_at_once,
     resolve_overlaps,
     suppress_shrunken,
 )
@@ -39,20 +40,22 @@ def two_sets(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
 @given(two_sets())
 def test_overlaps_equal_those_counted_mask_by_mask(sets: tuple[np.ndarray, np.ndarray]) -> None:
     masks, others = sets
-    table = overlap_table(torch.from_numpy(masks), torch.from_numpy(others))
-    np.testing.assert_array_equal(table.areas, masks.sum((1, 2)))
-    np.testing.assert_array_equal(table.other_areas, others.sum((1, 2)))
-    np.testing.assert_array_equal(table.iou(), mask_iou(masks, others))
+    for count in (overlap_table, overlap_table_at_once):
+        table = count(torch.from_numpy(masks), torch.from_numpy(others))
+        np.testing.assert_array_equal(table.areas, masks.sum((1, 2)))
+        np.testing.assert_array_equal(table.other_areas, others.sum((1, 2)))
+        np.testing.assert_array_equal(table.iou(), mask_iou(masks, others))
 
 
 def test_overlaps_of_many_large_masks_are_exact() -> None:
     """Areas above 2**16, at the size of the published model."""
     random = np.random.default_rng(0)
     masks = random.random((5, 288, 288)) < np.linspace(0, 1, 5)[:, None, None]
-    table = overlap_table(torch.from_numpy(masks), torch.from_numpy(masks))
-    assert table.areas.max() == 288 * 288
     expected = (masks[:, None] & masks[None]).sum((2, 3))
-    np.testing.assert_array_equal(table.shared, expected)
+    for count in (overlap_table, overlap_table_at_once):
+        table = count(torch.from_numpy(masks), torch.from_numpy(masks))
+        assert table.areas.max() == 288 * 288
+        np.testing.assert_array_equal(table.shared, expected)
 
 
 def test_overlaps_of_the_smaller_area() -> None:

@@ -10,6 +10,8 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 from torch.nn.functional import pad
 
+from masklet.ops.masks import mask_to_box
+
 _NEIGHBOURS = np.ones((3, 3), dtype=bool)
 
 
@@ -90,4 +92,20 @@ def fill_small(mask_logits: Float[Tensor, "mask height width"], max_area: int) -
 
     Source: SAM 2 and SAM 3, hole filling at low resolution; 16 pixels in the published model.
     """
+    if mask_logits.device.type != "cpu":
+        return _repair(mask_logits, max_area)
+    repaired = mask_logits.clone()
+    for index, mask in enumerate((mask_logits > 0).numpy()):
+        window = (slice(index, index + 1), *_surroundings(mask, max_area + 1))
+        repaired[window] = _repair(mask_logits[window], max_area)
+    return repaired
+
+
+def _repair(mask_logits: Tensor, max_area: int) -> Tensor:
     return remove_specks(fill_holes(mask_logits, max_area, value=0.1), max_area, value=-0.1)
+
+
+def _surroundings(mask: np.ndarray, margin: int) -> tuple[slice, slice]:
+    """Rows and columns up to `margin` beyond the mask: background that leads out of them is at least that large."""
+    left, top, right, bottom = mask_to_box(mask) or (0, 0, mask.shape[1], mask.shape[0])
+    return slice(max(top - margin, 0), bottom + margin), slice(max(left - margin, 0), right + margin)

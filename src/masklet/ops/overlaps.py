@@ -43,11 +43,13 @@ def overlap_table(masks: Bool[Tensor, "mask height width"], others: Bool[Tensor,
     """Areas and intersections of masks, counted on their device and brought to the CPU in one go."""
     if masks.device.type == "cpu":
         return _count_by_tiles(masks.numpy(), others.numpy())
-    return _count_at_once(masks, others)
+    return overlap_table_at_once(masks, others)
 
 
-def _count_at_once(masks: Tensor, others: Tensor) -> OverlapTable:
-    """One product; a mask of ones at the end of each side gives the areas."""
+def overlap_table_at_once(
+    masks: Bool[Tensor, "mask height width"], others: Bool[Tensor, "other height width"]
+) -> OverlapTable:
+    """The same by one product, for devices made for it; a mask of ones at the end of each side gives the areas."""
     ones = masks.new_ones(1, *masks.shape[1:])
     left = torch.cat([masks, ones]).flatten(1).float()
     right = torch.cat([others, ones]).flatten(1).float()
