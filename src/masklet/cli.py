@@ -4,7 +4,9 @@ torch takes a second to import, so it is imported by the commands that compute, 
 """
 
 import json as jsonlib
+import signal
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -16,9 +18,11 @@ import typer
 from masklet.errors import InputError
 from masklet.files import write_atomically
 from masklet.inference import folder
+from masklet.inference.track_prompts import parse_prompts, parse_track_formats
 
 if TYPE_CHECKING:
     from masklet.inference.results import ImageResult
+    from masklet.inference.track_run import TrackRun
     from masklet.models.weights import ModelInfo
 
 app = typer.Typer(
@@ -36,6 +40,10 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
 Dtype = Annotated[str, typer.Option(help="auto, float32, bfloat16, float16.")]
 
 
+class Stopped(Exception):
+    """The user stopped the run, of which this says how far it came."""
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command line and returns its exit status: 0, 1 for a failure, 2 for wrong usage, 130 when stopped."""
     command = typer.main.get_command(app)
@@ -46,8 +54,8 @@ def main(arguments: list[str] | None = None) -> int:
             typer.echo(error.format_message())
             return 2
         return _complain(error.format_message(), 2)
-    except (KeyboardInterrupt, typer.Abort):
-        return _complain("stopped", 130)
+    except (KeyboardInterrupt, typer.Abort, Stopped) as error:
+        return _complain(str(error) or "stopped", 130)
     except (InputError, ImportError, MemoryError, RuntimeError) as error:
         return _complain(_sentence(error))
     if status == 130:  # newer typer turns the interrupt into a status by itself
@@ -123,7 +131,7 @@ class _SegmentRun:
     def all(self, jobs: list[folder.Job]) -> list[str]:
         failures: list[str] = []
         done_before = 0
-        with self._recorded(), _progress(len(jobs)) as advance:
+        with self._recorded(), _progress(len(jobs), "images") as advance:
             for job in jobs:
                 if not self.json and self.manifest and self.manifest.is_done(job):
                     done_before += 1
@@ -215,18 +223,118 @@ def write_formats(result: "ImageResult", stem: str, formats: list[str], target: 
 
 
 @contextmanager
-def _progress(total: int) -> Iterator[Any]:
-    """A bar on a terminal, for more than one image; calls itself once for each."""
-    if total < 2 or not sys.stderr.isatty():
+def _progress(total: int | None, name: str) -> Iterator[Any]:
+    """A bar on a terminal, for more than one image or frame; what it gives is called once for each."""
+    if (total is not None and total < 2) or not sys.stderr.isatty():
         yield lambda: None
         return
     from rich.console import Console
-    from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
+    from rich.progress import MofNCompleteColumn, Progress, ProgressColumn, Task, TimeRemainingColumn
+    from rich.text import Text
 
-    columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
+    class Speed(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            return Text(f"{task.speed or 0:.1f} {name}/s")
+
+    columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), Speed(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), redirect_stdout=sys.stdout.isatty()) as progress:
-        task = progress.add_task("images", total=total)
+        task = progress.add_task(name, total=total)
         yield lambda: progress.advance(task)
+
+
+@app.command()
+def track(  # noqa: PLR0913 - one argument for each option
+    *,
+    video: Annotated[
+        str, typer.Argument(help="A video, a folder of frames, or a camera's number.", show_default=False)
+    ],
+    phrase: Annotated[list[str] | None, typer.Option("--phrase", "-p", help="What to follow; may be repeated.")] = None,
+    box: Annotated[list[str] | None, typer.Option(help="Like this: FRAME:x0,y0,x1,y1 in pixels; repeatable.")] = None,
+    click: Annotated[
+        list[str] | None,
+        typer.Option(help="FRAME:x,y begins an object; FRAME:x,y,+ and FRAME:x,y,- say what else is on it, or not."),
+    ] = None,
+    start: Annotated[int, typer.Option(help="The first frame.", min=0)] = 0,
+    stop: Annotated[int | None, typer.Option(help="The frame to end before.", min=1)] = None,
+    every: Annotated[int, typer.Option(help="Take every N-th frame.", min=1)] = 1,
+    delay: Annotated[int | None, typer.Option(help="Frames a new object is watched before it is shown.", min=0)] = None,
+    model: Model = "tiny",
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+    out: Annotated[Path | None, typer.Option(help="Folder for results; `out` unless --json.")] = None,
+    format: Annotated[str, typer.Option(help="Any of overlay,masks,ytvis,mot,davis,json.")] = "overlay",
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")] = False,
+    json: Json = False,
+) -> None:
+    """Follow every instance of a phrase, of what a box shows, or of what was clicked, through a video."""
+    prompts = parse_prompts(phrase or [], box or [], click or [])
+    formats = parse_track_formats(format)
+    target = out or (None if json else Path("out"))
+    if stop is not None and stop <= start:
+        raise InputError(f"there is no frame from {start} to {stop}")
+    if resume and target is None:
+        raise InputError("--resume needs the folder of the run: give --out")
+    from masklet.inference.track_run import TrackJob, TrackRun
+
+    def load() -> Any:
+        import masklet
+
+        return masklet.load(model, device=device, dtype=dtype)
+
+    job = TrackJob(
+        video=video,
+        prompts=prompts,
+        start=start,
+        stop=stop,
+        step=every,
+        delay=delay,
+        model=model,
+        formats=formats if target else (),
+        folder=target,
+    )
+    with TrackRun(job, load, resume=resume) as run:
+        _follow(run, json=json)
+
+
+def _follow(run: "TrackRun", *, json: bool) -> None:
+    """Runs to the end, or to where it is stopped, and says what there is then."""
+    try:
+        with _stopped_softly(run), _progress(run.total, "frames") as advance:
+            for result in run:
+                if json:
+                    typer.echo(jsonlib.dumps(result.to_json()))
+                advance()
+    except KeyboardInterrupt:
+        run.stopping = True
+    finally:
+        files = run.close()
+    for each in (*run.notes, *run.failures):
+        _complain(each)
+    if not json:
+        shown = f" -> {', '.join(map(str, files))}" if files else ""
+        counts = Counter(run.objects.values())
+        found = ", ".join(f"{name} {count}" for name, count in counts.items()) or "nothing found"
+        typer.echo(f"{run.source.name}: {found}{shown}")
+    if not run.complete:
+        done = "before the first frame was done" if run.last is None else f"after frame {run.last.index}"
+        raise Stopped(f"stopped {done}" + ("" if run.job.folder is None else "; go on with --resume"))
+    if run.failures:
+        raise InputError(f"{len(run.failures)} of {len(run.job.formats)} formats could not be written")
+
+
+@contextmanager
+def _stopped_softly(run: "TrackRun") -> Iterator[None]:
+    """The first Ctrl-C lets the frame at work be the last, so that the run can go on from it; a second one ends it."""
+
+    def stop(*_: object) -> None:
+        run.stopping = True
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    earlier = signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, earlier)
 
 
 @app.command()

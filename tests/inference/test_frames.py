@@ -251,6 +251,7 @@ def test_a_list_and_an_array_are_read_at_random(tmp_path):
     Image.fromarray(picture(1)).save(tmp_path / "1.png")
     with open_frames([picture(0), tmp_path / "1.png", Image.fromarray(picture(2))]) as source:
         assert numbers(source.frames(reverse=True)) == [2, 1, 0]
+        assert open_frames(source) is source
     with open_frames(np.stack([picture(0), picture(1)])) as source:
         assert (numbers(source.frames()), source.num_frames) == ([0, 1], 2)
     with pytest.raises(InputError, match=r"an array of shape \[48, 64, 3\] is no video"):

@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Union
 
 import numpy as np
 from jaxtyping import UInt8
@@ -25,7 +25,7 @@ from masklet.inference.media import ImageSource, read_image
 ASSUMED_FPS = 25.0  # of what brings no times of its own
 MOVING_SUFFIXES = frozenset({".gif"})  # pictures that are opened as videos
 
-VideoSource = str | os.PathLike | int | Iterable[ImageSource]
+VideoSource = Union[str, os.PathLike, int, Iterable[ImageSource], "FrameSource"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -43,11 +43,14 @@ class Frame:
 
 
 def open_frames(source: VideoSource) -> "FrameSource":
-    """The frames of a video file, a folder of pictures (in natural order of their names), a list of pictures or an
-    array `[frame, height, width, 3]`, a camera (its number), or any iterable of pictures, which may be endless.
+    """The frames of a video file, a folder of pictures (in natural order of their names), a list of pictures, an array
+    `[frame, height, width, 3]`, a camera (its number), or any iterable of pictures, which may be endless. A source
+    that is open already is given back.
 
     The first frame is read at once. Raises: InputError when there is none.
     """
+    if isinstance(source, FrameSource):
+        return source
     if isinstance(source, (str, os.PathLike)):
         return _open_path(Path(source))
     if isinstance(source, int) and not isinstance(source, bool):
