@@ -122,7 +122,8 @@ def plan_frame(
     new, num_dropped = choose_births(matches, detections, rules, rules.max_objects - num_objects)
     births = tuple((next_id + order, row) for order, row in enumerate(new))
     tracks = confirm(count_detections(state.tracks, matches, rules), matches, rules)
-    tracks += tuple(begin(object_id, frame, float(detections.scores[row]), rules) for object_id, row in births)
+    scores = detections.scores.tolist() if births else []
+    tracks += tuple(begin(object_id, frame, scores[row], rules) for object_id, row in births)
     state = ConceptState(tracks=tracks, shared=count_shared(state, matches, reverse=reverse))
     removed = removals(state, frame, rules, reverse=reverse)
     state, occluded = suppress_occluded(state, frame, proposals, matches.empty, rules, reverse=reverse)
