@@ -6,9 +6,10 @@ for one pass and closed after it, and a pass backwards holds a bounded part of a
 """
 
 import sys
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
@@ -52,6 +53,7 @@ class VideoFile(FrameSource):
         self.path = path
         with self._opened() as (_, stream):
             fps = stream.average_rate or stream.guessed_rate
+            self._time_base = stream.time_base or Fraction(1)
         super().__init__(str(path), (0, 0), None if fps is None else float(fps))
         with closing(self._pictures(0)) as pictures:
             first = next(pictures, None)
@@ -90,11 +92,12 @@ class VideoFile(FrameSource):
         with self._opened() as (container, stream):
             counted = container.format.name == "avi" and stream.codec_context.name in ("h264", "hevc")
             for packet in self._demuxed(container, stream):
-                if packet.size and not packet.is_discard:
+                if packet is not None and not packet.is_discard:
                     packets.append((packet.pts, packet.dts, packet.is_keyframe))
-                seen += bool(packet.size)
+                seen += packet is not None
             if seen < stream.frames:
                 self._warn()
+        packets = _decodable(packets)
         stamps = sorted({pts for pts, _, _ in packets if pts is not None})
         if counted or len(stamps) != len(packets):  # AVI holds no time of showing, which matters where order changes
             return Index(count=len(packets), stamps=None)
@@ -130,17 +133,11 @@ class VideoFile(FrameSource):
         if first >= self._index.count:
             return
         stamps = self._index.stamps
-        number = -1
-        for picture in self._pictures(first):
-            if stamps is None:
-                number += 1
-            elif picture.pts is None:
-                continue
-            else:
-                number = int(np.searchsorted(stamps, picture.pts))
-                if number == len(stamps) or stamps[number] != picture.pts:
-                    continue  # a part of a frame, or one that the file hides
-            if number >= first:
+        last = first - 1
+        for count, picture in enumerate(self._pictures(first)):
+            number = count if stamps is None else _place(stamps, picture.pts)
+            if number > last:  # damage may bring old pictures back
+                last = number
                 yield number, picture
 
     def _pictures(self, first: int) -> Generator[VideoFrame, None, None]:
@@ -150,19 +147,25 @@ class VideoFile(FrameSource):
                 if stamp is not None:
                     container.seek(stamp, stream=stream)
                 packets = self._demuxed(container, stream)
-                head = next((packet for packet in packets if packet.is_keyframe or stamp is None), None)
-                if head is None or (stamp is not None and not self._reaches(head.pts, first)):
-                    continue  # seeking went too far
-                for packet in chain([head], packets):
-                    try:
-                        pictures = packet.decode()
-                    except FFmpegError:
-                        self._warn()
-                        continue
-                    if any(picture.is_corrupt for picture in pictures):
-                        self._warn()
-                    yield from pictures
+                if stamp is not None:
+                    head = next((packet for packet in packets if packet is None or packet.is_keyframe), None)
+                    if head is None or not self._reaches(head.pts, first):
+                        continue  # seeking went too far
+                    packets = chain([head], packets)
+                yield from self._decoded(stream, packets)
                 return
+
+    def _decoded(self, stream: VideoStream, packets: Iterable[av.Packet | None]) -> Iterator[VideoFrame]:
+        """The pictures of packets, without those that are too damaged."""
+        for packet in packets:
+            try:
+                pictures = stream.decode(packet)
+            except FFmpegError:
+                self._warn()
+                continue
+            if any(picture.is_corrupt for picture in pictures):
+                self._warn()
+            yield from pictures
 
     def _places(self, first: int) -> list[int]:
         """Stamps to seek, the closest key frame before `first` to begin with, then ones twice, four times ... back."""
@@ -179,13 +182,13 @@ class VideoFile(FrameSource):
     def _reaches(self, stamp: int | None, first: int) -> bool:
         return stamp is not None and self._index.stamps is not None and stamp <= int(self._index.stamps[first])
 
-    def _demuxed(self, container: InputContainer, stream: VideoStream) -> Iterator[av.Packet]:
-        """Packets up to the end or to where the file breaks off; the last one empties the decoder."""
+    def _demuxed(self, container: InputContainer, stream: VideoStream) -> Iterator[av.Packet | None]:
+        """Packets up to the end or to where the file breaks off, then None, which empties the decoder."""
         try:
-            yield from container.demux(stream)
+            yield from (packet for packet in container.demux(stream) if packet.size)
         except FFmpegError:
             self._warn()
-            yield av.Packet()
+        yield None
 
     def _warn(self) -> None:
         sentence = f"{self.name} is damaged or cut short: what can be decoded of it is used"
@@ -194,9 +197,24 @@ class VideoFile(FrameSource):
 
     def _frame(self, index: int, picture: VideoFrame) -> Frame:
         _check_pixels(self.name, picture.width, picture.height)
-        counted = self._index.stamps is None or picture.time is None
-        time = index / (self.fps or ASSUMED_FPS) if counted else picture.time
+        if self._index.stamps is None:
+            time = index / (self.fps or ASSUMED_FPS)
+        else:
+            time = float(int(self._index.stamps[index]) * self._time_base)
         return self._checked(Frame(index=index, time=time, pixels=_upright_pixels(picture)))
+
+
+def _decodable(packets: list[tuple[int | None, int | None, bool]]) -> list[tuple[int | None, int | None, bool]]:
+    """Without what comes before the first key frame, in the file or on the screen, as in a broadcast that was cut."""
+    begin = next((place for place, (_, _, is_key) in enumerate(packets) if is_key), 0)
+    kept = packets[begin:]
+    return [each for each in kept if each[0] is None or kept[0][0] is None or each[0] >= kept[0][0]]
+
+
+def _place(stamps: Int64[np.ndarray, " frame"], stamp: int | None) -> int:
+    """The number of the frame with this stamp; -1 for a part of a frame, or one that the file hides."""
+    place = len(stamps) if stamp is None else int(np.searchsorted(stamps, stamp))
+    return place if place < len(stamps) and stamps[place] == stamp else -1
 
 
 def open_camera(number: int) -> Stream:
