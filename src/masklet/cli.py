@@ -317,7 +317,7 @@ def _follow(run: "TrackRun", *, json: bool) -> None:
         typer.echo(f"{run.source.name}: {found}{shown}")
     if not run.complete:
         done = "before the first frame was done" if run.last is None else f"after frame {run.last.index}"
-        raise Stopped(f"stopped {done}" + ("" if run.job.folder is None else "; go on with --resume"))
+        raise Stopped(f"stopped {done}" + ("; go on with --resume" if run.resumable else ""))
     if run.failures:
         raise InputError(f"{len(run.failures)} of {len(run.job.formats)} formats could not be written")
 

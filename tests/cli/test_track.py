@@ -4,6 +4,7 @@ import json
 import os
 import signal
 from pathlib import Path
+from unittest.mock import Mock
 
 import av
 import numpy as np
@@ -15,7 +16,7 @@ import masklet
 from masklet import cli
 from masklet.errors import InputError
 from masklet.inference import track_run
-from masklet.inference.frames import FrameSource
+from masklet.inference.frames import FrameSource, open_frames
 from masklet.inference.tracks import FrameResult
 
 COUNT = 8
@@ -297,6 +298,30 @@ def test_an_interrupt_before_the_first_frame(model, capsys):
     model.crash_at, model.crash = 0, KeyboardInterrupt()
     status, out, err = run(capsys, "clip", "-p", "dog", "--json")
     assert (status, out, err) == (130, "", "masklet: stopped before the first frame was done\n")
+
+
+def test_a_camera_runs_until_it_is_stopped(model, capsys, monkeypatch):
+    def camera(number):
+        assert number == 2
+        pictures = (np.full((*SIZE, 3), 10 * index, dtype=np.uint8) for index in range(100))
+        return open_frames(pictures)
+
+    monkeypatch.setattr("masklet.inference.video_reader.open_camera", camera)
+    model.interrupt_at = 3
+    status, out, err = run(capsys, 2, "-p", "dog", "--format", "overlay,mot")
+    assert (status, err) == (130, "masklet: stopped after frame 3\n")
+    assert out.startswith("the stream: dog 1 -> ")
+    assert frames_of("out/overlay.mp4") == len(journal()) == 4
+    status, _, err = run(capsys, 2, "-p", "dog", "--resume")
+    assert (status, err) == (1, "masklet: the stream cannot be gone on with: it gives each frame once\n")
+
+
+def test_a_file_that_cannot_be_finished_is_reported(model, capsys, monkeypatch):
+    monkeypatch.setattr("masklet.inference.video_writer.write_ytvis", Mock(side_effect=OSError(28, "No space left")))
+    status, out, err = run(capsys, "clip", "-p", "dog", "--format", "ytvis,mot")
+    assert (status, out) == (1, f"clip: dog 1 -> {Path('out/mot.txt')}\n")
+    assert "masklet: ytvis: cannot write out/ytvis.json: the disk is full\n" in err
+    assert len(model.sessions) == 1
 
 
 def test_a_complete_run_is_extended_or_written_in_another_format(model, capsys):

@@ -411,3 +411,41 @@ def test_a_camera_gives_a_stream_whose_time_begins_at_zero(tmp_path, monkeypatch
         seen = list(source.frames())
     assert numbers(seen) == [0, 1, 2, 3]
     assert [frame.time for frame in seen] == pytest.approx([0, 0.1, 0.2, 0.3])
+
+
+def test_cameras_are_named_as_the_system_names_them(monkeypatch):
+    found = [Mock(media_types=["audio"]), Mock(media_types=["video"])]
+    found[1].name = "Web cam"
+    monkeypatch.setitem(sys.modules, "av.device", Mock(enumerate_input_devices=lambda kind: {"dshow": found}[kind]))
+    opened = []
+
+    def refuse(name, **options):
+        opened.append((name, options))
+        raise av.error.OSError(5, "Input/output error")
+
+    monkeypatch.setattr(video_reader.av, "open", refuse)
+    for platform, name, kind in (("darwin", "0", "avfoundation"), ("win32", "video=Web cam", "dshow")):
+        monkeypatch.setattr(sys, "platform", platform)
+        with pytest.raises(InputError, match="camera 0 cannot be opened: Input/output error"):
+            open_frames(0)
+        assert opened.pop() == (name, {"format": kind})
+    with pytest.raises(InputError, match="camera 1 cannot be opened: 1 are connected"):
+        open_frames(1)
+
+
+def test_a_camera_that_is_pulled_out_ends_the_stream_with_a_sentence(tmp_path, monkeypatch):
+    with av.open(str(write_video(tmp_path / "a.ts", count=4))) as container:
+
+        def pulled_out(video):
+            yield from itertools.islice(container.decode(video=video), 2)
+            raise av.error.OSError(19, "No such device")
+
+        opened = Mock(spec=InputContainer, streams=container.streams, decode=pulled_out, close=Mock())
+        monkeypatch.setattr(sys, "platform", "linux")
+        monkeypatch.setattr(video_reader.av, "open", lambda *_, **__: opened)
+        with open_frames(0) as source:
+            seen = source.frames()
+            assert [next(seen).index, next(seen).index] == [0, 1]
+            with pytest.raises(InputError, match="camera 0 gives no more pictures: No such device"):
+                next(seen)
+    opened.close.assert_called_once()

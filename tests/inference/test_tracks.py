@@ -150,6 +150,11 @@ def test_an_object_keeps_its_colour_and_the_picture_its_size(two):
     assert len({object_colour(number) for number in range(50)}) == 50
 
 
+def test_an_object_without_a_pixel_is_not_drawn():
+    image = np.full((40, 60, 3), 128, dtype=np.uint8)
+    np.testing.assert_array_equal(np.asarray(make([np.zeros((40, 60), dtype=bool)], [0.5]).plot(image)), image)
+
+
 def test_drawing_needs_the_frame(two):
     with pytest.raises(InputError, match="the result of frame 3 holds no image"):
         two.plot()

@@ -1,4 +1,6 @@
+import errno
 import json
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -74,6 +76,15 @@ def test_a_journal_that_is_none_is_said_so(tmp_path, results):
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match=r"cannot write .*: part of the path is a file, not a folder"):
         Journal(tmp_path / "file" / "frames.jsonl")
+
+
+def test_a_full_disk_is_said_so(tmp_path, results):
+    journal = Journal(tmp_path / "frames.jsonl")
+    journal._file.close()
+    journal._file = Mock(write=Mock(side_effect=OSError(errno.ENOSPC, "No space left on device")))
+    with pytest.raises(InputError, match=r"cannot write .*frames.jsonl: the disk is full"):
+        journal.append(results[0])
+    assert journal.lines == 0
 
 
 def test_mot_counts_frames_and_ids_and_pixels_from_one(results):

@@ -95,6 +95,7 @@ def test_both_encoders_write_what_players_read(tmp_path, monkeypatch, encoder):
     with av.open(str(tmp_path / "overlay.mp4")) as container:
         stream = container.streams.video[0]
         assert (stream.codec_context.name, stream.pix_fmt) == ({"libx264": "h264"}.get(encoder, encoder), "yuv420p")
+        assert next(container.decode(video=0)).colorspace == (video_writer.BT_601 if encoder == "libx264" else 2)
     frames = read_video(tmp_path / "overlay.mp4")
     assert [frame.time for frame in frames] == pytest.approx([0, 1001 / 24000, 2002 / 24000], abs=2e-5)
     assert [number_of(frame.pixels[40:, :20]) for frame in frames] == [0, 1, 2]

@@ -148,8 +148,8 @@ class FrameSource(AbstractContextManager, ABC):
     @abstractmethod
     def _forward(self, start: int, stop: int | None, step: int) -> Iterator[Frame]: ...
 
-    @abstractmethod
-    def _backward(self, numbers: range) -> Iterator[Frame]: ...
+    def _backward(self, numbers: range) -> Iterator[Frame]:
+        return map(self.read, reversed(numbers))
 
     def close(self) -> None:
         """Lets files and devices go."""
@@ -182,9 +182,6 @@ class Pictures(FrameSource):
     def _forward(self, start: int, stop: int | None, step: int) -> Iterator[Frame]:
         total = self.num_frames
         return map(self._frame, range(start, total if stop is None else min(stop, total), step))
-
-    def _backward(self, numbers: range) -> Iterator[Frame]:
-        return map(self._frame, reversed(numbers))
 
     def _frame(self, index: int) -> Frame:
         pixels = _read(self._pictures[index], index)
@@ -228,9 +225,6 @@ class Stream(FrameSource):
                 return
             yield self._held
             wanted += step
-
-    def _backward(self, numbers: range) -> Iterator[Frame]:
-        raise AssertionError(f"frames() refuses to go back, also over {numbers}")
 
     def _advance(self, index: int) -> None:
         following = next(self._frames, None)

@@ -71,6 +71,8 @@ class TrackRun(AbstractContextManager):
         self._state: Path | None = None
         self._lines = 0
         if self._folder is not None:
+            if resume and not self.source.seekable:
+                raise InputError(f"{self.source.name} cannot be gone on with: it gives each frame once")
             if resume:
                 self.complete, self._state, self._lines = self._folder.find(job)
             else:
@@ -130,8 +132,13 @@ class TrackRun(AbstractContextManager):
             raise
         return session
 
+    @property
+    def resumable(self) -> bool:
+        """Whether a run that is stopped can be gone on with."""
+        return self._folder is not None and self.source.seekable
+
     def _save(self, session: Any) -> None:
-        if self._folder is not None and self._journal is not None:
+        if self.resumable and self._folder is not None and self._journal is not None:
             self._journal.sync()
             self._folder.save(session, self._journal.lines)
 

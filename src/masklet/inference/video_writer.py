@@ -32,6 +32,7 @@ from masklet.inference.video_reader import VideoFile
 ENCODERS = ("libx264", "mpeg4")  # the first that is there is taken
 OPTIONS = {"libx264": {"crf": "20", "preset": "veryfast"}, "mpeg4": {"qmin": "3", "qmax": "5"}}
 TICKS = 60_000  # per second: times are kept to 8 microseconds, and MPEG-4 counts no finer than 65535
+BT_601 = 5  # the matrix by which PyAV turns RGB into YUV; untold, players take that of HD for large videos
 OBJECTS = "objects.json"
 
 
@@ -228,6 +229,7 @@ class OverlayWriter(Writer):
         self._stream.height, self._stream.width = (side + side % 2 for side in result.size)
         self._stream.pix_fmt = "yuv420p"
         self._stream.codec_context.time_base = Fraction(1, TICKS)
+        self._stream.codec_context.colorspace = BT_601
         if self._source is not None and result.index == 0:
             self._sound = _Sound.open(self._source, self._container, self._first, self.notes)
 
