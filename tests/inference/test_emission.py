@@ -1,11 +1,21 @@
-"""What is shown, when, and to whom a pixel belongs."""
+"""What is shown, and when, and to whom a pixel belongs."""
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from safetensors.torch import load_file
 from torch import Tensor
 
-from masklet.inference.emission import DelayBuffer, FrameRecord, visible_objects
+from masklet.inference.emission import DelayBuffer, FrameRecord, shown
 from masklet.inference.rules import Rules, sam3, without_heuristics
+from masklet.inference.tracks import FrameResult
+
+GOLDEN = load_file(Path(__file__).parents[1] / "golden" / "official" / "4c_functions.safetensors")
 
 
 def block(left: int, right: int, size: int = 8) -> Tensor:
@@ -16,14 +26,17 @@ def block(left: int, right: int, size: int = 8) -> Tensor:
 
 def record(frame: int, ids: tuple[int, ...] = (1, 2), **sets: set[int]) -> FrameRecord:
     masks = [block(2 * index, 2 * index + 2) for index in range(len(ids))]
-    return FrameRecord(
-        frame=frame,
-        object_ids=ids,
+    result = FrameResult.of(
+        index=frame,
+        time=frame,
+        size=(8, 8),
+        ids=ids,
+        concepts=("coin",) * len(ids),
+        scores=[0.5 + one / 100 for one in ids],
+        object_scores=[0.9] * len(ids),
         mask_logits=torch.stack(masks) if masks else torch.zeros(0, 8, 8),
-        birth_scores=tuple(0.5 + one / 100 for one in ids),
-        tracker_scores=(0.9,) * len(ids),
-        **{name: frozenset(members) for name, members in sets.items()},
     )
+    return FrameRecord(result=result, **{name: frozenset(members) for name, members in sets.items()})
 
 
 def run(rules: Rules, records: list[FrameRecord]) -> list[list[FrameRecord]]:
@@ -37,8 +50,8 @@ def run(rules: Rules, records: list[FrameRecord]) -> list[list[FrameRecord]]:
     return [*out, list(rest)]
 
 
-def shown(one: FrameRecord) -> tuple[int, ...]:
-    return visible_objects(one, 8, 8).object_ids
+def seen(one: FrameRecord, *ended: int) -> list[int]:
+    return shown(one, ended).ids.tolist()
 
 
 @pytest.mark.parametrize(("delay", "first"), [(0, 0), (1, 0), (2, 1), (15, 14)])
@@ -50,12 +63,9 @@ def test_a_frame_comes_out_when_the_delay_is_full_and_the_rest_at_the_end(delay:
     assert len(frames[-1]) == max(delay - 1, 0)
 
 
-def test_a_masklet_removed_while_a_frame_waits_is_not_shown_on_it() -> None:
-    records = [record(0), record(1), record(2, removed={2}), record(3, ids=(1,)), record(4, ids=(1,))]
-    out = run(Rules(confirmation_delay=2), records)
-    assert [shown(one) for released in out for one in released] == [(1, 2), (1,), (1,), (1,), (1,)]
-    undelayed = run(without_heuristics(), records)
-    assert [shown(one) for released in undelayed for one in released] == [(1, 2), (1, 2), (1,), (1,), (1,)]
+def test_a_masklet_that_ended_is_not_shown_on_frames_that_waited() -> None:
+    assert seen(record(0)) == [1, 2]
+    assert seen(record(0), 2, 7) == [1]
 
 
 def test_a_masklet_confirmed_on_its_third_frame_is_shown_from_its_first() -> None:
@@ -63,46 +73,59 @@ def test_a_masklet_confirmed_on_its_third_frame_is_shown_from_its_first() -> Non
     unconfirmed = [{1, 2}, {1, 2}, {2}, {2}, {2}]
     records = [record(frame, unconfirmed=members) for frame, members in enumerate(unconfirmed)]
     out = run(Rules(confirmation_delay=3, confirm_after=3), records)
-    assert [shown(one) for released in out for one in released] == [(1,)] * 5
+    assert [seen(one) for released in out for one in released] == [[1]] * 5
     plain = run(Rules(confirmation_delay=0, confirm_after=3), records)
-    assert [shown(one) for released in plain for one in released] == [(), (), (1,), (1,), (1,)]
+    assert [seen(one) for released in plain for one in released] == [[], [], [1], [1], [1]]
 
 
-def test_hidden_and_empty_masklets_are_left_out_and_the_rest_sorted() -> None:
-    one = FrameRecord(
-        frame=3,
-        object_ids=(9, 4, 5, 6),
-        mask_logits=torch.stack([block(0, 2), block(4, 6), block(6, 8), torch.full((8, 8), -4.0)]),
-        birth_scores=(0.9, 0.4, 0.5, 0.6),
-        tracker_scores=(0.8, 0.8, 0.8, 0.8),
-        hidden=frozenset({5}),
-    )
-    objects = visible_objects(one, 16, 24)
-    assert (objects.frame, objects.object_ids, objects.scores) == (3, (4, 9), (0.4, 0.9))
-    assert objects.boxes_xyxy.tolist() == [[12, 0, 18, 16], [0, 0, 6, 16]]
-    assert objects.masks.shape == (2, 16, 24)
-
-
-def test_a_pixel_belongs_to_the_object_the_tracker_is_surest_of_and_boxes_do_not_care() -> None:
-    one = FrameRecord(
-        frame=0,
-        object_ids=(1, 2),
-        mask_logits=torch.stack([block(0, 6), block(4, 8)]),
-        birth_scores=(1.0, 0.5),
-        tracker_scores=(0.6, 0.7),
-    )
-    objects = visible_objects(one, 8, 8)
-    assert objects.masks[:, 0].tolist() == [[True] * 4 + [False] * 4, [False] * 4 + [True] * 4]
-    assert objects.boxes_xyxy.tolist() == [[0, 0, 6, 8], [4, 0, 8, 8]]
+def test_hidden_masklets_are_left_out_and_the_rest_sorted() -> None:
+    result = shown(record(3, ids=(9, 4, 5), hidden={4}), ())
+    assert (result.index, result.ids.tolist()) == (3, [5, 9])
+    np.testing.assert_allclose(result.scores, [0.55, 0.59], rtol=1e-6)
+    assert result.boxes.tolist() == [[4, 0, 6, 8], [0, 0, 2, 8]]
 
 
 def test_a_frame_without_objects_shows_nothing() -> None:
-    objects = visible_objects(record(0, ids=()), 6, 7)
-    assert objects.masks.shape == (0, 6, 7)
-    assert objects.boxes_xyxy.shape == (0, 4)
+    assert len(shown(record(0, ids=()), ())) == 0
 
 
-def test_the_published_rules_wait_fifteen_frames_and_look_at_no_confirmation() -> None:
+def test_the_delay_and_the_look_ahead_come_from_the_rules() -> None:
     buffer = DelayBuffer.of(sam3())
     assert (buffer.delay, buffer.look_ahead) == (15, 0)
+    assert DelayBuffer.of(without_heuristics()).delay == 0
     assert DelayBuffer.of(Rules(confirm_after=3)).look_ahead == 2
+
+
+def settled(masks: Tensor, scores: Tensor) -> np.ndarray:
+    """Masks as a user gets them, with overlaps resolved; empty ones stay, though results leave them out."""
+    result = FrameResult.of(
+        index=0,
+        time=0,
+        size=(masks.shape[1], masks.shape[2]),
+        ids=range(len(masks)),
+        concepts=("coin",) * len(masks),
+        scores=scores,
+        object_scores=scores,
+        mask_logits=masks.float() - 0.5,
+    )
+    disjoint = np.zeros(masks.shape, dtype=bool)
+    disjoint[result.ids] = result.masks
+    return disjoint
+
+
+@pytest.mark.parametrize("index", range(2))
+def test_disjoint_masks_equal_the_official_ones(index: int) -> None:
+    name = f"object_nonoverlap.{index}"
+    masks = settled(GOLDEN[f"{name}.in.masks"][:, 0], GOLDEN[f"{name}.in.scores"][:, 0])
+    np.testing.assert_array_equal(masks, GOLDEN[f"{name}.out.masks"][:, 0].bool().numpy())
+
+
+@given(hnp.arrays(bool, st.tuples(st.integers(0, 5), st.integers(1, 6), st.integers(1, 6))), st.data())
+def test_a_pixel_belongs_to_the_object_of_highest_score_or_the_first(batch: np.ndarray, data: st.DataObject) -> None:
+    number = len(batch)
+    scores = data.draw(st.lists(st.sampled_from([0.1, 0.5, 0.9]), min_size=number, max_size=number))
+    masks = settled(torch.from_numpy(batch), torch.tensor(scores, dtype=torch.float32))
+    for row, column in np.ndindex(batch.shape[1:]):
+        claims = np.flatnonzero(batch[:, row, column]).tolist()
+        owner = max(claims, key=lambda index: (scores[index], -index)) if claims else None
+        assert np.flatnonzero(masks[:, row, column]).tolist() == ([] if owner is None else [owner])

@@ -17,11 +17,11 @@ from safetensors.torch import load
 from torch import Tensor
 
 from masklet.inference.association import FrameDetections, Proposals
-from masklet.inference.emission import DelayBuffer, FrameRecord, visible_objects
+from masklet.inference.emission import DelayBuffer, FrameRecord, shown
 from masklet.inference.lifecycle import ConceptState, FramePlan, plan_frame
 from masklet.inference.rules import Rules
+from masklet.inference.tracks import FrameResult
 from masklet.ops.components import fill_small
-from masklet.ops.masks import resize_mask_logits
 from masklet.ops.nms import nms_masks
 
 ROUNDING = 2e-7  # the official detector turns its scripted scores into logits and back
@@ -95,7 +95,8 @@ class Replay:
     run: dict
     state: ConceptState = field(default_factory=ConceptState)
     next_id: int = 0
-    emitted: list[tuple[int, FrameRecord]] = field(default_factory=list)
+    emitted: list[tuple[int, FrameResult]] = field(default_factory=list)
+    ended: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.rules = rules_of(self.run["options"])
@@ -125,16 +126,16 @@ class Replay:
         self.next_id += len(plan.births)
         check_decisions(plan, expected)
         check_state(plan, expected, self.rules)
-        record = record_of(before, plan, detections, proposals, expected["frame_idx"], self.rules)
+        record = self.record_of(before, plan, detections, proposals, expected["frame_idx"])
+        self.ended |= set(plan.removed)
         self.check_areas(record, expected)
         self.emit(record, expected)
 
     def check_areas(self, record: FrameRecord, expected: dict) -> None:
         """Masks at the size of the video before anything is hidden."""
-        masks = resize_mask_logits(record.mask_logits, *self.run["video_hw"])
-        areas = dict(zip(record.object_ids, masks.sum((1, 2)).tolist(), strict=True))
+        areas = dict(zip(record.result.ids.tolist(), record.result.areas.tolist(), strict=True))
         for object_id, area in expected["masks_this_frame"].items():
-            assert areas[int(object_id)] == area
+            assert areas.get(int(object_id), 0) == area
 
     def detect(self, expected: dict) -> FrameDetections:
         logits = mask_logits(self.run, [entry["mask"] for entry in expected["raw_dets"]])
@@ -149,7 +150,7 @@ class Replay:
         """The answer to the prompt comes at once and whole; a propagation is delayed, and flushed at its end."""
         visit, frames = expected["visit"], self.run["frames"]
         if expected["phase"] == "add_prompt":
-            self.emitted.append((visit, replace(record, unconfirmed=frozenset())))
+            self.emitted.append((visit, shown(replace(record, unconfirmed=frozenset()), ())))
             return
         if expected["phase"] != self.phase:
             self.phase, self.buffer = expected["phase"], DelayBuffer.of(self.rules)
@@ -157,30 +158,31 @@ class Replay:
         if visit + 1 == len(frames) or frames[visit + 1]["phase"] != self.phase:
             self.buffer, rest = self.buffer.flush()
             released += rest
-        self.emitted += [(visit, one) for one in released]
+        self.emitted += [(visit, shown(one, self.ended)) for one in released]
 
-
-def record_of(
-    before: ConceptState,
-    plan: FramePlan,
-    detections: FrameDetections,
-    proposals: Proposals,
-    frame: int,
-    rules: Rules,
-) -> FrameRecord:
-    """What the frame adds to the output: old masklets as the tracker shows them, new ones as they were detected."""
-    born = [row for _, row in plan.births]
-    after = {track.object_id: track for track in plan.state.tracks}
-    return FrameRecord(
-        frame=frame,
-        object_ids=(*proposals.object_ids, *(object_id for object_id, _ in plan.births)),
-        mask_logits=plan.shown_logits(detections, proposals, rules),
-        birth_scores=(*(track.birth_score for track in before.tracks), *detections.scores[born].tolist()),
-        tracker_scores=(*proposals.object_logits.sigmoid().tolist(), *detections.scores[born].tolist()),
-        hidden=frozenset(plan.hidden),
-        unconfirmed=frozenset(object_id for object_id, track in after.items() if not track.is_confirmed),
-        removed=frozenset(plan.removed),
-    )
+    def record_of(
+        self,
+        before: ConceptState,
+        plan: FramePlan,
+        detections: FrameDetections,
+        proposals: Proposals,
+        frame: int,
+    ) -> FrameRecord:
+        """What the frame adds to the output: old masklets as the tracker shows them, new ones as they were detected."""
+        born = [row for _, row in plan.births]
+        height, width = self.run["video_hw"]
+        result = FrameResult.of(
+            index=frame,
+            time=float(frame),
+            size=(height, width),
+            ids=(*proposals.object_ids, *(object_id for object_id, _ in plan.births)),
+            concepts=("thing",) * (len(proposals.object_ids) + len(born)),
+            scores=(*(track.birth_score for track in before.tracks), *detections.scores[born].tolist()),
+            object_scores=(*proposals.object_logits.sigmoid().tolist(), *detections.scores[born].tolist()),
+            mask_logits=plan.shown_logits(detections, proposals, self.rules),
+        )
+        unconfirmed = frozenset(track.object_id for track in plan.state.tracks if not track.is_confirmed)
+        return FrameRecord(result=result, hidden=frozenset(plan.hidden), unconfirmed=unconfirmed)
 
 
 def check_decisions(plan: FramePlan, expected: dict) -> None:
@@ -235,14 +237,15 @@ def test_every_decision_and_every_emitted_frame_equals_the_official_one(name: st
     height, width = run["video_hw"]
     bits = tensors()[f"{run['family']}.out_bits"].numpy()
     assert len(replay.emitted) == len(run["emitted"])
-    for (visit, record), expected in zip(replay.emitted, run["emitted"], strict=True):
-        shown = visible_objects(record, height, width)
-        assert (visit, shown.frame) == (expected["after_visit"], expected["frame_idx"])
-        assert list(shown.object_ids) == expected["obj_ids"]
-        torch.testing.assert_close(torch.tensor(shown.scores), torch.tensor(expected["probs"]), rtol=0, atol=ROUNDING)
-        torch.testing.assert_close(official_boxes(shown.boxes_xyxy, width, height), boxes_of(expected))
+    for (visit, result), expected in zip(replay.emitted, run["emitted"], strict=True):
+        assert (visit, result.index) == (expected["after_visit"], expected["frame_idx"])
+        assert result.ids.tolist() == expected["obj_ids"]
+        probabilities = np.array(expected["probs"], dtype=np.float32)
+        np.testing.assert_allclose(result.scores, probabilities, rtol=0, atol=ROUNDING)
+        boxes = official_boxes(torch.from_numpy(result.boxes), width, height)
+        torch.testing.assert_close(boxes, boxes_of(expected))
         masks = np.unpackbits(bits[expected["masks"]], axis=1, count=height * width).reshape(-1, height, width)
-        np.testing.assert_array_equal(shown.masks.numpy(), masks.astype(bool))
+        np.testing.assert_array_equal(result.masks, masks.astype(bool))
 
 
 def official_boxes(boxes_xyxy: Tensor, width: int, height: int) -> Tensor:

@@ -1,8 +1,9 @@
 """Small functions equal the official ones: tests/golden/official/4c_functions.
 
-Elsewhere: components and fill_holes (test_components), nms (test_nms), shrink, pixel_nonoverlap and object_nonoverlap
-(test_overlaps), roi (test_roi), sine2d, box_code and rope_table (tests/nn), rpb and stability (tests/models), associate
-(tests/inference/test_association), hotstart, confirmation, occlusion, drop_limit and boundary (test_lifecycle there).
+Elsewhere: components and fill_holes (test_components), nms (test_nms), shrink and pixel_nonoverlap (test_overlaps), roi
+(test_roi), sine2d, box_code and rope_table (tests/nn), rpb and stability (tests/models), associate
+(tests/inference/test_association), hotstart, confirmation, occlusion, drop_limit and boundary (test_lifecycle there),
+object_nonoverlap (test_emission there).
 The rest is of the tracker: closest_cond, frame_filter, sine1d and pointer_tpos (time of object pointers),
 memory_rope_attention, memory_encoder, mask_as_output, use_multimask, mem_score.
 """

@@ -18,7 +18,6 @@ from masklet.ops.overlaps import (
     memory_object_logits,
     overlap_table,
     overlap_table_at_once,
-    resolve_overlaps,
     suppress_shrunken,
 )
 
@@ -99,26 +98,3 @@ def test_the_object_logit_of_memory_says_whether_there_is_a_pixel() -> None:
     logits = torch.full((2, 3, 3), -1.0)
     logits[1, 2, 0] = 0.1
     assert memory_object_logits(logits).tolist() == [-10, 10]
-
-
-@pytest.mark.parametrize("index", range(2))
-def test_disjoint_masks_equal_the_official_ones(index: int) -> None:
-    masks = GOLDEN[f"object_nonoverlap.{index}.in.masks"][:, 0].bool()
-    resolved = resolve_overlaps(masks, GOLDEN[f"object_nonoverlap.{index}.in.scores"][:, 0])
-    assert resolved.equal(GOLDEN[f"object_nonoverlap.{index}.out.masks"][:, 0].bool())
-
-
-@given(hnp.arrays(bool, st.tuples(st.integers(0, 5), st.integers(0, 6), st.integers(0, 6))), st.data())
-def test_disjoint_masks_keep_their_union_and_give_pixels_to_the_best(batch: np.ndarray, data: st.DataObject) -> None:
-    masks = torch.from_numpy(batch)
-    scores = torch.tensor(
-        data.draw(st.lists(st.sampled_from([0.1, 0.5, 0.9]), min_size=len(batch), max_size=len(batch)))
-    )
-    resolved = resolve_overlaps(masks, scores.float())
-    for row, column in np.ndindex(batch.shape[1:]):
-        claims = np.flatnonzero(batch[:, row, column]).tolist()
-        if not claims:
-            assert not resolved[:, row, column].any()
-            continue
-        owner = max(claims, key=lambda index: (scores[index].item(), -index))
-        assert resolved[:, row, column].nonzero().tolist() == [[owner]]

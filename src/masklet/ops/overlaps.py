@@ -122,15 +122,3 @@ def suppress_shrunken(
 def memory_object_logits(mask_logits: Float[Tensor, "object height width"]) -> Float[Tensor, " object"]:
     """The object logit that goes into memory with a mask: 10 for one with a pixel, -10 for an empty one."""
     return (mask_logits > 0).any(dim=2).any(dim=1).float() * 20 - 10
-
-
-def resolve_overlaps(
-    masks: Bool[Tensor, "object height width"], scores: Float[Tensor, " object"]
-) -> Bool[Tensor, "object height width"]:
-    """Disjoint masks with the same union: a pixel goes to the object of highest score, the first of equals."""
-    resolved = torch.zeros_like(masks)
-    taken = torch.zeros_like(masks[:1]).any(dim=0)
-    for index in scores.argsort(descending=True, stable=True).tolist():
-        resolved[index] = masks[index] & ~taken
-        taken |= masks[index]
-    return resolved
