@@ -21,6 +21,7 @@ from masklet.ops.overlaps import keep_topmost_pixels
 from masklet.types import ClickPrompt
 
 MAX_POINTS = 16  # of one object on one frame; of more, the first and the last half are used
+REACH = 16  # frames around the user's word on which the detector's no longer conditions
 _GIVEN_PIXEL = 1024.0  # logit of a pixel of a mask that was given
 
 
@@ -159,10 +160,17 @@ def draw(view: View, cohort: Cohort, object_id: int, mask: Bool[Tensor, "height 
 
 
 def settle(view_of: Callable[[int], View], cohort: Cohort) -> Cohort:
-    """The cohort with every answer in its bank: such a frame conditions all objects, also those it says nothing of."""
+    """The cohort with every answer in its bank: such a frame conditions all objects, also those it says nothing of.
+
+    What the detector gave on frames close by counts as merely tracked from then on.
+    """
     for frame, answers in sorted(cohort.answers.items()):
         memories = {object_id: answer.memory for object_id, answer in answers.items()}
         cohort = replace(cohort, bank=_condition(view_of(frame), cohort, memories, by_user=True))
+        overruled = [
+            f for f, memory in cohort.bank.conditioning.items() if not memory.by_user and abs(f - frame) <= REACH
+        ]
+        cohort = replace(cohort, bank=cohort.bank.demote(overruled))
     return replace(cohort, answers={})
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -28,6 +29,11 @@ from masklet.ops.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
 from masklet.ops.scores import joint_scores, recentre
 from masklet.tokenizer import Tokenizer
 from masklet.types import Detections, Exemplars, PromptBatch, TokenSet
+
+if TYPE_CHECKING:
+    from masklet.inference.frames import VideoSource
+    from masklet.inference.rules import Rules
+    from masklet.inference.video import VideoSession
 
 Number = float | int
 Box = Sequence[Number]  # x0, y0, x1, y1
@@ -86,6 +92,31 @@ class Model:
         pixels = read_image(image)
         return ImageSession(self, pixels, Path(image) if isinstance(image, (str, PathLike)) else None)
 
+    def open_video(
+        self,
+        source: "VideoSource | None" = None,
+        *,
+        rules: "str | Rules" = "sam3",
+        delay: int | None = None,
+        history_frames: int | None = 1000,
+        memory_frames: int = 8,
+    ) -> "VideoSession":
+        """A session that follows concepts and objects through a video.
+
+        `source` is the path of a video, a folder or list of pictures, the number of a camera or an iterable of frames;
+        without one, frames are pushed. `rules` are the constants of the pipeline, or the name of a set of them: sam3,
+        sam3.1 or no-heuristics. `delay` is how many frames results wait (by default as the rules say; 0 shows masklets
+        at once, also those that the rules soon end). Memory is bounded: results of the last `history_frames` frames are
+        kept for corrections, and of every object the memories it needs and those of the last `memory_frames` frames.
+
+        Raises: InputError on a source or rules that cannot be used, or when the weights have no tracker.
+        """
+        from masklet.inference.video import open_session
+
+        return open_session(
+            self, source, rules, delay=delay, history_frames=history_frames, memory_frames=memory_frames
+        )
+
     def _segment_one(
         self,
         image: ImageSource,
@@ -107,7 +138,7 @@ class Model:
         self, features: ImageFeatures, concepts: Sequence[Concept], size: tuple[int, int], threshold: float
     ) -> Detections:
         """Detections of all concepts on one picture of `size` (height, width), best first."""
-        words, prompts = self._prompts(concepts, size)
+        words, prompts = self.prompts(concepts, size)
         grounding = self.detector.ground(features, words, prompts)
         return self._keep(features, grounding, size, threshold)
 
@@ -126,12 +157,12 @@ class Model:
         return Detections(
             boxes_xyxy=boxes,
             scores=scores[prompt_index, query_index],
-            mask_logits=self._masks(features, grounding, prompt_index, query_index),
+            mask_logits=self.masks(features, grounding, prompt_index, query_index),
             prompt_index=prompt_index,
             presence=grounding.presence_logits[-1].float().sigmoid(),
         )
 
-    def _masks(
+    def masks(
         self, features: ImageFeatures, grounding: Grounding, prompt_index: Tensor, query_index: Tensor
     ) -> Float[Tensor, "detection height width"]:
         """Mask logits, one prompt at a time: the pixel maps of all prompts at once would be the peak of memory."""
@@ -143,7 +174,7 @@ class Model:
             masks[rows] = output.mask_logits(torch.zeros_like(rows), query_index[rows]).float()
         return masks
 
-    def _prompts(self, concepts: Sequence[Concept], size: tuple[int, int]) -> tuple[TokenSet, PromptBatch]:
+    def prompts(self, concepts: Sequence[Concept], size: tuple[int, int]) -> tuple[TokenSet, PromptBatch]:
         """The phrases' tokens, from memory where they were asked before, and the prompts that point at them."""
         distinct = list(dict.fromkeys(concept.phrase for concept in concepts))
         words = self._encode_phrases(distinct)
@@ -228,7 +259,7 @@ class ImageSession(AbstractContextManager):
         if self._last is None:
             raise InputError("there is no single concept to refine: call find with one phrase or with boxes first")
         concept, threshold = self._last
-        self._check_box(box)
+        check_box(box, self.size)
         concept = replace(concept, boxes=(*concept.boxes, box), labels=(*concept.labels, int(positive)))
         self._last = (concept, threshold)
         return self._ask([concept], threshold)
@@ -252,7 +283,7 @@ class ImageSession(AbstractContextManager):
         if "click" not in self.model.parts:
             raise InputError("these weights have no click head: use find() with example boxes, or the sam3 model")
         if box is not None:
-            self._check_box(box)
+            check_box(box, self.size)
         grid = self.features.grid
         prompt = click_prompt(points, labels, box, mask, self.size, self.model.image_size, (4 * grid[0], 4 * grid[1]))
         alone = len(points) == 1 and box is None and mask is None
@@ -285,7 +316,7 @@ class ImageSession(AbstractContextManager):
 
     def _concepts(self, phrases: Phrases, boxes: tuple[Box, ...], not_boxes: tuple[Box, ...]) -> list[Concept]:
         for box in (*boxes, *not_boxes):
-            self._check_box(box)
+            check_box(box, self.size)
         labels = (1,) * len(boxes) + (0,) * len(not_boxes)
         if phrases is None or (not isinstance(phrases, str) and not phrases):
             if not boxes:
@@ -298,16 +329,17 @@ class ImageSession(AbstractContextManager):
             Concept(phrase=self.model.check_phrase(phrase), boxes=boxes + not_boxes, labels=labels) for phrase in words
         ]
 
-    def _check_box(self, box: Box) -> None:
-        """Raises InputError unless the box has an area and lies inside the picture."""
-        height, width = self.size
-        if len(box) != 4 or not all(math.isfinite(value) for value in box):
-            raise InputError(f"box {tuple(box)} is not four finite numbers x0, y0, x1, y1")
-        x0, y0, x1, y1 = box
-        if x1 <= x0 or y1 <= y0:
-            raise InputError(f"box {tuple(box)} is inverted or empty: x0 < x1 and y0 < y1 are needed")
-        if x0 < 0 or y0 < 0 or x1 > width or y1 > height:
-            raise InputError(f"box {tuple(box)} is not inside the {width} x {height} picture")
+
+def check_box(box: Box, size: tuple[int, int]) -> None:
+    """Raises InputError unless the box has an area and lies inside a picture of `size` (height, width)."""
+    height, width = size
+    if len(box) != 4 or not all(math.isfinite(value) for value in box):
+        raise InputError(f"box {tuple(box)} is not four finite numbers x0, y0, x1, y1")
+    x0, y0, x1, y1 = box
+    if x1 <= x0 or y1 <= y0:
+        raise InputError(f"box {tuple(box)} is inverted or empty: x0 < x1 and y0 < y1 are needed")
+    if x0 < 0 or y0 < 0 or x1 > width or y1 > height:
+        raise InputError(f"box {tuple(box)} is not inside the {width} x {height} picture")
 
 
 def _exemplars(concepts: Sequence[Concept], size: tuple[int, int]) -> Exemplars:

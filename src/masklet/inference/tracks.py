@@ -26,7 +26,8 @@ class FrameResult:
 
     `concepts` holds the phrase of each object, "" for one that was clicked. `scores` says how sure the detector was
     when the masklet began (1 for what the user began), `object_scores` how sure the tracker is that it sees the object
-    on this frame. `rles` are COCO compressed counts of the masks as they are, which may overlap.
+    on this frame. `rles` are COCO compressed counts of the masks as they are, which may overlap; where they do, the
+    object of the highest `precedence` is in front.
     """
 
     index: int
@@ -36,6 +37,7 @@ class FrameResult:
     concepts: tuple[str, ...]
     scores: Float32[np.ndarray, " object"]
     object_scores: Float32[np.ndarray, " object"]
+    precedence: Float32[np.ndarray, " object"]
     rles: tuple[str, ...]
     image: UInt8[np.ndarray, "height width 3"] | None = None
 
@@ -50,10 +52,13 @@ class FrameResult:
         concepts: Sequence[str],
         scores: Numbers,
         object_scores: Numbers,
+        precedence: Numbers | None = None,
         mask_logits: Float[Tensor, "object cell_row cell_column"],
         image: UInt8[np.ndarray, "height width 3"] | None = None,
     ) -> "FrameResult":
         """From the small logits of the model, which are enlarged to `size`; objects of which nothing is left drop out.
+
+        Without `precedence` the surest object is in front.
 
         One object at a time: a mask at full size is two megabytes for a large video, and is gone once it is encoded.
         """
@@ -68,6 +73,7 @@ class FrameResult:
             concepts=tuple(concepts),
             scores=_array(scores).astype(np.float32),
             object_scores=_array(object_scores).astype(np.float32),
+            precedence=_array(object_scores if precedence is None else precedence).astype(np.float32),
             rles=rles,
             image=image,
         )
@@ -86,11 +92,13 @@ class FrameResult:
                 concepts=tuple(map(str, entry["concepts"])),
                 scores=np.array(entry["scores"], dtype=np.float32),
                 object_scores=np.array(entry["object_scores"], dtype=np.float32),
+                precedence=np.array(entry["precedence"], dtype=np.float32),
                 rles=tuple(map(str, entry["rles"])),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"this is no result of a frame: {error}") from error
-        if {len(result.concepts), len(result.scores), len(result.object_scores), len(result.rles)} - {len(result)}:
+        parts = (result.concepts, result.scores, result.object_scores, result.precedence, result.rles)
+        if {len(part) for part in parts} - {len(result)}:
             raise InputError(f"the result of frame {result.index} names different numbers of objects")
         return result
 
@@ -104,6 +112,7 @@ class FrameResult:
             "concepts": list(self.concepts),
             "scores": _short(self.scores),
             "object_scores": _short(self.object_scores),
+            "precedence": _short(self.precedence),
             "rles": list(self.rles),
         }
 
@@ -123,6 +132,7 @@ class FrameResult:
             concepts=tuple(self.concepts[place] for place in chosen),
             scores=self.scores[chosen],
             object_scores=self.object_scores[chosen],
+            precedence=self.precedence[chosen],
             rles=tuple(self.rles[place] for place in chosen),
         )
 
@@ -140,10 +150,10 @@ class FrameResult:
 
     @cached_property
     def masks(self) -> Bool[np.ndarray, "object height width"]:
-        """All masks with overlaps resolved: a pixel goes to the object of the highest object score, or to the first."""
+        """All masks with overlaps resolved: a pixel goes to the object of the highest precedence, or to the first."""
         masks = np.zeros((len(self), *self.size), dtype=bool)
         free = np.ones(self.size, dtype=bool)
-        for place in np.argsort(-self.object_scores, kind="stable").tolist():
+        for place in np.argsort(-self.precedence, kind="stable").tolist():
             masks[place] = self.mask(place) & free
             free &= ~masks[place]
         return masks

@@ -134,10 +134,13 @@ class Detector(nn.Module):
 
     def encode_images(self, images: Float[Tensor, "image 3 image_height image_width"]) -> ImageFeatures:
         """Features of normalised pictures (values in [-1, 1]) and the work on them that no prompt changes."""
-        trunk = self.vision.trunk(images)
+        return self.prepare(self.vision.trunk(images))
+
+    def prepare(self, trunk: Float[Tensor, "image trunk_dim height width"]) -> ImageFeatures:
+        """The detector's share of `encode_images`; the tracker has its own view of the same trunk."""
         pyramid = self.vision.concept_neck(trunk)
         height, width = trunk.shape[-2:]
-        position = sine_map(height, width, self.config.vision.dim, images.device).to(pyramid.coarse.dtype)
+        position = sine_map(height, width, self.config.vision.dim, trunk.device).to(pyramid.coarse.dtype)
         tokens = rearrange(pyramid.coarse, "b c h w -> b (h w) c")
         return ImageFeatures(
             trunk=trunk,
@@ -162,8 +165,22 @@ class Detector(nn.Module):
         all_layers: bool = False,
     ) -> Grounding:
         """Scores and boxes of each prompt. Layers before the last are scored only when `all_layers` asks for them."""
-        prompt = self._join(features, phrases, prompts)
-        memory = self.fusion(take_rows(features.begun, prompts.image_index), features.position, prompt)
+        prompt = self.join(features, phrases, prompts)
+        return self.ground_tokens(
+            features, prompt, prompts.image_index, one_to_many=one_to_many, all_layers=all_layers
+        )
+
+    def ground_tokens(
+        self,
+        features: ImageFeatures,
+        prompt: TokenSet,
+        image_index: Int[Tensor, " prompt"],
+        *,
+        one_to_many: bool = False,
+        all_layers: bool = False,
+    ) -> Grounding:
+        """As `ground`, for prompts that are already tokens: exemplars of one frame of a video are asked of others."""
+        memory = self.fusion(take_rows(features.begun, image_index), features.position, prompt)
         decoded = self.decoder(memory, features.position, prompt, features.grid, one_to_many=one_to_many)
         if not all_layers:
             decoded = decoded.map(lambda layers: layers[-1:])
@@ -174,7 +191,7 @@ class Detector(nn.Module):
             queries=decoded.hidden[-1],
             memory=memory,
             prompt=prompt,
-            image_index=prompts.image_index,
+            image_index=image_index,
         )
 
     def segment(
@@ -200,7 +217,7 @@ class Detector(nn.Module):
             semantic_logits=self.masks.segment_concept(pixels),
         )
 
-    def _join(self, features: ImageFeatures, phrases: TokenSet, prompts: PromptBatch) -> TokenSet:
+    def join(self, features: ImageFeatures, phrases: TokenSet, prompts: PromptBatch) -> TokenSet:
         """Phrase tokens followed by exemplar tokens."""
         words = phrases.map(lambda tensor: tensor[prompts.phrase_index])
         examples = self.prompts(

@@ -131,7 +131,7 @@ def useful_frames(
 ) -> list[int]:
     """The latest `limit` tracked frames, oldest first, on which the objects are well seen, and always the last one.
 
-    The first frame of a course is never chosen, as in the published model.
+    Going forward, frame 0 is never chosen, as in the published model.
     """
     if frame == course.first:
         return []
@@ -139,7 +139,7 @@ def useful_frames(
         f
         for f, memory in tracked.items()
         if (frame - f) * course.step > 0
-        and f != course.first
+        and (f > 0 or course.reverse)
         and memory.usefulness is not None
         and memory.usefulness > threshold
     ]

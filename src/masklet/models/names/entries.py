@@ -129,6 +129,11 @@ class Layout:
     ignored: tuple[str, ...] = ()
 
     @property
+    def entries(self) -> tuple[Entry, ...]:
+        """All of them."""
+        return (*self.concept, *self.click, *self.memory)
+
+    @property
     def optional(self) -> dict[str, tuple[Entry, ...]]:
         """The groups that a file may lack, by the name that `Weights.parts` has for them."""
         return {"click": self.click, "memory": self.memory}

@@ -1,0 +1,452 @@
+"""A session on a video: concepts and objects are named on any frame, followed, corrected, and followed on.
+
+The session decides what a frame needs: everything where it was never tracked, only what changed where it was, nothing
+where nothing did. What happens on a frame is `video_step.step`; here is the edge to the user.
+"""
+
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from types import TracebackType
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Bool
+
+from masklet.errors import InputError
+from masklet.inference import cohorts
+from masklet.inference.clicks import click_prompt
+from masklet.inference.cohorts import Cohort, View
+from masklet.inference.concepts import VideoConcept, detect, read_examples
+from masklet.inference.emission import DelayBuffer, FrameRecord, shown
+from masklet.inference.frames import Frame, FrameSource, VideoSource, open_frames
+from masklet.inference.history import History, join, update, without
+from masklet.inference.image import WORDLESS, Box, Concept, Model, Number, check_box
+from masklet.inference.media import ImageSource, read_image
+from masklet.inference.rules import RULES, Rules
+from masklet.inference.seen import Seen, Sight
+from masklet.inference.tracks import FrameResult
+from masklet.inference.video_step import SessionState, Sightings, StepOptions, step
+from masklet.models.memory_bank import Course
+from masklet.models.tracker import MASK_CELLS
+from masklet.ops.components import fill_small
+from masklet.ops.masks import rle_encode
+
+Direction = Literal["forward", "backward", "both"]
+Key = tuple[str, str | int]  # ("concept", name) or ("object", id)
+
+
+class VideoSession(AbstractContextManager):
+    """Follows concepts and objects through a video. Made by `Model.open_video`."""
+
+    def __init__(
+        self,
+        model: Model,
+        source: FrameSource | None,
+        rules: Rules,
+        *,
+        delay: int | None,
+        history_frames: int | None,
+        memory_frames: int,
+    ) -> None:
+        self.model = model
+        self.rules = rules
+        self.memory_frames = memory_frames
+        self.state = SessionState()
+        self.history = History(history_frames)
+        self.delay = rules.confirmation_delay if delay is None else delay
+        self._sight = Sight(model, source)
+        self._covered: set[int] = set()  # frames that were tracked
+        # What changed since, and on which frame it did, for the way forward and the way back.
+        self._stale: dict[bool, dict[Key, int]] = {False: {}, True: {}}
+        self._ended: set[int] = set()
+        self._prompted: set[int] = set()  # frames of which something was said
+        self._buffer = self._new_buffer()  # frames that are tracked and wait to be shown
+        self._course = Course()  # of what waits
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Lets the video and the features of its frames go."""
+        self._sight.close()
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the video."""
+        return self._sight.size
+
+    @property
+    def fps(self) -> float | None:
+        """Frames a second, where they are known."""
+        return self._sight.fps
+
+    @property
+    def num_frames(self) -> int | None:
+        """How many frames the video has, where that is known."""
+        return self._sight.num_frames
+
+    @property
+    def object_ids(self) -> tuple[int, ...]:
+        """Everybody who is followed now."""
+        return tuple(sorted(self.state.object_ids))
+
+    # --- what to follow -------------------------------------------------------------------------------------------
+
+    def add_concept(
+        self,
+        phrase: str | None = None,
+        *,
+        boxes: Sequence[Box] = (),
+        not_boxes: Sequence[Box] = (),
+        frame: int | None = None,
+    ) -> FrameResult:
+        """Follows every instance of a phrase, of examples, or of both, from any frame on; shows what is found there.
+
+        `boxes` and `not_boxes` are xyxy in pixels of `frame`, by default the frame seen last, or the first. They hold
+        for all frames. A phrase that is already followed is asked again, with the new examples in place of the old.
+        A session may follow several concepts; none disturbs another.
+
+        Raises: InputError on a phrase, a box or a frame that cannot be used.
+        """
+        if phrase is None and not boxes:
+            raise InputError("nothing to look for: give a phrase, or at least one example box")
+        seen = self._sight.at(frame)
+        for box in (*boxes, *not_boxes):
+            check_box(box, self.size)
+        concept = Concept(
+            phrase=WORDLESS if phrase is None else self.model.check_phrase(phrase),
+            boxes=(*boxes, *not_boxes),
+            labels=(1,) * len(boxes) + (0,) * len(not_boxes),
+        )
+        name = concept.phrase
+        with torch.inference_mode():
+            tokens = read_examples(self.model, seen.features, concept, self.size) if concept.boxes else None
+        known = self.state.concepts.get(name)
+        asked = VideoConcept(name=name, concept=concept, tokens=tokens)
+        asked = asked if known is None else replace(asked, state=known.state)
+        self.state = replace(self.state, concepts={**self.state.concepts, name: asked})
+        self._mark(("concept", name), seen.frame.index)
+        fresh = self._step(seen, Course(num_frames=self.num_frames), [name], ())
+        return self._preview(update(self.history.records.get(fresh.frame, fresh), fresh, self._members([name])))
+
+    def remove_concept(self, phrase: str) -> None:
+        """No longer follows a concept, nor any of its objects. Raises: InputError when it was not followed."""
+        if phrase not in self.state.concepts:
+            raise InputError(f"{phrase!r} is not followed; there are {', '.join(self.state.concepts) or 'no concepts'}")
+        members = [i for cohort in self.state.cohorts if cohort.concept == phrase for i in cohort.object_ids]
+        self._forget(members)
+        concepts = {name: concept for name, concept in self.state.concepts.items() if name != phrase}
+        self.state = replace(self.state, concepts=concepts)
+
+    def click(
+        self,
+        object_id: int | None,
+        frame: int | None,
+        points: Sequence[Sequence[Number]] = (),
+        labels: Sequence[int] = (),
+        *,
+        box: Box | None = None,
+        add: bool = False,
+    ) -> FrameResult:
+        """Corrects an object, or begins one, by points (x, y in pixels; label 1 on it, 0 off it) or a box.
+
+        An id that nobody has begins an object, and so does None. Clicks replace those given before for this object on
+        this frame, unless `add`. Where exactly one concept is followed, a new object belongs to it.
+
+        Raises: InputError when the prompt or the frame cannot be used.
+        """
+        seen = self._sight.at(frame)
+        if box is not None:
+            check_box(box, self.size)
+        grid = seen.look.coarse.shape[-2:]
+        mask_size = (MASK_CELLS * grid[0], MASK_CELLS * grid[1])
+        prompt = click_prompt(points, labels, box, None, self.size, self.model.image_size, mask_size)
+        object_id, place = self._place(object_id, seen)
+        view = self._view(seen, Course(num_frames=self.num_frames))
+        with torch.inference_mode():
+            cohort = cohorts.click(view, self.state.cohorts[place], object_id, prompt.to(self.model.device), add=add)
+            memory = cohort.answers[seen.frame.index][object_id].memory
+            logits = torch.nn.functional.interpolate(memory.mask_logits[None], self.size, mode="bilinear")[0]
+            mask = fill_small(logits, self.rules.fill_area)[0] > 0
+        return self._answer(seen, object_id, place, cohort, mask.cpu().numpy())
+
+    def add_mask(self, object_id: int | None, frame: int | None, mask: Bool[np.ndarray, "height width"]) -> FrameResult:
+        """Corrects an object, or begins one, by its mask at the size of the video. Raises: InputError."""
+        seen = self._sight.at(frame)
+        mask = np.asarray(mask)
+        if mask.shape != self.size:
+            raise InputError(f"the mask is {mask.shape}, the video {self.size} (height, width)")
+        mask = mask.astype(bool)
+        object_id, place = self._place(object_id, seen)
+        with torch.inference_mode():
+            view = self._view(seen, Course(num_frames=self.num_frames))
+            drawn = torch.from_numpy(mask).to(self.model.device)
+            cohort = cohorts.draw(view, self.state.cohorts[place], object_id, drawn)
+        return self._answer(seen, object_id, place, cohort, mask)
+
+    def remove(self, object_id: int) -> None:
+        """No longer follows an object. Raises: InputError when nobody has that id."""
+        if object_id not in self.state.object_ids:
+            raise InputError(
+                f"there is no object {object_id}; there are {', '.join(map(str, self.object_ids)) or 'none'}"
+            )
+        self._forget([object_id])
+
+    # --- following ------------------------------------------------------------------------------------------------
+
+    def track(
+        self,
+        direction: Direction = "forward",
+        *,
+        start: int | None = None,
+        stop: int | None = None,
+        step: int = 1,
+    ) -> Iterator[FrameResult]:
+        """The frames from `start` on, as they are decided; `stop` is the first that is not visited.
+
+        By default from the first frame that changed since it was tracked, or that was ever prompted. Backward, `start`
+        is visited as well; "both" goes forward, then backward from the frame before. Frames that were tracked come
+        from the history, apart from what was corrected since. New masklets show after the confirmation delay, so
+        results of concepts come that many frames late.
+
+        Raises: InputError when there is nothing to follow or no such frame.
+        """
+        if direction not in ("forward", "backward", "both"):
+            raise InputError(f"direction {direction!r} is not forward, backward or both")
+        if not self.state.concepts and not self.state.cohorts:
+            raise InputError("nothing to follow: call add_concept, click or add_mask first")
+        if step < 1:
+            raise InputError(f"a step of {step} frames goes nowhere: it is at least 1")
+        begin = self._first_changed() if start is None else start
+        if direction != "both":
+            return self._run(begin, stop, step, reverse=direction == "backward")
+        return self._there_and_back(begin, stop, step)
+
+    def push(self, pixels: ImageSource, time: float | None = None) -> FrameResult | None:
+        """The next frame of a live stream. Gives the result whose delay is over, if one is; see also `flush`."""
+        seen = self._sight.push(read_image(pixels), time)
+        if not self._buffer.waiting:
+            self._buffer = self._new_buffer()
+        self._buffer, ready = self._buffer.push(self._visit(seen, Course()))
+        return self._emit(ready[0]) if ready else None
+
+    def flush(self) -> list[FrameResult]:
+        """The results of pushed frames that still wait, when no more come or none shall wait."""
+        return list(self._release())
+
+    # --- inside ---------------------------------------------------------------------------------------------------
+
+    def _there_and_back(self, start: int, stop: int | None, step: int) -> Iterator[FrameResult]:
+        yield from self._run(start, stop, step, reverse=False)
+        if start >= step:
+            yield from self._run(start - step, None, step, reverse=True)
+
+    def _run(self, start: int, stop: int | None, step: int, *, reverse: bool) -> Iterator[FrameResult]:
+        """One way through the video. What waits when the caller stops goes on waiting, for a run that goes on there."""
+        course, begun = Course(reverse=reverse, stride=step, num_frames=self.num_frames), start
+        waiting = self._buffer.waiting
+        if waiting and waiting[0].frame == start and replace(self._course, num_frames=self.num_frames) == course:
+            start = waiting[-1].frame + course.step
+        else:
+            list(self._release())
+            self._buffer = self._new_buffer()
+        self._course = course
+        changed = dict(self._stale[reverse])
+        if start >= 0:
+            for frame in self._sight.frames(start, stop, step, reverse=reverse):
+                seen = self._sight.hold(frame)
+                if frame.index in self._covered:
+                    yield from self._release()
+                    yield self._emit(self._visit(seen, course))
+                else:
+                    self._buffer, ready = self._buffer.push(self._visit(seen, course))
+                    yield from map(self._emit, ready)
+        yield from self._release()
+        for key, prompted in changed.items():
+            if (begun - prompted) // course.step <= 1:  # the run passed all that the change can reach
+                self._stale[reverse].pop(key, None)
+
+    def _release(self) -> Iterator[FrameResult]:
+        """Everything that waits."""
+        self._buffer, ready = self._buffer.flush()
+        return iter([self._emit(record) for record in ready])
+
+    def _visit(self, seen: Seen, course: Course) -> FrameRecord:
+        """Tracks on this frame what has to be: everything the first time, later what changed since."""
+        self._settle(course)
+        if seen.frame.index not in self._covered:
+            self._covered.add(seen.frame.index)
+            alone = [i for i, cohort in enumerate(self.state.cohorts) if cohort.concept is None]
+            return self._step(seen, course, tuple(self.state.concepts), alone)
+        known, stale = self._recall(seen), self._stale[course.reverse]
+        names = [name for name in self.state.concepts if ("concept", name) in stale]
+        changed = {object_id for object_id in self.state.object_ids if ("object", object_id) in stale}
+        alone = [
+            i
+            for i, cohort in enumerate(self.state.cohorts)
+            if cohort.concept not in names and changed.intersection(cohort.object_ids)
+        ]
+        if not names and not alone:
+            return known
+        fresh = self._step(seen, course, names, alone)
+        return update(known, fresh, changed | self._members(names))
+
+    def _members(self, names: Collection[str]) -> set[int]:
+        return {i for cohort in self.state.cohorts if cohort.concept in names for i in cohort.object_ids}
+
+    def _recall(self, seen: Seen) -> FrameRecord:
+        record = self.history.records.get(seen.frame.index)
+        if record is None:
+            raise InputError(
+                f"frame {seen.frame.index} was tracked, but of the results only the last {self.history.limit} frames "
+                "are kept: open the video with a larger history_frames"
+            )
+        return replace(record, result=replace(record.result, image=seen.frame.pixels))
+
+    @torch.inference_mode()
+    def _step(self, seen: Seen, course: Course, names: Sequence[str], alone: Collection[int]) -> FrameRecord:
+        """One step for some concepts, and for the cohorts at some places."""
+        chosen = [self.state.concepts[name] for name in names]
+        found = detect(self.model, seen.features, chosen, self.rules, self.size) if chosen else {}
+        self.state, sightings = step(self._view(seen, course), self.state, found, alone, self._options())
+        self._ended |= sightings.removed
+        return self._record(seen.frame, sightings)
+
+    def _record(self, frame: Frame, sightings: Sightings) -> FrameRecord:
+        result = FrameResult.of(
+            index=frame.index,
+            time=frame.time,
+            size=self.size,
+            ids=sightings.ids,
+            concepts=sightings.concepts,
+            scores=[self.state.scores[object_id] for object_id in sightings.ids],
+            object_scores=sightings.object_scores,
+            precedence=sightings.precedence,
+            mask_logits=sightings.mask_logits,
+            image=frame.pixels,
+        )
+        return FrameRecord(result=result, hidden=sightings.hidden, unconfirmed=sightings.unconfirmed)
+
+    def _emit(self, record: FrameRecord) -> FrameResult:
+        """What the caller gets of a frame, with the scores that its masklets have by now."""
+        scores = [self.state.scores.get(object_id, 0.0) for object_id in record.result.ids.tolist()]
+        record = replace(record, result=replace(record.result, scores=np.array(scores, dtype=np.float32)))
+        self.history.store(record)
+        return shown(record, self._ended)
+
+    def _preview(self, record: FrameRecord) -> FrameResult:
+        """What a prompt gives at once: nothing waits, and the frame still has to be tracked."""
+        return self._emit(replace(record, unconfirmed=frozenset()))
+
+    def _view(self, seen: Seen, course: Course) -> View:
+        return View(tracker=self.model.detector.tracker, features=seen.look, frame=seen.frame.index, course=course)
+
+    def _options(self) -> StepOptions:
+        return StepOptions(rules=self.rules, size=self.size, memory_frames=self.memory_frames)
+
+    def _new_buffer(self) -> DelayBuffer:
+        return replace(DelayBuffer.of(self.rules), delay=self.delay if self.state.concepts else 0)
+
+    def _settle(self, course: Course) -> None:
+        """Takes the user's answers into the banks, now that tracking goes on."""
+        for place, cohort in enumerate(self.state.cohorts):
+            if cohort.answers:
+                with torch.inference_mode():
+                    settled = cohorts.settle(lambda frame: self._view(self._sight.at(frame), course), cohort)
+                self.state = self.state.with_cohort(place, settled)
+
+    def _place(self, object_id: int | None, seen: Seen) -> tuple[int, int]:
+        """The id and the place of the cohort of an object that the user speaks of, which may be new."""
+        object_id = self.state.next_id if object_id is None else object_id
+        if object_id < 0:
+            raise InputError(f"an object's id is not negative: {object_id}")
+        concept = next(iter(self.state.concepts)) if len(self.state.concepts) == 1 else None
+        place = self.state.cohort_of(object_id)
+        if place is None:
+            place = next(
+                (i for i, c in enumerate(self.state.cohorts) if c.concept == concept and not c.has_begun),
+                len(self.state.cohorts),
+            )
+            cohort = Cohort(object_ids=(), concept=concept)
+            cohort = (self.state.cohorts[place] if place < len(self.state.cohorts) else cohort).join(object_id)
+            self.state = replace(self.state.with_cohort(place, cohort), next_id=max(self.state.next_id, object_id + 1))
+            self._ended.discard(object_id)
+        concept = self.state.cohorts[place].concept
+        concepts = dict(self.state.concepts)
+        if concept is not None:
+            lifecycle = concepts[concept].state.with_user_track(object_id, seen.frame.index, self.rules)
+            concepts[concept] = replace(concepts[concept], state=lifecycle)
+        self.state = replace(self.state, concepts=concepts, scores={**self.state.scores, object_id: 1.0})
+        return object_id, place
+
+    def _answer(
+        self, seen: Seen, object_id: int, place: int, cohort: Cohort, mask: Bool[np.ndarray, "height width"]
+    ) -> FrameResult:
+        """Takes the answer to a prompt into the session, and shows the frame with it."""
+        self.state = self.state.with_cohort(place, cohort)
+        self._mark(("object", object_id), seen.frame.index)
+        known = self.history.records.get(seen.frame.index)
+        mine = FrameResult(
+            index=seen.frame.index,
+            time=seen.frame.time,
+            size=self.size,
+            ids=np.array([object_id]),
+            concepts=(cohort.concept or "",),
+            scores=np.ones(1, dtype=np.float32),
+            object_scores=np.ones(1, dtype=np.float32),
+            precedence=np.ones(1, dtype=np.float32),
+            rles=(rle_encode(mask),),
+            image=seen.frame.pixels,
+        )
+        record = FrameRecord(result=mine[mask.any(keepdims=True).ravel()])
+        if known is not None:
+            record = replace(known, result=join(without(known.result, [object_id]), record.result))
+        return self._preview(replace(record, hidden=record.hidden - {object_id}))
+
+    def _mark(self, key: Key, frame: int) -> None:
+        list(self._release())  # what waited is decided: a correction comes after it
+        self._prompted.add(frame)
+        if self._covered:
+            for changed in self._stale.values():
+                changed[key] = min(frame, changed.get(key, frame))
+
+    def _first_changed(self) -> int:
+        return min(self._stale[False].values(), default=min(self._prompted, default=0))
+
+    def _forget(self, object_ids: Collection[int]) -> None:
+        self.state = self.state.without(object_ids)
+        self.history.drop(object_ids)
+        self._ended |= set(object_ids)
+
+
+def open_session(
+    model: Model,
+    source: VideoSource | None,
+    rules: str | Rules,
+    *,
+    delay: int | None,
+    history_frames: int | None,
+    memory_frames: int,
+) -> VideoSession:
+    """See `Model.open_video`."""
+    if not {"click", "memory"} <= model.parts:
+        raise InputError("these weights have no tracker: use masklet.load('tiny'), or the sam3 model")
+    if isinstance(rules, str):
+        if rules not in RULES:
+            raise InputError(f"unknown rules {rules!r}: give {', '.join(RULES)}")
+        rules = RULES[rules]()
+    if min(0 if delay is None else delay, memory_frames, 0 if history_frames is None else history_frames) < 0:
+        raise InputError("delay, history_frames and memory_frames are numbers of frames, 0 or more")
+    frames = None if source is None else open_frames(source)
+    return VideoSession(
+        model,
+        frames,
+        rules,
+        delay=delay,
+        history_frames=history_frames,
+        memory_frames=memory_frames,
+    )
