@@ -18,7 +18,7 @@ def rectangle(size, x0, y0, x1, y1):
     return mask
 
 
-def make(masks, object_scores, *, ids=None, concepts=None, image=None, index=3):
+def make(masks, object_scores, *, precedence=None, ids=None, concepts=None, image=None, index=3):
     count = len(masks)
     return FrameResult(
         index=index,
@@ -28,6 +28,7 @@ def make(masks, object_scores, *, ids=None, concepts=None, image=None, index=3):
         concepts=tuple(concepts or ["dog"] * count),
         scores=np.linspace(0.9, 0.5, count, dtype=np.float32),
         object_scores=np.array(object_scores, dtype=np.float32),
+        precedence=np.array(object_scores if precedence is None else precedence, dtype=np.float32),
         rles=tuple(map(rle_encode, masks)),
         image=image,
     )
@@ -49,9 +50,9 @@ def test_overlaps_go_to_the_surest_object_but_boxes_and_areas_are_whole(two):
     assert two.mask(0).sum() == 500
 
 
-def test_of_equally_sure_objects_the_first_one_gets_the_pixel():
+def test_the_object_in_front_gets_the_pixel_and_of_equals_the_first():
     mask = rectangle((8, 8), 0, 0, 4, 4)
-    result = make([mask, mask, mask], [0.5, 0.8, 0.8])
+    result = make([mask, mask, mask], [0.9, 0.8, 0.8], precedence=[0.5, 1, 1])
     assert result.masks.sum(axis=(1, 2)).tolist() == [0, 16, 0]
 
 
@@ -81,7 +82,7 @@ def test_logits_become_masks_and_what_is_empty_drops_out():
     )
     assert (result.ids.tolist(), result.concepts) == ([0, 2**40], ("dog", ""))
     assert result.scores.tolist() == pytest.approx([0.9, 1])
-    assert result.object_scores.tolist() == pytest.approx([0.5, 0.7], abs=0.01)
+    assert result.object_scores.tolist() == result.precedence.tolist() == pytest.approx([0.5, 0.7], abs=0.01)
     assert result.boxes[0].tolist() == [12, 8, 36, 24]
     assert result.masks.shape == (2, 40, 60)
 
@@ -124,6 +125,7 @@ def test_json_gives_the_same_result_back(two):
         two.rles,
     )
     np.testing.assert_array_equal(again.object_scores, two.object_scores)
+    np.testing.assert_array_equal(again.precedence, two.precedence)
     for change in ({"ids": [1]}, {"size": 3}, {"scores": "x"}, {"rles": None}):
         with pytest.raises(InputError, match=r"no result of a frame|different numbers"):
             FrameResult.from_json(entry | change)

@@ -141,7 +141,7 @@ def davis_palette() -> list[int]:
 
 
 def indexed_mask(result: FrameResult, indices: dict[int, int]) -> UInt8[np.ndarray, "height width"]:
-    """The index of the object at each pixel, 0 where there is none; overlaps go to the surest object.
+    """The index of the object at each pixel, 0 where there is none; overlaps go to the object in front.
 
     `indices` maps ids to indices from 1 on, and is added to when an id is new.
 

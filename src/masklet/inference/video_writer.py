@@ -186,7 +186,7 @@ class MaskWriter(_FolderWriter):
 class DavisWriter(_FolderWriter):
     """A picture with the DAVIS palette for each frame, `00012.png`: 0 is background, 1 to 255 objects as they appear.
 
-    A pixel where objects overlap is the surest one's, see `FrameResult.masks`.
+    A pixel where objects overlap is that of the one in front, see `FrameResult.masks`.
     """
 
     def __init__(self, path: Path) -> None:
