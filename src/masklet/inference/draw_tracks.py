@@ -4,7 +4,7 @@ The frame keeps its size, and no line of counts is added, since the frames of a 
 """
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Bool, UInt8
 from PIL import Image, ImageFont
 
 from masklet.inference import draw
@@ -16,7 +16,7 @@ from masklet.ops.masks import mask_to_box
 def draw_tracks(result: FrameResult, image: UInt8[np.ndarray, "height width 3"]) -> UInt8[np.ndarray, "height width 3"]:
     """A copy of the frame with its objects, large ones first, so that small ones in front of them stay visible."""
     unit = max(result.size) / 1000
-    pixels = image.copy()
+    canvas = Image.fromarray(image)
     boxes: dict[int, Box] = {}
     for place in np.argsort(-result.areas, kind="stable").tolist():
         mask = result.mask(place)
@@ -24,14 +24,22 @@ def draw_tracks(result: FrameResult, image: UInt8[np.ndarray, "height width 3"])
         if box is None:
             continue
         x0, y0, x1, y1 = box
-        colour = object_colour(int(result.ids[place]))
-        draw._blend(pixels[y0:y1, x0:x1], mask[y0:y1, x0:x1], colour, max(1, round(1.6 * unit)))
+        opacity = _opacity(mask[y0:y1, x0:x1], max(1, round(1.6 * unit)))
+        canvas.paste(object_colour(int(result.ids[place])), box, Image.fromarray(opacity))
         boxes[place] = (float(x0), float(y0), float(x1), float(y1))
-    canvas = Image.fromarray(pixels)
     font = draw._font(max(10.0, 17 * unit))
     for tag in _place_tags(result, boxes, font):
         draw._draw_tag(canvas, tag, font)
     return np.array(canvas)
+
+
+def _opacity(mask: Bool[np.ndarray, "height width"], thickness: int) -> UInt8[np.ndarray, "height width"]:
+    """Of 255: all along the outline, some inside. A pixel is inside when the square around it is."""
+    height, width = mask.shape
+    inside = np.pad(mask, thickness)
+    inside = np.logical_and.reduce([inside[shift : shift + height] for shift in range(2 * thickness + 1)])
+    inside = np.logical_and.reduce([inside[:, shift : shift + width] for shift in range(2 * thickness + 1)])
+    return np.where(inside, np.uint8(round(255 * draw.FILL_OPACITY)), mask * np.uint8(255))
 
 
 def object_colour(object_id: int) -> Colour:
