@@ -49,7 +49,7 @@ def check(actual: Tensor, expected: Tensor, kind: str) -> None:
 def load_official(detector: Detector, weights: dict[str, Tensor]) -> Detector:
     """Fills a detector from tensors under their official names."""
     layout = official(detector.config)
-    state = {name: value for entry in layout.concept + layout.click for name, value in entry.read(weights).items()}
+    state = {name: value for entry in layout.entries for name, value in entry.read(weights).items()}
     detector.load_state_dict(state)
     return detector.eval().requires_grad_(requires_grad=False)
 

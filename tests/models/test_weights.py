@@ -14,6 +14,7 @@ from masklet.errors import InputError
 from masklet.models.detector import Detector
 from masklet.models.weights import (
     Weights,
+    belongs,
     content_hash,
     convert,
     describe_models,
@@ -21,7 +22,6 @@ from masklet.models.weights import (
     find,
     load_detector,
     read,
-    rename_tracker,
     write,
     write_foreign,
 )
@@ -30,15 +30,11 @@ from masklet.models.weights import (
 @pytest.fixture(scope="module")
 def weights() -> Weights:
     torch.manual_seed(0)
-    tracker = {
-        "tracker.no_obj_ptr": torch.randn(1, 32),
-        "tracker.transformer.encoder.layers.3.norm2.bias": torch.randn(32),
-    }
-    return Weights(config=debug(), state=dict(Detector(debug()).state_dict()), origin="a test", kept=tracker)
+    return Weights(config=debug(), state=dict(Detector(debug()).state_dict()), origin="a test")
 
 
-def without_click(weights: Weights) -> Weights:
-    state = {n: t for n, t in weights.state.items() if not n.startswith(("click.", "vision.click_neck."))}
+def without(weights: Weights, *parts: str) -> Weights:
+    state = {n: t for n, t in weights.state.items() if not any(belongs(n, part) for part in parts)}
     return Weights(config=weights.config, state=state, origin="a test")
 
 
@@ -55,7 +51,6 @@ def test_own_files_hold_config_origin_and_a_hash_of_the_tensors(weights: Weights
     assert back.origin == "a test"
     assert back.even_score == 0.5
     assert_same(back.state, weights.state)
-    assert_same(back.kept, weights.kept)
     with safe_open(tmp_path / "model.safetensors", "pt") as opened:
         tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - not a dict
         assert opened.metadata()["hash"] == content_hash(tensors)
@@ -66,7 +61,6 @@ def test_a_foreign_file_gives_the_same_tensors_back(weights: Weights, kind: str,
     write_foreign(weights, tmp_path / "model", kind)
     back = read(tmp_path / "model", debug())
     assert back.origin == kind
-    assert_same(back.kept, weights.kept)
     points = {name for name in weights.state if name.startswith("prompts.point_")}
     if kind == "transformers":  # its files know no example points
         assert all(back.state[name].eq(0).all() for name in points)
@@ -92,12 +86,12 @@ def test_a_checkpoint_may_be_nested_under_model(weights: Weights, tmp_path: Path
 
 
 def test_files_of_a_plain_transformers_model_lack_prefix_and_click_head(weights: Weights, tmp_path: Path) -> None:
-    write_foreign(without_click(weights), tmp_path / "whole", "transformers")
+    write_foreign(without(weights, "click", "memory"), tmp_path / "whole", "transformers")
     with safe_open(tmp_path / "whole", "pt") as opened:
         tensors = {name.removeprefix("detector_model."): opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
     save_file({n: t for n, t in tensors.items() if not n.startswith("tracker_neck.")}, tmp_path / "plain")
     back = read(tmp_path / "plain", debug())
-    assert not back.has_click
+    assert not back.parts
     load_detector(back)
 
 
@@ -213,7 +207,13 @@ def test_no_network_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
         fetch("sam3")
 
 
-def test_tracker_names_go_there_and_back(weights: Weights) -> None:
-    there = rename_tracker(weights.kept, to="transformers")
-    assert "tracker_model.memory_attention.layers.3.layer_norm2.bias" in there
-    assert_same(rename_tracker(there, to="official"), weights.kept)
+@pytest.mark.parametrize("kind", ["own", "official", "transformers"])
+def test_a_file_may_have_a_click_head_and_no_memory(weights: Weights, kind: str, tmp_path: Path) -> None:
+    weights = without(weights, "memory")
+    if kind == "own":
+        write(weights, tmp_path / "model")
+    else:
+        write_foreign(weights, tmp_path / "model", kind)
+    back = read(tmp_path / "model", debug())
+    assert back.parts == {"click"}
+    assert all(tensor.eq(0).all() for tensor in load_detector(back).memory.state_dict().values())

@@ -14,6 +14,7 @@ from masklet.models.decoder import Decoder
 from masklet.models.detector import Detector
 from masklet.models.fusion import FusionEncoder
 from masklet.models.heads import ConceptScorer, MaskHead
+from masklet.models.memory import MaskMemory
 from masklet.models.names import Layout, transformers
 from masklet.models.prompts import ExemplarEncoder
 from masklet.models.text import TextEncoder
@@ -78,6 +79,7 @@ def draw_config(seed: int) -> Detector.Config:
         scoring=ConceptScorer.Config(dim=dim, hidden=layers["hidden"]),
         masks=MaskHead.Config(dim=dim, num_heads=inner_heads),
         click=ClickHead.Config(dim=dim, num_heads=pick.choice([2, 8]), hidden=64, iou_hidden=pick.choice([32, 48])),
+        memory=MaskMemory.Config(dim=dim, memory_dim=dim // 4, depth=2, hidden=64),
     )
 
 
@@ -99,7 +101,8 @@ def make_twins(seed: int) -> Twins:
         name: value for entry in entries(layout) for name, value in entry.read(whole_state(theirs, their_click)).items()
     }
     absent = {name: torch.zeros_like(ours.state_dict()[name]) for name in layout.absent}
-    ours.load_state_dict(state | absent)
+    memory = {name: value for name, value in ours.state_dict().items() if name.startswith("memory.")}
+    ours.load_state_dict(state | absent | memory)
     ours.eval()
     for model in (theirs, their_click, ours):
         model.requires_grad_(requires_grad=False)

@@ -14,12 +14,14 @@ import torch
 from masklet.config import PRESETS
 from masklet.data.collate import CollateConfig, collate
 from masklet.data.schema import Example, PhraseQuery
+from masklet.data.sources import ExampleSource
 from masklet.errors import InputError
 from masklet.models.detector import Detector
 from masklet.models.weights import read
 from masklet.ops.scores import joint_scores
 from masklet.tokenizer import Tokenizer
 from masklet.train import loop
+from masklet.train.concept import ConceptTask
 from masklet.train.loop import Trainer
 from masklet.train.recipes import Recipe, parse_recipe
 
@@ -82,7 +84,16 @@ def make_trainer(recipe: Recipe, out: Path) -> Trainer:
     torch.manual_seed(0)
     config = PRESETS["debug"]()
     tokenizer = Tokenizer(vocab_size=config.text.vocab_size)
-    return Trainer(Detector(config), tokenizer, lambda phase: {"squares": ColoredSquares()}, recipe, out)  # noqa: ARG005
+    return Trainer(Detector(config), _task(recipe, tokenizer, ColoredSquares()), recipe, out)
+
+
+def _task(recipe: Recipe, tokenizer: Tokenizer, source: ExampleSource) -> ConceptTask:
+    return ConceptTask(
+        recipe=recipe,
+        tokenizer=tokenizer,
+        sources=lambda phase: {"squares": source},  # noqa: ARG005
+        patch_size=14,
+    )
 
 
 def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(tmp_path) -> None:
@@ -119,7 +130,9 @@ def test_accumulation_equals_one_large_batch(tmp_path) -> None:
     for parts in ([examples[:1], examples[1:]], [examples]):
         trainer = make_trainer(make_recipe((1,)), tmp_path)
         trainer.model.eval()  # dropout would differ
-        trainer._update([collate(part, trainer.tokenizer, WORDS_ONLY, np.random.default_rng(0)) for part in parts])
+        tokenizer = Tokenizer(vocab_size=trainer.model.config.text.vocab_size)
+        batches = [collate(part, tokenizer, WORDS_ONLY, np.random.default_rng(0)) for part in parts]
+        trainer.update(batches, trainer.recipe.phases[0])
         named = trainer.model.named_parameters()
         gradients.append({name: value.grad for name, value in named if value.grad is not None})
     torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-3, atol=1e-5)
@@ -145,9 +158,10 @@ def test_the_log_has_a_line_a_step_with_every_part(tmp_path) -> None:
 def test_a_non_finite_gradient_leaves_the_weights_alone(tmp_path) -> None:
     trainer = make_trainer(make_recipe((2,)), tmp_path)
     before = {name: value.clone() for name, value in trainer.model.state_dict().items()}
-    batch = trainer.dataset(trainer.recipe.phases[0])[0]
+    phase = trainer.recipe.phases[0]
+    batch = trainer.task.dataset(phase)[0]
     next(trainer.model.decoder.parameters()).register_hook(lambda gradient: gradient * float("nan"))
-    trainer._update([batch])
+    trainer.update([batch], phase)
     assert trainer.step == 1
     for name, value in trainer.model.state_dict().items():
         assert torch.equal(value, before[name]), name
@@ -163,7 +177,7 @@ def test_run_trains_exports_and_refuses_to_overwrite(tmp_path) -> None:
     assert loop.run("builtin", overrides, tmp_path)
     weights = read(tmp_path / "weights.safetensors")
     assert weights.config == PRESETS["debug"]()
-    assert not weights.has_click
+    assert not weights.parts
     assert {tensor.dtype for tensor in weights.state.values()} == {torch.float16}
     with pytest.raises(InputError, match="already holds a run"):
         loop.run("builtin", overrides, tmp_path)
@@ -210,7 +224,7 @@ def test_a_few_pictures_are_learnt_and_their_absent_phrases_rejected(tmp_path) -
     torch.manual_seed(0)
     config = PRESETS["debug"]()
     tokenizer = Tokenizer(vocab_size=config.text.vocab_size)
-    trainer = Trainer(Detector(config), tokenizer, lambda phase: {"squares": Few()}, recipe, tmp_path)  # noqa: ARG005
+    trainer = Trainer(Detector(config), _task(recipe, tokenizer, Few()), recipe, tmp_path)
     trainer.train()
     trainer.model.eval()
     batch = collate(examples, tokenizer, WORDS_ONLY, np.random.default_rng(0))

@@ -36,6 +36,7 @@ class Track:
     last_occluded: int = NEVER  # frame on which it was last empty or suppressed behind another
     streak: int = 1  # frames in a row on which a detection touched it
     is_confirmed: bool = False
+    by_user: bool = False  # begun or corrected by a user, who alone ends it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,12 +55,19 @@ class ConceptState:
         """The state with a masklet that a user began, or corrected if it lives: its score is 1 and it is confirmed."""
         if object_id in self.object_ids:
             tracks = tuple(
-                replace(track, birth_score=1.0, is_confirmed=True) if track.object_id == object_id else track
+                replace(track, birth_score=1.0, is_confirmed=True, by_user=True)
+                if track.object_id == object_id
+                else track
                 for track in self.tracks
             )
             return replace(self, tracks=tracks)
         track = Track(
-            object_id=object_id, first_frame=frame, birth_score=1.0, credit=rules.first_credit, is_confirmed=True
+            object_id=object_id,
+            first_frame=frame,
+            birth_score=1.0,
+            credit=rules.first_credit,
+            is_confirmed=True,
+            by_user=True,
         )
         return replace(self, tracks=(*self.tracks, track))
 
@@ -242,9 +250,9 @@ def removals(state: ConceptState, frame: int, rules: Rules, *, reverse: bool) ->
 
 
 def on_probation(track: Track, frame: int, rules: Rules, *, reverse: bool) -> bool:
-    """Whether the masklet began less than the confirmation delay ago."""
+    """Whether the masklet began less than the confirmation delay ago; what a user began is not."""
     age = track.first_frame - frame if reverse else frame - track.first_frame
-    return age < rules.confirmation_delay
+    return age < rules.confirmation_delay and not track.by_user
 
 
 def lost(state: ConceptState, rules: Rules, removed: Collection[int]) -> tuple[int, ...]:
