@@ -6,7 +6,7 @@ and real outlines, with masks as exact as the labels. Sources answer a random ge
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, UInt8
@@ -26,6 +26,7 @@ MAX_COPIES = 3
 _LEAST_AREA = 100  # pixels of the clip
 
 
+@runtime_checkable
 class ClipSource(Protocol):
     """Anything that can draw a clip."""
 

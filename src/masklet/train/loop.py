@@ -14,82 +14,60 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
-import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from masklet.config import PRESETS
-from masklet.data.collate import CollateConfig, Encoder, TrainingBatch, collate, select_prompts
-from masklet.data.sources import CocoConfig, CocoSource, ExampleSource, GeneratedSource, Mixture, SacoSource
-from masklet.data.synthetic.cutouts import CutoutLibrary, compose_scene
-from masklet.data.synthetic.layout import SceneConfig
-from masklet.data.synthetic.scene import render_scene
-from masklet.data.transforms import AugmentConfig, augment
 from masklet.errors import InputError
 from masklet.files import replacing, write_atomically
 from masklet.models.detector import Detector
-from masklet.models.weights import OPTIONAL_PARTS, Weights, belongs, load_detector, read, write
+from masklet.models.weights import Weights, find, read, write
 from masklet.tokenizer import Tokenizer
-from masklet.train.criterion import Counts, Criterion, LossReport, present_prompts
+from masklet.train.concept import ConceptTask, SourceShelf
+from masklet.train.criterion import LossReport
 from masklet.train.optim import WeightAverage, factor_of_update, make_optimizer, set_learning_rates
-from masklet.train.recipes import (
-    CutoutsSpec,
-    Phase,
-    Recipe,
-    SacoSpec,
-    ScenesSpec,
-    SourceSpec,
-    load_recipe,
-    settings,
-    to_json,
-)
+from masklet.train.recipes import Phase, Recipe, load_recipe, to_json
+from masklet.train.tracker import ClipShelf, TrackingTask, start_tracker
 
-# Distinguishes the streams of random numbers drawn for one example or batch.
-AUGMENT_STREAM, COLLATE_STREAM = 1, 2
-BATCHES_PER_SEED = 2**20
 MOST_PARTS = 4096  # micro-batches of one update, over all processes
 
-SourceBuilder = Callable[[Phase], dict[str, ExampleSource]]
 Evaluate = Callable[[nn.Module, int], dict[str, float]]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Batches(Dataset):
-    """Batch `index` of a phase, made from nothing but the seed and the index."""
+@runtime_checkable
+class Task(Protocol):
+    """What is learnt: which parameters, from which batches (of a type that only the task knows), by which losses."""
 
-    mixture: Mixture
-    tokenizer: Encoder
-    phase: Phase
-    augment: AugmentConfig
-    collate: CollateConfig
+    def trains(self, name: str) -> bool:
+        """Whether a parameter of the model is learnt."""
+        ...
 
-    def __getitem__(self, index: int) -> TrainingBatch:
-        seed = self.mixture.seed
-        examples = []
-        for row in range(self.phase.batch_size):
-            rng = np.random.default_rng([seed, index, row, AUGMENT_STREAM])
-            example = self.mixture[index * BATCHES_PER_SEED + row]
-            examples.append(augment(example, self.phase.image_size, self.augment, rng))
-        return collate(examples, self.tokenizer, self.collate, np.random.default_rng([seed, index, COLLATE_STREAM]))
+    def dataset(self, phase: Phase) -> Dataset:
+        """The micro-batches of a phase, to be asked for by index."""
+        ...
+
+    def losses(
+        self, model: Detector, batches: Sequence[Any], phase: Phase, seeds: Sequence[int]
+    ) -> Iterator[LossReport]:
+        """The loss of each micro-batch in turn, normalised as if they were one batch of all processes."""
+        ...
 
 
 class Trainer:
     """Model, optimiser, average and step counter, and the step that moves them."""
 
-    def __init__(self, model: Detector, tokenizer: Encoder, sources: SourceBuilder, recipe: Recipe, out: Path) -> None:
-        self.recipe, self.tokenizer, self.sources, self.out = recipe, tokenizer, sources, out
+    def __init__(self, model: Detector, task: Task, recipe: Recipe, out: Path) -> None:
+        self.recipe, self.task, self.out = recipe, task, out
         self.device = _device(recipe.device)
         self.model: Detector = model.to(self.device).train()
         for name, parameter in self.model.named_parameters():
-            parameter.requires_grad_(not _is_optional(name))  # clicks and memory are trained apart
-        self.criterion = Criterion(recipe.criterion_config(recipe.phases[0]))
+            parameter.requires_grad_(task.trains(name))
         self.optim = recipe.optim_config()
         self.optimizer = make_optimizer(self.model, self.optim)
         self.average = WeightAverage(self.model, recipe.ema_decay) if recipe.ema_decay else None
@@ -116,9 +94,8 @@ class Trainer:
         while self.step < last:
             phase, first = self._phase()
             stop = min(last, first + phase.steps)
-            self.criterion = Criterion(self.recipe.criterion_config(phase))
-            for batches in self._batches(phase, stop):
-                self._update(batches)
+            for batches in self._micro_batches(phase, stop):
+                self.update(batches, phase)
                 if self.step % self.recipe.log_every == 0 or self.step == last:
                     self._log(phase)
                 if time.monotonic() - saved > 60 * self.recipe.checkpoint_minutes:
@@ -142,24 +119,12 @@ class Trainer:
             first += phase.steps
         raise AssertionError("no phase is left")
 
-    def dataset(self, phase: Phase) -> Batches:
-        """The batches of a phase, to be asked for by index."""
+    def _micro_batches(self, phase: Phase, stop: int) -> Iterator[list[Any]]:
+        """The micro-batches of each update from the current step to `stop`."""
         if phase.accumulate % self.world:
             raise InputError(f"accumulate={phase.accumulate} cannot be shared by {self.world} processes")
-        built = self.sources(phase)
-        names = [name for name, weight in phase.weights.items() if weight > 0]
-        return Batches(
-            mixture=Mixture([built[name] for name in names], [phase.weights[name] for name in names], self.recipe.seed),
-            tokenizer=self.tokenizer,
-            phase=phase,
-            augment=self.recipe.augment_config(phase),
-            collate=self.recipe.collate_config(phase, self.model.config.vision.trunk.patch_size),
-        )
-
-    def _batches(self, phase: Phase, stop: int) -> Iterator[list[TrainingBatch]]:
-        """The micro-batches of each update from the current step to `stop`."""
         loader = DataLoader(
-            self.dataset(phase),
+            self.task.dataset(phase),
             batch_size=None,
             sampler=range(self.step * phase.accumulate + self.rank, stop * phase.accumulate, self.world),
             num_workers=self.recipe.data.workers,
@@ -167,23 +132,22 @@ class Trainer:
             prefetch_factor=4 if self.recipe.data.workers else None,
             generator=torch.Generator(),  # else the loader would draw from the generator that dropout uses
         )
-        parts: list[TrainingBatch] = []
+        parts: list[Any] = []
         for batch in loader:
             parts.append(batch)
             if len(parts) == phase.accumulate // self.world:
                 yield parts
                 parts = []
 
-    def _update(self, batches: Sequence[TrainingBatch]) -> None:
+    def update(self, batches: Sequence[Any], phase: Phase) -> None:
         """One optimiser update over all micro-batches, normalised as if they were one batch."""
         set_learning_rates(self.optimizer, factor_of_update(self.step, self.recipe.total_steps, self.optim))
         self.optimizer.zero_grad(set_to_none=True)
-        counts = sum((Counts.of(batch.targets) for batch in batches[1:]), Counts.of(batches[0].targets))
-        counts = counts.over_processes()
-        for row, batch in enumerate(batches):
-            # dropout, too, depends on nothing but the micro-batch, whichever process runs it
-            torch.manual_seed((self.recipe.seed * 1_000_003 + self.step) * MOST_PARTS + self.rank + row * self.world)
-            report = self._loss(batch.to(self.device), counts)
+        # what is random in a step, too, depends on nothing but the micro-batch, whichever process runs it
+        first = (self.recipe.seed * 1_000_003 + self.step) * MOST_PARTS + self.rank
+        seeds = [first + row * self.world for row in range(len(batches))]
+        on_device = [batch.to(self.device) for batch in batches]
+        for report in self.task.losses(self.model, on_device, phase, seeds):
             report.total.backward()
             self._add({"loss": report.total.detach(), **report.parts})
         self._sum_gradients()
@@ -221,24 +185,6 @@ class Trainer:
         dist.all_reduce(flat)
         for gradient, part in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
             gradient.copy_(part.view_as(gradient))
-
-    def _loss(self, batch: TrainingBatch, counts: Counts) -> LossReport:
-        """Forward pass and loss.
-
-        Absent concepts teach presence only, so they get neither one-to-many queries nor masks: a third of the time.
-        """
-        present = present_prompts(batch.targets)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.bfloat16):
-            features = self.model.encode_images(batch.images)
-            phrases = self.model.encode_phrases(batch.prompts)
-            prompts = select_prompts(batch.prompts, present)
-            grounding = self.model.ground(features, phrases, prompts, one_to_many=True, all_layers=True)
-            every = torch.arange(len(prompts.image_index), device=self.device)
-            output = self.model.segment(features, grounding, every)
-            prompts = select_prompts(batch.prompts, ~present)
-            absent = self.model.ground(features, phrases, prompts, all_layers=True)
-        targets = batch.targets.select(present)
-        return self.criterion(output, targets, counts=counts, absent_logits=absent.presence_logits)
 
     def _add(self, values: dict[str, Tensor]) -> None:
         for name, value in values.items():
@@ -310,45 +256,6 @@ def _one_thread(worker: int) -> None:
     torch.set_num_threads(1)
 
 
-class SourceShelf:
-    """Builds the sources that a phase draws from; what is read from files is read once."""
-
-    def __init__(self, recipe: Recipe) -> None:
-        self.root, self.specs = Path(recipe.data.root), recipe.data.sources
-        self.loaded: dict[str, Any] = {}
-
-    def __call__(self, phase: Phase) -> dict[str, ExampleSource]:
-        """Sources by name, with the phase's options."""
-        return {
-            name: self._build(name, self.specs[name], {"size": phase.image_size, **phase.options.get(name, {})})
-            for name, weight in phase.weights.items()
-            if weight > 0
-        }
-
-    def _build(self, name: str, spec: SourceSpec, options: dict[str, Any]) -> ExampleSource:
-        if isinstance(spec, ScenesSpec):
-            return GeneratedSource(partial(render_scene, config=_scene_config(spec, options)))
-        if isinstance(spec, CutoutsSpec):
-            library = self._once(
-                name, lambda: CutoutLibrary.open(self.root / spec.cutouts, self.root / spec.backgrounds, split="train")
-            )
-            return GeneratedSource(partial(compose_scene, library=library, config=_scene_config(spec, options)))
-        annotations, images = self.root / spec.annotations, self.root / spec.images
-        if isinstance(spec, SacoSpec):
-            return self._once(name, lambda: SacoSource(annotations, images))
-        config = CocoConfig(scenes=spec.scenes, max_negatives=spec.max_negatives, complete=spec.complete)
-        return self._once(name, lambda: CocoSource(annotations, images, config))
-
-    def _once(self, name: str, load: Callable[[], Any]) -> Any:
-        if name not in self.loaded:
-            self.loaded[name] = load()
-        return self.loaded[name]
-
-
-def _scene_config(spec: ScenesSpec | CutoutsSpec, options: dict[str, Any]) -> SceneConfig:
-    return settings(SceneConfig, {**spec.options, **options})
-
-
 def run(
     recipe_name: str,
     overrides: Sequence[str],
@@ -366,13 +273,10 @@ def run(
     recipe, out = load_recipe(recipe_name, overrides), Path(out_dir)
     if "WORLD_SIZE" in os.environ and not dist.is_initialized():
         dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
-    config = PRESETS[recipe.preset]()
     torch.manual_seed(recipe.seed)
-    model = Detector(config)
-    if recipe.initial_weights is not None:
-        model = load_detector(read(Path(recipe.initial_weights))).requires_grad_().train()
-    tokenizer = Tokenizer(vocab_size=config.text.vocab_size)
-    trainer = Trainer(model, tokenizer, SourceShelf(recipe), recipe, out)
+    base = initial_weights(recipe)
+    task = make_task(recipe, base)
+    trainer = Trainer(begin(base), task, recipe, out)
     if resume and trainer.checkpoint.exists():
         trainer.resume()
     elif trainer.checkpoint.exists():
@@ -380,19 +284,41 @@ def run(
     complete = trainer.train(minutes=minutes, max_steps=max_steps, evaluate=evaluate)
     if trainer.rank == 0:
         write_atomically(out / "recipe.json", to_json(recipe))
-        export(trainer.weights(), config, out / "weights.safetensors")
+        export(trainer.weights(), base, task, out / "weights.safetensors")
     return complete
 
 
-def _is_optional(name: str) -> bool:
-    return any(belongs(name, part) for part in OPTIONAL_PARTS)
+def initial_weights(recipe: Recipe) -> Weights:
+    """What the run begins with, by name or from a file; nothing but a size when it begins from scratch."""
+    if recipe.initial_weights is not None:
+        return read(find(recipe.initial_weights))
+    return Weights(config=PRESETS[recipe.preset](), state={}, origin="trained from scratch by masklet")
 
 
-def export(state: dict[str, Tensor], config: Detector.Config, path: Path) -> None:
-    """Writes weights for use, in float16 (the checkpoint holds float32); the click head is not trained here."""
-    trained = {name: value for name, value in state.items() if not _is_optional(name)}
-    halved = {name: value.detach().cpu().half() for name, value in trained.items()}
-    write(Weights(config=config, state=halved, origin="trained from scratch by masklet"), path)
+def begin(base: Weights) -> Detector:
+    """The model to train: random where there are no weights yet, but for a tracker over a trained detector."""
+    model = Detector(base.config)
+    model.load_state_dict({**model.state_dict(), **{name: value.float() for name, value in base.state.items()}})
+    if base.state and "click" not in base.parts:
+        start_tracker(model)
+    return model
+
+
+def make_task(recipe: Recipe, base: Weights) -> ConceptTask | TrackingTask:
+    """The recipe's task. Raises: InputError for a tracker without a detector under it."""
+    if recipe.task == "tracking":
+        if not base.state:
+            raise InputError("a tracker sees what a trained detector sees: set initial_weights to a model or a file")
+        return TrackingTask(recipe=recipe, sources=ClipShelf(recipe))
+    tokenizer = Tokenizer(vocab_size=base.config.text.vocab_size)
+    patch_size = base.config.vision.trunk.patch_size
+    return ConceptTask(recipe=recipe, tokenizer=tokenizer, sources=SourceShelf(recipe), patch_size=patch_size)
+
+
+def export(state: dict[str, Tensor], base: Weights, task: Task, path: Path) -> None:
+    """Writes weights for use: what was learnt, in float16 (the checkpoint holds float32), and the rest as it was."""
+    learnt = {name: value.detach().cpu().half() for name, value in state.items() if task.trains(name)}
+    write(replace(base, state=base.state | learnt), path)
 
 
 def main() -> None:

@@ -13,10 +13,12 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from masklet.data.collate import CollateConfig
+from masklet.data.tracking import TrackingConfig
 from masklet.data.transforms import AugmentConfig
 from masklet.errors import InputError
 from masklet.train.criterion import Criterion
 from masklet.train.optim import OptimConfig
+from masklet.train.rollout import TrackingLossConfig
 
 RECIPES = Path(__file__).parent / "recipes"
 C = TypeVar("C")
@@ -84,11 +86,17 @@ class Phase(_Strict):
     options: dict[str, dict[str, Any]] = {}
     augment: dict[str, Any] = {}
     criterion: dict[str, Any] = {}
+    tracking: dict[str, Any] = {}
 
 
 class Recipe(_Strict):
-    """A whole training run."""
+    """A whole training run.
 
+    `task` says what is learnt; sections that the other task has are not read. `initial_weights` is the name of a model
+    or a file.
+    """
+
+    task: Literal["concept", "tracking"] = "concept"
     preset: str
     seed: int = 0
     device: str = "auto"
@@ -115,6 +123,14 @@ class Recipe(_Strict):
     def criterion_config(self, phase: Phase) -> Criterion.Config:
         """Defaults with this recipe's and the phase's changes."""
         return settings(Criterion.Config, _merge(self.criterion, phase.criterion))
+
+    def tracking_config(self, phase: Phase) -> TrackingConfig:
+        """Defaults with the phase's changes."""
+        return settings(TrackingConfig, phase.tracking)
+
+    def tracking_loss_config(self, phase: Phase) -> TrackingLossConfig:
+        """Defaults with this recipe's and the phase's changes."""
+        return settings(TrackingLossConfig, {**self.criterion, **phase.criterion})
 
     def collate_config(self, phase: Phase, patch_size: int) -> CollateConfig:
         """Defaults with this recipe's and the phase's changes."""
@@ -161,9 +177,7 @@ def parse_recipe(values: Mapping[str, Any]) -> Recipe:
         recipe = Recipe.model_validate(values)
         recipe.optim_config()
         for phase in recipe.phases:
-            recipe.criterion_config(phase)
-            recipe.collate_config(phase, patch_size=1)
-            recipe.augment_config(phase)
+            _check_phase(recipe, phase)
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise InputError(f"the recipe does not fit: {problems}") from error
@@ -174,6 +188,17 @@ def parse_recipe(values: Mapping[str, Any]) -> Recipe:
         if unknown:
             raise InputError(f"a phase names unknown sources: {', '.join(sorted(unknown))}")
     return recipe
+
+
+def _check_phase(recipe: Recipe, phase: Phase) -> None:
+    """Raises `ValueError` when a section that the task reads does not fit."""
+    if recipe.task == "tracking":
+        recipe.tracking_config(phase)
+        recipe.tracking_loss_config(phase)
+    else:
+        recipe.criterion_config(phase)
+        recipe.collate_config(phase, patch_size=1)
+        recipe.augment_config(phase)
 
 
 def _read(name: str) -> dict[str, Any]:

@@ -1,0 +1,48 @@
+"""Simulated users: where somebody who sees the answer and knows the truth would click next."""
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from masklet.types import ClickPrompt
+
+TRUTH_SHARE = 0.1  # of corrections that point at the object instead of at an error
+LARGEST_LOGIT = 32.0  # of a previous answer that is handed back
+
+
+def correction_clicks(
+    predicted: Bool[Tensor, "object height width"],
+    truth: Bool[Tensor, "object height width"],
+    generator: torch.Generator,
+) -> tuple[Float[Tensor, "object 2"], Int[Tensor, " object"]]:
+    """One click an object: on a random wrong cell, positive where it was missed, negative where it was invented.
+
+    Without an error, or in a tenth of all cases, the click is on the object, and off it when there is none. Positions
+    are the centres of cells, as fractions of the image.
+    """
+    num_objects, height, width = truth.shape
+    wrong = predicted ^ truth
+    on_truth = torch.rand(num_objects, generator=generator).to(truth.device) < TRUTH_SHARE
+    on_truth |= ~wrong.flatten(1).any(dim=1)
+    there = truth.flatten(1).any(dim=1)[:, None, None]
+    region = torch.where(on_truth[:, None, None], torch.where(there, truth, ~truth), wrong)
+    chances = torch.rand(num_objects, height * width, generator=generator).to(truth.device) * region.flatten(1)
+    cell = chances.argmax(dim=1)
+    labels = truth.flatten(1).gather(1, cell[:, None]).squeeze(1).long()
+    rows, columns = cell // width, cell % width
+    return torch.stack([(columns + 0.5) / width, (rows + 0.5) / height], dim=1), labels
+
+
+def corrected(
+    prompt: ClickPrompt,
+    answer: Float[Tensor, "object height width"],
+    truth: Bool[Tensor, "object height width"],
+    generator: torch.Generator,
+) -> ClickPrompt:
+    """The prompt with one click more, and the answer (logits) to start from. No gradient flows through either."""
+    points, labels = correction_clicks(answer > 0, truth, generator)
+    return ClickPrompt(
+        points_xy=torch.cat([prompt.points_xy, points[:, None].to(prompt.points_xy)], dim=1),
+        point_labels=torch.cat([prompt.point_labels, labels[:, None]], dim=1),
+        mask_logits=answer.detach().float().clamp(-LARGEST_LOGIT, LARGEST_LOGIT),
+    )

@@ -1,0 +1,144 @@
+"""The detector's task: batches of pictures with phrases, the losses they cause, and where the pictures come from."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from masklet.data.collate import CollateConfig, Encoder, TrainingBatch, collate, select_prompts
+from masklet.data.sources import CocoConfig, CocoSource, ExampleSource, GeneratedSource, Mixture, SacoSource
+from masklet.data.synthetic.cutouts import CutoutLibrary, compose_scene
+from masklet.data.synthetic.layout import SceneConfig
+from masklet.data.synthetic.scene import render_scene
+from masklet.data.transforms import AugmentConfig, augment
+from masklet.models.detector import Detector
+from masklet.models.weights import OPTIONAL_PARTS, belongs
+from masklet.train.criterion import Counts, Criterion, LossReport, present_prompts
+from masklet.train.recipes import CutoutsSpec, Phase, Recipe, SacoSpec, ScenesSpec, SourceSpec, settings
+
+# Distinguishes the streams of random numbers drawn for one example or batch.
+AUGMENT_STREAM, COLLATE_STREAM = 1, 2
+BATCHES_PER_SEED = 2**20
+
+SourceBuilder = Callable[[Phase], dict[str, ExampleSource]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batches(Dataset):
+    """Batch `index` of a phase, made from nothing but the seed and the index."""
+
+    mixture: Mixture
+    tokenizer: Encoder
+    phase: Phase
+    augment: AugmentConfig
+    collate: CollateConfig
+
+    def __getitem__(self, index: int) -> TrainingBatch:
+        seed = self.mixture.seed
+        examples = []
+        for row in range(self.phase.batch_size):
+            rng = np.random.default_rng([seed, index, row, AUGMENT_STREAM])
+            example = self.mixture[index * BATCHES_PER_SEED + row]
+            examples.append(augment(example, self.phase.image_size, self.augment, rng))
+        return collate(examples, self.tokenizer, self.collate, np.random.default_rng([seed, index, COLLATE_STREAM]))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConceptTask:
+    """Find every instance of a concept. Clicks and memory are trained apart."""
+
+    recipe: Recipe
+    tokenizer: Encoder
+    sources: SourceBuilder
+    patch_size: int
+
+    def trains(self, name: str) -> bool:
+        """All parts of the detector."""
+        return not any(belongs(name, part) for part in OPTIONAL_PARTS)
+
+    def dataset(self, phase: Phase) -> Batches:
+        """The batches of a phase, to be asked for by index."""
+        built = self.sources(phase)
+        names = [name for name, weight in phase.weights.items() if weight > 0]
+        return Batches(
+            mixture=Mixture([built[name] for name in names], [phase.weights[name] for name in names], self.recipe.seed),
+            tokenizer=self.tokenizer,
+            phase=phase,
+            augment=self.recipe.augment_config(phase),
+            collate=self.recipe.collate_config(phase, self.patch_size),
+        )
+
+    def losses(
+        self, model: Detector, batches: Sequence[TrainingBatch], phase: Phase, seeds: Sequence[int]
+    ) -> Iterator[LossReport]:
+        """The loss of each micro-batch, normalised as if they were one batch. The seeds are those of dropout."""
+        criterion = Criterion(self.recipe.criterion_config(phase))
+        counts = sum((Counts.of(batch.targets) for batch in batches[1:]), Counts.of(batches[0].targets))
+        counts = counts.over_processes()
+        for batch, seed in zip(batches, seeds, strict=True):
+            torch.manual_seed(seed)
+            yield self._loss(model, batch, criterion, counts)
+
+    def _loss(self, model: Detector, batch: TrainingBatch, criterion: Criterion, counts: Counts) -> LossReport:
+        """Forward pass and loss.
+
+        Absent concepts teach presence only, so they get neither one-to-many queries nor masks: a third of the time.
+        """
+        present = present_prompts(batch.targets)
+        device = batch.images.device
+        with torch.autocast(device.type, torch.bfloat16, enabled=self.recipe.bfloat16):
+            features = model.encode_images(batch.images)
+            phrases = model.encode_phrases(batch.prompts)
+            prompts = select_prompts(batch.prompts, present)
+            grounding = model.ground(features, phrases, prompts, one_to_many=True, all_layers=True)
+            every = torch.arange(len(prompts.image_index), device=device)
+            output = model.segment(features, grounding, every)
+            prompts = select_prompts(batch.prompts, ~present)
+            absent = model.ground(features, phrases, prompts, all_layers=True)
+        targets = batch.targets.select(present)
+        return criterion(output, targets, counts=counts, absent_logits=absent.presence_logits)
+
+
+class SourceShelf:
+    """Builds the sources that a phase draws from; what is read from files is read once."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.root, self.specs = Path(recipe.data.root), recipe.data.sources
+        self.loaded: dict[str, Any] = {}
+
+    def __call__(self, phase: Phase) -> dict[str, ExampleSource]:
+        """Sources by name, with the phase's options."""
+        return {
+            name: self._build(name, self.specs[name], {"size": phase.image_size, **phase.options.get(name, {})})
+            for name, weight in phase.weights.items()
+            if weight > 0
+        }
+
+    def _build(self, name: str, spec: SourceSpec, options: dict[str, Any]) -> ExampleSource:
+        if isinstance(spec, ScenesSpec):
+            return GeneratedSource(partial(render_scene, config=scene_config(spec, options)))
+        if isinstance(spec, CutoutsSpec):
+            library = self._once(
+                name, lambda: CutoutLibrary.open(self.root / spec.cutouts, self.root / spec.backgrounds, split="train")
+            )
+            return GeneratedSource(partial(compose_scene, library=library, config=scene_config(spec, options)))
+        annotations, images = self.root / spec.annotations, self.root / spec.images
+        if isinstance(spec, SacoSpec):
+            return self._once(name, lambda: SacoSource(annotations, images))
+        config = CocoConfig(scenes=spec.scenes, max_negatives=spec.max_negatives, complete=spec.complete)
+        return self._once(name, lambda: CocoSource(annotations, images, config))
+
+    def _once(self, name: str, load: Callable[[], Any]) -> Any:
+        if name not in self.loaded:
+            self.loaded[name] = load()
+        return self.loaded[name]
+
+
+def scene_config(spec: ScenesSpec | CutoutsSpec, options: dict[str, Any]) -> SceneConfig:
+    """The sampling weights of a source, changed by a phase."""
+    return settings(SceneConfig, {**spec.options, **options})
