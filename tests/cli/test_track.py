@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import sys
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -367,3 +368,14 @@ def test_damage_is_reported_and_the_rest_is_tracked(capsys):
     assert (status, out) == (0, f"clip.mp4: dog 1 -> {Path('out/overlay.mp4')}\n")
     assert err == "masklet: clip.mp4 is damaged or cut short: what can be decoded of it is used\n"
     assert 0 < len(journal()) < COUNT
+
+
+@pytest.mark.usefixtures("model")
+def test_on_a_terminal_the_progress_is_shown_with_its_speed(capsys, monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "120")
+    status, out, err = run(capsys, "clip", "-p", "dog")
+    assert (status, out) == (0, f"clip: dog 1 -> {Path('out/overlay.mp4')}\n")
+    assert "frames" in err
+    assert "8/8" in err
+    assert "frames/s" in err
