@@ -28,11 +28,14 @@ _STABILITY_THRESHOLD = 0.98
 
 @bundle
 class ClickFeatures(Bundle):
-    """What the click head needs of an image, computed once; the finer maps are already narrowed."""
+    """What the click head needs of an image, computed once; the finer maps are already narrowed.
 
-    fine: Float[Tensor, "image eighth fine_height fine_width"]
-    medium: Float[Tensor, "image quarter medium_height medium_width"]
-    coarse: Float[Tensor, "image dim height width"]
+    The coarse map may have a row for each object, where objects see the image through their memories.
+    """
+
+    fine: Float[Tensor, "#image eighth fine_height fine_width"]
+    medium: Float[Tensor, "#image quarter medium_height medium_width"]
+    coarse: Float[Tensor, "#image dim height width"]
 
 
 @bundle

@@ -115,7 +115,7 @@ class Course:
         return -self.stride if self.reverse else self.stride
 
     @property
-    def first(self) -> float:
+    def first(self) -> float | int:
         """The frame that none comes before."""
         if not self.reverse:
             return 0
