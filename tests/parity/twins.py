@@ -1,12 +1,20 @@
-"""A tiny SAM 3 of random sizes, twice: transformers' and ours, with the same random weights."""
+"""A tiny SAM 3 and a tiny tracker of random sizes, twice: transformers' and ours, with the same random weights."""
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 import torchvision_shim  # noqa: F401, before transformers
 from torch import Tensor, nn
-from transformers import Sam3Config, Sam3Model, Sam3TrackerConfig, Sam3TrackerModel
+from transformers import (
+    Sam3Config,
+    Sam3Model,
+    Sam3TrackerConfig,
+    Sam3TrackerModel,
+    Sam3TrackerVideoConfig,
+    Sam3TrackerVideoModel,
+)
 from transformers.models.sam3.configuration_sam3 import Sam3VisionConfig, Sam3ViTConfig
 
 from masklet.models.click import ClickHead
@@ -15,7 +23,7 @@ from masklet.models.detector import Detector
 from masklet.models.fusion import FusionEncoder
 from masklet.models.heads import ConceptScorer, MaskHead
 from masklet.models.memory import MaskMemory
-from masklet.models.names import Layout, transformers
+from masklet.models.names import Layout, names_of, transformers
 from masklet.models.prompts import ExemplarEncoder
 from masklet.models.text import TextEncoder
 from masklet.models.vision import Trunk, VisionEncoder
@@ -23,6 +31,7 @@ from masklet.models.vision import Trunk, VisionEncoder
 VOCABULARY, CONTEXT = 1000, 32
 BACKBONE = "vision_encoder.backbone."
 NECK = "vision_encoder.neck."
+TRACKER_PARTS = ("vision.trunk.", "vision.click_neck.", "click.", "memory.")
 
 
 @dataclass(frozen=True)
@@ -33,6 +42,18 @@ class Twins:
     their_click: Sam3TrackerModel
     ours: Detector
     layout: Layout
+
+    @property
+    def image_size(self) -> int:
+        return self.ours.config.image_size
+
+
+@dataclass(frozen=True)
+class TrackerTwins:
+    """Both trackers, each on a trunk of its own with the same weights."""
+
+    theirs: Sam3TrackerVideoModel
+    ours: Detector
 
     @property
     def image_size(self) -> int:
@@ -109,6 +130,58 @@ def make_twins(seed: int) -> Twins:
     return Twins(theirs=theirs, their_click=their_click, ours=ours, layout=layout)
 
 
+def draw_tracker_config(seed: int, patch_size: int | None = None) -> Detector.Config:
+    """As `draw_config`, with the widths that transformers' tracker needs; memories are chosen and kept as it does."""
+    pick = random.Random(seed)
+    config, dim = draw_config(seed), 256
+    trunk = config.vision.trunk
+    grid, patch = config.image_size // trunk.patch_size, patch_size or trunk.patch_size
+    memory = MaskMemory.Config(
+        dim=dim,
+        memory_dim=64,
+        depth=pick.choice([1, 2, 3]),
+        hidden=pick.choice([48, 64]),
+        fuser_depth=pick.choice([1, 2]),
+        selective=False,
+        half_maps=False,
+    )
+    return replace(
+        config,
+        image_size=grid * patch,
+        vision=replace(config.vision, dim=dim, trunk=replace(trunk, patch_size=patch)),
+        text=replace(config.text, dim=dim),
+        prompts=replace(config.prompts, dim=dim),
+        fusion=replace(config.fusion, dim=dim),
+        decoder=replace(config.decoder, dim=dim),
+        scoring=replace(config.scoring, dim=dim),
+        masks=replace(config.masks, dim=dim),
+        click=replace(config.click, dim=dim),
+        memory=memory,
+    )
+
+
+def make_tracker_twins(seed: int, patch_size: int | None = None) -> TrackerTwins:
+    """Weights are less wild than those of `make_twins`: a tracker feeds on its own answers, and rounding with them."""
+    config = draw_tracker_config(seed, patch_size)
+    torch.manual_seed(seed)
+    theirs, ours = Sam3TrackerVideoModel(tracker_config(config)).eval(), Detector(config).eval()
+    for parameter in theirs.parameters():
+        parameter.data += 0.05 * torch.randn(parameter.shape)
+    theirs.mask_decoder.pred_obj_score_head.proj_out.bias.data += 3.5  # seen, mostly
+    theirs.shared_image_embedding.load_state_dict(theirs.prompt_encoder.shared_embedding.state_dict())
+    layout = transformers(config)
+    foreign = whole_state(theirs, theirs)
+    used = (*layout.concept, *layout.click, *layout.memory)
+    known = [entry for entry in used if foreign.keys() >= set(names_of(entry.theirs))]
+    state = {name: value for entry in known for name, value in entry.read(foreign).items()}
+    wanted = {name for name in ours.state_dict() if name.startswith(TRACKER_PARTS)}
+    assert state.keys() >= wanted
+    ours.load_state_dict({name: state[name] for name in wanted}, strict=False)
+    for model in (theirs, ours):
+        model.requires_grad_(requires_grad=False)
+    return TrackerTwins(theirs=theirs, ours=ours)
+
+
 def entries(layout: Layout) -> tuple:
     return layout.concept + layout.click
 
@@ -178,20 +251,34 @@ def concept_config(config: Detector.Config) -> Sam3Config:
 
 
 def click_config(config: Detector.Config) -> Sam3TrackerConfig:
+    return Sam3TrackerConfig(vision_config=vision_config(config), **click_parts(config))
+
+
+def tracker_config(config: Detector.Config) -> Sam3TrackerVideoConfig:
+    memory = config.memory
+    sizes: dict[str, Any] = {
+        "memory_attention_num_layers": memory.depth,
+        "memory_attention_feed_forward_hidden_size": memory.hidden,
+        "memory_fuser_num_layers": memory.fuser_depth,
+        "image_size": config.image_size,  # last: it sets the sizes of the parts
+    }
+    return Sam3TrackerVideoConfig(vision_config=vision_config(config), **click_parts(config), **sizes)
+
+
+def click_parts(config: Detector.Config) -> dict[str, Any]:
     click = config.click
-    return Sam3TrackerConfig(
-        vision_config=vision_config(config),
-        prompt_encoder_config={
+    return {
+        "prompt_encoder_config": {
             "hidden_size": click.dim,
             "image_size": config.image_size,
             "patch_size": config.vision.trunk.patch_size,
             "mask_input_channels": click.mask_channels,
         },
-        mask_decoder_config={
+        "mask_decoder_config": {
             "hidden_size": click.dim,
             "mlp_dim": click.hidden,
             "num_hidden_layers": click.depth,
             "num_attention_heads": click.num_heads,
             "iou_head_hidden_dim": click.iou_hidden,
         },
-    )
+    }
