@@ -117,6 +117,12 @@ class Model:
             self, source, rules, delay=delay, history_frames=history_frames, memory_frames=memory_frames
         )
 
+    def resume_video(self, path: str | PathLike, source: "VideoSource | None" = None) -> "VideoSession":
+        """A session that `VideoSession.save` wrote, on the same video. Raises: InputError when they do not fit."""
+        from masklet.inference.video import resume_session
+
+        return resume_session(self, Path(path), source)
+
     def _segment_one(
         self,
         image: ImageSource,

@@ -51,7 +51,7 @@ class Sight:
     def __init__(self, model: Model, source: FrameSource | None) -> None:
         self.model, self.source = model, source
         self._held: dict[int, Seen] = {}
-        self._next = 0
+        self.num_pushed = 0
 
     @property
     def size(self) -> tuple[int, int]:
@@ -88,6 +88,8 @@ class Sight:
             raise InputError("this session has no video: give its frames to push()")
         if not reverse:
             return self.source.frames(start, stop, step)
+        if start < 0:
+            return iter(())
         last = 0 if stop is None else stop + 1
         return self.source.frames(last + (start - last) % step, start + 1, step, reverse=True)
 
@@ -105,8 +107,8 @@ class Sight:
             raise InputError("this session reads a video: use track(), or open one without a source to push frames")
         if self._held and pixels.shape[:2] != self.size:
             raise InputError(f"the frame is {pixels.shape[:2]}, the stream {self.size} (height, width)")
-        index = self._next
-        self._next += 1
+        index = self.num_pushed
+        self.num_pushed += 1
         return self.hold(Frame(index=index, time=index / ASSUMED_FPS if time is None else time, pixels=pixels))
 
     def close(self) -> None:

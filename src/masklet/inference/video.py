@@ -4,9 +4,12 @@ The session decides what a frame needs: everything where it was never tracked, o
 where nothing did. What happens on a frame is `video_step.step`; here is the edge to the user.
 """
 
+import json
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import replace
+from dataclasses import asdict, replace
+from os import PathLike
+from pathlib import Path
 from types import TracebackType
 from typing import Literal
 
@@ -24,17 +27,28 @@ from masklet.inference.frames import Frame, FrameSource, VideoSource, open_frame
 from masklet.inference.history import History, join, update, without
 from masklet.inference.image import WORDLESS, Box, Concept, Model, Number, check_box
 from masklet.inference.media import ImageSource, read_image
+from masklet.inference.progress import Key, Progress
 from masklet.inference.rules import RULES, Rules
 from masklet.inference.seen import Seen, Sight
 from masklet.inference.tracks import FrameResult
+from masklet.inference.video_state import (
+    Json,
+    Shelf,
+    pack_record,
+    pack_state,
+    read_session,
+    unpack_record,
+    unpack_state,
+    write_session,
+)
 from masklet.inference.video_step import SessionState, Sightings, StepOptions, step
 from masklet.models.memory_bank import Course
+from masklet.models.sizes import to_dict
 from masklet.models.tracker import MASK_CELLS
 from masklet.ops.components import fill_small
 from masklet.ops.masks import rle_encode
 
 Direction = Literal["forward", "backward", "both"]
-Key = tuple[str, str | int]  # ("concept", name) or ("object", id)
 
 
 class VideoSession(AbstractContextManager):
@@ -57,13 +71,7 @@ class VideoSession(AbstractContextManager):
         self.history = History(history_frames)
         self.delay = rules.confirmation_delay if delay is None else delay
         self._sight = Sight(model, source)
-        self._covered: set[int] = set()  # frames that were tracked
-        # What changed since, and on which frame it did, for the way forward and the way back.
-        self._stale: dict[bool, dict[Key, int]] = {False: {}, True: {}}
-        self._ended: set[int] = set()
-        self._prompted: set[int] = set()  # frames of which something was said
-        self._buffer = self._new_buffer()  # frames that are tracked and wait to be shown
-        self._course = Course()  # of what waits
+        self._progress = Progress(buffer=self._new_buffer())
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -221,7 +229,7 @@ class VideoSession(AbstractContextManager):
             raise InputError("nothing to follow: call add_concept, click or add_mask first")
         if step < 1:
             raise InputError(f"a step of {step} frames goes nowhere: it is at least 1")
-        begin = self._first_changed() if start is None else start
+        begin = self._progress.first_changed() if start is None else start
         if direction != "both":
             return self._run(begin, stop, step, reverse=direction == "backward")
         return self._there_and_back(begin, stop, step)
@@ -229,14 +237,46 @@ class VideoSession(AbstractContextManager):
     def push(self, pixels: ImageSource, time: float | None = None) -> FrameResult | None:
         """The next frame of a live stream. Gives the result whose delay is over, if one is; see also `flush`."""
         seen = self._sight.push(read_image(pixels), time)
-        if not self._buffer.waiting:
-            self._buffer = self._new_buffer()
-        self._buffer, ready = self._buffer.push(self._visit(seen, Course()))
+        progress = self._progress
+        if not progress.buffer.waiting:
+            progress.buffer = self._new_buffer()
+        progress.buffer, ready = progress.buffer.push(self._visit(seen, Course()))
         return self._emit(ready[0]) if ready else None
 
     def flush(self) -> list[FrameResult]:
-        """The results of pushed frames that still wait, when no more come or none shall wait."""
-        return list(self._release())
+        """The results that still wait, when no more frames come or none shall wait."""
+        self._progress.buffer, ready = self._progress.buffer.flush()
+        return [self._emit(record) for record in ready]
+
+    def save(self, path: str | PathLike) -> None:
+        """Writes everything but the video, so that `Model.resume_video` goes on from here with the same result.
+
+        May be called between any two results. What waits to be shown is kept; `track` from the first frame that was not
+        given yet, with the same step, goes on with it.
+        """
+        shelf = Shelf()
+        document = {
+            "config": to_dict(self.model.detector.config),
+            "size": self.size,
+            "rules": asdict(self.rules),
+            "options": {
+                "delay": self.delay,
+                "history_frames": self.history.limit,
+                "memory_frames": self.memory_frames,
+            },
+            "state": pack_state(self.state, shelf),
+            "history": [pack_record(record) for record in self.history.records.values()],
+            "progress": self._progress.pack(),
+            "pushed": self._sight.num_pushed,
+        }
+        write_session(Path(path), document, shelf)
+
+    def _restore(self, document: Json, shelf: Shelf) -> None:
+        self.state = unpack_state(document["state"], shelf, self.model.device)
+        for entry in document["history"]:
+            self.history.store(unpack_record(entry))
+        self._progress = Progress.unpack(document["progress"], self._new_buffer())
+        self._sight.num_pushed = document["pushed"]
 
     # --- inside ---------------------------------------------------------------------------------------------------
 
@@ -247,42 +287,34 @@ class VideoSession(AbstractContextManager):
 
     def _run(self, start: int, stop: int | None, step: int, *, reverse: bool) -> Iterator[FrameResult]:
         """One way through the video. What waits when the caller stops goes on waiting, for a run that goes on there."""
+        progress = self._progress
         course, begun = Course(reverse=reverse, stride=step, num_frames=self.num_frames), start
-        waiting = self._buffer.waiting
-        if waiting and waiting[0].frame == start and replace(self._course, num_frames=self.num_frames) == course:
-            start = waiting[-1].frame + course.step
+        if progress.continues(start, course):
+            start = progress.buffer.waiting[-1].frame + course.step
         else:
-            list(self._release())
-            self._buffer = self._new_buffer()
-        self._course = course
-        changed = dict(self._stale[reverse])
-        if start >= 0:
-            for frame in self._sight.frames(start, stop, step, reverse=reverse):
-                seen = self._sight.hold(frame)
-                if frame.index in self._covered:
-                    yield from self._release()
-                    yield self._emit(self._visit(seen, course))
-                else:
-                    self._buffer, ready = self._buffer.push(self._visit(seen, course))
-                    yield from map(self._emit, ready)
-        yield from self._release()
-        for key, prompted in changed.items():
-            if (begun - prompted) // course.step <= 1:  # the run passed all that the change can reach
-                self._stale[reverse].pop(key, None)
-
-    def _release(self) -> Iterator[FrameResult]:
-        """Everything that waits."""
-        self._buffer, ready = self._buffer.flush()
-        return iter([self._emit(record) for record in ready])
+            self.flush()
+            progress.buffer = self._new_buffer()
+        progress.course = course
+        changed = dict(progress.stale[reverse])
+        for frame in self._sight.frames(start, stop, step, reverse=reverse):
+            seen = self._sight.hold(frame)
+            if frame.index in progress.covered:
+                yield from self.flush()
+                yield self._emit(self._visit(seen, course))
+            else:
+                progress.buffer, ready = progress.buffer.push(self._visit(seen, course))
+                yield from map(self._emit, ready)
+        yield from self.flush()
+        progress.finish(changed, begun, course)
 
     def _visit(self, seen: Seen, course: Course) -> FrameRecord:
         """Tracks on this frame what has to be: everything the first time, later what changed since."""
         self._settle(course)
-        if seen.frame.index not in self._covered:
-            self._covered.add(seen.frame.index)
+        if seen.frame.index not in self._progress.covered:
+            self._progress.covered.add(seen.frame.index)
             alone = [i for i, cohort in enumerate(self.state.cohorts) if cohort.concept is None]
             return self._step(seen, course, tuple(self.state.concepts), alone)
-        known, stale = self._recall(seen), self._stale[course.reverse]
+        known, stale = self._recall(seen), self._progress.stale[course.reverse]
         names = [name for name in self.state.concepts if ("concept", name) in stale]
         changed = {object_id for object_id in self.state.object_ids if ("object", object_id) in stale}
         alone = [
@@ -313,7 +345,7 @@ class VideoSession(AbstractContextManager):
         chosen = [self.state.concepts[name] for name in names]
         found = detect(self.model, seen.features, chosen, self.rules, self.size) if chosen else {}
         self.state, sightings = step(self._view(seen, course), self.state, found, alone, self._options())
-        self._ended |= sightings.removed
+        self._progress.ended |= sightings.removed
         return self._record(seen.frame, sightings)
 
     def _record(self, frame: Frame, sightings: Sightings) -> FrameRecord:
@@ -336,7 +368,7 @@ class VideoSession(AbstractContextManager):
         scores = [self.state.scores.get(object_id, 0.0) for object_id in record.result.ids.tolist()]
         record = replace(record, result=replace(record.result, scores=np.array(scores, dtype=np.float32)))
         self.history.store(record)
-        return shown(record, self._ended)
+        return shown(record, self._progress.ended)
 
     def _preview(self, record: FrameRecord) -> FrameResult:
         """What a prompt gives at once: nothing waits, and the frame still has to be tracked."""
@@ -374,7 +406,7 @@ class VideoSession(AbstractContextManager):
             cohort = Cohort(object_ids=(), concept=concept)
             cohort = (self.state.cohorts[place] if place < len(self.state.cohorts) else cohort).join(object_id)
             self.state = replace(self.state.with_cohort(place, cohort), next_id=max(self.state.next_id, object_id + 1))
-            self._ended.discard(object_id)
+            self._progress.ended.discard(object_id)
         concept = self.state.cohorts[place].concept
         concepts = dict(self.state.concepts)
         if concept is not None:
@@ -408,19 +440,13 @@ class VideoSession(AbstractContextManager):
         return self._preview(replace(record, hidden=record.hidden - {object_id}))
 
     def _mark(self, key: Key, frame: int) -> None:
-        list(self._release())  # what waited is decided: a correction comes after it
-        self._prompted.add(frame)
-        if self._covered:
-            for changed in self._stale.values():
-                changed[key] = min(frame, changed.get(key, frame))
-
-    def _first_changed(self) -> int:
-        return min(self._stale[False].values(), default=min(self._prompted, default=0))
+        self.flush()  # what waited is decided: a correction comes after it
+        self._progress.mark(key, frame)
 
     def _forget(self, object_ids: Collection[int]) -> None:
         self.state = self.state.without(object_ids)
         self.history.drop(object_ids)
-        self._ended |= set(object_ids)
+        self._progress.ended |= set(object_ids)
 
 
 def open_session(
@@ -450,3 +476,16 @@ def open_session(
         history_frames=history_frames,
         memory_frames=memory_frames,
     )
+
+
+def resume_session(model: Model, path: Path, source: VideoSource | None) -> VideoSession:
+    """See `Model.resume_video`."""
+    document, shelf = read_session(path)
+    if document["config"] != json.loads(json.dumps(to_dict(model.detector.config))):
+        raise InputError(f"{path} is the session of another model")
+    session = open_session(model, source, Rules(**document["rules"]), **document["options"])
+    if source is not None and list(session.size) != document["size"]:
+        session.close()
+        raise InputError(f"{path} is the session of a video of {document['size'][1]} x {document['size'][0]} pixels")
+    session._restore(document, shelf)
+    return session
