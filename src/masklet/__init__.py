@@ -3,6 +3,7 @@
     import masklet
     model = masklet.load("tiny")
     result = model.segment("photo.jpg", "coin")
+    with model.open_video("clip.mp4") as session: ...
 
 Names are loaded when they are first used, so that importing the package costs nothing.
 """
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from masklet.inference.clicks import ClickResult
     from masklet.inference.image import Concept, ImageSession, Model, load
     from masklet.inference.results import ImageResult
+    from masklet.inference.rules import Rules
+    from masklet.inference.tracks import FrameResult
+    from masklet.inference.video import VideoSession
     from masklet.types import Detections
 
 __version__ = "0.1.0"
@@ -24,11 +28,14 @@ _HOMES = {
     "ClickResult": "masklet.inference.clicks",
     "Concept": "masklet.inference.image",
     "Detections": "masklet.types",
+    "FrameResult": "masklet.inference.tracks",
     "ImageResult": "masklet.inference.results",
     "ImageSession": "masklet.inference.image",
     "InputError": "masklet.errors",
     "Model": "masklet.inference.image",
     "PRESETS": "masklet.config",
+    "Rules": "masklet.inference.rules",
+    "VideoSession": "masklet.inference.video",
     "load": "masklet.inference.image",
 }
 
@@ -37,10 +44,13 @@ __all__ = [
     "ClickResult",
     "Concept",
     "Detections",
+    "FrameResult",
     "ImageResult",
     "ImageSession",
     "InputError",
     "Model",
+    "Rules",
+    "VideoSession",
     "load",
 ]
 

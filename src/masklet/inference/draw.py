@@ -46,13 +46,14 @@ def overlay(result: ImageResult, *, legend: bool = True, scale: int | None = Non
     colours = instance_colours(result)
     pixels = _paint(np.array(canvas), result, colours, thickness=max(1, round(1.6 * unit)))
     canvas = Image.fromarray(pixels)
-    font = _font(max(10.0, 17 * unit))
+    font = load_font(max(10.0, 17 * unit))
     for tag in place_tags(result, colours, font, canvas.size, scale):
-        _draw_tag(canvas, tag, font)
-    return _with_legend(canvas, result, _font(max(11.0, 20 * unit))) if legend else canvas
+        draw_tag(canvas, tag, font)
+    return _with_legend(canvas, result, load_font(max(11.0, 20 * unit))) if legend else canvas
 
 
-def _font(size: float) -> ImageFont.FreeTypeFont:
+def load_font(size: float) -> ImageFont.FreeTypeFont:
+    """Pillow's own font at a height in pixels."""
     font = ImageFont.load_default(size)
     assert isinstance(font, ImageFont.FreeTypeFont), "Pillow was built without FreeType"
     return font
@@ -68,7 +69,7 @@ def instance_colours(result: ImageResult) -> list[Colour]:
         step = (seen[phrase] * GOLDEN + 0.5) % 1 - 0.5
         lightness = (0.74, 0.66, 0.82)[seen[phrase] % 3]
         width = sector if len(families) == 1 else 0.55 * sector
-        colours.append(_from_hue(_family_hue(families[phrase], sector) + step * width, lightness))
+        colours.append(from_hue(_family_hue(families[phrase], sector) + step * width, lightness))
         seen[phrase] += 1
     return colours
 
@@ -77,7 +78,7 @@ def _family_hue(index: int, sector: float) -> float:
     return 0.68 + index * sector  # the first family is blue, which few photographs are full of
 
 
-def _from_hue(hue: float, lightness: float = 0.74, chroma: float = 0.15) -> Colour:
+def from_hue(hue: float, lightness: float = 0.74, chroma: float = 0.15) -> Colour:
     """OKLCH to sRGB: equal lightness looks equally light for every hue. Source: Ottosson, A perceptual colour space."""
     a, b = chroma * np.cos(2 * np.pi * hue), chroma * np.sin(2 * np.pi * hue)
     to_cones = np.array(
@@ -133,8 +134,8 @@ def place_tags(
     for index, (phrase, score) in enumerate(zip(result.phrases, result.scores, strict=True)):
         box = [float(value) * scale for value in result.boxes[index]]
         text, width, height = _fitting_text(index + 1, phrase, float(score), box[2] - box[0], font)
-        candidates = [_inside(corner, width, height, canvas) for corner in _corners(box, width, height)]
-        costs = [sum(_overlap(candidate, tag.box) for tag in placed) for candidate in candidates]
+        candidates = [inside(corner, width, height, canvas) for corner in corners(box, width, height)]
+        costs = [sum(overlap(candidate, tag.box) for tag in placed) for candidate in candidates]
         placed.append(Tag(text, candidates[int(np.argmin(costs))], colours[index]))
     return placed
 
@@ -153,7 +154,7 @@ def _fitting_text(
     return text, width, height
 
 
-def _corners(box: Sequence[float], width: float, height: float) -> list[tuple[float, float]]:
+def corners(box: Sequence[float], width: float, height: float) -> list[tuple[float, float]]:
     """Where a tag may start, best first: on the top edge, inside the top, inside the bottom, the middle, around it."""
     x0, y0, x1, y1 = box
     middle_x, middle_y = (x0 + x1 - width) / 2, (y0 + y1 - height) / 2
@@ -164,17 +165,20 @@ def _corners(box: Sequence[float], width: float, height: float) -> list[tuple[fl
     return [(middle_x, middle_y), *around] if small and fits else [*around, (middle_x, middle_y)]
 
 
-def _inside(corner: tuple[float, float], width: float, height: float, canvas: tuple[int, int]) -> Box:
+def inside(corner: tuple[float, float], width: float, height: float, canvas: tuple[int, int]) -> Box:
+    """The tag's box at a corner, moved until it lies within the canvas (width, height)."""
     x = min(max(corner[0], 0.0), max(0.0, canvas[0] - width))
     y = min(max(corner[1], 0.0), max(0.0, canvas[1] - height))
     return x, y, x + width, y + height
 
 
-def _overlap(a: Box, b: Box) -> float:
+def overlap(a: Box, b: Box) -> float:
+    """Area that two boxes share."""
     return max(0.0, min(a[2], b[2]) - max(a[0], b[0])) * max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
 
 
-def _draw_tag(canvas: Image.Image, tag: Tag, font: ImageFont.FreeTypeFont) -> None:
+def draw_tag(canvas: Image.Image, tag: Tag, font: ImageFont.FreeTypeFont) -> None:
+    """Paints a tag in its colour, with letters that can be read on it."""
     x0, y0, x1, y1 = (round(value) for value in tag.box)
     _fill_rounded(canvas, (x0, y0, x1, y1), font.size * 0.3, tag.colour)
     ImageDraw.Draw(canvas).text(
@@ -204,7 +208,7 @@ def _with_legend(canvas: Image.Image, result: ImageResult, font: ImageFont.FreeT
         width = dot * 1.6 + font.getlength(text)
         if x > font.size and x + width > canvas.width - font.size * 0.8:
             x, y = font.size * 0.8, y + line
-        places.append((x, y, text, _from_hue(_family_hue(index, sector)) if count else BAR_MUTED, count))
+        places.append((x, y, text, from_hue(_family_hue(index, sector)) if count else BAR_MUTED, count))
         x += width + gap
     tall = Image.new("RGB", (canvas.width, canvas.height + round(y + line + font.size * 0.35)), BAR)
     tall.paste(canvas, (0, 0))

@@ -27,9 +27,9 @@ def draw_tracks(result: FrameResult, image: UInt8[np.ndarray, "height width 3"])
         opacity = _opacity(mask[y0:y1, x0:x1], max(1, round(1.6 * unit)))
         canvas.paste(object_colour(int(result.ids[place])), box, Image.fromarray(opacity))
         boxes[place] = (float(x0), float(y0), float(x1), float(y1))
-    font = draw._font(max(10.0, 17 * unit))
+    font = draw.load_font(max(10.0, 17 * unit))
     for tag in _place_tags(result, boxes, font):
-        draw._draw_tag(canvas, tag, font)
+        draw.draw_tag(canvas, tag, font)
     return np.array(canvas)
 
 
@@ -44,7 +44,7 @@ def _opacity(mask: Bool[np.ndarray, "height width"], thickness: int) -> UInt8[np
 
 def object_colour(object_id: int) -> Colour:
     """Hues a golden section of the wheel apart, so that ids next to each other look different."""
-    return draw._from_hue(0.68 + object_id * draw.GOLDEN, (0.74, 0.66, 0.82)[object_id % 3])
+    return draw.from_hue(0.68 + object_id * draw.GOLDEN, (0.74, 0.66, 0.82)[object_id % 3])
 
 
 def _place_tags(result: FrameResult, boxes: dict[int, Box], font: ImageFont.FreeTypeFont) -> list[Tag]:
@@ -54,9 +54,9 @@ def _place_tags(result: FrameResult, boxes: dict[int, Box], font: ImageFont.Free
         box = boxes[place]
         text, width = _fitting_text(result.concepts[place], int(result.ids[place]), box[2] - box[0], font)
         height = font.size * 1.3
-        corners = draw._corners(box, width, height)
-        candidates = [draw._inside(corner, width, height, (result.size[1], result.size[0])) for corner in corners]
-        costs = [sum(draw._overlap(candidate, tag.box) for tag in placed) for candidate in candidates]
+        corners = draw.corners(box, width, height)
+        candidates = [draw.inside(corner, width, height, (result.size[1], result.size[0])) for corner in corners]
+        costs = [sum(draw.overlap(candidate, tag.box) for tag in placed) for candidate in candidates]
         placed.append(Tag(text, candidates[int(np.argmin(costs))], object_colour(int(result.ids[place]))))
     return placed
 
