@@ -13,9 +13,11 @@ import torch.nn.functional as F
 from masklet.config import PRESETS
 from masklet.data.synthetic.clips import render_clip
 from masklet.data.synthetic.layout import SceneConfig
+from masklet.data.synthetic.scene import render_scene
 from masklet.data.tracking import TrackBatch, TrackingConfig, draw_batch
 from masklet.errors import InputError
 from masklet.models.detector import Detector
+from masklet.models.memory_bank import Course, MemoryBank, read_memory, recall
 from masklet.models.weights import Weights, read, write
 from masklet.train import loop
 from masklet.train.recipes import load_recipe
@@ -181,19 +183,50 @@ def test_the_debug_model_learns_one_clip() -> None:
     assert np.mean(history[-5:]) < 0.35
 
 
-def test_comparison_makes_a_place_agree_with_itself() -> None:
+@pytest.fixture(scope="module")
+def started() -> Detector:
     torch.manual_seed(0)
     model = Detector(PRESETS["tiny"]())
     start_tracker(model)
-    grid = model.click.prompts.code_grid(24, 24).flatten(2)[0].T
-    attention = model.click.decoder.blocks[0].token_to_image
+    return model.eval().requires_grad_(requires_grad=False)
+
+
+def test_comparison_makes_a_place_agree_with_itself(started: Detector) -> None:
+    grid = started.click.prompts.code_grid(24, 24).flatten(2)[0].T
+    attention = started.click.decoder.blocks[0].token_to_image
     q, k = attention.split(attention.q(grid)[None]), attention.split(attention.k(grid)[None])
     logits = torch.einsum("bhqd,bhkd->hqk", q, k) / q.shape[-1] ** 0.5
     own = logits.diagonal(dim1=1, dim2=2)
     assert own.mean() > 5
     assert (own - logits.mean(dim=-1)).min() > 0.5
-    for first, second in zip(model.vision.click_neck.parameters(), model.vision.concept_neck.parameters(), strict=True):
-        assert torch.equal(first, second)
+
+
+def test_the_neck_begins_as_the_detectors_at_the_loudness_of_codes(started: Detector) -> None:
+    scene = render_scene(0, SceneConfig(size=336)).image
+    trunk = started.vision.trunk(torch.from_numpy(scene).permute(2, 0, 1)[None].float() / 127.5 - 1)
+    click, concept = started.vision.click_neck(trunk), started.vision.concept_neck(trunk)
+    for level in ("fine", "medium", "coarse"):
+        own, model = getattr(click, level), getattr(concept, level)
+        assert own.std() == pytest.approx(1, abs=1e-3)
+        torch.testing.assert_close(own * model.std(), model, rtol=1e-3, atol=1e-4)
+
+
+def test_a_remembered_mask_is_heard_where_it_was(started: Detector) -> None:
+    """Two objects on one picture: what they see of it differs at their own places most."""
+    batch = _batch(replace(CLIPS, mask_share=1.0, box_share=0.0, second_frame_share=0.0), seed=3)
+    rollout = _rollout(started, batch)
+    list(rollout.answers())
+    bank = MemoryBank(conditioning={0: rollout.bank.conditioning[0]})
+    read = read_memory(started.memory, recall(bank, 1, rollout.config, Course()), Course())
+    seen = started.memory.look_back(rollout._see(1).coarse, [read])
+    covered = F.interpolate(batch.masks[:, :1].float(), seen.shape[-2:], mode="area")[:, 0]
+    pairs = [(i, j) for i in range(len(seen)) for j in range(i) if batch.clip_index[i] == batch.clip_index[j]]
+    assert pairs
+    for i, j in pairs:
+        difference, own = (seen[i] - seen[j]).norm(dim=0), (covered[i] - covered[j]).abs()
+        if (own > 0.6).any():
+            assert difference[own > 0.6].mean() > 2 * difference[own < 0.05].mean()
+            assert difference[own > 0.6].mean() > 0.25 * seen[i].norm(dim=0).mean()
 
 
 def _detector_alone(path: Path) -> Path:
@@ -238,7 +271,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(tmp_path: Path) -
 
 def test_sections_of_the_tracking_task_are_checked() -> None:
     recipe = load_recipe("tracker")
-    assert recipe.tracking_config(recipe.phases[0]).image_share == 1.0
+    assert recipe.tracking_config(recipe.phases[0]).mask_share == 0.7
     assert recipe.tracking_loss_config(recipe.phases[0]).dice == 5.0
     for override in ("phases.0.tracking.nonsense=1", "criterion.nonsense=1", "task=nonsense"):
         with pytest.raises(InputError):

@@ -18,6 +18,8 @@ from masklet.data.clips import ClipSource, GeneratedClips, StillClips
 from masklet.data.sources import CocoConfig, CocoSource, ExampleSource, SacoSource
 from masklet.data.synthetic.clips import Clip, compose_clip, render_clip
 from masklet.data.synthetic.cutouts import CutoutLibrary
+from masklet.data.synthetic.layout import SceneConfig
+from masklet.data.synthetic.scene import render_scene
 from masklet.data.tracking import TrackBatch, TrackingConfig, draw_batch
 from masklet.models.detector import Detector
 from masklet.models.weights import OPTIONAL_PARTS, belongs
@@ -28,7 +30,8 @@ from masklet.train.rollout import rollout_losses
 
 CLIP_STREAM = 7  # of random numbers, apart from those of other tasks
 COMPARISON_GAIN = 3.0  # a place agrees with itself by about 6 logits
-SAME_PLACE = 3.0  # a cell agrees with itself by about 100 logits, with its neighbours by 2 less
+SAME_PLACE = 4.0  # a cell agrees with itself by about 4 logits more than with its neighbours
+MASK_GAIN, MEMORY_GAIN = 5.0, 2.0
 
 ClipSources = Callable[[Phase, int], Mapping[str, ClipSource]]
 
@@ -95,21 +98,36 @@ class TrackingTask:
 def start_tracker(model: Detector) -> None:
     """Sets parts of an untrained tracker to what they would have to learn first.
 
-    The neck begins as the detector's, which has its shape and sees the same trunk. Attention between points and image
-    begins by comparing: with keys projected as queries are, what lies at the same place agrees. A mask head of
-    unrelated projections knows for hundreds of steps that there are objects, but not which of them is pointed at.
-    Attention to memories begins by looking where the object last was: a constant, turned by its place, agrees with
-    itself where the place is the same.
+    The neck begins as the detector's, which has its shape and sees the same trunk, but as loud as position codes are.
+    Attention between points and image begins by comparing: with keys projected as queries are, what lies at the same
+    place agrees. Attention to memories begins by looking where the object last was: a constant, turned by its place,
+    agrees with itself where the place is the same. And a remembered mask begins loud enough to be heard over the image.
+    From unrelated projections a mask head learns at once that there are objects, but for very long not which is meant.
     """
-    model.vision.click_neck.load_state_dict(model.vision.concept_neck.state_dict())
+    _start_neck(model)
     decoder = model.click.decoder
     crossings = [attention for block in decoder.blocks for attention in (block.token_to_image, block.image_to_token)]
     for attention in (*crossings, decoder.final_attention):
         attention.q.weight.mul_(COMPARISON_GAIN)
         attention.k.load_state_dict(attention.q.state_dict())
+    model.memory.encoder.downsampler.project.weight.mul_(MASK_GAIN)
     for layer in model.memory.layers:
         layer.cross_attention.q.bias.add_(SAME_PLACE)
         layer.cross_attention.k.bias.add_(SAME_PLACE)
+        layer.cross_attention.out.weight.mul_(MEMORY_GAIN)
+
+
+def _start_neck(model: Detector) -> None:
+    """The detector's neck, each level of it scaled to a standard deviation of 1 on a generated scene."""
+    neck = model.vision.click_neck
+    neck.load_state_dict(model.vision.concept_neck.state_dict())
+    scene = render_scene(0, SceneConfig(size=model.config.image_size)).image
+    image = torch.from_numpy(scene).permute(2, 0, 1)[None].float() / 127.5 - 1
+    trunk = model.vision.trunk(image)
+    for level in (neck.fine, neck.medium, neck.coarse):
+        loudness = level(trunk).std()
+        level.smooth.weight.div_(loudness)
+        level.smooth.bias.div_(loudness)
 
 
 class ClipShelf:
