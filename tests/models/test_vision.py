@@ -73,3 +73,12 @@ def test_the_position_maps_equal_the_official_ones(name: str, side: int) -> None
 def test_a_grid_that_is_not_whole_windows_is_refused(detector: Detector) -> None:
     with pytest.raises(ValueError, match="112x100 is not a multiple of 56"):
         detector.vision.trunk(torch.zeros(1, 3, 112, 100))
+
+
+def test_channels_of_the_map_are_last_in_memory(detector: Detector) -> None:
+    """The necks are several times as fast with it, and hand it on."""
+    with torch.inference_mode():
+        grid_map = detector.vision.trunk(GOLDEN["images"])
+        fine = detector.vision.click_neck(grid_map).fine
+    assert grid_map.is_contiguous(memory_format=torch.channels_last)
+    assert fine.is_contiguous(memory_format=torch.channels_last)

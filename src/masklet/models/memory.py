@@ -72,7 +72,7 @@ class FuserBlock(nn.Module):
     def forward(self, x: Float[Tensor, "object dim height width"]) -> Float[Tensor, "object dim height width"]:
         """Adds a small correction."""
         cells = self.norm(self.depthwise(x)).permute(0, 2, 3, 1)
-        return x + (self.scale * self.mlp(cells)).permute(0, 3, 1, 2)
+        return x + (self.scale.to(x.dtype) * self.mlp(cells)).permute(0, 3, 1, 2)
 
 
 class MemoryEncoder(nn.Module):
