@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from masklet.config import debug
 from masklet.models.detector import Detector
-from masklet.models.memory import MaskMemory, MemoryTokens, stack_reads
+from masklet.models.memory import MaskMemory, MemoryTokens, place, stack_reads
 from masklet.nn.attention import KeyValues, attend
 from masklet.nn.positions import pointer_code, sine_map
 from masklet.nn.rope import rotate
@@ -74,7 +74,8 @@ def test_a_picture_looks_back_as_the_official_one_does(memory: MaskMemory) -> No
     q, k, v = (FUNCTIONS[f"memory_rope_attention.1.in.{name}"] for name in "qkv")
     parts = CASES["memory_rope_attention.1"]["num_k_exclude_rope"]
     read = MemoryTokens(values=v, positions=k - v, num_cells=k.shape[1] - parts)
-    seen = memory.layers[1]._look_back(q, [read], memory._rotation(GRID, GRID, q.device))
+    rotation = memory._rotation(GRID, GRID, q.device)
+    seen = memory.layers[1]._look_back(q, [place(read, rotation)], rotation)
     check(seen, FUNCTIONS["memory_rope_attention.1.out.out"], "function")
 
 

@@ -42,6 +42,15 @@ class MemoryTokens(Bundle):
     num_cells: int
 
 
+@bundle
+class PlacedTokens(Bundle):
+    """The same, ready for every layer: keys know where and when, values what, `rotation` turns keys by their place."""
+
+    keys: Float[Tensor, "object token memory_dim"]
+    values: Float[Tensor, "object token memory_dim"]
+    rotation: Complex[Tensor, "token pair"]
+
+
 class MaskDownsampler(nn.Module):
     """A mask brought to the grid by four halvings, each with four times the channels."""
 
@@ -105,12 +114,12 @@ class MemoryLayer(nn.Module):
         self.norm2 = nn.LayerNorm(config.dim)
         self.cross_attention = Attention(config.dim, 1, memory_dim=config.memory_dim)
         self.norm3 = nn.LayerNorm(config.dim)
-        self.mlp = FeedForward(config.dim, config.hidden, F.relu)
+        self.mlp = FeedForward(config.dim, config.hidden, F.relu_)
 
     def forward(
         self,
         x: Float[Tensor, "#object cell dim"],
-        reads: Sequence[MemoryTokens],
+        reads: Sequence[PlacedTokens],
         rotation: Complex[Tensor, "cell pair"],
     ) -> Float[Tensor, "object cell dim"]:
         """`x` has one row for all objects until they have looked at their own memories."""
@@ -121,7 +130,7 @@ class MemoryLayer(nn.Module):
     def _look_back(
         self,
         x: Float[Tensor, "#object cell dim"],
-        reads: Sequence[MemoryTokens],
+        reads: Sequence[PlacedTokens],
         rotation: Complex[Tensor, "cell pair"],
     ) -> Float[Tensor, "object cell dim"]:
         """Objects with memories of one length are one product; there are as many products as lengths."""
@@ -129,15 +138,12 @@ class MemoryLayer(nn.Module):
         queries = rotate(attention.split(attention.q(x)), rotation)
         sizes = [len(read.values) for read in reads]
         parts = queries.split(sizes) if len(queries) > 1 else [queries.expand(size, -1, -1, -1) for size in sizes]
-        mixed = [attend(part, self._project(read, rotation)) for part, read in zip(parts, reads, strict=True)]
+        mixed = [attend(part, self._project(read)) for part, read in zip(parts, reads, strict=True)]
         return attention.out(rearrange(torch.cat(mixed), "b h n d -> b n (h d)"))
 
-    def _project(self, read: MemoryTokens, rotation: Complex[Tensor, "cell pair"]) -> KeyValues:
-        """Keys know where and when, values what; the grid repeats for each map."""
-        memory = self.cross_attention.project(read.values + read.positions.to(read.values.dtype), read.values)
-        repeated = rotation.repeat(read.num_cells // len(rotation), 1)
-        cells = rotate(memory.keys[:, :, : read.num_cells], repeated)
-        return KeyValues(keys=torch.cat([cells, memory.keys[:, :, read.num_cells :]], dim=2), values=memory.values)
+    def _project(self, read: PlacedTokens) -> KeyValues:
+        memory = self.cross_attention.project(read.keys, read.values)
+        return KeyValues(keys=rotate(memory.keys, read.rotation), values=memory.values)
 
 
 class MaskMemory(nn.Module):
@@ -192,8 +198,9 @@ class MaskMemory(nn.Module):
         position = sine_map(height, width, image.shape[1], image.device).to(image.dtype)
         x = rearrange(image, "b c h w -> b (h w) c") + _POSITION_WEIGHT * position
         rotation = self._rotation(height, width, image.device)
+        placed = [place(read, rotation) for read in reads]
         for layer in self.layers:
-            x = layer(x, reads, rotation)
+            x = layer(x, placed, rotation)
         return rearrange(self.norm(x), "b (h w) c -> b c h w", h=height, w=width)
 
     def encode(
@@ -262,6 +269,17 @@ def resize_smoothly(
     if tuple(x.shape[-2:]) == size:
         return x
     return F.interpolate(x, size, mode="bilinear", align_corners=False, antialias=True)
+
+
+def place(read: MemoryTokens, rotation: Complex[Tensor, "cell pair"]) -> PlacedTokens:
+    """Tokens with their places on a grid that repeats for each map; pointers stand nowhere, and nothing turns them."""
+    num_pointers = read.values.shape[1] - read.num_cells
+    still = torch.ones(num_pointers, rotation.shape[1], dtype=rotation.dtype, device=rotation.device)
+    return PlacedTokens(
+        keys=read.values + read.positions.to(read.values.dtype),
+        values=read.values,
+        rotation=torch.cat([rotation.repeat(read.num_cells // len(rotation), 1), still]),
+    )
 
 
 def stack_reads(reads: Sequence[MemoryTokens]) -> MemoryTokens:
