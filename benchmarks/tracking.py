@@ -107,9 +107,10 @@ def main() -> None:
     parser.add_argument("--data", type=Path)
     parser.add_argument("--clips", type=int, default=20, help="of each source")
     parser.add_argument("--frames", type=int, default=24)
+    parser.add_argument("--image-size", type=int)
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
-    model = masklet.load(given.model)
+    model = masklet.load(given.model, image_size=given.image_size)
     table = {}
     print(f"{'source':18s} given as     J     F   J&F  first  switches  objects  s/frame")
     for name, draw in sources(given.data, given.frames, model.image_size):

@@ -126,8 +126,8 @@ def _start_neck(model: Detector) -> None:
     trunk = model.vision.trunk(image)
     for level in (neck.fine, neck.medium, neck.coarse):
         loudness = level(trunk).std()
-        level.smooth.weight.div_(loudness)
-        level.smooth.bias.div_(loudness)
+        for parameter in level.smooth.parameters():
+            parameter.div_(loudness)
 
 
 class ClipShelf:
