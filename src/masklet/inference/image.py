@@ -111,7 +111,7 @@ class Model:
 
         Raises: InputError on a source or rules that cannot be used, or when the weights have no tracker.
         """
-        from masklet.inference.video import open_session
+        from masklet.inference.video_open import open_session
 
         return open_session(
             self, source, rules, delay=delay, history_frames=history_frames, memory_frames=memory_frames
@@ -119,7 +119,7 @@ class Model:
 
     def resume_video(self, path: str | PathLike, source: "VideoSource | None" = None) -> "VideoSession":
         """A session that `VideoSession.save` wrote, on the same video. Raises: InputError when they do not fit."""
-        from masklet.inference.video import resume_session
+        from masklet.inference.video_open import resume_session
 
         return resume_session(self, Path(path), source)
 

@@ -1,6 +1,6 @@
 """Frames as the model sees them: encoded when they are first needed, the last few remembered."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -13,6 +13,7 @@ from masklet.errors import InputError
 from masklet.inference.frames import ASSUMED_FPS, Frame, FrameSource
 from masklet.inference.image import Model
 from masklet.inference.media import preprocess
+from masklet.inference.video_state import Json, Shelf
 from masklet.models.click import ClickFeatures
 from masklet.models.detector import ImageFeatures
 
@@ -50,17 +51,19 @@ class Sight:
 
     def __init__(self, model: Model, source: FrameSource | None) -> None:
         self.model, self.source = model, source
-        self._held: dict[int, Seen] = {}
         self.num_pushed = 0
+        self.pushed_size: tuple[int, int] | None = None
+        self._held: dict[int, Seen] = {}
+        self._is_closed = False
 
     @property
     def size(self) -> tuple[int, int]:
         """Height and width. Raises: InputError when no frame was pushed yet."""
         if self.source is not None:
             return self.source.size
-        if not self._held:
+        if self.pushed_size is None:
             raise InputError("no frame was pushed yet")
-        return next(iter(self._held.values())).frame.size
+        return self.pushed_size
 
     @property
     def fps(self) -> float | None:
@@ -74,6 +77,7 @@ class Sight:
 
     def at(self, index: int | None) -> Seen:
         """A frame by number; None is the one seen last, or the first. Raises: InputError when it is not there."""
+        self._check_open()
         if index is None:
             index = next(reversed(self._held), 0)
         if index in self._held:
@@ -84,6 +88,7 @@ class Sight:
 
     def frames(self, start: int, stop: int | None, step: int, *, reverse: bool) -> Iterator[Frame]:
         """Frames from `start` on in either direction, until before `stop`. Raises: InputError."""
+        self._check_open()
         if self.source is None:
             raise InputError("this session has no video: give its frames to push()")
         if not reverse:
@@ -103,16 +108,53 @@ class Sight:
 
     def push(self, pixels: UInt8[np.ndarray, "height width 3"], time: float | None) -> Seen:
         """The next frame of a live stream. Raises: InputError when it differs in size from the others."""
+        self._check_open()
         if self.source is not None:
             raise InputError("this session reads a video: use track(), or open one without a source to push frames")
-        if self._held and pixels.shape[:2] != self.size:
-            raise InputError(f"the frame is {pixels.shape[:2]}, the stream {self.size} (height, width)")
+        size = (pixels.shape[0], pixels.shape[1])
+        if self.pushed_size not in (None, size):
+            raise InputError(f"the frame is {size}, the stream {self.pushed_size} (height, width)")
+        self.pushed_size = size
         index = self.num_pushed
         self.num_pushed += 1
         return self.hold(Frame(index=index, time=index / ASSUMED_FPS if time is None else time, pixels=pixels))
 
+    def pixels(self, index: int) -> UInt8[np.ndarray, "height width 3"] | None:
+        """The picture of an earlier frame, where it is at hand or can be read again."""
+        if index in self._held:
+            return self._held[index].frame.pixels
+        return self.source.read(index).pixels if self.source is not None and self.source.seekable else None
+
+    def pack(self, frames: Collection[int], shelf: Shelf) -> Json:
+        """What a saved session has to know of its pictures; of a stream also the pictures of these frames."""
+        again = self.source is not None and self.source.seekable
+        held = [] if again else [self._held[index].frame for index in sorted(frames) if index in self._held]
+        return {
+            "size": None if self.source is None and self.pushed_size is None else self.size,
+            "num_pushed": self.num_pushed,
+            "held": [[f.index, f.time, shelf.put(pixels=torch.from_numpy(f.pixels.copy()))] for f in held],
+        }
+
+    def unpack(self, document: Json, shelf: Shelf) -> None:
+        """Takes what was packed. Raises: InputError when that was of a video of another size."""
+        size = None if document["size"] is None else (int(document["size"][0]), int(document["size"][1]))
+        if self.source is not None and self.source.size != size:
+            raise InputError(f"the session is of a video of another size: {size}, not {self.source.size}")
+        self.pushed_size = size if self.source is None else None
+        self.num_pushed = int(document["num_pushed"])
+        for index, time, place in document["held"]:
+            pixels = shelf.get(place, torch.device("cpu"))["pixels"].numpy()
+            if pixels.dtype != np.uint8 or pixels.shape != (*self.size, 3):
+                raise ValueError(f"a picture of {pixels.shape}")
+            self.hold(Frame(index=int(index), time=float(time), pixels=pixels))
+
     def close(self) -> None:
         """Lets the video and all features go."""
+        self._is_closed = True
         self._held.clear()
         if self.source is not None:
             self.source.close()
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise InputError("the session is closed")

@@ -4,7 +4,6 @@ The session decides what a frame needs: everything where it was never tracked, o
 where nothing did. What happens on a frame is `video_step.step`; here is the edge to the user.
 """
 
-import json
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
@@ -23,20 +22,20 @@ from masklet.inference.clicks import click_prompt
 from masklet.inference.cohorts import Cohort, View
 from masklet.inference.concepts import VideoConcept, detect, read_examples
 from masklet.inference.emission import DelayBuffer, FrameRecord, shown
-from masklet.inference.frames import Frame, FrameSource, VideoSource, open_frames
+from masklet.inference.frames import Frame, FrameSource
 from masklet.inference.history import History, join, update, without
 from masklet.inference.image import WORDLESS, Box, Concept, Model, Number, check_box
 from masklet.inference.media import ImageSource, read_image
 from masklet.inference.progress import Key, Progress
-from masklet.inference.rules import RULES, Rules
+from masklet.inference.rules import Rules
 from masklet.inference.seen import Seen, Sight
 from masklet.inference.tracks import FrameResult
 from masklet.inference.video_state import (
     Json,
     Shelf,
+    check_state,
     pack_record,
     pack_state,
-    read_session,
     unpack_record,
     unpack_state,
     write_session,
@@ -230,6 +229,8 @@ class VideoSession(AbstractContextManager):
         if step < 1:
             raise InputError(f"a step of {step} frames goes nowhere: it is at least 1")
         begin = self._progress.first_changed() if start is None else start
+        if self.num_frames is not None and begin >= self.num_frames:
+            raise InputError(f"the video has {self.num_frames} frames, and none of number {begin}")
         if direction != "both":
             return self._run(begin, stop, step, reverse=direction == "backward")
         return self._there_and_back(begin, stop, step)
@@ -240,13 +241,13 @@ class VideoSession(AbstractContextManager):
         progress = self._progress
         if not progress.buffer.waiting:
             progress.buffer = self._new_buffer()
-        progress.buffer, ready = progress.buffer.push(self._visit(seen, Course()))
-        return self._emit(ready[0]) if ready else None
+        self._wait(self._visit(seen, Course()))
+        return next(self._take_due(), None)
 
     def flush(self) -> list[FrameResult]:
         """The results that still wait, when no more frames come or none shall wait."""
-        self._progress.buffer, ready = self._progress.buffer.flush()
-        return [self._emit(record) for record in ready]
+        self._decide()
+        return list(self._take_due())
 
     def save(self, path: str | PathLike) -> None:
         """Writes everything but the video, so that `Model.resume_video` goes on from here with the same result.
@@ -257,7 +258,6 @@ class VideoSession(AbstractContextManager):
         shelf = Shelf()
         document = {
             "config": to_dict(self.model.detector.config),
-            "size": self.size,
             "rules": asdict(self.rules),
             "options": {
                 "delay": self.delay,
@@ -267,16 +267,18 @@ class VideoSession(AbstractContextManager):
             "state": pack_state(self.state, shelf),
             "history": [pack_record(record) for record in self.history.records.values()],
             "progress": self._progress.pack(),
-            "pushed": self._sight.num_pushed,
+            "sight": self._sight.pack({f for cohort in self.state.cohorts for f in cohort.answers}, shelf),
         }
         write_session(Path(path), document, shelf)
 
-    def _restore(self, document: Json, shelf: Shelf) -> None:
+    def restore(self, document: Json, shelf: Shelf) -> None:
+        """Takes what `save` wrote. Raises: KeyError, TypeError or ValueError when it is something else."""
         self.state = unpack_state(document["state"], shelf, self.model.device)
+        check_state(self.state, self.model)
         for entry in document["history"]:
             self.history.store(unpack_record(entry))
         self._progress = Progress.unpack(document["progress"], self._new_buffer())
-        self._sight.num_pushed = document["pushed"]
+        self._sight.unpack(document["sight"], shelf)
 
     # --- inside ---------------------------------------------------------------------------------------------------
 
@@ -287,33 +289,58 @@ class VideoSession(AbstractContextManager):
 
     def _run(self, start: int, stop: int | None, step: int, *, reverse: bool) -> Iterator[FrameResult]:
         """One way through the video. What waits when the caller stops goes on waiting, for a run that goes on there."""
-        progress = self._progress
-        course, begun = Course(reverse=reverse, stride=step, num_frames=self.num_frames), start
+        progress, course = self._progress, Course(reverse=reverse, stride=step, num_frames=self.num_frames)
         if progress.continues(start, course):
-            start = progress.buffer.waiting[-1].frame + course.step
+            start = progress.pending[-1].frame + course.step
         else:
-            self.flush()
+            self._decide()
+            progress.due.clear()  # the history has them
             progress.buffer = self._new_buffer()
         progress.course = course
-        changed = dict(progress.stale[reverse])
+        yield from self._take_due()
         for frame in self._sight.frames(start, stop, step, reverse=reverse):
-            seen = self._sight.hold(frame)
-            if frame.index in progress.covered:
-                yield from self.flush()
-                yield self._emit(self._visit(seen, course))
+            seen, is_known = self._sight.hold(frame), frame.index in progress.covered
+            record = self._visit(seen, course)
+            if is_known:
+                self._decide()
+                progress.due.append(self._keep(record))
             else:
-                progress.buffer, ready = progress.buffer.push(self._visit(seen, course))
-                yield from map(self._emit, ready)
-        yield from self.flush()
-        progress.finish(changed, begun, course)
+                self._wait(record)
+            yield from self._take_due()
+        self._decide()
+        yield from self._take_due()
+
+    def _wait(self, record: FrameRecord) -> None:
+        """Lets a tracked frame wait, and those no longer whose wait is over."""
+        self._progress.buffer, ready = self._progress.buffer.push(record)
+        self._progress.due += map(self._keep, ready)
+
+    def _decide(self) -> None:
+        """Lets nothing wait any more."""
+        self._progress.buffer, ready = self._progress.buffer.flush()
+        self._progress.due += map(self._keep, ready)
+
+    def _take_due(self) -> Iterator[FrameResult]:
+        """What is to be given, as it is known by now: a prompt may have changed it."""
+        while self._progress.due:
+            record = self._progress.due.pop(0)
+            known = self.history.records.get(record.frame, record)
+            image = self._sight.pixels(record.frame) if record.result.image is None else record.result.image
+            result = replace(known.result, image=image)
+            yield shown(replace(known, result=result, unconfirmed=record.unconfirmed), self._progress.ended)
 
     def _visit(self, seen: Seen, course: Course) -> FrameRecord:
         """Tracks on this frame what has to be: everything the first time, later what changed since."""
         self._settle(course)
         if seen.frame.index not in self._progress.covered:
-            self._progress.covered.add(seen.frame.index)
             alone = [i for i, cohort in enumerate(self.state.cohorts) if cohort.concept is None]
-            return self._step(seen, course, tuple(self.state.concepts), alone)
+            fresh = self._step(seen, course, tuple(self.state.concepts), alone)
+        else:
+            fresh = self._visit_again(seen, course)
+        self._progress.visit(seen.frame.index, course)
+        return fresh
+
+    def _visit_again(self, seen: Seen, course: Course) -> FrameRecord:
         known, stale = self._recall(seen), self._progress.stale[course.reverse]
         names = [name for name in self.state.concepts if ("concept", name) in stale]
         changed = {object_id for object_id in self.state.object_ids if ("object", object_id) in stale}
@@ -363,16 +390,16 @@ class VideoSession(AbstractContextManager):
         )
         return FrameRecord(result=result, hidden=sightings.hidden, unconfirmed=sightings.unconfirmed)
 
-    def _emit(self, record: FrameRecord) -> FrameResult:
-        """What the caller gets of a frame, with the scores that its masklets have by now."""
+    def _keep(self, record: FrameRecord) -> FrameRecord:
+        """Takes a decided frame into the history, with the scores that its masklets have by now."""
         scores = [self.state.scores.get(object_id, 0.0) for object_id in record.result.ids.tolist()]
         record = replace(record, result=replace(record.result, scores=np.array(scores, dtype=np.float32)))
         self.history.store(record)
-        return shown(record, self._progress.ended)
+        return record
 
     def _preview(self, record: FrameRecord) -> FrameResult:
         """What a prompt gives at once: nothing waits, and the frame still has to be tracked."""
-        return self._emit(replace(record, unconfirmed=frozenset()))
+        return shown(self._keep(replace(record, unconfirmed=frozenset())), self._progress.ended)
 
     def _view(self, seen: Seen, course: Course) -> View:
         return View(tracker=self.model.detector.tracker, features=seen.look, frame=seen.frame.index, course=course)
@@ -440,52 +467,11 @@ class VideoSession(AbstractContextManager):
         return self._preview(replace(record, hidden=record.hidden - {object_id}))
 
     def _mark(self, key: Key, frame: int) -> None:
-        self.flush()  # what waited is decided: a correction comes after it
+        self._decide()  # what waited was before the correction
         self._progress.mark(key, frame)
 
     def _forget(self, object_ids: Collection[int]) -> None:
+        self._decide()
         self.state = self.state.without(object_ids)
         self.history.drop(object_ids)
         self._progress.ended |= set(object_ids)
-
-
-def open_session(
-    model: Model,
-    source: VideoSource | None,
-    rules: str | Rules,
-    *,
-    delay: int | None,
-    history_frames: int | None,
-    memory_frames: int,
-) -> VideoSession:
-    """See `Model.open_video`."""
-    if not {"click", "memory"} <= model.parts:
-        raise InputError("these weights have no tracker: use masklet.load('tiny'), or the sam3 model")
-    if isinstance(rules, str):
-        if rules not in RULES:
-            raise InputError(f"unknown rules {rules!r}: give {', '.join(RULES)}")
-        rules = RULES[rules]()
-    if min(0 if delay is None else delay, memory_frames, 0 if history_frames is None else history_frames) < 0:
-        raise InputError("delay, history_frames and memory_frames are numbers of frames, 0 or more")
-    frames = None if source is None else open_frames(source)
-    return VideoSession(
-        model,
-        frames,
-        rules,
-        delay=delay,
-        history_frames=history_frames,
-        memory_frames=memory_frames,
-    )
-
-
-def resume_session(model: Model, path: Path, source: VideoSource | None) -> VideoSession:
-    """See `Model.resume_video`."""
-    document, shelf = read_session(path)
-    if document["config"] != json.loads(json.dumps(to_dict(model.detector.config))):
-        raise InputError(f"{path} is the session of another model")
-    session = open_session(model, source, Rules(**document["rules"]), **document["options"])
-    if source is not None and list(session.size) != document["size"]:
-        session.close()
-        raise InputError(f"{path} is the session of a video of {document['size'][1]} x {document['size'][0]} pixels")
-    session._restore(document, shelf)
-    return session

@@ -20,11 +20,12 @@ from masklet.files import replacing
 from masklet.inference.cohorts import Answer, Cohort
 from masklet.inference.concepts import VideoConcept
 from masklet.inference.emission import FrameRecord
-from masklet.inference.image import Concept
+from masklet.inference.image import Concept, Model
 from masklet.inference.lifecycle import ConceptState, Track
 from masklet.inference.tracks import FrameResult
 from masklet.inference.video_step import SessionState
 from masklet.models.memory_bank import Memory, MemoryBank
+from masklet.models.tracker import MASK_CELLS
 from masklet.types import ClickPrompt, TokenSet
 
 FORMAT = "masklet session 1"
@@ -67,7 +68,10 @@ def read_session(path: Path) -> tuple[Json, Shelf]:
         raise InputError(f"cannot read the session {path}: {error}") from error
     if metadata.get("format") != FORMAT:
         raise InputError(f"{path} is not a session")
-    return json.loads(metadata["session"]), Shelf(tensors)
+    try:
+        return dict(json.loads(metadata["session"])), Shelf(tensors)
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise InputError(f"{path} is a damaged session: {error}") from error
 
 
 # --- state --------------------------------------------------------------------------------------------------------
@@ -92,6 +96,34 @@ def unpack_state(document: Json, shelf: Shelf, device: torch.device) -> SessionS
         next_id=int(document["next_id"]),
         scores={int(object_id): float(score) for object_id, score in document["scores"].items()},
     )
+
+
+def check_state(state: SessionState, model: Model) -> None:
+    """Raises: ValueError when a tensor of the state is not what this model makes."""
+    config = model.detector.config.memory
+    height, width = model.detector.vision.trunk.grid(model.image_size, model.image_size)
+    low = (MASK_CELLS * height, MASK_CELLS * width)
+    for cohort in state.cohorts:
+        memories = [(memory, len(cohort.object_ids)) for memory in cohort.bank.conditioning.values()]
+        memories += [(memory, len(cohort.object_ids)) for memory in cohort.bank.tracked.values()]
+        memories += [(answer.memory, 1) for given in cohort.answers.values() for answer in given.values()]
+        for memory, count in memories:
+            _check(memory.mask_logits, (count, *low))
+            _check(memory.object_logits, (count,))
+            _check(memory.pointers, (count, config.dim))
+            if memory.maps is not None:
+                _check(memory.maps, (count, config.memory_dim, height, width))
+        for prompts in cohort.points.values():
+            for prompt in prompts.values():
+                _check(prompt.points_xy, (1, prompt.point_labels.shape[1], 2))
+    for concept in state.concepts.values():
+        if concept.tokens is not None:
+            _check(concept.tokens.tokens, (*concept.tokens.valid.shape, model.detector.config.prompts.dim))
+
+
+def _check(tensor: Tensor, shape: tuple[int, ...]) -> None:
+    if tuple(tensor.shape) != shape or not tensor.is_floating_point():
+        raise ValueError(f"a tensor is {tensor.dtype} {list(tensor.shape)} and should be {list(shape)}")
 
 
 def _pack_concept(concept: VideoConcept, shelf: Shelf) -> Json:
