@@ -379,8 +379,10 @@ def time_call(call: Callable[[], object], device: torch.device, repeats: int) ->
 
 
 def per_object(rows: dict[tuple[int, int], dict[str, dict[str, float]]]) -> dict[str, float]:
-    """Milliseconds for one object more, from the fewest to the most of one concept."""
+    """Milliseconds for one object more, from the fewest to the most of one concept; nothing without two such rows."""
     counts = sorted(objects for objects, concepts in rows if concepts == 1)
+    if len(counts) < 2:
+        return {}
     low, high = rows[counts[0], 1], rows[counts[-1], 1]
     return {side: (high[side]["total"] - low[side]["total"]) / (counts[-1] - counts[0]) for side in low}
 
@@ -415,7 +417,8 @@ def main() -> None:
                 rows[objects, concepts] = time_frames(theirs, ours, scene, video)
                 show(f"{objects} objects, {concepts} concepts", rows[objects, concepts])
     more, association = per_object(rows), time_association(device)
-    print("an object more:", more, f"ratio {more['masklet'] / more['transformers']:.2f}")
+    if more:
+        print("an object more:", more, f"ratio {more['masklet'] / more['transformers']:.2f}")
     print(f"association of {MANY} with {MANY}: {association:.1f}")
     if given.out:
         named = {f"{objects} objects, {concepts} concepts": row for (objects, concepts), row in rows.items()}
