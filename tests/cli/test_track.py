@@ -15,10 +15,13 @@ from PIL import Image
 
 import masklet
 from masklet import cli
+from masklet.config import debug
 from masklet.errors import InputError
 from masklet.inference import track_run
 from masklet.inference.frames import FrameSource, open_frames
 from masklet.inference.tracks import FrameResult
+from masklet.models.detector import Detector
+from masklet.models.weights import Weights, write
 
 COUNT = 8
 SIZE = (40, 60)
@@ -103,7 +106,7 @@ def model(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     Path("clip").mkdir()
     for number in range(COUNT):
-        Image.new("RGB", SIZE[::-1], (20 * number, 0, 0)).save(f"clip/{number}.png")
+        Image.new("RGB", (SIZE[1], SIZE[0]), (20 * number, 0, 0)).save(f"clip/{number}.png")
     return fake
 
 
@@ -379,3 +382,88 @@ def test_on_a_terminal_the_progress_is_shown_with_its_speed(capsys, monkeypatch)
     assert "frames" in err
     assert "8/8" in err
     assert "frames/s" in err
+
+
+# --- with a real session -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def real_model(tmp_path_factory):
+    """A file of random weights, whose objects stay in sight, and a clip."""
+    torch.manual_seed(3)
+    state = {name: tensor.detach().clone() for name, tensor in Detector(debug()).state_dict().items()}
+    state["click.decoder.object_head.layers.2.bias"] += 2
+    folder = tmp_path_factory.mktemp("real")
+    write(Weights(config=debug(), state=state, origin="random"), folder / "model.safetensors")
+    random = np.random.default_rng(1)
+    with av.open(folder / "clip.mp4", "w") as container:
+        stream = container.add_stream("libx264", rate=10)
+        stream.height, stream.width = SIZE
+        for index in range(COUNT):
+            pixels = random.integers(0, 90, (*SIZE, 3), dtype=np.uint8)
+            pixels[8:24, 4 + 3 * index : 20 + 3 * index] = (230, 60, 40)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        container.mux(stream.encode())
+    return folder
+
+
+def track(capsys, folder, *arguments):
+    """`masklet track` as typed."""
+    return run(capsys, folder / "clip.mp4", "--model", folder / "model.safetensors", *arguments)
+
+
+PROMPTS = ("--click", "0:12,16", "--click", "1:50,30", "--click", "1:5,5,-", "-p", "red square", "--box", "0:4,8,20,24")
+
+
+def test_a_real_session_writes_every_format(real_model, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    formats = ("--format", "overlay,masks,ytvis,mot,davis,json")
+    status, out, err = track(capsys, real_model, *PROMPTS, *formats)
+    assert (status, err) == (0, "")
+    assert "clip.mp4: " in out
+    entries = journal()
+    assert [entry["index"] for entry in entries] == list(range(COUNT))
+    assert all({0, 1} >= set(entry["ids"]) and entry["ids"] for entry in entries)
+    texts, count = all_formats("out")
+    assert count == COUNT
+    assert {"ytvis.json", "mot.txt", "frames.jsonl"} <= set(texts)
+    with av.open("out/overlay.mp4") as container, av.open(str(real_model / "clip.mp4")) as clip:
+        drawn = next(container.decode(video=0)).to_ndarray(format="rgb24")
+        plain = next(clip.decode(video=0)).to_ndarray(format="rgb24")
+    changed = np.abs(drawn.astype(int) - plain).sum(axis=2) > 60
+    assert changed.mean() > 0.05  # something is drawn, and not over everything
+    assert not changed.all()
+
+
+def test_a_real_session_that_is_stopped_goes_on_to_the_same_journal(real_model, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert track(capsys, real_model, *PROMPTS, *FORMATS, "--delay", 3, "--out", "whole")[0] == 0
+    taken, add = [], track_run.TrackRun._take
+
+    def interrupt(self, result):
+        add(self, result)
+        taken.append(result.index)
+        if result.index == 3 and len(taken) == 4:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(track_run.TrackRun, "_take", interrupt)
+    status, _, err = track(capsys, real_model, *PROMPTS, *FORMATS, "--delay", 3)
+    assert (status, err) == (130, "masklet: stopped after frame 3; go on with --resume\n")
+    assert [entry["index"] for entry in journal()] == [0, 1, 2, 3]
+    status, _, err = track(capsys, real_model, *PROMPTS, *FORMATS, "--delay", 3, "--resume")
+    assert (status, err) == (0, "")
+    assert Path("out/frames.jsonl").read_text() == Path("whole/frames.jsonl").read_text()
+    assert all_formats("out") == all_formats("whole")
+
+
+def test_a_real_session_visits_the_frames_asked_for(real_model, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    status, out, err = track(
+        capsys, real_model, "--click", "1:12,16", "--start", 1, "--stop", 7, "--every", 2, "--json"
+    )
+    assert (status, err) == (0, "")
+    assert [json.loads(line)["index"] for line in out.splitlines()] == [1, 3, 5]
+    status, out, err = track(capsys, real_model, "--click", "0:99,5")
+    assert (status, out) == (1, "")
+    assert err == "masklet: a point is outside the 60 x 40 picture\n"
+    assert not Path("out").exists()

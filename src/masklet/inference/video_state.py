@@ -113,9 +113,13 @@ def check_state(state: SessionState, model: Model) -> None:
             _check(memory.pointers, (count, config.dim))
             if memory.maps is not None:
                 _check(memory.maps, (count, config.memory_dim, height, width))
+        for mask in (answer.mask for given in cohort.answers.values() for answer in given.values()):
+            if mask is not None and (mask.dtype != torch.bool or mask.ndim != 2):
+                raise ValueError(f"a mask is {mask.dtype} {list(mask.shape)}")
         for prompts in cohort.points.values():
             for prompt in prompts.values():
-                _check(prompt.points_xy, (1, prompt.point_labels.shape[1], 2))
+                _check(prompt.points_xy, (*prompt.point_labels.shape[:2], 2))
+                _check(prompt.point_labels.float(), (1, prompt.points_xy.shape[1]))
     for concept in state.concepts.values():
         if concept.tokens is not None:
             _check(concept.tokens.tokens, (*concept.tokens.valid.shape, model.detector.config.prompts.dim))
