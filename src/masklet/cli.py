@@ -254,6 +254,9 @@ def track(  # noqa: PLR0913 - one argument for each option
         list[str] | None,
         typer.Option(help="FRAME:x,y begins an object; FRAME:x,y,+ and FRAME:x,y,- say what else is on it, or not."),
     ] = None,
+    objects: Annotated[
+        list[str] | None, typer.Option("--object", help="Just what is in FRAME:x0,y0,x1,y1; repeatable.")
+    ] = None,
     start: Annotated[int, typer.Option(help="The first frame.", min=0)] = 0,
     stop: Annotated[int | None, typer.Option(help="The frame to end before.", min=1)] = None,
     every: Annotated[int, typer.Option(help="Take every N-th frame.", min=1)] = 1,
@@ -267,7 +270,7 @@ def track(  # noqa: PLR0913 - one argument for each option
     json: Json = False,
 ) -> None:
     """Follow every instance of a phrase, of what a box shows, or of what was clicked, through a video."""
-    prompts = parse_prompts(phrase or [], box or [], click or [])
+    prompts = parse_prompts(phrase or [], box or [], click or [], objects or [])
     formats = parse_track_formats(format)
     target = out or (None if json else Path("out"))
     if stop is not None and stop <= start:

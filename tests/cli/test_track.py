@@ -38,8 +38,9 @@ class FakeSession:
             raise InputError("the phrase is too long")
         self.prompts.append([phrase or "visual", [list(box) for box in boxes], frame])
 
-    def click(self, object_id, frame, points, labels):
-        self.prompts.append(["", [object_id, frame, [list(point) for point in points], list(labels)], frame])
+    def click(self, object_id, frame, points, labels, *, box=None):
+        given = [object_id, frame, [list(point) for point in points], list(labels), *([list(box)] if box else [])]
+        self.prompts.append(["", given, frame])
 
     def track(self, *, start=None, stop=None, step=1):
         assert self.position in (None, start), "a session goes on where it was saved"
@@ -184,6 +185,14 @@ def test_boxes_and_clicks_reach_the_session(model, capsys):
     assert (status, json.loads(out.splitlines()[0])["concepts"]) == (0, ["visual"])
     status, out, _ = run(capsys, "clip", *clicks, "--out", "clicked")
     assert (status, out) == (0, f"clip: object 2 -> {Path('clicked/overlay.mp4')}\n")
+
+
+def test_what_is_in_a_box_is_followed_alone(model, capsys):
+    assert run(capsys, "clip", "--object", "1:1,2,30,20", "--object", "0:5,6,7,8")[0] == 0
+    assert model.sessions[0].prompts == [
+        ["", [None, 1, [], [], [1, 2, 30, 20]], 1],
+        ["", [None, 0, [], [], [5, 6, 7, 8]], 0],
+    ]
 
 
 @pytest.mark.parametrize(

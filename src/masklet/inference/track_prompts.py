@@ -18,11 +18,12 @@ Box = tuple[float, float, float, float]
 
 @dataclass(frozen=True, kw_only=True)
 class ObjectClicks:
-    """One object, by points in pixels on one frame; label 1 is on the object, 0 is off it."""
+    """One object, by points in pixels on one frame or by a box around it; label 1 is on the object, 0 is off it."""
 
     frame: int
-    points: tuple[tuple[float, float], ...]
-    labels: tuple[int, ...]
+    points: tuple[tuple[float, float], ...] = ()
+    labels: tuple[int, ...] = ()
+    box: Box | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,8 +41,10 @@ class TrackPrompts:
         return max([self.box_frame, *(each.frame for each in self.clicks)])
 
 
-def parse_prompts(phrases: Sequence[str], boxes: Sequence[str], clicks: Sequence[str]) -> TrackPrompts:
-    """Prompts from phrases, boxes `FRAME:x0,y0,x1,y1` and clicks `FRAME:x,y[,+|,-]`.
+def parse_prompts(
+    phrases: Sequence[str], boxes: Sequence[str], clicks: Sequence[str], objects: Sequence[str] = ()
+) -> TrackPrompts:
+    """Prompts from phrases, example boxes and boxes of objects `FRAME:x0,y0,x1,y1`, and clicks `FRAME:x,y[,+|,-]`.
 
     A click without a sign begins a new object; one with `+` or `-` says that this point, too, is on the object that
     the clicks before it began, or is not. All clicks of an object, and all boxes, lie on one frame.
@@ -51,8 +54,8 @@ def parse_prompts(phrases: Sequence[str], boxes: Sequence[str], clicks: Sequence
     phrases = tuple(dict.fromkeys(" ".join(each.split()) for each in phrases))
     if "" in phrases:
         raise InputError("a phrase is empty")
-    if not phrases and not boxes and not clicks:
-        raise InputError("nothing to follow: give a phrase with -p, an example with --box or a point with --click")
+    if not phrases and not boxes and not clicks and not objects:
+        raise InputError("nothing to follow: give a phrase with -p, an example with --box, or --object or --click")
     if boxes and len(phrases) > 1:
         raise InputError("example boxes belong to one concept: give one phrase with them, or none")
     placed = [_split_frame(text, "box") for text in boxes]
@@ -62,7 +65,7 @@ def parse_prompts(phrases: Sequence[str], boxes: Sequence[str], clicks: Sequence
         phrases=phrases,
         boxes=tuple(parse_boxes([rest for _, rest in placed])),
         box_frame=placed[0][0] if placed else 0,
-        clicks=_parse_clicks(clicks),
+        clicks=(*_parse_clicks(clicks), *map(_parse_object, objects)),
     )
 
 
@@ -71,6 +74,11 @@ def _split_frame(text: str, kind: str) -> tuple[int, str]:
     if not colon or not frame.strip().isdecimal():
         raise InputError(f"a {kind} begins with the number of its frame, such as 0:{text.lstrip(':')}, not {text!r}")
     return int(frame), rest
+
+
+def _parse_object(text: str) -> ObjectClicks:
+    frame, rest = _split_frame(text, "box")
+    return ObjectClicks(frame=frame, box=parse_boxes([rest])[0])
 
 
 def _parse_clicks(texts: Sequence[str]) -> tuple[ObjectClicks, ...]:

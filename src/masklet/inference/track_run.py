@@ -281,4 +281,4 @@ def prompt(session: Any, job: TrackJob) -> None:
     for phrase in phrases:
         session.add_concept(phrase, boxes=prompts.boxes, frame=prompts.box_frame if prompts.boxes else job.start)
     for each in prompts.clicks:
-        session.click(None, each.frame, each.points, each.labels)
+        session.click(None, each.frame, each.points, each.labels, box=each.box)
