@@ -8,7 +8,7 @@ Source: Ravi et al., SAM 2 (section 4); SAM 3 paper, section 3 (tracker).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import torch
@@ -25,6 +25,7 @@ from masklet.types import Bundle, bundle
 
 MASK_STRIDE = 16  # of the mask that is remembered, in its own pixels per cell of the grid
 _DOWNSAMPLER = (1, 4, 16, 64, 256)
+_TOGETHER = 4  # objects that a CPU takes through the memory attention at once
 _POSITION_WEIGHT = 0.1  # of the position code in what enters the memory attention
 _LOGIT_SCALE, _LOGIT_SHIFT = 20.0, -10.0  # a probability of a mask becomes a value of [-10, 10]
 
@@ -122,10 +123,15 @@ class MemoryLayer(nn.Module):
         reads: Sequence[PlacedTokens],
         rotation: Complex[Tensor, "cell pair"],
     ) -> Float[Tensor, "object cell dim"]:
-        """`x` has one row for all objects until they have looked at their own memories."""
-        x = x + self.self_attention(self.norm1(x), rotation)
+        """What follows `look_around`. `x` has one row for all objects until they have looked at their own memories."""
         x = x + self._look_back(self.norm2(x), reads, rotation)
         return x + self.mlp(self.norm3(x))
+
+    def look_around(
+        self, x: Float[Tensor, "#object cell dim"], rotation: Complex[Tensor, "cell pair"]
+    ) -> Float[Tensor, "#object cell dim"]:
+        """The picture's look at itself."""
+        return x + self.self_attention(self.norm1(x), rotation)
 
     def _look_back(
         self,
@@ -198,10 +204,22 @@ class MaskMemory(nn.Module):
         position = sine_map(height, width, image.shape[1], image.device).to(image.dtype)
         x = rearrange(image, "b c h w -> b (h w) c") + _POSITION_WEIGHT * position
         rotation = self._rotation(height, width, image.device)
-        placed = [place(read, rotation) for read in reads]
-        for layer in self.layers:
-            x = layer(x, placed, rotation)
-        return rearrange(self.norm(x), "b (h w) c -> b c h w", h=height, w=width)
+        x = self.layers[0].look_around(x, rotation)
+        groups = _group([place(read, rotation) for read in reads], image.device)
+        sizes = [sum(len(read.values) for read in group) for group in groups]
+        parts = x.split(sizes) if len(x) > 1 else [x] * len(groups)
+        seen = [self._look_back(part, group, rotation) for part, group in zip(parts, groups, strict=True)]
+        return rearrange(self.norm(torch.cat(seen)), "b (h w) c -> b c h w", h=height, w=width)
+
+    def _look_back(
+        self,
+        x: Float[Tensor, "#object cell dim"],
+        reads: Sequence[PlacedTokens],
+        rotation: Complex[Tensor, "cell pair"],
+    ) -> Float[Tensor, "object cell dim"]:
+        for index, layer in enumerate(self.layers):
+            x = layer(layer.look_around(x, rotation) if index else x, reads, rotation)
+        return x
 
     def encode(
         self,
@@ -280,6 +298,17 @@ def place(read: MemoryTokens, rotation: Complex[Tensor, "cell pair"]) -> PlacedT
         values=read.values,
         rotation=torch.cat([rotation.repeat(read.num_cells // len(rotation), 1), still]),
     )
+
+
+def _group(reads: Sequence[PlacedTokens], device: torch.device) -> list[list[PlacedTokens]]:
+    """Reads that go through the layers together: all, or on a CPU a few objects, whose numbers fit its cache."""
+    if device.type != "cpu":
+        return [list(reads)]
+    return [
+        [replace(read, keys=keys, values=values)]
+        for read in reads
+        for keys, values in zip(read.keys.split(_TOGETHER), read.values.split(_TOGETHER), strict=True)
+    ]
 
 
 def stack_reads(reads: Sequence[MemoryTokens]) -> MemoryTokens:
