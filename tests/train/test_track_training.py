@@ -178,7 +178,7 @@ def test_the_debug_model_learns_one_clip() -> None:
         optimizer.zero_grad()
         losses["loss"].backward()
         optimizer.step()
-        history.append(float(losses["loss_dice"]))
+        history.append(losses["loss_dice"].item())
     assert history[0] > 0.8
     assert np.mean(history[-5:]) < 0.35
 
