@@ -140,6 +140,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", nargs="?", default="tiny")
     parser.add_argument("--data", type=Path)
+    parser.add_argument("--only", nargs="+", help="names of sources, such as cut-outs; by default all")
     parser.add_argument("--clips", type=int, default=20, help="of each source")
     parser.add_argument("--frames", type=int, default=24)
     parser.add_argument("--image-size", type=int)
@@ -149,6 +150,8 @@ def main() -> None:
     table: dict[str, dict[str, dict[str, float]]] = {}
     print(f"{'source':18s} given as     J     F   J&F  first  switches  objects  s/frame")
     for name, draw in sources(given.data, given.frames, model.image_size):
+        if given.only and name not in given.only:
+            continue
         table[name] = score_source(model, draw, given.clips)
         if name != "photos in motion":  # their phrases name what the model was not taught
             table[name]["phrases"] = score_phrases(model, draw, given.clips)

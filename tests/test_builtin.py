@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 import masklet
+from masklet.data.synthetic.clips import render_clip
+from masklet.data.synthetic.layout import SceneConfig
 
 PHOTO = Path(__file__).parents[1] / "examples" / "images" / "coins.jpg"
 
@@ -51,3 +53,28 @@ def test_the_demo_runs_and_writes_its_pictures(tmp_path: Path) -> None:
     )
     assert "asked in words" in done.stdout
     assert {path.name for path in tmp_path.iterdir()} == {"coins.png", "coins_by_example.png", "coins.json"}
+
+
+def test_an_object_of_a_clip_is_followed(model: masklet.Model) -> None:
+    """A generated clip that training never draws; the mask of the first frame is given, and would soon be wrong."""
+    clip = render_clip(2**31 + 3, SceneConfig(size=336, difficulty=0.3), num_frames=16)
+    target = int(np.argmax([mask.sum() for mask in clip.frames[0].masks]))
+    truth = np.stack([frame.masks[target] for frame in clip.frames])
+    with model.open_video([frame.image for frame in clip.frames]) as session:
+        session.add_mask(7, 0, truth[0])
+        results = list(session.track())
+    found = np.stack([result.for_id(7).masks.any(axis=0) for result in results])
+    overlaps = (found & truth).sum((1, 2)) / (found | truth).sum((1, 2))
+    still = (truth[:1] & truth).sum((1, 2)) / (truth[:1] | truth).sum((1, 2))
+    assert overlaps[1:].mean() > 0.6
+    assert overlaps[1:].mean() > still[1:].mean() + 0.2
+
+
+def test_a_click_on_a_coin_gives_the_coin(model: masklet.Model) -> None:
+    with model.open(PHOTO) as session:
+        clicked = session.click([(102, 196)], [1])
+    mask = clicked.masks[0]
+    rows, columns = np.nonzero(mask)
+    assert mask[196, 102]
+    assert 75 <= columns.min() <= columns.max() <= 130
+    assert 168 <= rows.min() <= rows.max() <= 224
