@@ -166,9 +166,7 @@ class Detector(nn.Module):
     ) -> Grounding:
         """Scores and boxes of each prompt. Layers before the last are scored only when `all_layers` asks for them."""
         prompt = self.join(features, phrases, prompts)
-        return self.ground_tokens(
-            features, prompt, prompts.image_index, one_to_many=one_to_many, all_layers=all_layers
-        )
+        return self.ground_tokens(features, prompt, prompts.image_index, one_to_many=one_to_many, all_layers=all_layers)
 
     def ground_tokens(
         self,
