@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -43,11 +44,16 @@ def two():
 
 
 def test_overlaps_go_to_the_surest_object_but_boxes_and_areas_are_whole(two):
-    assert two.masks.sum(axis=(1, 2)).tolist() == [25 * 20 - 10 * 15, 30 * 20]
-    assert not (two.masks[0] & two.masks[1]).any()
+    dogs = replace(two, concepts=("dog", "dog"))
+    assert dogs.masks.sum(axis=(1, 2)).tolist() == [25 * 20 - 10 * 15, 30 * 20]
+    assert not (dogs.masks[0] & dogs.masks[1]).any()
     assert two.boxes.tolist() == [[5, 5, 30, 25], [20, 10, 50, 30]]
     assert two.areas.tolist() == [500, 600]
     assert two.mask(0).sum() == 500
+
+
+def test_what_answers_two_phrases_is_whole_for_both(two):
+    assert two.masks.sum(axis=(1, 2)).tolist() == [500, 600]
 
 
 def test_the_object_in_front_gets_the_pixel_and_of_equals_the_first():

@@ -27,7 +27,7 @@ class FrameResult:
     `concepts` holds the phrase of each object, "" for one that was clicked. `scores` says how sure the detector was
     when the masklet began (1 for what the user began), `object_scores` how sure the tracker is that it sees the object
     on this frame. `rles` are COCO compressed counts of the masks as they are, which may overlap; where they do, the
-    object of the highest `precedence` is in front.
+    object of the highest `precedence` of a concept is in front.
     """
 
     index: int
@@ -150,12 +150,16 @@ class FrameResult:
 
     @cached_property
     def masks(self) -> Bool[np.ndarray, "object height width"]:
-        """All masks with overlaps resolved: a pixel goes to the object of the highest precedence, or to the first."""
+        """All masks with overlaps resolved: a pixel goes to the object of the highest precedence, or to the first.
+
+        Within a concept, that is: what answers two phrases is whole for both.
+        """
         masks = np.zeros((len(self), *self.size), dtype=bool)
-        free = np.ones(self.size, dtype=bool)
+        free = {concept: np.ones(self.size, dtype=bool) for concept in self.concepts}
         for place in np.argsort(-self.precedence, kind="stable").tolist():
-            masks[place] = self.mask(place) & free
-            free &= ~masks[place]
+            concept = self.concepts[place]
+            masks[place] = self.mask(place) & free[concept]
+            free[concept] &= ~masks[place]
         return masks
 
     @cached_property

@@ -147,14 +147,15 @@ def indexed_mask(result: FrameResult, indices: dict[int, int]) -> UInt8[np.ndarr
 
     Raises: InputError when there are more objects than indices.
     """
-    picture = np.zeros(result.size, dtype=np.uint8)
-    for object_id, mask in zip(result.ids.tolist(), result.masks, strict=True):
-        index = indices.setdefault(object_id, len(indices) + 1)
-        if index > MAX_INDEXED:
+    ids = result.ids.tolist()
+    for object_id in ids:
+        if indices.setdefault(object_id, len(indices) + 1) > MAX_INDEXED:
             raise InputError(
                 f"an indexed picture holds at most {MAX_INDEXED} objects, and frame {result.index} has more"
             )
-        picture[mask] = index
+    picture = np.zeros(result.size, dtype=np.uint8)
+    for place in np.argsort(-result.precedence, kind="stable")[::-1].tolist():  # from the back to the front
+        picture[result.mask(place)] = indices[ids[place]]
     return picture
 
 
