@@ -16,7 +16,7 @@ from masklet.data.synthetic.layout import SceneConfig
 def main(out: Path) -> None:
     """Clicks on the largest object of the first frame, follows it, and says how well its mask fits on each frame."""
     out.mkdir(parents=True, exist_ok=True)
-    clip = render_clip(seed=7, config=SceneConfig(size=336, difficulty=0.3), num_frames=24)
+    clip = render_clip(seed=3, config=SceneConfig(size=336, difficulty=0.3), num_frames=24)
     target = int(np.argmax([mask.sum() for mask in clip.frames[0].masks]))
     truth = [frame.masks[target] for frame in clip.frames]
     rows, columns = np.nonzero(truth[0])
