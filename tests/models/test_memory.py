@@ -75,7 +75,7 @@ def test_a_picture_looks_back_as_the_official_one_does(memory: MaskMemory) -> No
     parts = CASES["memory_rope_attention.1"]["num_k_exclude_rope"]
     read = MemoryTokens(values=v, positions=k - v, num_cells=k.shape[1] - parts)
     rotation = memory._rotation(GRID, GRID, q.device)
-    seen = memory.layers[1]._look_back(q, [place(read, rotation)], rotation)
+    seen = memory.layers[1]._attend(q, [place(read, rotation)], rotation)
     check(seen, FUNCTIONS["memory_rope_attention.1.out.out"], "function")
 
 

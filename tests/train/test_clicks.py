@@ -2,7 +2,8 @@
 
 import torch
 
-from masklet.train.clicks import LARGEST_LOGIT, corrected, correction_clicks
+from masklet.models.click import LOGIT_LIMIT
+from masklet.train.clicks import corrected, correction_clicks
 from masklet.types import ClickPrompt
 
 
@@ -54,4 +55,4 @@ def test_the_answer_is_handed_back_without_its_gradient() -> None:
     assert after.point_labels[:, 2].tolist() == [1, 1, 1]
     assert after.mask_logits is not None
     assert not after.mask_logits.requires_grad
-    assert after.mask_logits.min() == -LARGEST_LOGIT
+    assert after.mask_logits.min() == -LOGIT_LIMIT

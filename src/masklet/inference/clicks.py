@@ -13,11 +13,11 @@ from torch import Tensor
 
 from masklet.errors import InputError
 from masklet.inference.results import ImageResult
+from masklet.models.click import LOGIT_LIMIT
 from masklet.ops.components import fill_holes
 from masklet.ops.masks import resize_mask_logits
 from masklet.types import ClickOutput, ClickPrompt, Detections
 
-LOGIT_LIMIT = 32.0  # what is fed back as a mask prompt lies within this, as in training
 MAX_HOLE_AREA = 256  # in cells of the low-resolution mask
 _TOP_LEFT, _BOTTOM_RIGHT = 2, 3
 

@@ -12,8 +12,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from masklet.inference.clicks import LOGIT_LIMIT
-from masklet.models.click import ClickFeatures
+from masklet.models.click import LOGIT_LIMIT, ClickFeatures
 from masklet.models.memory import MemoryTokens, resize_smoothly, stack_reads
 from masklet.models.memory_bank import Course, Memory, MemoryBank, read_memory, recall, trim, usefulness
 from masklet.models.tracker import ABSENT_LOGIT, GIVEN_LOGIT, MASK_CELLS, Tracker, TrackOutput

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from masklet.inference.association import FrameDetections, video_scores
@@ -71,6 +72,6 @@ def _keep(
 def _pad(prompts: Sequence[TokenSet]) -> TokenSet:
     """Prompts one below the other, padded to the longest."""
     longest = max(prompt.valid.shape[1] for prompt in prompts)
-    tokens = [torch.nn.functional.pad(prompt.tokens, (0, 0, 0, longest - prompt.valid.shape[1])) for prompt in prompts]
-    valid = [torch.nn.functional.pad(prompt.valid, (0, longest - prompt.valid.shape[1])) for prompt in prompts]
+    tokens = [F.pad(prompt.tokens, (0, 0, 0, longest - prompt.valid.shape[1])) for prompt in prompts]
+    valid = [F.pad(prompt.valid, (0, longest - prompt.valid.shape[1])) for prompt in prompts]
     return TokenSet(tokens=torch.cat(tokens), valid=torch.cat(valid))

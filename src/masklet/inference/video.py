@@ -14,6 +14,7 @@ from typing import Literal
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool
 
 from masklet.errors import InputError
@@ -144,8 +145,7 @@ class VideoSession(AbstractContextManager):
         """No longer follows a concept, nor any of its objects. Raises: InputError when it was not followed."""
         if phrase not in self.state.concepts:
             raise InputError(f"{phrase!r} is not followed; there are {', '.join(self.state.concepts) or 'no concepts'}")
-        members = [i for cohort in self.state.cohorts if cohort.concept == phrase for i in cohort.object_ids]
-        self._forget(members)
+        self._forget(self._members([phrase]))
         concepts = {name: concept for name, concept in self.state.concepts.items() if name != phrase}
         self.state = replace(self.state, concepts=concepts)
 
@@ -177,7 +177,7 @@ class VideoSession(AbstractContextManager):
         with torch.inference_mode():
             cohort = cohorts.click(view, self.state.cohorts[place], object_id, prompt.to(self.model.device), add=add)
             memory = cohort.answers[seen.frame.index][object_id].memory
-            logits = torch.nn.functional.interpolate(memory.mask_logits[None], self.size, mode="bilinear")[0]
+            logits = F.interpolate(memory.mask_logits[None], self.size, mode="bilinear")[0]
             mask = fill_small(logits, self.rules.fill_area)[0] > 0
         return self._answer(seen, object_id, place, cohort, mask.cpu().numpy())
 
@@ -423,24 +423,25 @@ class VideoSession(AbstractContextManager):
         object_id = self.state.next_id if object_id is None else object_id
         if object_id < 0:
             raise InputError(f"an object's id is not negative: {object_id}")
-        concept = next(iter(self.state.concepts)) if len(self.state.concepts) == 1 else None
         place = self.state.cohort_of(object_id)
-        if place is None:
-            place = next(
-                (i for i, c in enumerate(self.state.cohorts) if c.concept == concept and not c.has_begun),
-                len(self.state.cohorts),
-            )
-            cohort = Cohort(object_ids=(), concept=concept)
-            cohort = (self.state.cohorts[place] if place < len(self.state.cohorts) else cohort).join(object_id)
-            self.state = replace(self.state.with_cohort(place, cohort), next_id=max(self.state.next_id, object_id + 1))
-            self._progress.ended.discard(object_id)
-        concept = self.state.cohorts[place].concept
-        concepts = dict(self.state.concepts)
-        if concept is not None:
-            lifecycle = concepts[concept].state.with_user_track(object_id, seen.frame.index, self.rules)
-            concepts[concept] = replace(concepts[concept], state=lifecycle)
+        place = self._admit(object_id) if place is None else place
+        concepts, name = dict(self.state.concepts), self.state.cohorts[place].concept
+        if name is not None:
+            lifecycle = concepts[name].state.with_user_track(object_id, seen.frame.index, self.rules)
+            concepts[name] = replace(concepts[name], state=lifecycle)
         self.state = replace(self.state, concepts=concepts, scores={**self.state.scores, object_id: 1.0})
         return object_id, place
+
+    def _admit(self, object_id: int) -> int:
+        """The place of a new object: in a cohort of its concept that was not tracked yet, or in one of its own."""
+        concept = next(iter(self.state.concepts)) if len(self.state.concepts) == 1 else None
+        known = self.state.cohorts
+        place = next((i for i, c in enumerate(known) if c.concept == concept and not c.has_begun), len(known))
+        cohort = known[place] if place < len(known) else Cohort(object_ids=(), concept=concept)
+        next_id = max(self.state.next_id, object_id + 1)
+        self.state = replace(self.state.with_cohort(place, cohort.join(object_id)), next_id=next_id)
+        self._progress.ended.discard(object_id)
+        return place
 
     def _answer(
         self, seen: Seen, object_id: int, place: int, cohort: Cohort, mask: Bool[np.ndarray, "height width"]

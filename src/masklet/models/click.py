@@ -22,6 +22,7 @@ from masklet.types import Bundle, ClickOutput, ClickPrompt, FeaturePyramid, bund
 
 NUM_MASKS = 4
 PADDING_LABEL = -1
+LOGIT_LIMIT = 32.0  # what is fed back as a mask prompt lies within this, in training as in use
 _STABILITY_DELTA = 0.05
 _STABILITY_THRESHOLD = 0.98
 

@@ -124,7 +124,7 @@ class MemoryLayer(nn.Module):
         rotation: Complex[Tensor, "cell pair"],
     ) -> Float[Tensor, "object cell dim"]:
         """What follows `look_around`. `x` has one row for all objects until they have looked at their own memories."""
-        x = x + self._look_back(self.norm2(x), reads, rotation)
+        x = x + self._attend(self.norm2(x), reads, rotation)
         return x + self.mlp(self.norm3(x))
 
     def look_around(
@@ -133,7 +133,7 @@ class MemoryLayer(nn.Module):
         """The picture's look at itself."""
         return x + self.self_attention(self.norm1(x), rotation)
 
-    def _look_back(
+    def _attend(
         self,
         x: Float[Tensor, "#object cell dim"],
         reads: Sequence[PlacedTokens],

@@ -17,7 +17,7 @@ from torch import Tensor
 from masklet.models.click import PADDING_LABEL, ClickFeatures, ClickHead
 from masklet.models.memory import MASK_STRIDE, MaskMemory, MemoryTokens, resize_smoothly
 from masklet.models.vision import Neck
-from masklet.types import Bundle, ClickOutput, ClickPrompt, bundle
+from masklet.types import Bundle, ClickPrompt, bundle
 
 ABSENT_LOGIT = -1024.0  # of every pixel of an object that is not there
 GIVEN_LOGIT = 10.0  # of presence and of masks that were given rather than predicted
@@ -26,13 +26,12 @@ MASK_CELLS = 4  # pixels of a low-resolution mask in a cell of the grid
 
 @bundle
 class TrackOutput(Bundle):
-    """Objects on one frame. `every` holds the alternatives that `mask_logits` was chosen from."""
+    """Objects on one frame, each with its best mask and the expected IoU of all that it was chosen from."""
 
     mask_logits: Float[Tensor, "object low_height low_width"]
     object_logits: Float[Tensor, " object"]
     pointers: Float[Tensor, "object dim"]
     iou_scores: Float[Tensor, "object mask"]
-    every: ClickOutput
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +87,6 @@ class Tracker:
             object_logits=object_logits,
             pointers=self.memory.point(answer.mask_tokens[:, 0], both),
             iou_scores=torch.ones_like(object_logits)[:, None],
-            every=answer,
         )
 
     def remember(
@@ -123,7 +121,6 @@ class Tracker:
             object_logits=answer.object_logits,
             pointers=self.memory.point(answer.mask_tokens[rows, best], answer.object_logits),
             iou_scores=answer.iou_scores,
-            every=answer,
         )
 
     def _no_points(self, num_objects: int) -> ClickPrompt:

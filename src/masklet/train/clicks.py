@@ -4,10 +4,10 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from masklet.models.click import LOGIT_LIMIT
 from masklet.types import ClickPrompt
 
 TRUTH_SHARE = 0.1  # of corrections that point at the object instead of at an error
-LARGEST_LOGIT = 32.0  # of a previous answer that is handed back
 
 
 def correction_clicks(
@@ -44,5 +44,5 @@ def corrected(
     return ClickPrompt(
         points_xy=torch.cat([prompt.points_xy, points[:, None].to(prompt.points_xy)], dim=1),
         point_labels=torch.cat([prompt.point_labels, labels[:, None]], dim=1),
-        mask_logits=answer.detach().float().clamp(-LARGEST_LOGIT, LARGEST_LOGIT),
+        mask_logits=answer.detach().float().clamp(-LOGIT_LIMIT, LOGIT_LIMIT),
     )

@@ -25,7 +25,6 @@ class _Words:
     attention: str
     out: str
     norm: str
-    layer_norm: str
 
 
 _OFFICIAL = _Words(
@@ -50,7 +49,6 @@ _OFFICIAL = _Words(
     attention="transformer.encoder.",
     out="out_proj",
     norm="norm",
-    layer_norm="norm",
 )
 _TRANSFORMERS = _Words(
     prefix="tracker_model.",
@@ -83,7 +81,6 @@ _TRANSFORMERS = _Words(
     attention="memory_attention.",
     out="o_proj",
     norm="layer_norm",
-    layer_norm="layer_norm",
 )
 
 
@@ -137,7 +134,7 @@ def _layer(ours: str, theirs: str, words: _Words) -> list[Entry]:
         Join(f"{ours}self_attention.qkv.{part}", tuple(f"{own}{name}_proj.{part}" for name in "qkv"))
         for part in WEIGHT_AND_BIAS
     ]
-    plain = {f"norm{n}": f"{words.layer_norm}{n}" for n in (1, 2, 3)} | {"mlp.up": "linear1", "mlp.down": "linear2"}
+    plain = {f"norm{n}": f"{words.norm}{n}" for n in (1, 2, 3)} | {"mlp.up": "linear1", "mlp.down": "linear2"}
     attention = {name: f"{name}_proj" for name in "qkv"} | {"out": words.out}
     return [
         *fused,
