@@ -27,14 +27,14 @@ def rle_encode(mask: Bool[np.ndarray, "height width"]) -> str:
     ends = np.flatnonzero(pixels[1:] != pixels[:-1]) + low * height
     if not ends.size or ends[-1] != mask.size:
         ends = np.append(ends, mask.size)
-    return _pack(np.diff(ends, prepend=0))
+    return pack_runs(np.diff(ends, prepend=0))
 
 
 def rle_decode(counts: Counts, height: int, width: int) -> Bool[np.ndarray, "height width"]:
     """Mask of COCO counts, compressed or plain; ValueError when they do not describe a mask of that size."""
     if height < 0 or width < 0 or height * width > MAX_PIXELS:
         raise ValueError(f"a mask of {height} x {width} pixels is out of range")
-    runs = _runs(counts)
+    runs = read_runs(counts)
     if int(runs.sum()) != height * width:
         raise ValueError(f"runs of {int(runs.sum())} pixels do not fill a mask of {height} x {width}")
     values = np.arange(len(runs)) % 2 == 1
@@ -43,10 +43,10 @@ def rle_decode(counts: Counts, height: int, width: int) -> Bool[np.ndarray, "hei
 
 def rle_area(counts: Counts) -> int:
     """Number of pixels set."""
-    return int(_runs(counts)[1::2].sum())
+    return int(read_runs(counts)[1::2].sum())
 
 
-def _runs(counts: Counts) -> Int64[np.ndarray, " run"]:
+def read_runs(counts: Counts) -> Int64[np.ndarray, " run"]:
     """Run lengths, alternately clear and set, that are known to be plausible."""
     if isinstance(counts, (str, bytes)):
         runs = _unpack(counts)
@@ -60,7 +60,7 @@ def _runs(counts: Counts) -> Int64[np.ndarray, " run"]:
     return runs
 
 
-def _pack(runs: Int64[np.ndarray, " run"]) -> str:
+def pack_runs(runs: Int64[np.ndarray, " run"]) -> str:
     """Runs from the fourth on less the one two before, in groups of five bits with a sign, low group first."""
     values = runs.copy()
     values[3:] -= runs[1:-2]
