@@ -125,7 +125,7 @@ class Ours:
         return self.model.ask(self.features, [Concept(phrase=phrase) for phrase in phrases], FULL_HD, -1.0)
 
     def masks(self, low: torch.Tensor) -> torch.Tensor:
-        from masklet.ops.masks import resize_mask_logits
+        from masklet.ops.enlarge import resize_mask_logits
 
         return resize_mask_logits(low[:KEPT], *FULL_HD)
 

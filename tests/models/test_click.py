@@ -14,7 +14,7 @@ from masklet.config import debug
 from masklet.models.click import ClickFeatures, EncodedClicks, mask_stability, select_single
 from masklet.models.detector import Detector
 from masklet.ops.components import fill_holes
-from masklet.ops.masks import resize_mask_logits
+from masklet.ops.enlarge import resize_mask_logits
 from masklet.types import ClickOutput, ClickPrompt, FeaturePyramid
 
 GOLDEN = tensors("official/2_click_head")

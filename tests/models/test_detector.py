@@ -15,7 +15,7 @@ from torch import Tensor
 from masklet.models.decoder import DecoderOutput
 from masklet.models.detector import Detector, Grounding
 from masklet.ops.boxes import cxcywh_to_xyxy
-from masklet.ops.masks import resize_mask_logits
+from masklet.ops.enlarge import resize_mask_logits
 from masklet.ops.scores import joint_scores
 from masklet.types import DetectorOutput, PromptBatch
 

@@ -1,20 +1,15 @@
 import numpy as np
 import pytest
-import torch
-import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy.ndimage import binary_fill_holes, label
-from torch.testing import assert_close
 
-from masklet.ops import masks as mask_ops
 from masklet.ops.masks import (
     mask_iou,
     mask_to_box,
     mask_to_polygons,
     polygons_to_mask,
-    resize_mask_logits,
     rle_area,
     rle_decode,
     rle_encode,
@@ -150,25 +145,3 @@ def test_iou_of_known_overlaps():
     b = np.array([[[0, 1, 1]], [[0, 0, 0]], [[1, 1, 0]]], dtype=bool)
     np.testing.assert_allclose(mask_iou(a, b), [[1 / 3, 0, 1], [0, 0, 0]])
     assert mask_iou(a[:0], b).shape == (0, 3)
-
-
-@pytest.mark.parametrize("rows_at_once", [1, 7, 1000])
-@pytest.mark.parametrize("shape", [(0, 9, 7), (5, 9, 7), (2, 1, 1), (1, 40, 31)])
-@pytest.mark.parametrize("shift", [-5.0, -1.5, 0.0, 5.0], ids=["empty", "sparse", "half", "full"])
-def test_enlarged_masks_are_probability_above_half(shape, shift, rows_at_once, monkeypatch):
-    monkeypatch.setattr("masklet.ops.masks.CHUNK_PIXELS", 40 * rows_at_once)
-    logits = torch.randn(shape, generator=torch.Generator().manual_seed(0)) + shift
-    expected = torch.zeros(shape[0], 31, 40, dtype=torch.bool)
-    if shape[0]:
-        expected = F.interpolate(logits[None], size=(31, 40), mode="bilinear", align_corners=False)[0].sigmoid() > 0.5
-    assert_close(resize_mask_logits(logits, 31, 40), expected)
-
-
-def test_only_the_surroundings_of_a_mask_are_enlarged(monkeypatch):
-    enlarged = []
-    interpolate = mask_ops._interpolate
-    monkeypatch.setattr(mask_ops, "_interpolate", lambda *args: enlarged.append(args[2:]) or interpolate(*args))
-    logits = torch.full((1, 10, 10), -1.0)
-    logits[0, 4, 6] = 1.0
-    resize_mask_logits(logits, 100, 200)
-    assert enlarged == [(110, 150), (35, 55)]

@@ -7,16 +7,13 @@ What a caller leaves out: pairs that are not labelled exhaustively, and crowd re
 Source: SAM 3 paper, evaluation protocol; small constants and ties as in the released evaluator.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import reduce
 
 import numpy as np
-import torch
 from jaxtyping import Bool, Float, Int
 from scipy.optimize import linear_sum_assignment
 
-from masklet.ops.boxes import box_iou
 from masklet.ops.masks import mask_iou
 
 IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
@@ -33,15 +30,50 @@ class PairScore:
     num_predictions: int
     matches: Int[np.ndarray, " threshold"]
 
-    @property
-    def is_true_negative(self) -> bool:
-        """Nothing there and nothing predicted."""
-        return self.num_truths == 0 and self.num_predictions == 0
+
+@dataclass(frozen=True, kw_only=True)
+class PairScores:
+    """The same of many pairs, as columns."""
+
+    num_truths: Int[np.ndarray, " pair"]
+    num_predictions: Int[np.ndarray, " pair"]
+    matches: Int[np.ndarray, "pair threshold"]
+
+    @classmethod
+    def of(cls, pairs: Sequence[PairScore]) -> "PairScores":
+        """Columns of single scores."""
+        return cls(
+            num_truths=np.array([pair.num_truths for pair in pairs], np.int64),
+            num_predictions=np.array([pair.num_predictions for pair in pairs], np.int64),
+            matches=np.array([pair.matches for pair in pairs], np.int64).reshape(-1, len(IOU_THRESHOLDS)),
+        )
+
+    def select(self, rows: Int[np.ndarray, " row"] | Bool[np.ndarray, " pair"]) -> "PairScores":
+        """The named pairs."""
+        return PairScores(**{name: column[rows] for name, column in vars(self).items()})
 
     @property
-    def local_f1(self) -> Float[np.ndarray, " threshold"]:
-        """F1 of this pair alone."""
-        return _f1(self.matches, self.num_predictions - self.matches, self.num_truths - self.matches)
+    def is_true_negative(self) -> Bool[np.ndarray, " pair"]:
+        """Nothing there and nothing predicted."""
+        return (self.num_truths == 0) & (self.num_predictions == 0)
+
+    @property
+    def is_local(self) -> Bool[np.ndarray, " pair"]:
+        """Something there and something predicted: the pairs whose own F1 enters the macro mean."""
+        return (self.num_truths > 0) & (self.num_predictions > 0)
+
+    @property
+    def local_f1(self) -> Float[np.ndarray, "pair threshold"]:
+        """F1 of each pair alone."""
+        errors, missed = self.num_predictions[:, None] - self.matches, self.num_truths[:, None] - self.matches
+        return _f1(self.matches, errors, missed)
+
+
+def assign(
+    iou: Float[np.ndarray, "truth prediction"],
+) -> tuple[Int[np.ndarray, " match"], Int[np.ndarray, " match"]]:
+    """Truth and prediction of each pair in the assignment with the greatest total IoU, which may be 0 for some."""
+    return linear_sum_assignment(iou, maximize=True)
 
 
 def score_overlaps(
@@ -53,7 +85,7 @@ def score_overlaps(
     """
     if scores is not None:
         iou = iou[:, scores >= SCORE_THRESHOLD]
-    matched = iou[linear_sum_assignment(iou, maximize=True)]
+    matched = iou[assign(iou)]
     matches = (matched[:, None] >= IOU_THRESHOLDS).sum(axis=0)
     return PairScore(num_truths=iou.shape[0], num_predictions=iou.shape[1], matches=matches)
 
@@ -74,23 +106,30 @@ def score_boxes(
     scores: Float[np.ndarray, " prediction"],
 ) -> PairScore:
     """One pair by box IoU, in any unit common to both."""
+    import torch
+
+    from masklet.ops.boxes import box_iou
+
     truths = torch.from_numpy(truths_xyxy).double()
     predictions = torch.from_numpy(predictions_xyxy[scores >= SCORE_THRESHOLD]).double()
     return score_overlaps(box_iou(truths[:, None], predictions[None]).numpy())
 
 
-def best_annotator(pairs: Iterable[PairScore]) -> PairScore:
-    """The kindest of several annotators' scores of one pair; ties keep the earlier one.
+def kindest_annotator(annotators: Sequence[PairScores]) -> Int[np.ndarray, " pair"]:
+    """Which annotator's score of each pair is taken; ties keep the earlier one.
 
     A true negative beats everything; otherwise the greater mean F1 does.
     """
-    return reduce(_kinder, pairs)
-
-
-def _kinder(best: PairScore, other: PairScore) -> PairScore:
-    if best.is_true_negative or other.is_true_negative:
-        return best if best.is_true_negative else other
-    return other if other.local_f1.mean() > best.local_f1.mean() else best
+    chosen = np.zeros(len(annotators[0].num_truths), np.int64)
+    settled = annotators[0].is_true_negative
+    best = annotators[0].local_f1.mean(axis=1)
+    for index, other in enumerate(annotators[1:], start=1):
+        f1 = other.local_f1.mean(axis=1)
+        kinder = ~settled & (other.is_true_negative | (f1 > best))
+        chosen[kinder] = index
+        best = np.where(kinder, f1, best)
+        settled = settled | other.is_true_negative
+    return chosen
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,22 +165,21 @@ class ConceptCounts:
         )
 
     @classmethod
-    def of(cls, pair: PairScore) -> "ConceptCounts":
-        """One pair."""
-        present, predicted = pair.num_truths > 0, pair.num_predictions > 0
-        errors = pair.num_predictions - pair.matches
-        is_local = present and predicted
+    def of(cls, pairs: PairScores) -> "ConceptCounts":
+        """Sums over many pairs."""
+        present, predicted, is_local = pairs.num_truths > 0, pairs.num_predictions > 0, pairs.is_local
+        errors = pairs.num_predictions[:, None] - pairs.matches
         return cls(
-            true_positives=pair.matches,
-            false_positives=errors,
-            positive_false_positives=errors * present,
-            false_negatives=pair.num_truths - pair.matches,
-            local_f1_sum=pair.local_f1 * is_local,
-            num_local=int(is_local),
-            image_tp=int(is_local),
-            image_fp=int(predicted and not present),
-            image_tn=int(not predicted and not present),
-            image_fn=int(present and not predicted),
+            true_positives=pairs.matches.sum(axis=0),
+            false_positives=errors.sum(axis=0),
+            positive_false_positives=errors[present].sum(axis=0),
+            false_negatives=(pairs.num_truths[:, None] - pairs.matches).sum(axis=0),
+            local_f1_sum=pairs.select(is_local).local_f1.sum(axis=0),
+            num_local=int(is_local.sum()),
+            image_tp=int(is_local.sum()),
+            image_fp=int((predicted & ~present).sum()),
+            image_tn=int(pairs.is_true_negative.sum()),
+            image_fn=int((present & ~predicted).sum()),
         )
 
     def __add__(self, other: "ConceptCounts") -> "ConceptCounts":
@@ -193,7 +231,7 @@ class ConceptCounts:
 
 def total(pairs: Iterable[PairScore]) -> ConceptCounts:
     """Counts of many pairs."""
-    return sum((ConceptCounts.of(pair) for pair in pairs), ConceptCounts.zero())
+    return ConceptCounts.of(PairScores.of(list(pairs)))
 
 
 def _f1(true_positives: np.ndarray, false_positives: np.ndarray, false_negatives: np.ndarray) -> np.ndarray:

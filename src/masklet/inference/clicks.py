@@ -15,7 +15,7 @@ from masklet.errors import InputError
 from masklet.inference.results import ImageResult
 from masklet.models.click import LOGIT_LIMIT
 from masklet.ops.components import fill_holes
-from masklet.ops.masks import resize_mask_logits
+from masklet.ops.enlarge import resize_mask_logits
 from masklet.types import ClickOutput, ClickPrompt, Detections
 
 MAX_HOLE_AREA = 256  # in cells of the low-resolution mask

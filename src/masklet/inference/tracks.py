@@ -15,7 +15,8 @@ from PIL import Image
 from torch import Tensor
 
 from masklet.errors import InputError
-from masklet.ops.masks import mask_to_box, resize_mask_logits, rle_area, rle_decode, rle_encode
+from masklet.ops.enlarge import resize_mask_logits
+from masklet.ops.masks import mask_to_box, rle_area, rle_decode, rle_encode
 
 Numbers = Sequence[float | int] | np.ndarray | Tensor
 

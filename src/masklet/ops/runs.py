@@ -8,6 +8,7 @@ of mask `i` are those from `offsets[i]` to `offsets[i + 1]`; they are never empt
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NoReturn
 
 import numpy as np
 from jaxtyping import Bool, Float, Int64
@@ -15,6 +16,14 @@ from jaxtyping import Bool, Float, Int64
 from masklet.ops.masks import MAX_PIXELS, Counts, pack_runs, read_runs
 
 CHUNK_RUNS = 2**20  # runs looked up at once
+
+
+class DamagedMask(ValueError):
+    """Counts that describe no mask of their size; `row` says whose."""
+
+    def __init__(self, row: int, reason: str) -> None:
+        super().__init__(f"mask {row}: {reason}")
+        self.row, self.reason = row, reason
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -34,7 +43,7 @@ class RunTable:
         heights: Sequence[int] | Int64[np.ndarray, " mask"],
         widths: Sequence[int] | Int64[np.ndarray, " mask"],
     ) -> "RunTable":
-        """Masks of COCO counts, compressed or plain. Raises: ValueError naming the first row that is damaged."""
+        """Masks of COCO counts, compressed or plain. Raises: DamagedMask, naming the first row that is."""
         sizes = np.asarray(heights, np.int64), np.asarray(widths, np.int64)
         texts = [_compressed(row, each) for row, each in enumerate(counts)]
         lengths = np.fromiter(map(len, texts), np.int64, len(texts))
@@ -155,7 +164,7 @@ def _compressed(row: int, counts: Counts) -> bytes:
         text = counts if isinstance(counts, (str, bytes)) else pack_runs(read_runs(counts))
         return text.encode("ascii") if isinstance(text, str) else text
     except ValueError as error:
-        raise ValueError(f"mask {row}: {error}") from error
+        raise DamagedMask(row, str(error)) from error
 
 
 def _unpack_all(data: bytes, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -169,7 +178,7 @@ def _unpack_all(data: bytes, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarra
     nonempty = lengths > 0
     if not is_last[text_ends[nonempty] - 1].all():
         row = int(np.flatnonzero(nonempty)[~is_last[text_ends[nonempty] - 1]][0])
-        raise ValueError(f"mask {row}: compressed counts are cut short")
+        raise DamagedMask(row, "compressed counts are cut short")
     ends = np.flatnonzero(is_last)
     if not ends.size:
         return np.zeros(0, np.int64), np.zeros(len(lengths), np.int64)
@@ -204,11 +213,11 @@ def _per_mask(chosen: Bool[np.ndarray, " item"], lengths: np.ndarray) -> np.ndar
 
 
 def _check_filled(runs: np.ndarray, num_runs: np.ndarray, heights: np.ndarray, widths: np.ndarray) -> None:
-    """Raises: ValueError unless runs are plausible and fill each mask."""
+    """Raises: DamagedMask unless runs are plausible and fill each mask."""
     out_of_range = (heights < 0) | (widths < 0) | (heights * widths > MAX_PIXELS)
     if out_of_range.any():
         row = int(out_of_range.argmax())
-        raise ValueError(f"mask {row}: a size of {heights[row]} x {widths[row]} pixels is out of range")
+        raise DamagedMask(row, f"a size of {heights[row]} x {widths[row]} pixels is out of range")
     wrong = (runs < 0) | (runs > MAX_PIXELS)
     if wrong.any():
         _damaged(np.cumsum(num_runs), int(wrong.argmax()), "a negative run, or one larger than any image")
@@ -218,12 +227,12 @@ def _check_filled(runs: np.ndarray, num_runs: np.ndarray, heights: np.ndarray, w
     short = filled != heights * widths
     if short.any():
         row = int(short.argmax())
-        raise ValueError(f"mask {row}: runs of {filled[row]} pixels do not fill {heights[row]} x {widths[row]}")
+        raise DamagedMask(row, f"runs of {filled[row]} pixels do not fill {heights[row]} x {widths[row]}")
 
 
-def _damaged(stretch_ends: np.ndarray, position: int, what: str) -> None:
+def _damaged(stretch_ends: np.ndarray, position: int, what: str) -> NoReturn:
     row = int(np.searchsorted(stretch_ends, position, side="right"))
-    raise ValueError(f"mask {row}: its run-length counts hold {what}")
+    raise DamagedMask(row, f"its run-length counts hold {what}")
 
 
 def _at(values: np.ndarray, index: np.ndarray) -> np.ndarray:
