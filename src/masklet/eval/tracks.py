@@ -19,7 +19,7 @@ from masklet.ops.masks import mask_iou
 
 ALPHAS = np.arange(0.05, 0.99, 0.05)
 SWITCH_IOU = 0.5
-_EPS = float(np.finfo(np.float64).eps)
+EPS = float(np.finfo(np.float64).eps)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,43 +86,69 @@ def mask_overlaps(
 
 def score_tracks(frames: Sequence[FrameOverlap]) -> TrackScore:
     """Counts of one sequence."""
-    alignment, truth_counts, predicted_counts = _align(frames)
-    matches = np.zeros((len(ALPHAS), *alignment.shape))
+    alignment = align_tracks(frames)
+    matches = np.zeros((len(ALPHAS), *alignment.together.shape))
     localisation = np.zeros(len(ALPHAS))
     for frame in frames:
-        grid = np.ix_(frame.truth_ids, frame.predicted_ids)
-        rows, columns = linear_sum_assignment(alignment[grid] * frame.iou, maximize=True)
+        rows, columns = alignment.assign(frame)
         overlaps = frame.iou[rows, columns]
-        hit = overlaps >= ALPHAS[:, None] - _EPS
+        hit = overlaps >= ALPHAS[:, None] - EPS
         matches[:, frame.truth_ids[rows], frame.predicted_ids[columns]] += hit
         localisation += (hit * overlaps).sum(axis=1)
     hits = matches.sum(axis=(1, 2))
-    union = truth_counts[:, None] + predicted_counts[None] - matches
+    association, recall, precision = alignment.association(matches)
     return TrackScore(
         true_positives=hits,
-        false_positives=predicted_counts.sum() - hits,
-        false_negatives=truth_counts.sum() - hits,
-        association=(matches**2 / np.maximum(1, union)).sum(axis=(1, 2)),
-        association_recall=(matches**2 / np.maximum(1, truth_counts[:, None])).sum(axis=(1, 2)),
-        association_precision=(matches**2 / np.maximum(1, predicted_counts[None])).sum(axis=(1, 2)),
+        false_positives=alignment.predicted_counts.sum() - hits,
+        false_negatives=alignment.truth_counts.sum() - hits,
+        association=association,
+        association_recall=recall,
+        association_precision=precision,
         localisation=localisation,
     )
 
 
-def _align(frames: Sequence[FrameOverlap]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """How far each pair of tracks goes together over the whole sequence, in [0, 1], and the length of each track."""
-    num_truths = 1 + max((int(i) for frame in frames for i in frame.truth_ids), default=-1)
-    num_predicted = 1 + max((int(i) for frame in frames for i in frame.predicted_ids), default=-1)
+@dataclass(frozen=True, kw_only=True)
+class Alignment:
+    """How far each two tracks go together over a whole sequence, in [0, 1], and how many frames each is seen in."""
+
+    together: Float[np.ndarray, "truth predicted"]
+    truth_counts: Float[np.ndarray, " truth"]
+    predicted_counts: Float[np.ndarray, " predicted"]
+
+    def assign(self, frame: FrameOverlap) -> tuple[Int[np.ndarray, " match"], Int[np.ndarray, " match"]]:
+        """Rows and columns of the overlaps of one frame that belong together, whatever they come to."""
+        grid = self.together[frame.truth_ids[:, None], frame.predicted_ids]
+        return linear_sum_assignment(grid * frame.iou, maximize=True)
+
+    def association(
+        self, matches: Float[np.ndarray, "alpha truth predicted"]
+    ) -> tuple[Float[np.ndarray, " alpha"], Float[np.ndarray, " alpha"], Float[np.ndarray, " alpha"]]:
+        """Accuracy, recall and precision of names, summed over matches; `matches` counts the frames of each two."""
+        truth, predicted = self.truth_counts[:, None], self.predicted_counts[None]
+        return (
+            (matches**2 / np.maximum(1, truth + predicted - matches)).sum(axis=(1, 2)),
+            (matches**2 / np.maximum(1, truth)).sum(axis=(1, 2)),
+            (matches**2 / np.maximum(1, predicted)).sum(axis=(1, 2)),
+        )
+
+
+def align_tracks(frames: Sequence[FrameOverlap]) -> Alignment:
+    """Weighs overlaps in each frame by how many others there are, and counts frames."""
+    num_truths = 1 + max((int(frame.truth_ids.max(initial=-1)) for frame in frames), default=-1)
+    num_predicted = 1 + max((int(frame.predicted_ids.max(initial=-1)) for frame in frames), default=-1)
     together = np.zeros((num_truths, num_predicted))
     truth_counts, predicted_counts = np.zeros(num_truths), np.zeros(num_predicted)
     for frame in frames:
         union = frame.iou.sum(axis=0)[None] + frame.iou.sum(axis=1)[:, None] - frame.iou
-        share = np.divide(frame.iou, union, out=np.zeros_like(union), where=union > _EPS)
-        together[np.ix_(frame.truth_ids, frame.predicted_ids)] += share
+        share = np.divide(frame.iou, union, out=np.zeros_like(union), where=union > EPS)
+        together[frame.truth_ids[:, None], frame.predicted_ids] += share
         truth_counts[frame.truth_ids] += 1
         predicted_counts[frame.predicted_ids] += 1
     union = truth_counts[:, None] + predicted_counts[None] - together
-    return together / np.maximum(union, _EPS), truth_counts, predicted_counts
+    return Alignment(
+        together=together / np.maximum(union, EPS), truth_counts=truth_counts, predicted_counts=predicted_counts
+    )
 
 
 def identity_switches(frames: Sequence[FrameOverlap]) -> int:
@@ -137,7 +163,7 @@ def identity_switches(frames: Sequence[FrameOverlap]) -> int:
     for frame in frames:
         known = np.array([last.get(int(i), -1) for i in frame.truth_ids], np.int64)
         kept = 1000.0 * (known[:, None] == frame.predicted_ids[None])
-        fits = frame.iou >= SWITCH_IOU - _EPS
+        fits = frame.iou >= SWITCH_IOU - EPS
         rows, columns = linear_sum_assignment(np.where(fits, kept + frame.iou, 0.0), maximize=True)
         for row, column in zip(rows, columns, strict=True):
             if fits[row, column]:
