@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from masklet.calibration import Calibration
     from masklet.config import PRESETS
     from masklet.errors import InputError
     from masklet.inference.clicks import ClickResult
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Calibration": "masklet.calibration",
     "ClickResult": "masklet.inference.clicks",
     "Concept": "masklet.inference.image",
     "Detections": "masklet.types",
@@ -41,6 +43,7 @@ _HOMES = {
 
 __all__ = [
     "PRESETS",
+    "Calibration",
     "ClickResult",
     "Concept",
     "Detections",

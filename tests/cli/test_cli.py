@@ -23,12 +23,14 @@ class FakeModel:
     """Finds one instance of every phrase but "cat", in the upper left quarter."""
 
     device, dtype = torch.device("cpu"), torch.float32
+    identity = "fake-336-float32"
 
     def __init__(self):
         self.calls = []
 
-    def segment(self, image, phrases=None, *, boxes=None, not_boxes=None, threshold=None):
+    def segment(self, image, phrases=None, *, boxes=None, not_boxes=None, threshold=None, calibration=None):
         self.calls.append((phrases, boxes, not_boxes, threshold))
+        self.calibration = calibration
         if phrases and any(len(phrase) > 100 for phrase in phrases):
             raise InputError("the phrase is too long")
         queries = tuple([phrases] if isinstance(phrases, str) else phrases or ["visual"])

@@ -82,7 +82,8 @@ class FakeModel:
         self.interrupt_at = self.crash_at = None
         self.crash = KeyboardInterrupt()
 
-    def open_video(self, source, *, delay=None):
+    def open_video(self, source, *, delay=None, calibration=None):
+        self.calibration = calibration
         self.delays.append(delay)
         self.sessions.append(FakeSession(self, source, []))
         return self.sessions[-1]

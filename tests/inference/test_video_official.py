@@ -154,7 +154,7 @@ class Play:
         raise NotImplementedError
 
     def detect(
-        self, _model: object, _features: object, concepts: Sequence[VideoConcept], rules: Rules, _size: object
+        self, _model: object, _features: object, concepts: Sequence[VideoConcept], rules: Rules, *_: object
     ) -> dict[str, FrameDetections]:
         self.finish_visit()
         self.visit, self.writes = next(self.visits), []

@@ -82,7 +82,7 @@ def script(monkeypatch: pytest.MonkeyPatch, squares: Mapping[str, Script]) -> Mo
     """Detections of each phrase by the number of the frame, which is told by its features; counts the frames asked."""
 
     def detect(
-        _model: Model, features: ImageFeatures, concepts: Sequence[VideoConcept], _rules: Rules, _size: tuple[int, int]
+        _model: Model, features: ImageFeatures, concepts: Sequence[VideoConcept], *_: object
     ) -> dict[str, FrameDetections]:
         frame = int((_trunks() - features.trunk).flatten(1).abs().sum(1).argmin())
         return {concept.name: _detections(squares[concept.name](frame)) for concept in concepts}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from masklet.calibration import Calibration, read_calibration
 from masklet.cli.app import Device, Dtype, Json, Model, app, complain, progress_bar
 from masklet.errors import InputError
 from masklet.files import write_atomically
@@ -26,6 +27,7 @@ def segment(  # noqa: PLR0913 - one argument for each option
     box: Annotated[list[str] | None, typer.Option(help="Like this: x0,y0,x1,y1 in pixels; repeatable.")] = None,
     not_box: Annotated[list[str] | None, typer.Option(help="Not like this: x0,y0,x1,y1; repeatable.")] = None,
     threshold: Annotated[float | None, typer.Option(help="Keep scores above this, between 0 and 1.")] = None,
+    calibration: Annotated[Path | None, typer.Option(help="Thresholds by phrase, from `masklet calibrate`.")] = None,
     model: Model = "tiny",
     device: Device = "auto",
     dtype: Dtype = "auto",
@@ -42,12 +44,14 @@ def segment(  # noqa: PLR0913 - one argument for each option
         raise InputError("nothing to look for: give a phrase with -p or an example with --box")
     if threshold is not None and not 0 <= threshold <= 1:
         raise InputError(f"the threshold must lie between 0 and 1, not {threshold:g}")
+    calibrated = None if calibration is None else read_calibration(calibration)
     formats = folder.parse_formats(format)
     target = out or (None if json else Path("out"))
     jobs = folder.find_jobs(images, target)
     prompt = {"phrases": phrases or None, "boxes": boxes or None, "not_boxes": not_boxes or None}
     run = _SegmentRun(
         prompt=prompt | {"threshold": threshold},
+        calibration=calibrated,
         load={"name_or_path": model, "device": device, "dtype": dtype},
         formats=formats,
         target=target,
@@ -62,10 +66,18 @@ class _SegmentRun:
     """One call of `segment`: the model is loaded when the first image needs it."""
 
     def __init__(
-        self, *, prompt: dict[str, Any], load: dict[str, str], formats: list[str], target: Path | None, json: bool
+        self,
+        *,
+        prompt: dict[str, Any],
+        calibration: Calibration | None,
+        load: dict[str, str],
+        formats: list[str],
+        target: Path | None,
+        json: bool,
     ) -> None:
         self.prompt, self.load, self.formats, self.target, self.json = prompt, load, formats, target, json
-        arguments = prompt | load | {"formats": formats}
+        self.calibration = calibration
+        arguments = prompt | load | {"formats": formats, "calibration": calibration and calibration.digest}
         self.manifest = folder.Manifest.open(target, arguments) if target else None
         self._loaded: Any = None
 
@@ -103,7 +115,8 @@ class _SegmentRun:
             return
         model = self._model()
         try:
-            result = replace(model.segment(image, **self.prompt), path=job.source)
+            found = model.segment(image, **self.prompt, calibration=self.calibration)
+            result = replace(found, path=job.source)
         except InputError as error:
             self._fail(job, error, failures, alone=alone)
             return
@@ -142,6 +155,8 @@ class _SegmentRun:
 
             name = self.load["name_or_path"]
             self._loaded = masklet.load(name, device=self.load["device"], dtype=self.load["dtype"])
+            if self.calibration is not None:
+                self.calibration.check_model(self._loaded.identity)
         return self._loaded
 
 

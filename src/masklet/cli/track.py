@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from masklet.calibration import read_calibration
 from masklet.cli.app import Device, Dtype, Json, Model, Stopped, app, complain, progress_bar
 from masklet.errors import InputError
 from masklet.inference.track_prompts import parse_prompts, parse_track_formats
@@ -37,6 +38,7 @@ def track(  # noqa: PLR0913 - one argument for each option
     stop: Annotated[int | None, typer.Option(help="The frame to end before.", min=1)] = None,
     every: Annotated[int, typer.Option(help="Take every N-th frame.", min=1)] = 1,
     delay: Annotated[int | None, typer.Option(help="Frames a new object is watched before it is shown.", min=0)] = None,
+    calibration: Annotated[Path | None, typer.Option(help="Thresholds by phrase, from `masklet calibrate`.")] = None,
     model: Model = "tiny",
     device: Device = "auto",
     dtype: Dtype = "auto",
@@ -53,6 +55,7 @@ def track(  # noqa: PLR0913 - one argument for each option
         raise InputError(f"there is no frame from {start} to {stop}")
     if resume and target is None:
         raise InputError("--resume needs the folder of the run: give --out")
+    calibrated = None if calibration is None else read_calibration(calibration)
     from masklet.inference.track_run import TrackJob, TrackRun
 
     def load() -> Any:
@@ -67,6 +70,7 @@ def track(  # noqa: PLR0913 - one argument for each option
         stop=stop,
         step=every,
         delay=delay,
+        calibration=calibrated,
         model=model,
         formats=formats if target else (),
         folder=target,

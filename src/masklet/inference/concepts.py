@@ -1,7 +1,8 @@
 """What is looked for in a video, and the detector's answer on one frame.
 
 A phrase is asked anew of every frame. Example boxes were drawn on one frame: they are read from its picture once, and
-what was read is asked of all other frames.
+what was read is asked of all other frames. A calibration is applied here, before the rules see a detection: their
+constants go on counting from one half, which is then each phrase's own threshold.
 """
 
 from collections.abc import Sequence
@@ -11,7 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from masklet.calibration import Calibration
 from masklet.inference.association import FrameDetections, video_scores
+from masklet.inference.calibrated import cut_masks, gate_scores
 from masklet.inference.image import Concept, Model
 from masklet.inference.lifecycle import ConceptState
 from masklet.inference.rules import Rules
@@ -39,7 +42,12 @@ def read_examples(model: Model, features: ImageFeatures, concept: Concept, size:
 
 
 def detect(
-    model: Model, features: ImageFeatures, concepts: Sequence[VideoConcept], rules: Rules, size: tuple[int, int]
+    model: Model,
+    features: ImageFeatures,
+    concepts: Sequence[VideoConcept],
+    rules: Rules,
+    size: tuple[int, int],
+    calibration: Calibration | None = None,
 ) -> dict[str, FrameDetections]:
     """What the detector finds of each concept on a frame, by its name; all concepts in one pass."""
     tokens = [
@@ -48,19 +56,32 @@ def detect(
     ]
     image_index = torch.zeros(len(concepts), dtype=torch.long, device=model.device)
     grounding = model.detector.ground_tokens(features, _pad(tokens), image_index)
-    scores = video_scores(grounding.pred_logits[-1].float(), grounding.presence_logits[-1].float())
-    scores = recentre(scores, model.even_score)
+    presence = grounding.presence_logits[-1].float()
+    scores = recentre(video_scores(grounding.pred_logits[-1].float(), presence), model.even_score)
+    cuts: list[float | int | None] = [None] * len(concepts)
+    if calibration is not None:
+        limits = [calibration.thresholds(concept.name) for concept in concepts]
+        scores = gate_scores(scores, presence.sigmoid(), limits)
+        cuts = [each.mask for each in limits]
     return {
-        concept.name: _keep(model, features, grounding, scores[row], row, rules) for row, concept in enumerate(concepts)
+        concept.name: _keep(model, features, grounding, scores[row], row, rules, cuts[row])
+        for row, concept in enumerate(concepts)
     }
 
 
 def _keep(
-    model: Model, features: ImageFeatures, grounding: Grounding, scores: Tensor, row: int, rules: Rules
+    model: Model,
+    features: ImageFeatures,
+    grounding: Grounding,
+    scores: Tensor,
+    row: int,
+    rules: Rules,
+    cut: float | int | None,
 ) -> FrameDetections:
     """Queries of one concept that score enough, without those that a surer one covers."""
     queries = (scores > rules.min_score).nonzero()[:, 0]
     masks = model.masks(features, grounding, torch.full_like(queries, row), queries)
+    masks = masks if cut is None else cut_masks(masks, [cut] * len(queries))
     kept = nms_masks(masks, scores[queries], rules.nms_overlap, of_smaller=rules.overlap_of_smaller)
     return FrameDetections(
         mask_logits=masks[kept],

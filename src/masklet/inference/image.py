@@ -4,10 +4,12 @@ This is the edge of the model. Pixels become fractions and normalised pictures h
 below the threshold end here; nothing below knows of files, devices or thresholds.
 """
 
+import hashlib
 import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
@@ -18,12 +20,14 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from masklet.calibration import Calibration, Thresholds
 from masklet.errors import InputError
+from masklet.inference.calibrated import cut_masks, gate_scores
 from masklet.inference.clicks import ClickResult, click_prompt
 from masklet.inference.media import ImageSource, preprocess, read_image
 from masklet.inference.results import ImageResult
 from masklet.models.detector import Detector, Grounding, ImageFeatures
-from masklet.models.weights import Weights, find, load_detector, read
+from masklet.models.weights import Weights, content_hash, find, load_detector, read
 from masklet.nn.precision import cast_compute
 from masklet.ops.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
 from masklet.ops.scores import joint_scores, recentre
@@ -64,7 +68,15 @@ class Model:
     parts: frozenset[str]
     tokenizer: Tokenizer
     even_score: float = 0.5
+    digest: str = ""
     _phrases: dict[str, Tensor] = field(default_factory=dict, repr=False)
+
+    @cached_property
+    def identity(self) -> str:
+        """What answers depend on: a hash of the weights, the image size and the number type, as `1a2b-1008-float32`."""
+        digest = self.digest or content_hash(self.detector.state_dict())
+        weights = hashlib.sha256(f"{digest} {self.even_score}".encode()).hexdigest()[:16]
+        return f"{weights}-{self.image_size}-{str(self.dtype).removeprefix('torch.')}"
 
     def segment(
         self,
@@ -74,18 +86,21 @@ class Model:
         boxes: Sequence[Box] | None = None,
         not_boxes: Sequence[Box] | None = None,
         threshold: float | None = None,
+        calibration: Calibration | None = None,
     ) -> ImageResult | list[ImageResult]:
         """Every instance of one or several concepts; a list of pictures gives a list of results.
 
         `image` is a path, the bytes of a file, a PIL image, an array or a tensor (see `media.read_image`). `boxes` and
         `not_boxes` are example boxes, xyxy in pixels of the picture; they go with one phrase or with none. Detections
-        score above `threshold`, in [0, 1] and by default 0.5.
+        score above `threshold`, in [0, 1] and by default 0.5. With a `calibration` (see `masklet.calibration`) a phrase
+        whose presence is too low is absent, masks are cut where the phrase wants it, and scores are recentred so that
+        the phrase's own threshold is one half.
 
-        Raises: InputError on a picture, phrase, box or threshold that cannot be used.
+        Raises: InputError on a picture, phrase, box, threshold or calibration that cannot be used.
         """
         if isinstance(image, Sequence) and not isinstance(image, (str, bytes)):
-            return [self._segment_one(one, phrases, boxes, not_boxes, threshold) for one in image]
-        return self._segment_one(image, phrases, boxes, not_boxes, threshold)
+            return [self._segment_one(one, phrases, boxes, not_boxes, threshold, calibration) for one in image]
+        return self._segment_one(image, phrases, boxes, not_boxes, threshold, calibration)
 
     def open(self, image: ImageSource) -> "ImageSession":
         """A session on one picture: it is read and encoded once, then asked as often as wanted."""
@@ -100,6 +115,7 @@ class Model:
         delay: int | None = None,
         history_frames: int | None = 1000,
         memory_frames: int = 8,
+        calibration: Calibration | None = None,
     ) -> "VideoSession":
         """A session that follows concepts and objects through a video.
 
@@ -108,13 +124,20 @@ class Model:
         sam3.1 or no-heuristics. `delay` is how many frames results wait (by default as the rules say; 0 shows masklets
         at once, also those that the rules soon end). Memory is bounded: results of the last `history_frames` frames are
         kept for corrections, and of every object the memories it needs and those of the last `memory_frames` frames.
+        With a `calibration` detections are recentred as by `segment` before the rules see them.
 
-        Raises: InputError on a source or rules that cannot be used, or when the weights have no tracker.
+        Raises: InputError on a source, rules or a calibration that cannot be used, or when the weights have no tracker.
         """
         from masklet.inference.video_open import open_session
 
         return open_session(
-            self, source, rules, delay=delay, history_frames=history_frames, memory_frames=memory_frames
+            self,
+            source,
+            rules,
+            delay=delay,
+            history_frames=history_frames,
+            memory_frames=memory_frames,
+            calibration=calibration,
         )
 
     def resume_video(self, path: str | PathLike, source: "VideoSource | None" = None) -> "VideoSession":
@@ -130,9 +153,10 @@ class Model:
         boxes: Sequence[Box] | None,
         not_boxes: Sequence[Box] | None,
         threshold: float | None,
+        calibration: Calibration | None,
     ) -> ImageResult:
         with self.open(image) as session:
-            return session.find(phrases, boxes=boxes, not_boxes=not_boxes, threshold=threshold)
+            return session.find(phrases, boxes=boxes, not_boxes=not_boxes, threshold=threshold, calibration=calibration)
 
     @torch.inference_mode()
     def encode(self, pixels: UInt8[np.ndarray, "height width 3"]) -> ImageFeatures:
@@ -141,31 +165,48 @@ class Model:
 
     @torch.inference_mode()
     def ask(
-        self, features: ImageFeatures, concepts: Sequence[Concept], size: tuple[int, int], threshold: float
+        self,
+        features: ImageFeatures,
+        concepts: Sequence[Concept],
+        size: tuple[int, int],
+        threshold: float,
+        calibration: Calibration | None = None,
     ) -> Detections:
         """Detections of all concepts on one picture of `size` (height, width), best first."""
         words, prompts = self.prompts(concepts, size)
         grounding = self.detector.ground(features, words, prompts)
-        return self._keep(features, grounding, size, threshold)
+        limits = None if calibration is None else [calibration.thresholds(concept.phrase) for concept in concepts]
+        return self._keep(features, grounding, size, threshold, limits)
 
     def _keep(
-        self, features: ImageFeatures, grounding: Grounding, size: tuple[int, int], threshold: float
+        self,
+        features: ImageFeatures,
+        grounding: Grounding,
+        size: tuple[int, int],
+        threshold: float,
+        limits: Sequence[Thresholds] | None,
     ) -> Detections:
         """Scores first; masks only for what is kept, and no mask head at all for prompts that keep nothing."""
-        scores = joint_scores(grounding.pred_logits[-1].float(), grounding.presence_logits[-1].float())
+        presence = grounding.presence_logits[-1].float()
+        scores = joint_scores(grounding.pred_logits[-1].float(), presence)
         scores = recentre(scores, self.even_score)
+        if limits is not None:
+            scores = gate_scores(scores, presence.sigmoid(), limits)
         prompt_index, query_index = (scores > threshold).nonzero(as_tuple=True)
         order = scores[prompt_index, query_index].argsort(descending=True)
         prompt_index, query_index = prompt_index[order], query_index[order]
         height, width = size
         scale = torch.tensor([width, height, width, height], device=self.device)
         boxes = cxcywh_to_xyxy(grounding.pred_boxes[-1][prompt_index, query_index].float()) * scale
+        masks = self.masks(features, grounding, prompt_index, query_index)
+        if limits is not None:
+            masks = cut_masks(masks, [limits[prompt].mask for prompt in prompt_index.tolist()])
         return Detections(
             boxes_xyxy=boxes,
             scores=scores[prompt_index, query_index],
-            mask_logits=self.masks(features, grounding, prompt_index, query_index),
+            mask_logits=masks,
             prompt_index=prompt_index,
-            presence=grounding.presence_logits[-1].float().sigmoid(),
+            presence=presence.sigmoid(),
         )
 
     def masks(
@@ -228,7 +269,7 @@ class ImageSession(AbstractContextManager):
         self.path = path
         self._features: ImageFeatures | None = model.encode(pixels)
         self._click_features = None
-        self._last: tuple[Concept, float] | None = None
+        self._last: tuple[Concept, float, Calibration | None] | None = None
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -251,24 +292,27 @@ class ImageSession(AbstractContextManager):
         boxes: Sequence[Box] | None = None,
         not_boxes: Sequence[Box] | None = None,
         threshold: float | None = None,
+        calibration: Calibration | None = None,
     ) -> ImageResult:
         """Every instance of the concepts, as `Model.segment`. Starts a new round of refinement."""
         threshold = THRESHOLD if threshold is None else threshold
         if not 0 <= threshold <= 1:
             raise InputError(f"threshold {threshold} is not in [0, 1]")
+        if calibration is not None:
+            calibration.check_model(self.model.identity)
         concepts = self._concepts(phrases, tuple(boxes or ()), tuple(not_boxes or ()))
-        self._last = (concepts[0], threshold) if len(concepts) == 1 else None
-        return self._ask(concepts, threshold)
+        self._last = (concepts[0], threshold, calibration) if len(concepts) == 1 else None
+        return self._ask(concepts, threshold, calibration)
 
     def add_exemplar(self, box: Box, *, positive: bool = True) -> ImageResult:
         """Asks the last concept again with one more example box: "this one too", or "not this"."""
         if self._last is None:
             raise InputError("there is no single concept to refine: call find with one phrase or with boxes first")
-        concept, threshold = self._last
+        concept, threshold, calibration = self._last
         check_box(box, self.size)
         concept = replace(concept, boxes=(*concept.boxes, box), labels=(*concept.labels, int(positive)))
-        self._last = (concept, threshold)
-        return self._ask([concept], threshold)
+        self._last = (concept, threshold, calibration)
+        return self._ask([concept], threshold, calibration)
 
     def click(
         self,
@@ -311,8 +355,8 @@ class ImageSession(AbstractContextManager):
             raise InputError("the session is closed")
         return self._features
 
-    def _ask(self, concepts: Sequence[Concept], threshold: float) -> ImageResult:
-        detections = self.model.ask(self.features, concepts, self.size, threshold)
+    def _ask(self, concepts: Sequence[Concept], threshold: float, calibration: Calibration | None) -> ImageResult:
+        detections = self.model.ask(self.features, concepts, self.size, threshold, calibration)
         return ImageResult(
             image=self.pixels,
             detections=detections,
@@ -413,6 +457,7 @@ def make_model(weights: Weights, device: torch.device, dtype: torch.dtype, image
         parts=weights.parts,
         tokenizer=Tokenizer(text.vocab_size, text.context),
         even_score=weights.even_score,
+        digest=weights.digest,
     )
 
 

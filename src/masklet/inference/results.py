@@ -4,6 +4,7 @@ Masks are kept as the small logits the model made. Whoever asks for one mask pay
 at a time, as bools. Drawing and exports go mask by mask, so a hundred instances on a large photo fit in memory.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -16,7 +17,7 @@ import torch
 from jaxtyping import Bool, Float32, Int64, UInt8
 from PIL import Image
 
-from masklet.ops.masks import resize_mask_logits
+from masklet.ops.enlarge import resize_mask_logits
 from masklet.types import Detections
 
 
@@ -107,10 +108,12 @@ class ImageResult:
         height, width = self.image.shape[:2]
         return resize_mask_logits(self.detections.mask_logits, height, width).cpu().numpy()
 
-    def mask(self, index: int, size: tuple[int, int] | None = None) -> Bool[np.ndarray, "height width"]:
-        """One mask, at the size of the image or at `size` (height, width)."""
+    def mask(
+        self, index: int, size: tuple[int, int] | None = None, *, cut: float = 0.5
+    ) -> Bool[np.ndarray, "height width"]:
+        """One mask, at the size of the image or at `size` (height, width): pixels of a probability above `cut`."""
         height, width = size or self.image.shape[:2]
-        logits = self.detections.mask_logits[index]
+        logits = self.detections.mask_logits[index] - math.log(cut / (1 - cut))
         return resize_mask_logits(logits[None], height, width)[0].cpu().numpy()
 
     def iterate_masks(self) -> Iterator[Bool[np.ndarray, "height width"]]:

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from masklet.calibration import Calibration
 from masklet.errors import InputError
 from masklet.files import write_atomically
 from masklet.inference.frames import FrameSource, open_frames
@@ -38,6 +39,7 @@ class TrackJob:
     stop: int | None = None
     step: int = 1
     delay: int | None = None
+    calibration: Calibration | None = None
     model: str = "tiny"
     formats: tuple[str, ...] = ()
     folder: Path | None = None
@@ -47,7 +49,8 @@ class TrackJob:
         """What a run that is gone on with must have in common with its beginning."""
         video = self.video if self.video.isdecimal() else str(Path(self.video).absolute())
         kept = {key: value for key, value in asdict(self).items() if key not in ("stop", "formats", "folder")}
-        return json.loads(json.dumps(kept | {"video": video}))
+        calibration = self.calibration and self.calibration.digest
+        return json.loads(json.dumps(kept | {"video": video, "calibration": calibration}))
 
 
 class TrackRun(AbstractContextManager):
@@ -124,7 +127,7 @@ class TrackRun(AbstractContextManager):
         model = self._load()
         if self._state is not None:
             return model.resume_video(self._state, self.source)
-        session = model.open_video(self.source, delay=self.job.delay)
+        session = model.open_video(self.source, delay=self.job.delay, calibration=self.job.calibration)
         try:
             prompt(session, self.job)
         except BaseException:

@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Bool
 
+from masklet.calibration import Calibration
 from masklet.errors import InputError
 from masklet.inference import cohorts
 from masklet.inference.clicks import click_prompt
@@ -63,8 +64,10 @@ class VideoSession(AbstractContextManager):
         delay: int | None,
         history_frames: int | None,
         memory_frames: int,
+        calibration: Calibration | None = None,
     ) -> None:
         self.model = model
+        self.calibration = calibration
         self.rules = rules
         self.memory_frames = memory_frames
         self.state = SessionState()
@@ -259,6 +262,7 @@ class VideoSession(AbstractContextManager):
         document = {
             "config": to_dict(self.model.detector.config),
             "rules": asdict(self.rules),
+            "calibration": None if self.calibration is None else self.calibration.to_json(),
             "options": {
                 "delay": self.delay,
                 "history_frames": self.history.limit,
@@ -370,7 +374,7 @@ class VideoSession(AbstractContextManager):
     def _step(self, seen: Seen, course: Course, names: Sequence[str], alone: Collection[int]) -> FrameRecord:
         """One step for some concepts, and for the cohorts at some places."""
         chosen = [self.state.concepts[name] for name in names]
-        found = detect(self.model, seen.features, chosen, self.rules, self.size) if chosen else {}
+        found = detect(self.model, seen.features, chosen, self.rules, self.size, self.calibration) if chosen else {}
         self.state, sightings = step(self._view(seen, course), self.state, found, alone, self._options())
         self._progress.ended |= sightings.removed
         return self._record(seen.frame, sightings)

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+from masklet.calibration import Calibration, parse_calibration
 from masklet.errors import InputError
 from masklet.inference.frames import VideoSource, open_frames
 from masklet.inference.image import Model
@@ -22,6 +23,7 @@ def open_session(
     delay: int | None,
     history_frames: int | None,
     memory_frames: int,
+    calibration: Calibration | None = None,
 ) -> VideoSession:
     """See `Model.open_video`."""
     if not {"click", "memory"} <= model.parts:
@@ -32,6 +34,8 @@ def open_session(
         rules = RULES[rules]()
     if min(0 if delay is None else delay, memory_frames, 0 if history_frames is None else history_frames) < 0:
         raise InputError("delay, history_frames and memory_frames are numbers of frames, 0 or more")
+    if calibration is not None:
+        calibration.check_model(model.identity)
     frames = None if source is None else open_frames(source)
     return VideoSession(
         model,
@@ -40,6 +44,7 @@ def open_session(
         delay=delay,
         history_frames=history_frames,
         memory_frames=memory_frames,
+        calibration=calibration,
     )
 
 
@@ -50,7 +55,9 @@ def resume_session(model: Model, path: Path, source: VideoSource | None) -> Vide
         raise InputError(f"{path} is the session of another model")
     try:
         rules, options = Rules(**document["rules"]), dict(document["options"])
-        session = open_session(model, source, rules, **options)
+        given = document["calibration"]
+        calibration = None if given is None else parse_calibration(given, str(path))
+        session = open_session(model, source, rules, **options, calibration=calibration)
     except InputError:
         raise
     except UNFIT as error:

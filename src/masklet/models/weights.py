@@ -41,13 +41,15 @@ LAYOUTS: dict[str, Callable[[Detector.Config], Layout]] = {"official": official,
 class Weights:
     """A model's tensors under our names.
 
-    `even_score` is the score at which a detection is as likely right as wrong (`ops.scores.recentre`).
+    `even_score` is the score at which a detection is as likely right as wrong (`ops.scores.recentre`). `digest` is the
+    `content_hash` that the file was written with, empty where its format has none.
     """
 
     config: Detector.Config
     state: dict[str, Tensor]
     origin: str
     even_score: float = 0.5
+    digest: str = ""
 
     @property
     def parts(self) -> frozenset[str]:
@@ -163,7 +165,13 @@ def _read_own(path: Path, metadata: Mapping[str, str], tensors: dict[str, Tensor
     except (KeyError, ValueError, TypeError) as error:
         raise InputError(f"{path} was written by masklet, but its config cannot be read: {error}") from error
     even_score = float(metadata.get("even_score", 0.5))
-    weights = Weights(config=config, state=tensors, origin=metadata.get("origin", "unknown"), even_score=even_score)
+    weights = Weights(
+        config=config,
+        state=tensors,
+        origin=metadata.get("origin", "unknown"),
+        even_score=even_score,
+        digest=metadata.get("hash", ""),
+    )
     lacking = OPTIONAL_PARTS.keys() - weights.parts
     wanted = {
         name: shape for name, shape in _shapes(config).items() if not any(belongs(name, part) for part in lacking)
