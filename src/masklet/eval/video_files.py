@@ -240,13 +240,13 @@ def _masklet(values: Any, path: Path, record: str, videos: Mapping[int, Video], 
 
 
 @cache
-def _adapter(kind: type) -> TypeAdapter[Any]:
+def _adapter(kind: type) -> TypeAdapter:
     return TypeAdapter(kind)
 
 
 def _check(kind: type, value: Any, path: Path, record: str) -> Any:
     try:
-        return _adapter(kind).validate_python(value)
+        return _adapter(kind).validate_python(value, strict=True)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         field = ".".join(str(part) for part in first["loc"] if part not in ("str", "list[int]"))
