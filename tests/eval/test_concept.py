@@ -1,6 +1,4 @@
-import json
-from collections import defaultdict
-from pathlib import Path
+"""cgF1 and its parts from the counts of pairs; the files of the golden cases are read in test_concept_run.py."""
 
 import numpy as np
 import pytest
@@ -8,78 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from masklet.eval.concept import ConceptCounts, best_annotator, score_boxes, score_masks, score_overlaps, total
-from masklet.ops.masks import rle_decode
-
-GOLDEN = sorted((Path(__file__).parents[1] / "golden").glob("cgf1_case*.json"))
-
-
-def read(objects, kind, image):
-    if kind == "bbox":
-        boxes = np.array([each["bbox"] for each in objects], dtype=np.float64).reshape(-1, 4)
-        return np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
-    masks = [rle_decode(each["segmentation"]["counts"], *each["segmentation"]["size"]) for each in objects]
-    return np.stack(masks) if masks else np.zeros((0, image["height"], image["width"]), dtype=bool)
-
-
-def score_case(case, kind):
-    """The evaluator's reading of the files: who is evaluated, crowds out, foreign categories out."""
-    categories = {each["id"] for each in case["ground_truths"][0]["categories"]}
-    predictions = defaultdict(list)
-    for prediction in case["predictions"]:
-        if prediction["category_id"] in categories:
-            predictions[prediction["image_id"]].append(prediction)
-    by_image = defaultdict(list)
-    score = score_boxes if kind == "bbox" else score_masks
-    for truth in case["ground_truths"]:
-        objects = defaultdict(list)
-        for annotation in truth["annotations"]:
-            if not annotation["iscrowd"]:
-                objects[annotation["image_id"]].append(annotation)
-        for image in truth["images"]:
-            scores = np.array([each["score"] for each in predictions[image["id"]]], dtype=np.float64)
-            found = read(predictions[image["id"]], kind, image)
-            pair = score(read(objects[image["id"]], kind, image), found, scores)
-            by_image[image["id"]].append((image["is_instance_exhaustive"], pair))
-    kept = {key: pairs for key, pairs in by_image.items() if all(exhaustive for exhaustive, _ in pairs)}
-    return {key: best_annotator(pair for _, pair in pairs) for key, pairs in kept.items()}
-
-
-@pytest.mark.parametrize("kind", ["segm", "bbox"])
-@pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
-def test_figures_equal_the_official_evaluator(path, kind):
-    case = json.loads(path.read_text())
-    pairs = score_case(case, kind)
-    expected = case["expected"]
-    assert sorted(pairs) == sorted(expected[f"{kind}_evaluated_ids"])
-    counts = total(pairs.values())
-    for name, field in (
-        ("TPs", "true_positives"),
-        ("FPs", "false_positives"),
-        ("positive_micro_FPs", "positive_false_positives"),
-        ("FNs", "false_negatives"),
-    ):
-        assert getattr(counts, field).tolist() == expected[f"{kind}_counts"][name]
-    metrics = counts.metrics()
-    assert set(metrics) == set(expected[kind])
-    for name, value in expected[kind].items():
-        assert metrics[name] == pytest.approx(value, rel=0, abs=1e-12), name
-
-
-@pytest.mark.parametrize("kind", ["segm", "bbox"])
-@pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
-def test_every_pair_equals_the_one_the_official_evaluator_selected(path, kind):
-    case = json.loads(path.read_text())
-    expected = case["expected_selected_per_datapoint"][kind]
-    for key, pair in score_case(case, kind).items():
-        counts = ConceptCounts.of(pair)
-        row = expected[str(key)]
-        flags = {"IL_TP": counts.image_tp, "IL_FP": counts.image_fp, "IL_TN": counts.image_tn, "IL_FN": counts.image_fn}
-        assert flags == {name: row[name] for name in flags}
-        if "TPs" in row:
-            assert pair.matches.tolist() == row["TPs"]
-            np.testing.assert_allclose(pair.local_f1, row["local_F1s"], rtol=0, atol=1e-9)
-
+from masklet.eval.concept import ConceptCounts, PairScores, kindest_annotator, score_overlaps, total
 
 pairs = hnp.arrays(np.float64, st.tuples(st.integers(0, 4), st.integers(0, 4)), elements=st.floats(0, 1)).map(
     score_overlaps
@@ -116,3 +43,28 @@ def test_a_score_of_one_half_counts_and_less_does_not():
 def test_perfect_predictions_score_just_below_one():
     present, absent = score_overlaps(np.eye(3)), score_overlaps(np.zeros((0, 0)))
     assert total([present] * 100 + [absent] * 100).metrics()["cgF1"] == pytest.approx(1, abs=1e-4)
+
+
+NOTHING, MISSED, FALSE, GOOD, POOR = (
+    score_overlaps(np.zeros((0, 0))),
+    score_overlaps(np.zeros((2, 0))),
+    score_overlaps(np.zeros((0, 1))),
+    score_overlaps(np.array([[0.9]])),
+    score_overlaps(np.array([[0.6]])),
+)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ((POOR, GOOD), 1),
+        ((GOOD, POOR), 0),
+        ((GOOD, GOOD), 0),  # ties keep the earlier one
+        ((FALSE, MISSED), 0),
+        ((MISSED, NOTHING, GOOD), 1),  # a true negative beats everything
+        ((NOTHING, GOOD), 0),
+        ((POOR, GOOD, NOTHING), 2),
+    ],
+)
+def test_whose_word_is_taken(words, expected):
+    assert kindest_annotator([PairScores.of([word]) for word in words]).tolist() == [expected]

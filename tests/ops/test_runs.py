@@ -94,7 +94,10 @@ def test_pairs_are_looked_up_in_pieces(monkeypatch):
     masks = draw_masks(5, 7, 20, 20)
     table, rows = table_of(masks), all_pairs(7, 7)
     whole = pair_intersections(table, rows[0], table, rows[1])
-    monkeypatch.setattr("masklet.ops.runs.CHUNK_RUNS", 10)
+    monkeypatch.setattr("masklet.ops.runs.CHUNK", 10)
+    pieces = table_of(masks)
+    assert pieces.starts.tolist() == table.starts.tolist()
+    assert pieces.offsets.tolist() == table.offsets.tolist()
     assert pair_intersections(table, rows[0], table, rows[1]).tolist() == whole.tolist()
 
 

@@ -5,11 +5,10 @@ predictions. Pairs that any annotator did not label exhaustively are left out, a
 """
 
 import json
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -18,6 +17,7 @@ from masklet.eval.concept import SCORE_THRESHOLD
 from masklet.eval.pairs import Instances, Kind
 from masklet.eval.saco import LabelRecord, PairRecord, PredictionRecord, Subset, check
 from masklet.eval.stream import Buckets, iterate_items, read_bucket
+from masklet.ops.masks import pack_runs, read_runs
 from masklet.ops.runs import DamagedMask, RunTable
 
 
@@ -57,8 +57,11 @@ class PairBatch:
     notes: Notes
 
 
-def fill_buckets(source: Source, buckets: Buckets) -> None:
-    """Puts every record of the files into the bucket of its pair. Raises: InputError on a record that is not whole."""
+def fill_buckets(source: Source, buckets: Buckets, floor: float) -> None:
+    """Puts every record of the files into the bucket of its pair, but predictions that score below `floor`.
+
+    Raises: InputError on a record that is not whole.
+    """
     categories: set[int] = set()
     for annotator, path in enumerate(source.subset.files):
         sections = set()
@@ -76,6 +79,8 @@ def fill_buckets(source: Source, buckets: Buckets) -> None:
         if section:
             raise InputError(f"{source.predictions}: a list of predictions is expected, not an object")
         record = check(PredictionRecord, value, source.predictions, "")
+        if record["score"] < floor:
+            continue
         known = not categories or record.get("category_id", 1) in categories
         buckets.add(record["image_id"], "p" if known else "x", text)
     if source.presence is not None:
@@ -86,86 +91,110 @@ def fill_buckets(source: Source, buckets: Buckets) -> None:
 
 def read_batch(path: Path, source: Source, kinds: Sequence[Kind]) -> PairBatch:
     """The bucket at `path` as columns. Raises: InputError naming file, record and field."""
-    lines: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for tag, text in read_bucket(path):
-        lines[tag].append(json.loads(text))
     files = source.subset.files
-    by_annotator = [_by_id(lines[f"i{annotator}"], file) for annotator, file in enumerate(files)]
-    for pairs, file in zip(by_annotator[1:], files[1:], strict=True):
-        if pairs.keys() != by_annotator[0].keys():
-            odd = next(iter(pairs.keys() ^ by_annotator[0].keys()))
-            raise InputError(f"{file}: pair {odd} is not in both this file and {files[0].name}")
+    pairs: list[dict[int, dict[str, Any]]] = [{} for _ in files]
+    labels = [_Columns(file, "annotation", kinds) for file in files]
+    predictions = _Columns(source.predictions, "prediction", kinds)
+    presence: dict[int, float] = {}
+    strangers = 0
+    for tag, text in read_bucket(path):
+        record = json.loads(text)
+        if tag == "p":
+            predictions.add(record)
+        elif tag == "q":
+            presence[record["image_id"]] = record["presence"]
+        elif tag == "x":
+            strangers += 1
+        elif tag[0] == "a":
+            if not record.get("iscrowd"):
+                labels[int(tag[1:])].add(record)
+        elif pairs[int(tag[1:])].setdefault(record["id"], record) is not record:
+            raise InputError(f"{files[int(tag[1:])]}: image {record['id']}: id: stands there twice")
+    _check_same(pairs, files)
     records = [
-        record
-        for key, record in by_annotator[0].items()
-        if all(pairs[key].get("is_instance_exhaustive", 1) for pairs in by_annotator)
+        record for key, record in pairs[0].items() if all(each[key].get("is_instance_exhaustive", 1) for each in pairs)
     ]
-    build = _Builder(records, kinds)
-    unknown = sum(record["image_id"] not in by_annotator[0] for record in lines["p"])
     return PairBatch(
         records=records,
-        annotators=[
-            build.instances([each for each in lines[f"a{annotator}"] if not each.get("iscrowd")], file, "annotations")
-            for annotator, file in enumerate(files)
-        ],
-        predictions=build.instances(lines["p"], source.predictions, ""),
-        presence={record["image_id"]: record["presence"] for record in lines["q"]},
-        notes=Notes(unknown_pairs=unknown, unknown_categories=len(lines["x"])),
+        annotators=[each.instances(records) for each in labels],
+        predictions=predictions.instances(records),
+        presence=presence,
+        notes=Notes(
+            unknown_pairs=sum(image not in pairs[0] for image in predictions.images), unknown_categories=strangers
+        ),
     )
 
 
-def _by_id(records: list[dict[str, Any]], file: Path) -> dict[int, dict[str, Any]]:
-    pairs = {record["id"]: record for record in records}
-    if len(pairs) < len(records):
-        twice = next(record["id"] for record in records if pairs[record["id"]] is not record)
-        raise InputError(f"{file}: image {twice}: id: stands there twice")
-    return pairs
+def _check_same(pairs: Sequence[dict[int, Any]], files: Sequence[Path]) -> None:
+    for other, file in zip(pairs[1:], files[1:], strict=True):
+        if other.keys() != pairs[0].keys():
+            odd = next(iter(other.keys() ^ pairs[0].keys()))
+            raise InputError(f"{file}: image {odd}: id: is not in both this file and {files[0].name}")
 
 
-class _Builder:
-    """Makes columns of records, for the pairs that are evaluated."""
+class _Columns:
+    """Collects records of one file field by field: many small objects kept alive would cost more time than all else."""
 
-    def __init__(self, records: list[dict[str, Any]], kinds: Sequence[Kind]) -> None:
-        self.records, self.kinds = records, kinds
-        self.index = {record["id"]: index for index, record in enumerate(records)}
+    def __init__(self, file: Path, what: str, kinds: Sequence[Kind]) -> None:
+        self.file, self.what, self.kinds = file, what, kinds
+        self.ids: list[int | None] = []
+        self.images: list[int] = []
+        self.scores: list[float] = []
+        self.boxes: list[float] = []
+        self.sizes: list[int] = []
+        self.counts: list[str] = []
 
-    def instances(self, found: list[dict[str, Any]], file: Path, section: str) -> Instances:
-        found = [record for record in found if record["image_id"] in self.index]
-        pair = np.array([self.index[record["image_id"]] for record in found], np.int64)
-        scores = np.array([record.get("score", 1.0) for record in found], np.float64)
+    def add(self, record: dict[str, Any]) -> None:
+        """One label or prediction. Raises: InputError when it lacks what is to be scored."""
+        self.ids.append(record.get("id"))
+        self.images.append(record["image_id"])
+        self.scores.append(record.get("score", 1.0))
+        if "bbox" in self.kinds:
+            self.boxes += record.get("bbox") or self._lacks("bbox", "masks")
+        if "segm" in self.kinds:
+            segmentation = record.get("segmentation") or self._lacks("segmentation", "boxes")
+            self.sizes += segmentation["size"]
+            counts = segmentation["counts"]
+            self.counts.append(counts if isinstance(counts, str) else self._compress(counts))
+
+    def instances(self, records: list[dict[str, Any]]) -> Instances:
+        """Columns of those that belong to the pairs, in their order. Raises: InputError on a mask that is none."""
+        index = {record["id"]: place for place, record in enumerate(records)}
+        pair = np.array([index.get(image, -1) for image in self.images], np.int64)
+        scores = np.array(self.scores, np.float64)
         order = np.lexsort((scores < SCORE_THRESHOLD, pair))
-        found = [found[row] for row in order]
-        for record in found:
-            self._check_complete(record, file, section)
-        boxes = [record.get("bbox") or (0.0,) * 4 for record in found]
+        order = order[pair[order] >= 0]
+        boxes = np.array(self.boxes, np.float64).reshape(-1, 4) if "bbox" in self.kinds else np.zeros((len(pair), 4))
         return Instances(
             pair=pair[order],
-            boxes_xywh=np.array(boxes, np.float64).reshape(-1, 4),
-            masks=self._masks(found, file, section) if "segm" in self.kinds else None,
+            boxes_xywh=boxes[order],
+            masks=self._masks(order, pair, records) if "segm" in self.kinds else None,
             scores=scores[order],
+            texts=tuple(self.counts[row] for row in order) if "segm" in self.kinds else (),
         )
 
-    def _check_complete(self, record: dict[str, Any], file: Path, section: str) -> None:
-        for kind, field, other in (("segm", "segmentation", "boxes"), ("bbox", "bbox", "masks")):
-            if kind in self.kinds and record.get(field) is None:
-                raise InputError(f"{_name(record, file, section)}: {field}: is missing; --iou {other} does without it")
-
-    def _masks(self, found: list[dict[str, Any]], file: Path, section: str) -> RunTable:
-        for record in found:
-            pair = self.records[self.index[record["image_id"]]]
-            size = record["segmentation"]["size"]
-            if size != [pair["height"], pair["width"]]:
-                expected = f"[{pair['height']}, {pair['width']}]"
-                raise InputError(f"{_name(record, file, section)}: segmentation.size: is {size}, its image {expected}")
-        sizes = np.array([record["segmentation"]["size"] for record in found], np.int64).reshape(-1, 2)
+    def _masks(self, order: np.ndarray, pair: np.ndarray, records: list[dict[str, Any]]) -> RunTable:
+        sizes = np.array(self.sizes, np.int64).reshape(-1, 2)[order]
+        expected = np.array([[each["height"], each["width"]] for each in records], np.int64).reshape(-1, 2)[pair[order]]
+        wrong = np.flatnonzero((sizes != expected).any(axis=1))
+        if wrong.size:
+            size, image = sizes[wrong[0]].tolist(), expected[wrong[0]].tolist()
+            self._fail(int(order[wrong[0]]), f"segmentation.size: is {size}, the image is {image}")
         try:
-            return RunTable.of([record["segmentation"]["counts"] for record in found], sizes[:, 0], sizes[:, 1])
+            return RunTable.of([self.counts[row] for row in order], sizes[:, 0], sizes[:, 1])
         except DamagedMask as error:
-            raise InputError(
-                f"{_name(found[error.row], file, section)}: segmentation.counts: {error.reason}"
-            ) from error
+            self._fail(int(order[error.row]), f"segmentation.counts: {error.reason}")
 
+    def _lacks(self, field: str, other: str) -> NoReturn:
+        self._fail(-1, f"{field}: is missing; --iou {other} does without it")
 
-def _name(record: dict[str, Any], file: Path, section: str) -> str:
-    kind = "annotation" if section else "prediction"
-    return f"{file}: {kind} {record['id']}" if "id" in record else f"{file}: a {kind} of image {record['image_id']}"
+    def _compress(self, counts: list[int]) -> str:
+        try:
+            return pack_runs(read_runs(counts))
+        except ValueError as error:
+            self._fail(-1, f"segmentation.counts: {error}")
+
+    def _fail(self, row: int, reason: str) -> NoReturn:
+        known = self.ids[row] is not None
+        name = f"{self.what} {self.ids[row]}" if known else f"a {self.what} of image {self.images[row]}"
+        raise InputError(f"{self.file}: {name}: {reason}")

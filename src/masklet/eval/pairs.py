@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Float, Int64
 
 from masklet.eval.concept import IOU_THRESHOLDS, SCORE_THRESHOLD, PairScores, assign, kindest_annotator
 from masklet.ops.runs import RunTable, pair_iou
@@ -24,27 +24,19 @@ class Instances:
     """Labels or predictions of many pairs, in the order of the pairs.
 
     Predictions of a pair that score below `SCORE_THRESHOLD` come last; otherwise the order of the file is kept, which
-    settles ties. Boxes are xywh in a unit common to both sides; `masks` is None where only boxes are at hand.
+    settles ties. Boxes are xywh in a unit common to both sides; `masks` is None where only boxes are at hand, and
+    `texts` are their run-length counts as they were read.
     """
 
     pair: Int64[np.ndarray, " instance"]
     boxes_xywh: Float[np.ndarray, "instance 4"]
     masks: RunTable | None
     scores: Float[np.ndarray, " instance"]
+    texts: tuple[str, ...] = ()
 
     def counts(self, num_pairs: int) -> Int64[np.ndarray, " pair"]:
         """How many instances each pair has."""
         return np.bincount(self.pair, minlength=num_pairs)
-
-    def select(self, rows: Int64[np.ndarray, " row"] | Bool[np.ndarray, " instance"]) -> "Instances":
-        """The named instances."""
-        rows = np.arange(len(self.pair))[rows]
-        return Instances(
-            pair=self.pair[rows],
-            boxes_xywh=self.boxes_xywh[rows],
-            masks=None if self.masks is None else self.masks.select(rows),
-            scores=self.scores[rows],
-        )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -133,7 +133,7 @@ def find_predictions(arguments: Sequence[str], subsets: Sequence[Subset]) -> lis
 
 
 @cache
-def _adapter(kind: type) -> TypeAdapter[Any]:
+def _adapter(kind: type) -> TypeAdapter:
     return TypeAdapter(kind)
 
 
@@ -150,6 +150,7 @@ def check(kind: type, value: Any, path: Path, section: str) -> Any:
         raise InputError(
             f"{path}: {_describe(value, section)}: {field or 'it'}: {first['msg']}{_hint(first)}"
         ) from error
+    return value
 
 
 def _describe(value: Any, section: str) -> str:

@@ -8,6 +8,7 @@ of mask `i` are those from `offsets[i]` to `offsets[i + 1]`; they are never empt
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import NoReturn
 
 import numpy as np
@@ -15,7 +16,13 @@ from jaxtyping import Bool, Float, Int64
 
 from masklet.ops.masks import MAX_PIXELS, Counts, pack_runs, read_runs
 
-CHUNK_RUNS = 2**20  # runs looked up at once
+CHUNK = 2**16  # characters unpacked or runs looked up at once: what a fast cache holds
+
+
+MAX_DIGITS = 7
+
+_NONE = np.zeros(0, np.int64)
+_SIGNED = ((np.arange(64) & 31) ^ 16) - 16  # five bits with a sign
 
 
 class DamagedMask(ValueError):
@@ -47,28 +54,21 @@ class RunTable:
         sizes = np.asarray(heights, np.int64), np.asarray(widths, np.int64)
         texts = [_compressed(row, each) for row, each in enumerate(counts)]
         lengths = np.fromiter(map(len, texts), np.int64, len(texts))
-        runs, num_runs = _unpack_all(b"".join(texts), lengths)
-        _check_filled(runs, num_runs, *sizes)
-        ends = np.cumsum(runs)
-        first = np.cumsum(num_runs) - num_runs
-        ends -= np.repeat(_at(ends, first) - _at(runs, first), num_runs)
-        place = np.arange(len(runs)) - np.repeat(first, num_runs)
-        is_set = (place % 2 == 1) & (runs > 0)
-        set_runs = _per_mask(is_set, num_runs)
-        return cls(
-            starts=(ends - runs)[is_set],
-            ends=ends[is_set],
-            offsets=np.concatenate([[0], np.cumsum(set_runs)]),
-            heights=sizes[0],
-            widths=sizes[1],
-        )
+        parts = [
+            _unpack(b"".join(texts[low:high]), lengths[low:high], sizes[0][low:high], sizes[1][low:high], low)
+            for low, high in _stretches(lengths)
+        ]
+        starts, ends, num_runs = (np.concatenate(each) for each in zip(*parts, strict=True)) if parts else [_NONE] * 3
+        offsets = np.concatenate([[0], np.cumsum(num_runs)])
+        return cls(starts=starts, ends=ends, offsets=offsets, heights=sizes[0], widths=sizes[1])
 
     def __len__(self) -> int:
         return len(self.heights)
 
     def select(self, rows: Int64[np.ndarray, " row"]) -> "RunTable":
         """The table of the named masks, in that order; a mask may be named twice."""
-        members, num_runs = self._runs_of(rows)
+        num_runs = self.offsets[rows + 1] - self.offsets[rows]
+        members = _ranges(self.offsets[rows], num_runs)
         return RunTable(
             starts=self.starts[members],
             ends=self.ends[members],
@@ -81,6 +81,15 @@ class RunTable:
     def areas(self) -> Int64[np.ndarray, " mask"]:
         """Pixels of each mask."""
         return np.diff(self._pixels_before[self.offsets])
+
+    @cached_property
+    def extents(self) -> Int64[np.ndarray, "mask 2"]:
+        """The position where each mask begins and the one where it has ended; zeros for an empty one."""
+        extents = np.zeros((len(self), 2), np.int64)
+        filled = np.flatnonzero(np.diff(self.offsets))
+        extents[filled, 0] = self.starts[self.offsets[filled]]
+        extents[filled, 1] = self.ends[self.offsets[filled + 1] - 1]
+        return extents
 
     @cached_property
     def boxes_xyxy(self) -> Int64[np.ndarray, "mask 4"]:
@@ -113,11 +122,14 @@ class RunTable:
         """Starts of all runs as one rising sequence, the masks a stride apart."""
         return self.starts + self._stride * np.repeat(np.arange(len(self)), np.diff(self.offsets))
 
-    def _runs_of(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Where the runs of the named masks are, and how many each has."""
-        num_runs = self.offsets[rows + 1] - self.offsets[rows]
-        base = self.offsets[rows] - (np.cumsum(num_runs) - num_runs)
-        return np.arange(num_runs.sum()) + np.repeat(base, num_runs), num_runs
+    def runs_within(
+        self, rows: Int64[np.ndarray, " query"], extents: Int64[np.ndarray, "query 2"]
+    ) -> tuple[Int64[np.ndarray, " query"], Int64[np.ndarray, " query"]]:
+        """Bounds of the runs of mask `rows[i]` that may have a position in `extents[i]`; equal where none has."""
+        keys = extents + self._stride * rows[:, None]
+        low = np.searchsorted(self._keys, keys[:, 0], side="right") - 1  # the run before may reach into it
+        high = np.searchsorted(self._keys, keys[:, 1])
+        return np.clip(low, self.offsets[rows], high), np.maximum(high, self.offsets[rows])
 
     def pixels_before(
         self, rows: Int64[np.ndarray, " query"], positions: Int64[np.ndarray, " query"]
@@ -140,13 +152,13 @@ def pair_intersections(
         pair = int(differ.argmax())
         raise ValueError(f"mask {a_rows[pair]} and mask {b_rows[pair]} are not of one size")
     common = np.zeros(len(a_rows), np.int64)
-    near = np.flatnonzero(_touch(a.boxes_xyxy[a_rows], b.boxes_xyxy[b_rows]))
-    for chunk in _chunks(near, np.diff(b.offsets)[b_rows[near]]):
-        members, num_runs = b._runs_of(b_rows[chunk])
+    low, high = b.runs_within(b_rows, a.extents[a_rows])
+    for chunk in _chunks(np.arange(len(a_rows)), high - low):
+        num_runs = high[chunk] - low[chunk]
+        members = _ranges(low[chunk], num_runs)
         rows = np.repeat(a_rows[chunk], num_runs)
         inside = a.pixels_before(rows, b.ends[members]) - a.pixels_before(rows, b.starts[members])
-        first = np.cumsum(num_runs) - num_runs
-        common[chunk] = np.add.reduceat(inside, first) if inside.size else 0
+        common[chunk] = np.add.reduceat(inside, np.cumsum(num_runs) - num_runs)
     return common
 
 
@@ -167,42 +179,65 @@ def _compressed(row: int, counts: Counts) -> bytes:
         raise DamagedMask(row, str(error)) from error
 
 
-def _unpack_all(data: bytes, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Run lengths of all masks behind one another, and how many each has. `ops.masks` tells the code of one mask."""
-    groups = np.frombuffer(data, dtype=np.uint8).astype(np.int64) - 48
+def _unpack(
+    data: bytes, lengths: np.ndarray, heights: np.ndarray, widths: np.ndarray, first_row: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Starts and ends of the set runs of some masks, and how many each has."""
+    try:
+        values, num_runs = _numbers(data, lengths)
+        first = np.cumsum(num_runs) - num_runs
+        start_of = np.repeat(first, num_runs)
+        is_odd = ((np.arange(len(values)) - start_of) & 1).astype(bool)
+        runs = _add_up_differences(values, first, start_of, is_odd)
+        _check_filled(runs, num_runs, heights, widths)
+    except DamagedMask as error:
+        raise DamagedMask(first_row + error.row, error.reason) from error
+    before = np.concatenate([[0], np.cumsum(runs)])
+    is_set = is_odd & (runs > 0)
+    base = before[start_of[is_set]]
+    return before[:-1][is_set] - base, before[1:][is_set] - base, _per_mask(is_set, num_runs)
+
+
+def _numbers(data: bytes, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The numbers as they are written, and how many each mask has. `ops.masks` tells the code of one mask.
+
+    Nearly all numbers are one character, so the last and highest one is taken of each, and the others are added where
+    there are any.
+    """
+    groups = np.frombuffer(data, dtype=np.uint8) - np.uint8(48)
     text_ends = np.cumsum(lengths)
-    is_last = groups & 32 == 0
-    bad = (groups < 0) | (groups > 63)
-    if bad.any():
-        _damaged(text_ends, int(bad.argmax()), "a character that is no run length")
-    nonempty = lengths > 0
-    if not is_last[text_ends[nonempty] - 1].all():
-        row = int(np.flatnonzero(nonempty)[~is_last[text_ends[nonempty] - 1]][0])
-        raise DamagedMask(row, "compressed counts are cut short")
+    if groups.size and groups.max() > 63:
+        _damaged(text_ends, int((groups > 63).argmax()), "a character that is no run length")
+    is_last = (groups & 32) == 0
+    filled = np.flatnonzero(lengths)
+    if not is_last[text_ends[filled] - 1].all():
+        raise DamagedMask(int(filled[~is_last[text_ends[filled] - 1]][0]), "compressed counts are cut short")
     ends = np.flatnonzero(is_last)
-    if not ends.size:
-        return np.zeros(0, np.int64), np.zeros(len(lengths), np.int64)
-    starts = np.concatenate([[0], ends[:-1] + 1])
-    digits = ends - starts + 1
-    if digits.max() > 7:
-        _damaged(text_ends, int(starts[digits.argmax()]), "a number larger than any image")
-    place = np.arange(groups.size) - np.repeat(starts, digits)
-    values = np.add.reduceat((groups & 31) << (5 * place), starts)
-    values -= np.where(groups[ends] & 16, 1 << (5 * digits), 0)
-    num_runs = _per_mask(is_last, lengths)
-    return _add_up_differences(values, num_runs), num_runs
+    values = _SIGNED[groups[ends]]
+    digits = np.diff(ends, prepend=-1)
+    if digits.size and digits.max() > MAX_DIGITS:
+        _damaged(text_ends, int(ends[digits.argmax()]), "a number larger than any image")
+    longer = np.flatnonzero(digits > 1)
+    for place in range(1, int(digits.max(initial=1))):
+        longer = longer[digits[longer] > place]
+        values[longer] = (values[longer] << 5) + (groups[ends[longer] - place] & 31)
+    return values, _per_mask(is_last, lengths)
 
 
-def _add_up_differences(values: np.ndarray, num_runs: np.ndarray) -> np.ndarray:
-    """From the fourth on, a number is the difference from the one two before: odd and even places add up apart."""
-    first = np.cumsum(num_runs) - num_runs
-    place = np.arange(len(values)) - np.repeat(first, num_runs)
-    for chosen in (place % 2 == 1, (place % 2 == 0) & (place > 0)):
-        sums = np.cumsum(values[chosen])
-        count = _per_mask(chosen, num_runs)
-        before = np.concatenate([[0], sums])[np.cumsum(count) - count]
-        values[chosen] = sums - np.repeat(before, count)
-    return values
+def _add_up_differences(
+    values: np.ndarray, first: np.ndarray, start_of: np.ndarray, is_odd: Bool[np.ndarray, " item"]
+) -> np.ndarray:
+    """From the fourth on, a number is the difference from the one two before: odd and even places add up apart.
+
+    Every other number of the whole array is summed, over all masks, and what stood before each mask is taken off.
+    """
+    sums = np.zeros(len(values) + 1, np.int64)  # the last one is 0: it is what stood before the first mask
+    np.cumsum(values[0::2], out=sums[:-1][0::2])
+    np.cumsum(values[1::2], out=sums[:-1][1::2])
+    runs = sums[:-1] - sums[start_of - is_odd]
+    first = first[first < len(values)]
+    runs[first] = values[first]
+    return runs
 
 
 def _per_mask(chosen: Bool[np.ndarray, " item"], lengths: np.ndarray) -> np.ndarray:
@@ -235,18 +270,19 @@ def _damaged(stretch_ends: np.ndarray, position: int, what: str) -> NoReturn:
     raise DamagedMask(row, f"its run-length counts hold {what}")
 
 
-def _at(values: np.ndarray, index: np.ndarray) -> np.ndarray:
-    """Values at the places named; a place behind the end, where an empty mask would begin, gives 0."""
-    return np.append(values, 0)[index]
-
-
-def _touch(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Whether boxes have a pixel in common."""
-    return np.all(np.minimum(a[:, 2:], b[:, 2:]) > np.maximum(a[:, :2], b[:, :2]), axis=1)
+def _ranges(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """The numbers from each start on, as many as its length says, one range behind another."""
+    return np.arange(lengths.sum()) + np.repeat(starts - (np.cumsum(lengths) - lengths), lengths)
 
 
 def _chunks(items: np.ndarray, sizes: np.ndarray) -> list[np.ndarray]:
-    """Items in order, in stretches that hold about `CHUNK_RUNS` together; those of no size are left out."""
+    """Items in order, in stretches that hold about `CHUNK` together; those of no size are left out."""
     items, sizes = items[sizes > 0], sizes[sizes > 0]
-    stretch = np.cumsum(sizes) // CHUNK_RUNS
-    return np.split(items, np.flatnonzero(np.diff(stretch)) + 1) if items.size else []
+    return [items[low:high] for low, high in _stretches(sizes)]
+
+
+def _stretches(sizes: np.ndarray) -> list[tuple[int, int]]:
+    """Bounds of stretches of about `CHUNK` each, none of them empty."""
+    cuts = np.flatnonzero(np.diff(np.cumsum(sizes) // CHUNK)) + 1
+    bounds = [0, *cuts.tolist(), len(sizes)]
+    return list(pairwise(bounds)) if len(sizes) else []
