@@ -116,6 +116,9 @@ def test_reliability_by_hand() -> None:
     assert found.counts.tolist() == [1, 0, 0, 0, 0, 0, 0, 0, 0, 3]
     assert found.accuracy[9] == pytest.approx(2 / 3)
     assert np.isnan(found.accuracy[4])
+    low, high = found.interval
+    assert (low[9], high[9]) == pytest.approx((0.2077, 0.9385), abs=1e-4)  # 2 of 3
+    assert (low[4], high[4]) == (0, 1)
     assert found.error == pytest.approx(3 / 4 * abs(2 / 3 - (0.95 + 0.97 + 1) / 3))
     assert np.isnan(Reliability().error)
 

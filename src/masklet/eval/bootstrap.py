@@ -76,9 +76,15 @@ def pooled(sums: dict[str, Float64[np.ndarray, "replicate column"]]) -> dict[str
 
 
 def averaged(sums: dict[str, Float64[np.ndarray, "replicate column"]]) -> dict[str, Float64[np.ndarray, " replicate"]]:
-    """Each figure in each replicate as published: the unweighted mean of the subsets."""
+    """Each figure in each replicate as published: the unweighted mean of the subsets that have it."""
     parts = [figures(part) for part in sums.values()]
-    return {name: np.mean([part[name] for part in parts], axis=0) for name in parts[0]}
+    return {name: _mean(np.stack([part[name] for part in parts])) for name in parts[0]}
+
+
+def _mean(values: Float64[np.ndarray, "subset replicate"]) -> Float64[np.ndarray, " replicate"]:
+    known = np.isfinite(values)
+    count = known.sum(axis=0)
+    return np.divide(np.where(known, values, 0).sum(axis=0), count, out=np.full(len(count), np.nan), where=count > 0)
 
 
 def intervals(replicates: dict[str, Float64[np.ndarray, " replicate"]]) -> dict[str, Interval]:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from masklet.errors import InputError
-from masklet.eval.report import Chart
+from masklet.eval.report import Chart, decimals, show
 
 Numbers = Sequence[float | int] | np.ndarray
 
@@ -82,7 +82,8 @@ def bar_chart(title: str, labels: Sequence[str], values: Numbers, *, y_label: st
     figure, axes = _canvas(6.4, max(1.6, 0.7 + 0.3 * len(labels)))
     places = np.arange(len(labels))
     bars = axes.barh(places, values, color=SERIES[0], height=0.68)
-    axes.bar_label(bars, labels=[f"{value:,.4g}" for value in values], padding=4, fontsize=9, color=_TEXT)
+    cells = np.asarray(values).tolist()
+    axes.bar_label(bars, labels=[show(cell, decimals(cells)) for cell in cells], padding=4, fontsize=9, color=_TEXT)
     axes.set_yticks(places, [_plain(label) for label in labels], parse_math=False)
     axes.invert_yaxis()
     axes.margins(x=0.12)

@@ -68,6 +68,14 @@ class Reliability:
         return np.divide(self.hits, self.counts, out=np.full(10, np.nan), where=self.counts > 0)
 
     @property
+    def interval(self) -> tuple[Float64[np.ndarray, "10"], Float64[np.ndarray, "10"]]:
+        """Ends of the 95 % interval of `accuracy`; 0 and 1 in an empty bin. Source: Wilson's score interval."""
+        squared = 1.96**2
+        middle = self.hits + squared / 2
+        spread = 1.96 * np.sqrt(self.hits * (self.counts - self.hits) / np.maximum(1, self.counts) + squared / 4)
+        return (middle - spread) / (self.counts + squared), (middle + spread) / (self.counts + squared)
+
+    @property
     def error(self) -> float:
         """Expected calibration error: mean distance of the two over all predictions, in [0, 1]; NaN without any.
 
