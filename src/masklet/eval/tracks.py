@@ -46,12 +46,12 @@ class TrackScore:
     def __add__(self, other: "TrackScore") -> "TrackScore":
         return TrackScore(**{name: value + getattr(other, name) for name, value in vars(self).items()})
 
-    def metrics(self) -> dict[str, float]:
-        """HOTA and its parts, in [0, 1], averaged over thresholds."""
+    def curves(self) -> dict[str, Float[np.ndarray, " alpha"]]:
+        """HOTA and its parts at each threshold, in [0, 1]."""
         hits, false_alarms, missed = self.true_positives, self.false_positives, self.false_negatives
         found, named = hits / np.maximum(1, hits + missed + false_alarms), self.association / np.maximum(1, hits)
         recall = hits / np.maximum(1, hits + missed)
-        values = {
+        return {
             "HOTA": np.sqrt(found * named),
             "DetA": found,
             "AssA": named,
@@ -62,7 +62,10 @@ class TrackScore:
             "LocA": np.maximum(1e-10, self.localisation) / np.maximum(1e-10, hits),  # 1 where nothing was matched
             "OWTA": np.sqrt(recall * named),
         }
-        return {name: float(value.mean()) for name, value in values.items()}
+
+    def metrics(self) -> dict[str, float]:
+        """HOTA and its parts, in [0, 1], averaged over thresholds."""
+        return {name: float(curve.mean()) for name, curve in self.curves().items()}
 
 
 def total(scores: Iterable[TrackScore]) -> TrackScore:

@@ -81,9 +81,27 @@ class VideoScores:
         """The sums that cgF1 and its parts are read off."""
         return total(pair.kinds[kind].concept for pair in self.pairs)
 
+    def tracks(self, kind: str) -> TrackScore:
+        """The sums that pHOTA and its parts are read off."""
+        followed = [pair.kinds[kind].tracks for pair in self.pairs]
+        return tracks.total(each for each in followed if each is not None)
+
+    def by_phrase(self) -> dict[int, "VideoScores"]:
+        """The same, phrase by phrase."""
+        pairs: dict[int, list[VideoPairScore]] = defaultdict(list)
+        for pair in self.pairs:
+            pairs[pair.phrase_id].append(pair)
+        return {
+            phrase_id: VideoScores(
+                pairs=tuple(pairs[phrase_id]),
+                classes={phrase_id: self.classes.get(phrase_id, ClassCounts.zero())},
+            )
+            for phrase_id in sorted(pairs)
+        }
+
     def metrics(self) -> dict[str, float]:
         """Every figure under its published name: fractions, but percent for TETA; -1 where there is nothing to find."""
-        by_kind = [self._average_precisions, self._tracks, self._concepts]
+        by_kind = [self._average_precisions, self._following, self._concepts]
         figures = {
             f"video_{kind}_{name}": value for read in by_kind for kind in KINDS for name, value in read(kind).items()
         }
@@ -115,17 +133,13 @@ class VideoScores:
             for name, curve in curves.items()
         }
 
-    def _tracks(self, kind: str) -> dict[str, float]:
-        followed = [pair.kinds[kind].tracks for pair in self.pairs]
-        figures = tracks.total(each for each in followed if each is not None).metrics()
-        return {f"all_phrase_{name}": value for name, value in figures.items()}
+    def _following(self, kind: str) -> dict[str, float]:
+        return {f"all_phrase_{name}": value for name, value in self.tracks(kind).metrics().items()}
 
     def _average_precisions(self, kind: str) -> dict[str, float]:
         """By classes: each phrase ranks its predictions in all videos. By phrases: one ranking of everything."""
-        by_phrase: dict[int, list[VideoPairScore]] = defaultdict(list)
-        for pair in self.pairs:
-            by_phrase[pair.phrase_id].append(pair)
-        classes = [_precisions(pairs, kind) for pairs in by_phrase.values() if any(pair.num_truths for pair in pairs)]
+        groups = [group.pairs for group in self.by_phrase().values()]
+        classes = [_precisions(pairs, kind) for pairs in groups if any(pair.num_truths for pair in pairs)]
         figures = {"mAP_50_95": float(np.mean(classes)) if classes else -1.0}
         together = _precisions(self.pairs, kind) if classes else np.full(len(IOU_THRESHOLDS), -1.0)
         return figures | {f"phrase_ap_{point}": float(together[chosen].mean()) for point, chosen in POINTS.items()}
