@@ -30,7 +30,7 @@ def test_prints_every_figure_as_json(capsys: pytest.CaptureFixture) -> None:
     assert {name: figures[name] for name in OFFICIAL} == pytest.approx(OFFICIAL, abs=2e-8)
 
 
-def test_writes_scores_and_a_page(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_writes_scores_and_a_page(tmp_path: Path) -> None:
     assert main([*GIVEN, "--out", str(tmp_path / "new")]) == 0
     scores = json.loads((tmp_path / "new/scores.json").read_text())
     assert scores["format"] == "masklet-eval-video"

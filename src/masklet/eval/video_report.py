@@ -79,7 +79,10 @@ def make_report(scores: VideoScores, truth: VideoTruth, subtitle: str) -> Report
         figures=[Figure(each.name, each.by_mask, note="masks") for each in shown],
         sections=[
             Table(
-                "Figures", ["figure", "masks", "boxes"], [[each.name, each.by_mask, each.by_box] for each in figures]
+                "Figures",
+                ["by", *(each.name for each in figures)],
+                [["masks", *(each.by_mask for each in figures)], ["boxes", *(each.by_box for each in figures)]],
+                "cgF1 and pmF1 are means over pairs, as the paper defines them for videos; micro ones count objects.",
             ),
             line_chart(
                 "Found: F1 where the phrase applies",
