@@ -15,7 +15,8 @@ import numpy as np
 from masklet.errors import InputError
 from masklet.eval.concept import SCORE_THRESHOLD
 from masklet.eval.pairs import Instances, Kind
-from masklet.eval.saco import LabelRecord, PairRecord, PredictionRecord, Subset, check
+from masklet.eval.predict import PRESENCE_FILE
+from masklet.eval.saco import LabelRecord, PairRecord, PredictionRecord, PresenceRecord, Subset, check, check_text
 from masklet.eval.stream import Buckets, iterate_items, read_bucket
 from masklet.ops.masks import pack_runs, read_runs
 from masklet.ops.runs import DamagedMask, RunTable
@@ -28,6 +29,12 @@ class Source:
     subset: Subset
     predictions: Path
     presence: Path | None = None
+
+    @classmethod
+    def of(cls, subset: Subset, predictions: Path) -> "Source":
+        """With the file of presences that may lie beside the predictions."""
+        presence = predictions.with_name(PRESENCE_FILE)
+        return cls(subset=subset, predictions=predictions, presence=presence if presence.is_file() else None)
 
     @property
     def num_bytes(self) -> int:
@@ -84,9 +91,9 @@ def fill_buckets(source: Source, buckets: Buckets, floor: float) -> None:
         known = not categories or record.get("category_id", 1) in categories
         buckets.add(record["image_id"], "p" if known else "x", text)
     if source.presence is not None:
-        with source.presence.open(encoding="utf-8") as file:
-            for line in file:
-                buckets.add(json.loads(line)["image_id"], "q", line.rstrip("\n"))
+        for number, line in enumerate(source.presence.read_text(encoding="utf-8").splitlines(), start=1):
+            record = check_text(PresenceRecord, line, source.presence, number)
+            buckets.add(record["image_id"], "q", line)
 
 
 def read_batch(path: Path, source: Source, kinds: Sequence[Kind]) -> PairBatch:

@@ -32,10 +32,9 @@ class RunFiles:
         """A line for each pair."""
         return self.folder / "outcomes.jsonl"
 
-    @property
-    def predictions(self) -> Path:
-        """What the model said, in the published layout, where a model was asked."""
-        return self.folder / "predictions.json"
+    def predictions(self, subset: str) -> Path:
+        """What the model said of a subset, in the published layout, where a model was asked."""
+        return self.folder / subset / "predictions.json"
 
     @property
     def report(self) -> Path:

@@ -6,7 +6,7 @@ image and a phrase; one without labels is a negative. Boxes are xywh fractions o
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -16,6 +16,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from typing_extensions import NotRequired, TypedDict
 
 from masklet.errors import InputError
+from masklet.eval.stream import iterate_items
 
 _PUBLISHED = re.compile(
     r"(?:gold_)?(?P<gold>.+)_merged_(?P<annotator>[a-z])_release_test|(?:silver_)?(?P<silver>.+)_merged_test"
@@ -63,6 +64,13 @@ class PredictionRecord(TypedDict):
     bbox: NotRequired[Fractions | None]
     segmentation: NotRequired[RunLengths | None]
     score: Annotated[float, Field(ge=0, le=1)]
+
+
+class PresenceRecord(TypedDict):
+    """A line of a file of presences."""
+
+    image_id: int
+    presence: Annotated[float, Field(ge=0, le=1)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,13 +124,15 @@ def _name_of(file: Path) -> tuple[str, str]:
 
 
 def find_predictions(arguments: Sequence[str], subsets: Sequence[Subset]) -> list[Path]:
-    """The file of predictions of each subset: one argument for each in turn, or a folder with `<subset>.json` in it.
+    """The file of predictions of each subset: one argument for each in turn, or a folder that holds them all.
+
+    In it they are `<subset>.json`, or `<subset>/predictions.json` as `masklet eval` itself leaves them.
 
     Raises: InputError when a file is missing or their number differs.
     """
     paths = [Path(argument) for argument in arguments]
     if len(paths) == 1 and paths[0].is_dir():
-        paths = [paths[0] / f"{subset.name}.json" for subset in subsets]
+        paths = [_within(paths[0], subset.name) for subset in subsets]
     if len(paths) != len(subsets):
         names = ", ".join(subset.name for subset in subsets)
         raise InputError(f"{len(paths)} files of predictions were given for {len(subsets)} subsets ({names})")
@@ -130,6 +140,19 @@ def find_predictions(arguments: Sequence[str], subsets: Sequence[Subset]) -> lis
         if not path.is_file():
             raise InputError(f"no such file: {path}")
     return paths
+
+
+def _within(folder: Path, name: str) -> Path:
+    nested = folder / name / "predictions.json"
+    return nested if nested.is_file() else folder / f"{name}.json"
+
+
+def read_pairs(path: Path) -> Iterator[tuple[str, int, str]]:
+    """Image, number and phrase of each pair of a file. Raises: InputError naming file, record and field."""
+    for section, value, _ in iterate_items(path):
+        if section == "images":
+            record = check(PairRecord, value, path, section)
+            yield record["file_name"], record["id"], record["text_input"]
 
 
 @cache
@@ -151,6 +174,17 @@ def check(kind: type, value: Any, path: Path, section: str) -> Any:
             f"{path}: {_describe(value, section)}: {field or 'it'}: {first['msg']}{_hint(first)}"
         ) from error
     return value
+
+
+def check_text(kind: type, text: str, path: Path, number: int) -> Any:
+    """The record of a line of text. Raises: InputError naming file, line and field."""
+    try:
+        return _adapter(kind).validate_json(text, strict=True)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise InputError(
+            f"{path}: line {number}: {'.'.join(map(str, first['loc'])) or 'it'}: {first['msg']}"
+        ) from error
 
 
 def _describe(value: Any, section: str) -> str:

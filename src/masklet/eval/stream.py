@@ -17,6 +17,7 @@ from masklet.errors import InputError
 CHUNK_CHARACTERS = 2**20
 LARGEST_ITEM = 2**28  # characters; no record of any known format comes near
 
+_AFTER_A_VALUE = frozenset(",]}: \t\r\n")
 _BLANKS = re.compile(r"[ \t\r\n]*")
 
 
@@ -81,18 +82,19 @@ class _Reader:
                 return
 
     def _value(self) -> tuple[Any, str]:
-        """The next value and its text. A number that touches the end of the window may go on behind it."""
+        """The next value and its text. What touches the end of the window may go on behind it, as numbers do."""
         self._next()
         while True:
             try:
                 value, end = self.decode(self.text, self.at)
             except ValueError as error:
+                offset = getattr(error, "pos", self.at) - self.at
                 if not self._more():
-                    self._fail(getattr(error, "msg", str(error)), getattr(error, "pos", self.at))
+                    self._fail(getattr(error, "msg", str(error)), offset)
                 continue
             except RecursionError:
                 self._fail("a value is nested too deeply")
-            if end < len(self.text) or not self._more():
+            if self.text[end : end + 1] in _AFTER_A_VALUE or not self._more():
                 text = self.text[self.at : end]
                 self.at = end
                 return value, text.replace("\n", " ").replace("\r", " ")
@@ -124,8 +126,8 @@ class _Reader:
         self.text += piece
         return bool(piece)
 
-    def _fail(self, what: str, at: int | None = None) -> NoReturn:
-        position = self.passed + (self.at if at is None else at)
+    def _fail(self, what: str, offset: int = 0) -> NoReturn:
+        position = self.passed + self.at + offset
         raise InputError(f"{self.path}: not readable as JSON at character {position}: {what}")
 
 

@@ -1,0 +1,185 @@
+"""`masklet eval concepts`: cgF1 and its parts, of a file of predictions or of a model."""
+
+import json as jsonlib
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from masklet.cli.app import Device, Dtype, Json, complain, progress_bar
+from masklet.cli.evaluate import Overlap, Processes, eval_app, kinds_of, table_lines
+from masklet.errors import InputError
+from masklet.eval.outcomes import RunFiles
+
+if TYPE_CHECKING:
+    from masklet.eval.concept_tally import Tally
+    from masklet.eval.saco import Subset
+
+COLUMNS = {
+    "cgF1": "cgF1",
+    "IL_MCC": "IL_MCC",
+    "positive_micro_F1": "pmF1",
+    "positive_micro_F1@0.5": "pmF1@0.5",
+    "positive_macro_F1": "macro F1",
+    "IL_precision": "IL prec.",
+    "IL_recall": "IL recall",
+    "count_MAE": "count MAE",
+}
+AS_THEY_ARE = frozenset({"IL_MCC", "count_MAE"})  # the others are shown as percentages, as in published tables
+HELP_GT = "SA-Co labels: a file, FILE,FILE,FILE of several annotators, or a folder of published files; repeatable."
+
+
+@eval_app.command("concepts")
+def concepts(  # noqa: PLR0913 - one argument for each option
+    *,
+    gt: Annotated[list[str], typer.Option(help=HELP_GT, show_default=False)],
+    pred: Annotated[
+        list[str] | None, typer.Option(help="Predictions: a file for each subset, or a folder of <subset>.json.")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="Ask this model instead; see `masklet models`.")] = None,
+    images: Annotated[list[Path] | None, typer.Option(help="Where the images are; may be repeated.")] = None,
+    iou: Overlap = "both",
+    processes: Processes = 1,
+    cache: Annotated[Path | None, typer.Option(help="Where a model's answers are kept.")] = None,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+    out: Annotated[Path | None, typer.Option(help="Folder for results; `out` unless --json.")] = None,
+    json: Json = False,
+) -> None:
+    """Score what was found for phrases: is the concept there, and are its instances found."""
+    from masklet.eval.saco import find_predictions, find_subsets
+
+    if (pred is None) == (model is None):
+        raise InputError("give either --pred with a file of predictions, or --model with the name of a model")
+    if model is not None and not images:
+        raise InputError("--model needs --images: the folder that the file names in the labels are in")
+    for folder in images or []:
+        if not folder.is_dir():
+            raise InputError(f"no such folder: {folder}")
+    kinds = kinds_of(iou)
+    target = out or (None if json else Path("out"))
+    if model is not None and target is None:
+        raise InputError("--model needs --out: the folder for what it predicts")
+    subsets = find_subsets(gt)
+    if model is not None and target is not None:
+        predictions = _predict(subsets, _load(model, device, dtype), images or [], target, cache or default_cache())
+    else:
+        predictions = find_predictions(pred or [], subsets)
+    settings = {
+        "gt": [[str(file) for file in subset.files] for subset in subsets],
+        "pred": [str(path) for path in predictions],
+        "model": model,
+        "images": [str(folder) for folder in images or []],
+        "iou": iou,
+    }
+    scores = _score(subsets, predictions, kinds, processes, target, settings)
+    for note in _notes(scores["notes"]):
+        complain(note)
+    if json:
+        typer.echo(jsonlib.dumps(scores))
+    else:
+        typer.echo("\n".join(_table(scores)))
+    if target is not None:
+        _report(RunFiles(target), images or [], json=json)
+
+
+def default_cache() -> Path:
+    """The user's cache, where answers of models are kept from run to run."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "masklet" / "answers"
+
+
+def _load(name: str, device: str, dtype: str) -> Any:
+    import masklet
+
+    return masklet.load(name, device=device, dtype=dtype)
+
+
+def _predict(subsets: "list[Subset]", model: Any, images: list[Path], target: Path, cache: Path) -> list[Path]:
+    """Asks the model for every pair and writes its predictions, subset by subset."""
+    from masklet.eval.predict import Request, predict_pairs, write_predictions
+    from masklet.eval.saco import read_pairs
+
+    files = []
+    for subset in subsets:
+        requests = [Request(*pair) for pair in read_pairs(subset.files[0])]
+        with progress_bar(len(requests), "pairs") as advance:
+            answers = predict_pairs(requests, images, model, cache, advance=advance)
+            files.append(RunFiles(target).predictions(subset.name))
+            write_predictions(answers, files[-1])
+    return files
+
+
+def _score(
+    subsets: "list[Subset]",
+    predictions: list[Path],
+    kinds: Any,
+    processes: int,
+    target: Path | None,
+    settings: dict[str, Any],
+) -> dict[str, Any]:
+    from masklet.eval.concept_files import Source
+    from masklet.eval.concept_run import ConceptEvaluation, summarise, write_scores
+
+    sources = tuple(map(Source.of, subsets, predictions))
+    evaluation = ConceptEvaluation(
+        sources=sources, kinds=kinds, processes=processes, outcomes=RunFiles(target).outcomes if target else None
+    )
+    tallies: dict[str, Tally] = {}
+    with progress_bar(100 * len(sources), "%") as advance:
+        shown = 0
+        for step in evaluation.run():
+            tallies[step.subset] = step.tally
+            done = round(100 * (len(tallies) - 1 + step.share))
+            for _ in range(done - shown):
+                advance()
+            shown = done
+    scores = summarise(tallies, settings)
+    if target is not None:
+        write_scores(RunFiles(target), scores)
+    return scores
+
+
+def _notes(notes: dict[str, int]) -> list[str]:
+    lines = []
+    if notes["unknown_pairs"]:
+        lines.append(f"{notes['unknown_pairs']} predictions belong to no pair of the labels and were left out")
+    if notes["unknown_categories"]:
+        lines.append(
+            f"{notes['unknown_categories']} predictions have a category_id that the labels do not name; left out"
+        )
+    return lines
+
+
+def _table(scores: dict[str, Any]) -> list[str]:
+    """A line for each subset and way of overlap, and one for their mean."""
+    rows = []
+    for kind, means in scores["metrics"].items():
+        named = [(name, subset[kind], subset["pairs"]) for name, subset in scores["subsets"].items()]
+        if len(named) > 1:
+            named.append(("mean of subsets", means, sum(pairs for *_, pairs in named)))
+        for name, figures, pairs in named:
+            shown = [_shown(figures[key], key) for key in COLUMNS]
+            rows.append([name, {"segm": "masks", "bbox": "boxes"}[kind], str(pairs), *shown])
+    return table_lines(["subset", "by", "pairs", *COLUMNS.values()], rows)
+
+
+def _shown(value: float, name: str) -> str:
+    if name.startswith("positive_macro") and value == -1:
+        return "-"
+    return f"{value:.3f}" if name in AS_THEY_ARE else f"{100 * value:.2f}"
+
+
+def _report(files: RunFiles, images: list[Path], *, json: bool) -> None:
+    """The page; without the packages that draw it, everything else still stands."""
+    from masklet.eval.concept_report import build_concept_report
+    from masklet.eval.report import write_report
+
+    try:
+        write_report(build_concept_report(files, images), files.report)
+    except InputError as error:
+        complain(f"no report: {error}")
+        return
+    if not json:
+        typer.echo(f"report: {files.report}")

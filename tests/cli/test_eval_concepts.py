@@ -1,0 +1,161 @@
+"""`masklet eval concepts` from the command line: published layouts, a model, and everything that may be wrong."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from masklet.cli import main
+
+CASE = json.loads((Path(__file__).parents[1] / "golden/cgf1_case3_oracle_three_annotators.json").read_text())
+
+
+@pytest.fixture
+def gold(tmp_path, monkeypatch) -> Path:
+    """A folder of published files: one subset of three annotators, one of one."""
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "gold"
+    folder.mkdir()
+    for name, truth in zip("abc", CASE["ground_truths"], strict=True):
+        (folder / f"gold_oracle_merged_{name}_release_test.json").write_text(json.dumps(truth))
+    (folder / "silver_single_merged_test.json").write_text(json.dumps(CASE["ground_truths"][0]))
+    predictions = tmp_path / "predictions"
+    predictions.mkdir()
+    for name in ("oracle", "single"):
+        (predictions / f"{name}.json").write_text(json.dumps(CASE["predictions"]))
+    return folder
+
+
+@pytest.mark.usefixtures("gold")
+def test_subsets_and_annotators_are_found_by_the_names_of_files(capsys):
+    assert main(["eval", "concepts", "--gt", "gold", "--pred", "predictions", "--json"]) == 0
+    scores = json.loads(capsys.readouterr().out)
+    assert scores["subsets"].keys() == {"oracle", "single"}
+    for kind in ("segm", "bbox"):
+        for name, value in CASE["expected"][kind].items():
+            assert scores["subsets"]["oracle"][kind][name] == pytest.approx(value, abs=1e-12)
+        mean = sum(scores["subsets"][name][kind]["cgF1"] for name in ("oracle", "single")) / 2
+        assert scores["metrics"][kind]["cgF1"] == pytest.approx(mean, abs=1e-12)
+    assert scores["subsets"]["single"]["segm"]["cgF1"] != scores["subsets"]["oracle"]["segm"]["cgF1"]
+
+
+@pytest.mark.usefixtures("gold")
+def test_a_table_figures_outcomes_and_a_page_are_left(capsys):
+    assert main(["eval", "concepts", "--gt", "gold", "--pred", "predictions", "--out", "run"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split()[:4] == ["subset", "by", "pairs", "cgF1"]
+    assert [line.split()[0] for line in lines[1:4]] == ["oracle", "single", "mean"]
+    assert f"{100 * CASE['expected']['segm']['cgF1']:.2f}" in lines[1]
+    assert {path.name for path in Path("run").iterdir()} == {"scores.json", "outcomes.jsonl", "report.html"}
+
+
+def test_annotators_may_be_listed_and_order_matters_only_for_ties(gold, capsys):
+    files = sorted(map(str, gold.glob("gold_oracle*")))
+    arguments = ["eval", "concepts", "--pred", "predictions/oracle.json", "--iou", "masks", "--json"]
+    assert main([*arguments, "--gt", ",".join(files)]) == 0
+    figures = json.loads(capsys.readouterr().out)["metrics"]
+    assert figures.keys() == {"segm"}
+    assert figures["segm"]["cgF1"] == pytest.approx(CASE["expected"]["segm"]["cgF1"], abs=1e-12)
+
+
+def edit(section: str, place: int, **fields):
+    """Changes a record of the labels, or of the predictions where the section is "pred"; None takes a field away."""
+
+    def change(truth: dict, predictions: list) -> None:
+        record = predictions[place] if section == "pred" else truth[section][place]
+        for name, value in fields.items():
+            if value is None:
+                del record[name]
+            else:
+                record[name] = value
+
+    return change
+
+
+SMALL = {"size": [4, 4], "counts": "`0"}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (edit("images", 0, text_input=None), "labels.json: image 101: text_input: Field required"),
+        (edit("images", 0, width=0), "labels.json: image 101: width: Input should be greater than or equal to 1"),
+        (edit("images", 1, id=101), "labels.json: image 101: id: stands there twice"),
+        (
+            edit("annotations", 0, bbox=[10, 20, 30, 40]),
+            "(boxes of these files are fractions of the image, not pixels)",
+        ),
+        (edit("annotations", 0, segmentation=None), "segmentation: is missing; --iou boxes does without it"),
+        (edit("annotations", 0, segmentation=SMALL), "segmentation.size: is [4, 4], the image is ["),
+        (edit("annotations", 0, segmentation={"size": [24, 32], "counts": "zz~"}), "segmentation.counts: "),
+        (edit("pred", 0, score=1.5), "predictions.json: a prediction of image 101: score: Input should be less than"),
+        (edit("pred", 0, score="high"), "predictions.json: a prediction of image 101: score: "),
+        (edit("pred", 0, score=float("nan")), "predictions.json: a prediction of image 101: score: "),
+        (edit("pred", 0, image_id=None), "predictions.json: a prediction: image_id: Field required"),
+    ],
+)
+def test_a_broken_record_is_named_with_its_field(change, message, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    case = json.loads(json.dumps({"truth": CASE["ground_truths"][0], "predictions": CASE["predictions"]}))
+    change(case["truth"], case["predictions"])
+    Path("labels.json").write_text(json.dumps(case["truth"]))
+    Path("predictions.json").write_text(json.dumps(case["predictions"]))
+    assert main(["eval", "concepts", "--gt", "labels.json", "--pred", "predictions.json"]) == 1
+    captured = capsys.readouterr()
+    assert message in captured.err
+    assert captured.err.startswith("masklet: ")
+    assert captured.err.count("\n") == 1
+    assert not Path("out/scores.json").exists()
+    assert not list(Path().rglob("*.part"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--gt", "gold"], "give either --pred with a file of predictions, or --model"),
+        (["--gt", "gold", "--pred", "predictions", "--model", "tiny"], "give either --pred"),
+        (["--gt", "gold", "--model", "tiny"], "--model needs --images"),
+        (["--gt", "gold", "--model", "tiny", "--images", "nowhere"], "no such folder: nowhere"),
+        (["--gt", "gold", "--model", "tiny", "--images", "gold", "--json"], "--model needs --out"),
+        (["--gt", "nothing.json", "--pred", "predictions"], "no such file: nothing.json"),
+        (["--gt", "predictions/single.json", "--pred", "gold"], "no such file: gold/single.json"),
+        (["--gt", "predictions/single.json", "--pred", "predictions/single.json"], "these are no SA-Co labels"),
+        (["--gt", "gold", "--pred", "predictions/single.json"], "1 files of predictions were given for 2 subsets"),
+        (["--gt", "gold", "--gt", "gold", "--pred", "predictions"], "two subsets are called"),
+        (["--gt", "gold", "--pred", "predictions", "--iou", "circles"], "unknown overlap 'circles'"),
+        (["--gt", "predictions", "--pred", "predictions"], "these are no SA-Co labels"),
+        (["--gt", "empty", "--pred", "predictions"], "no .json file in empty"),
+    ],
+)
+def test_wrong_usage_is_one_line(arguments, message, gold, capsys):
+    (gold.parent / "empty").mkdir()
+    assert main(["eval", "concepts", *arguments]) == 1
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("gold")
+def test_what_is_left_out_is_told(capsys):
+    strangers = [{**CASE["predictions"][0], "image_id": 10**6}, {**CASE["predictions"][0], "category_id": 77}]
+    Path("more.json").write_text(json.dumps(CASE["predictions"] + strangers))
+    arguments = ["eval", "concepts", "--gt", "gold/silver_single_merged_test.json", "--json"]
+    assert main([*arguments, "--pred", "more.json"]) == 0
+    more = capsys.readouterr()
+    assert "1 predictions belong to no pair of the labels" in more.err
+    assert "1 predictions have a category_id that the labels do not name" in more.err
+    assert main([*arguments, "--pred", "predictions/single.json"]) == 0
+    plain = json.loads(capsys.readouterr().out)
+    assert json.loads(more.out)["metrics"] == plain["metrics"]
+
+
+@pytest.mark.usefixtures("gold")
+def test_files_are_scored_without_importing_a_model():
+    code = (
+        "import sys; from masklet.cli import main;"
+        "assert main(['eval', 'concepts', '--gt', 'gold', '--pred', 'predictions', '--json']) == 0;"
+        "print([name for name in sys.modules if name == 'torch' or name.startswith('masklet.models')], file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    assert done.stderr.strip() == "[]"
