@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from masklet.eval.bootstrap import Bootstrap, averaged, bootstrap, intervals, poisson_weights, pooled
+from masklet.eval.bootstrap import WeightedSums, averaged, bootstrap, intervals, poisson_weights, pooled
 from masklet.eval.concept import ConceptCounts, PairScores, score_overlaps, total
 from masklet.eval.count_rows import NUM_COLUMNS, count_rows, figures, score_outcome
 from masklet.eval.outcomes import PairOutcome
@@ -110,7 +110,7 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say() -> None:
 
 
 def test_without_pairs_or_replicates_there_is_no_interval() -> None:
-    assert Bootstrap().sums() == {}
+    assert WeightedSums().sums() == {}
     alone = intervals(pooled(bootstrap(sample(5, 3), replicates=0).sums()))["cgF1"]
     assert np.isfinite(alone.value)
     assert np.isnan(alone.low)

@@ -8,8 +8,9 @@ Source: Chamandy et al., Estimating uncertainty for massive data streams (the bo
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 from jaxtyping import Float64, UInt64
@@ -33,12 +34,19 @@ class Interval:
     high: float
 
 
-@dataclass
-class Bootstrap:
-    """Summed count rows of each subset: the plain sum first, then one for each replicate."""
+Weigh = Callable[[Sequence[str]], Float64[np.ndarray, "image replicate"]]
 
-    replicates: int = REPLICATES
-    seed: int = 0
+
+def poisson(replicates: int = REPLICATES, seed: int = 0) -> Weigh:
+    """The weights of a bootstrap: each image as often as chance has it, once on average."""
+    return partial(poisson_weights, replicates=replicates, seed=seed)
+
+
+@dataclass
+class WeightedSums:
+    """Summed count rows of each subset: the plain sum first, then one for each replicate that `weigh` gives weights."""
+
+    weigh: Weigh = field(default_factory=poisson)
     _sums: dict[str, np.ndarray] = field(default_factory=dict)
     _waiting: list[tuple[str, str, PairScore]] = field(default_factory=list)
 
@@ -64,9 +72,10 @@ class Bootstrap:
             np.add.at(
                 rows, [places[image] for image, _ in pairs], count_rows(PairScores.of([pair for _, pair in pairs]))
             )
-            sums = self._sums.setdefault(subset, np.zeros((1 + self.replicates, NUM_COLUMNS)))
+            weights = self.weigh(list(places))
+            sums = self._sums.setdefault(subset, np.zeros((1 + weights.shape[1], NUM_COLUMNS)))
             sums[0] += rows.sum(axis=0)
-            sums[1:] += poisson_weights(list(places), self.replicates, self.seed).T @ rows
+            sums[1:] += weights.T @ rows
         self._waiting = []
 
 
@@ -99,9 +108,9 @@ def _interval(values: np.ndarray) -> Interval:
     return Interval(float(values[0]), float(low), float(high))
 
 
-def bootstrap(outcomes: Iterable[PairOutcome], *, replicates: int = REPLICATES, seed: int = 0) -> Bootstrap:
+def bootstrap(outcomes: Iterable[PairOutcome], *, replicates: int = REPLICATES, seed: int = 0) -> WeightedSums:
     """All pairs of a stream."""
-    counts = Bootstrap(replicates, seed)
+    counts = WeightedSums(poisson(replicates, seed))
     for outcome in outcomes:
         counts.add(outcome)
     return counts

@@ -65,10 +65,11 @@ def line_chart(  # noqa: PLR0913 - each says what to draw
             axes.fill_between(line.x, line.low, line.high, color=style["color"], alpha=0.18, linewidth=0)
     axes.set(xlim=x_range, ylim=y_range)
     _label(axes, x_label, y_label)
-    for x, text in marks:
+    for number, (x, text) in enumerate(sorted(marks), start=1):
         axes.axvline(x, color=_TEXT, linewidth=1, linestyle=":")
-        place = {"xy": (x, 1), "xycoords": ("data", "axes fraction"), "xytext": (4, -4), "textcoords": "offset points"}
-        axes.annotate(_plain(text), **place, va="top", fontsize=9, color=_TEXT, parse_math=False)
+        side = "left" if number == len(marks) else "right"  # two near each other stay apart
+        place = {"xy": (x, 1.01), "xycoords": ("data", "axes fraction"), "ha": side, "va": "bottom"}
+        axes.annotate(_plain(text), **place, fontsize=9, color=_TEXT, parse_math=False)
     if len(lines) > 1:
         _legend(axes, len(lines))
     return Chart(title, _to_svg(figure), note)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from masklet.errors import InputError
-from masklet.eval.bootstrap import Bootstrap, averaged, intervals
+from masklet.eval.bootstrap import WeightedSums, averaged, intervals
 from masklet.eval.charts import Line, bar_chart, line_chart
 from masklet.eval.count_rows import figures
 from masklet.eval.mistakes import MEANINGS, Kept, Mistakes, Verdict
@@ -39,7 +39,7 @@ def build_concept_report(files: RunFiles, images: Sequence[Path]) -> Report:
     Raises: InputError when a file of the run cannot be read, or matplotlib is missing.
     """
     scores = read_scores(files)
-    counts, sweep, mistakes = Bootstrap(), Sweep(), Mistakes()
+    counts, sweep, mistakes = WeightedSums(), Sweep(), Mistakes()
     num_pairs = 0
     for outcome in read_outcomes(files.outcomes):
         num_pairs += 1
@@ -102,7 +102,7 @@ def _overlap(scores: dict[str, Any]) -> str:
     return f"compared by {_SETS.get(next(iter(scores['metrics']), ''), 'overlap')}"
 
 
-def _headline(counts: Bootstrap, num_pairs: int, num_wrong: int, sweep: Sweep) -> list[Figure]:
+def _headline(counts: WeightedSums, num_pairs: int, num_wrong: int, sweep: Sweep) -> list[Figure]:
     curve = sweep.curves()["cgF1"]
     best = best_threshold(curve)
     notes = {"cgF1": f"{100 * curve[best]:.1f} at score threshold {THRESHOLDS[best]:.2f}, the best here"}
@@ -116,7 +116,7 @@ def _ends(interval: Any) -> tuple[float, float, float]:
     return interval.value, interval.low, interval.high
 
 
-def _error_sections(counts: Bootstrap, mistakes: Mistakes) -> Iterator[Section]:
+def _error_sections(counts: WeightedSums, mistakes: Mistakes) -> Iterator[Section]:
     gains = mistakes.gains({subset: rows[0] for subset, rows in counts.sums().items()})
     total = mistakes.total()
     kinds = sorted(MEANINGS, key=lambda kind: -gains[kind]["cgF1"])
@@ -142,7 +142,7 @@ def _error_sections(counts: Bootstrap, mistakes: Mistakes) -> Iterator[Section]:
     yield bar_chart("How often each kind occurs", kinds, [total[kind] for kind in kinds], y_label="errors")
 
 
-def _subset_sections(counts: Bootstrap, mistakes: Mistakes) -> Iterator[Section]:
+def _subset_sections(counts: WeightedSums, mistakes: Mistakes) -> Iterator[Section]:
     sums = counts.sums()
     if len(sums) < 2:
         return

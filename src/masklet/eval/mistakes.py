@@ -112,11 +112,32 @@ def _coverage(iou: np.ndarray, truth_areas: np.ndarray, predicted_areas: np.ndar
 
 @dataclass(frozen=True)
 class Kept:
-    """A pair worth showing, and why."""
+    """A pair worth showing, and how much so."""
 
     outcome: PairOutcome
     verdict: Verdict
     severity: float
+
+
+@dataclass
+class Worst:
+    """The `keep` phrases with the severest pair, with that pair: one hard phrase does not fill the page."""
+
+    keep: int
+    _by_phrase: dict[str, Kept] = field(default_factory=dict)
+
+    def add(self, kept: Kept) -> None:
+        """Keeps a pair if it is among them; of equals the first stays."""
+        phrase, found = kept.outcome.phrase, self._by_phrase
+        if phrase in found and found[phrase].severity >= kept.severity:
+            return
+        found[phrase] = kept
+        if len(found) > self.keep:
+            del found[min(reversed(found), key=lambda name: found[name].severity)]
+
+    def sorted(self) -> list[Kept]:
+        """The severest first."""
+        return sorted(self._by_phrase.values(), key=lambda kept: -kept.severity)
 
 
 @dataclass
@@ -128,7 +149,7 @@ class Mistakes:
     pairs: Counter[str] = field(default_factory=Counter)  # that have an error of the kind
     phrases: dict[str, Counter[str]] = field(default_factory=dict)
     _gains: dict[str, np.ndarray] = field(default_factory=dict)
-    _worst: dict[str, dict[str, Kept]] = field(default_factory=lambda: {kind: {} for kind in MEANINGS})
+    _worst: dict[str, Worst] = field(default_factory=dict)
 
     def add(self, outcome: PairOutcome) -> None:
         """Judges a pair."""
@@ -144,16 +165,8 @@ class Mistakes:
         gains = self._gains.setdefault(outcome.subset, np.zeros((len(MEANINGS), NUM_COLUMNS)))
         for kind, row in zip(kinds, rows[1:], strict=True):
             gains[_INDEX[kind]] += row - rows[0]
-            self._remember(kind, Kept(outcome, verdict, severity(outcome, verdict, kind)))
-
-    def _remember(self, kind: str, kept: Kept) -> None:
-        """One pair for each phrase, so that one hard phrase does not fill the page."""
-        worst, phrase = self._worst[kind], kept.outcome.phrase
-        if phrase in worst and worst[phrase].severity >= kept.severity:
-            return
-        worst[phrase] = kept
-        if len(worst) > self.keep:
-            del worst[min(worst, key=lambda name: worst[name].severity)]
+            worst = self._worst.setdefault(kind, Worst(self.keep))
+            worst.add(Kept(outcome, verdict, severity(outcome, verdict, kind)))
 
     def total(self) -> Counter[str]:
         """How often each kind occurs in all subsets."""
@@ -161,7 +174,7 @@ class Mistakes:
 
     def worst(self, kind: str) -> list[Kept]:
         """The worst first."""
-        return sorted(self._worst[kind].values(), key=lambda kept: -kept.severity)
+        return self._worst[kind].sorted() if kind in self._worst else []
 
     def gains(self, sums: dict[str, Float64[np.ndarray, " column"]]) -> dict[str, dict[str, float]]:
         """By how much each figure would rise without each kind, given the summed count rows of every subset."""
