@@ -63,7 +63,7 @@ def line_chart(  # noqa: PLR0913 - each says what to draw
         axes.plot(line.x, line.y, label=_plain(line.name), linewidth=1.8, marker=marker, markersize=3.5, **style)
         if line.low is not None and line.high is not None:
             axes.fill_between(line.x, line.low, line.high, color=style["color"], alpha=0.18, linewidth=0)
-    axes.set(xlim=x_range, ylim=y_range)
+    axes.set(xlim=_padded(x_range), ylim=_padded(y_range))
     _label(axes, x_label, y_label)
     for number, (x, text) in enumerate(sorted(marks), start=1):
         axes.axvline(x, color=_TEXT, linewidth=1, linestyle=":")
@@ -106,6 +106,14 @@ def _canvas(width: float, height: float) -> tuple[Any, Any]:
     axes.tick_params(colors=_TEXT, length=0, labelsize=9)
     axes.spines[:].set_visible(False)
     return figure, axes
+
+
+def _padded(ends: tuple[float | int, float | int] | None) -> tuple[float, float] | None:
+    """A little more, so that points on the border are whole."""
+    if ends is None:
+        return None
+    room = 0.02 * (ends[1] - ends[0])
+    return ends[0] - room, ends[1] + room
 
 
 def _label(axes: Any, x_label: str, y_label: str) -> None:

@@ -84,8 +84,8 @@ def _figure_table(found: Comparison, names: tuple[str, str]) -> Table:
 
 def _error_tables(found: Comparison, names: tuple[str, str]) -> Iterator[Section]:
     first, second = (mistakes.total() for mistakes in found.mistakes)
-    rows = [[kind, MEANINGS[kind], first[kind], second[kind], second[kind] - first[kind]] for kind in MEANINGS]
-    yield Table("Errors by kind", ["error", "what it is", *names, "change"], rows)
+    rows = [[kind, first[kind], second[kind], second[kind] - first[kind], MEANINGS[kind]] for kind in MEANINGS]
+    yield Table("Errors by kind", ["error", *names, "change", "what it is"], rows)
 
 
 def _phrase_table(found: Comparison, names: tuple[str, str]) -> Table:

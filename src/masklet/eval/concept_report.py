@@ -120,13 +120,13 @@ def _error_sections(counts: WeightedSums, mistakes: Mistakes) -> Iterator[Sectio
     gains = mistakes.gains({subset: rows[0] for subset, rows in counts.sums().items()})
     total = mistakes.total()
     kinds = sorted(MEANINGS, key=lambda kind: -gains[kind]["cgF1"])
-    columns = ["error", "what it is", "count", "pairs", "cgF1 +", "IL_MCC +", "pmF1 +"]
+    columns = ["error", "count", "pairs", "cgF1 +", "IL_MCC +", "pmF1 +", "what it is"]
     names = ("cgF1", "IL_MCC", "positive_micro_F1")
     yield Table(
         "What goes wrong",
         columns,
         [
-            [kind, MEANINGS[kind], total[kind], mistakes.pairs[kind], *(scaled(n, gains[kind][n]) for n in names)]
+            [kind, total[kind], mistakes.pairs[kind], *(scaled(n, gains[kind][n]) for n in names), MEANINGS[kind]]
             for kind in kinds
         ],
         "Errors at score 0.5, those that cost most first. The last columns say by how much a figure would rise if "
@@ -170,7 +170,10 @@ def _cells(found: dict[str, Any]) -> list[str | float | int | None]:
         low, high = (scaled(name, end) for end in (found[name].low, found[name].high))
         digits = 3 if name in _AS_THEY_ARE else 1
         known = low is not None and high is not None
-        cells += [scaled(name, found[name].value), f"{low:.{digits}f} to {high:.{digits}f}" if known else ""]
+        cells += [
+            scaled(name, found[name].value),
+            f"{low:.{digits}f} to {high:.{digits}f}".replace(" ", "\N{NO-BREAK SPACE}") if known else "",
+        ]
     return cells
 
 
