@@ -3,7 +3,9 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 import masklet.cli.eval_video  # noqa: F401 - registers the commands
 from masklet.cli import main
@@ -51,3 +53,29 @@ def test_an_error_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture) -> 
     assert main([*GIVEN[:4], "--pred", str(tmp_path / "none.json")]) == 1
     assert "no such file" in capsys.readouterr().err
     assert main([*GIVEN[:4]]) == 2
+
+
+def test_follows_objects_of_folders(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    for side, missing in (("truth", 9), ("predicted", 2)):
+        folder = tmp_path / side / "bear"
+        folder.mkdir(parents=True)
+        for frame in range(6):
+            ids = np.zeros((20, 30), np.uint8)
+            ids[4:9, 3:9] = 1
+            ids[4:9, 13:19] = 2 * (frame != missing)
+            Image.fromarray(ids).save(folder / f"{frame:05d}.png")
+    given = ["eval", "vos", "--gt", str(tmp_path / "truth"), "--pred", str(tmp_path / "predicted")]
+    assert main([*given, "--out", str(tmp_path / "out")]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert lines == [
+        ["J&F", "J", "F"],
+        ["bear", "87.5", "87.5", "87.5"],
+        ["all", "objects", "87.5", "87.5", "87.5"],
+    ]
+    scores = json.loads((tmp_path / "out/scores.json").read_text())
+    assert scores["videos"][0]["objects"][1] == {"id": 2, "J": 0.75, "F": 0.75, "J&F": 0.75}
+    assert "bear" in (tmp_path / "out/report.html").read_text()
+    assert main([*given, "--all-frames", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["J"] == pytest.approx((1 + 5 / 6) / 2)
+    assert main([*given[:4], "--pred", str(tmp_path / "truth/bear")]) == 1
+    assert capsys.readouterr().err == f"masklet: {tmp_path}/truth/bear has no folder bear\n"

@@ -7,10 +7,8 @@ Source: SAM 3 paper, video metrics; thresholds and ties as in the released evalu
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from multiprocessing import get_context
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
@@ -18,6 +16,7 @@ from jaxtyping import Bool, Float64, Int64
 from masklet.eval import tracks
 from masklet.eval.ap import MAX_PREDICTIONS, interpolated_precision, match_by_score
 from masklet.eval.concept import IOU_THRESHOLDS, SCORE_THRESHOLD, ConceptCounts, PairScore, score_overlaps, total
+from masklet.eval.processes import map_in_processes
 from masklet.eval.teta import ClassCounts, mean_figures, score_classes
 from masklet.eval.tracks import TrackScore, score_tracks
 from masklet.eval.video_files import Masklet, Video, VideoTruth
@@ -162,7 +161,7 @@ def score_videos(
     for video_id, phrase_id in truth.asked:
         asked[video_id].append(phrase_id)
     jobs = [(video, own[index], found[index], asked[index]) for index, video in truth.videos.items()]
-    return total_scores(_with_progress(_score_all(jobs, min(processes, len(jobs))), advance))
+    return total_scores(map_in_processes(_score_job, jobs, processes, advance))
 
 
 def total_scores(parts: Iterable[VideoScores]) -> VideoScores:
@@ -176,23 +175,8 @@ def total_scores(parts: Iterable[VideoScores]) -> VideoScores:
     return VideoScores(pairs=tuple(sorted(pairs, key=lambda pair: (pair.video_id, pair.phrase_id))), classes=classes)
 
 
-def _score_all(jobs: Sequence[_Job], processes: int) -> Iterator[VideoScores]:
-    if processes < 2:
-        yield from map(_score_job, jobs)
-        return
-    # Fresh processes: a copy of one that holds threads, as numerical libraries do, may stop for ever.
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-        yield from pool.map(_score_job, jobs)
-
-
 def _score_job(job: _Job) -> VideoScores:
     return score_video(*job)
-
-
-def _with_progress(parts: Iterable[VideoScores], advance: Callable[[], object]) -> Iterator[VideoScores]:
-    for part in parts:
-        yield part
-        advance()
 
 
 def score_video(

@@ -83,10 +83,12 @@ class Masklet:
     """One object through a video: COCO counts of the frames that have a mask, and a box for every frame.
 
     A box of zeros says that the object is not seen. `boxes_xywh` is None where a file leaves boxes to the masks.
-    `record` is what errors call it; a true masklet has the score 1.
+    `record` is what errors call it, `masklet_id` the id of its annotation or its place in a list of predictions; a true
+    masklet has the score 1.
     """
 
     record: str
+    masklet_id: int
     video_id: int
     phrase_id: int
     score: float | int
@@ -135,9 +137,9 @@ def read_predictions(path: Path, videos: Mapping[int, Video]) -> tuple[Masklet, 
     for section, value, _ in iterate_items(path):
         if section:
             raise InputError(f"{path}: predictions are a list of masklets, and this is an object")
-        record = f"prediction {len(masklets)}"
-        values = _check(_Prediction, value, path, record)
-        masklets.append(_masklet(values, path, record, videos, values["score"]))
+        number = len(masklets)
+        values = _check(_Prediction, value, path, f"prediction {number}")
+        masklets.append(_masklet({**values, "id": number}, path, f"prediction {number}", videos, values["score"]))
     return tuple(masklets)
 
 
@@ -230,6 +232,7 @@ def _masklet(values: Any, path: Path, record: str, videos: Mapping[int, Video], 
     boxes = [box or (0, 0, 0, 0) for box in values["bboxes"]] if "bboxes" in values else None
     return Masklet(
         record=f"{path}: {record}",
+        masklet_id=values["id"],
         video_id=video.video_id,
         phrase_id=values["category_id"],
         score=score,

@@ -1,0 +1,29 @@
+"""The same work on many items, in this process or in several."""
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from typing import TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def map_in_processes(
+    work: Callable[[Item], Result],
+    items: Sequence[Item],
+    processes: int,
+    advance: Callable[[], object] = lambda: None,
+) -> Iterator[Result]:
+    """Results in the order of the items; `advance` is called after each. `work` is a function of a module."""
+    processes = min(processes, len(items))
+    if processes < 2:
+        for item in items:
+            yield work(item)
+            advance()
+        return
+    # Fresh processes: a copy of one that holds threads, as numerical libraries do, may stop for ever.
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+        for result in pool.map(work, items):
+            yield result
+            advance()
