@@ -1,19 +1,29 @@
 """`masklet eval concepts`: cgF1 and its parts, of a file of predictions or of a model."""
 
-import json as jsonlib
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from masklet.cli.app import Device, Dtype, Json, complain, progress_bar
-from masklet.cli.evaluate import Overlap, Processes, eval_app, kinds_of, table_lines
-from masklet.errors import InputError
+from masklet.cli.evaluate import (
+    Cache,
+    Images,
+    Overlap,
+    Processes,
+    ask,
+    check_asked,
+    eval_app,
+    finish,
+    kinds_of,
+    load,
+    table_lines,
+)
 from masklet.eval.outcomes import RunFiles
 
 if TYPE_CHECKING:
     from masklet.eval.concept_tally import Tally
+    from masklet.eval.report import Report
     from masklet.eval.saco import Subset
 
 COLUMNS = {
@@ -38,10 +48,10 @@ def concepts(  # noqa: PLR0913 - one argument for each option
         list[str] | None, typer.Option(help="Predictions: a file for each subset, or a folder of <subset>.json.")
     ] = None,
     model: Annotated[str | None, typer.Option(help="Ask this model instead; see `masklet models`.")] = None,
-    images: Annotated[list[Path] | None, typer.Option(help="Where the images are; may be repeated.")] = None,
+    images: Images = None,
     iou: Overlap = "both",
     processes: Processes = 1,
-    cache: Annotated[Path | None, typer.Option(help="Where a model's answers are kept.")] = None,
+    cache: Cache = None,
     device: Device = "auto",
     dtype: Dtype = "auto",
     out: Annotated[Path | None, typer.Option(help="Folder for results; `out` unless --json.")] = None,
@@ -50,20 +60,12 @@ def concepts(  # noqa: PLR0913 - one argument for each option
     """Score what was found for phrases: is the concept there, and are its instances found."""
     from masklet.eval.saco import find_predictions, find_subsets
 
-    if (pred is None) == (model is None):
-        raise InputError("give either --pred with a file of predictions, or --model with the name of a model")
-    if model is not None and not images:
-        raise InputError("--model needs --images: the folder that the file names in the labels are in")
-    for folder in images or []:
-        if not folder.is_dir():
-            raise InputError(f"no such folder: {folder}")
     kinds = kinds_of(iou)
     target = out or (None if json else Path("out"))
-    if model is not None and target is None:
-        raise InputError("--model needs --out: the folder for what it predicts")
+    check_asked(pred, model, images, target)
     subsets = find_subsets(gt)
     if model is not None and target is not None:
-        predictions = _predict(subsets, _load(model, device, dtype), images or [], target, cache or default_cache())
+        predictions = _predict(subsets, load(model, device, dtype), images or [], target, cache)
     else:
         predictions = find_predictions(pred or [], subsets)
     settings = {
@@ -76,36 +78,25 @@ def concepts(  # noqa: PLR0913 - one argument for each option
     scores = _score(subsets, predictions, kinds, processes, target, settings)
     for note in _notes(scores["notes"]):
         complain(note)
-    if json:
-        typer.echo(jsonlib.dumps(scores))
-    else:
-        typer.echo("\n".join(_table(scores)))
-    if target is not None:
-        _report(RunFiles(target), images or [], json=json)
+    finish(target, scores, _table(scores), lambda: _page(target, images or []), json=json)
 
 
-def default_cache() -> Path:
-    """The user's cache, where answers of models are kept from run to run."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "masklet" / "answers"
+def _page(target: Path | None, images: list[Path]) -> "Report":
+    from masklet.eval.concept_report import build_concept_report
+
+    return build_concept_report(RunFiles(target or Path()), images)
 
 
-def _load(name: str, device: str, dtype: str) -> Any:
-    import masklet
-
-    return masklet.load(name, device=device, dtype=dtype)
-
-
-def _predict(subsets: "list[Subset]", model: Any, images: list[Path], target: Path, cache: Path) -> list[Path]:
+def _predict(subsets: "list[Subset]", model: Any, images: list[Path], target: Path, cache: Path | None) -> list[Path]:
     """Asks the model for every pair and writes its predictions, subset by subset."""
-    from masklet.eval.predict import Request, predict_pairs, write_predictions
+    from masklet.eval.predict import Request, write_predictions
     from masklet.eval.saco import read_pairs
 
     files = []
     for subset in subsets:
         requests = [Request(*pair) for pair in read_pairs(subset.files[0])]
         with progress_bar(len(requests), "pairs") as advance:
-            answers = predict_pairs(requests, images, model, cache, advance=advance)
+            answers = ask(model, requests, images, cache, advance)
             files.append(RunFiles(target).predictions(subset.name))
             write_predictions(answers, files[-1])
     return files
@@ -120,7 +111,7 @@ def _score(
     settings: dict[str, Any],
 ) -> dict[str, Any]:
     from masklet.eval.concept_files import Source
-    from masklet.eval.concept_run import ConceptEvaluation, summarise, write_scores
+    from masklet.eval.concept_run import ConceptEvaluation, summarise
 
     sources = tuple(map(Source.of, subsets, predictions))
     evaluation = ConceptEvaluation(
@@ -135,10 +126,7 @@ def _score(
             for _ in range(done - shown):
                 advance()
             shown = done
-    scores = summarise(tallies, settings)
-    if target is not None:
-        write_scores(RunFiles(target), scores)
-    return scores
+    return summarise(tallies, settings)
 
 
 def _notes(notes: dict[str, int]) -> list[str]:
@@ -169,17 +157,3 @@ def _shown(value: float, name: str) -> str:
     if name.startswith("positive_macro") and value == -1:
         return "-"
     return f"{value:.3f}" if name in AS_THEY_ARE else f"{100 * value:.2f}"
-
-
-def _report(files: RunFiles, images: list[Path], *, json: bool) -> None:
-    """The page; without the packages that draw it, everything else still stands."""
-    from masklet.eval.concept_report import build_concept_report
-    from masklet.eval.report import write_report
-
-    try:
-        write_report(build_concept_report(files, images), files.report)
-    except InputError as error:
-        complain(f"no report: {error}")
-        return
-    if not json:
-        typer.echo(f"report: {files.report}")

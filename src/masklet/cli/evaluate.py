@@ -1,19 +1,28 @@
 """`masklet eval`: the family of commands that score, and what they share; each file `eval_*.py` adds its own."""
 
-from typing import TYPE_CHECKING, Annotated
+import json as jsonlib
+import os
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from masklet.cli.app import app
+from masklet.cli.app import app, complain
 from masklet.errors import InputError
+from masklet.files import write_atomically
 
 if TYPE_CHECKING:
     from masklet.eval.pairs import Kind
+    from masklet.eval.predict import PairPrediction, Request
+    from masklet.eval.report import Report
 
 eval_app = typer.Typer(no_args_is_help=True, help="Score predictions, and see where they fail.")
 app.add_typer(eval_app, name="eval")
 
 Overlap = Annotated[str, typer.Option(help="What overlaps: masks, boxes or both.")]
+Images = Annotated[list[Path] | None, typer.Option(help="Where the images are; may be repeated.")]
+Cache = Annotated[Path | None, typer.Option(help="Where a model's answers are kept.")]
 Processes = Annotated[int, typer.Option(help="How many processes share the work.", min=1)]
 
 _KINDS: "dict[str, tuple[Kind, ...]]" = {"masks": ("segm",), "boxes": ("bbox",), "both": ("segm", "bbox")}
@@ -24,6 +33,66 @@ def kinds_of(iou: str) -> "tuple[Kind, ...]":
     if iou not in _KINDS:
         raise InputError(f"unknown overlap {iou!r}: choose from {', '.join(_KINDS)}")
     return _KINDS[iou]
+
+
+def check_asked(pred: object | None, model: str | None, images: list[Path] | None, out: Path | None) -> None:
+    """Raises: InputError unless either predictions are given, or a model with images and a place for its answers."""
+    if (pred is None) == (model is None):
+        raise InputError("give either --pred with a file of predictions, or --model with the name of a model")
+    if model is not None and not images:
+        raise InputError("--model needs --images: the folder that the file names in the labels are in")
+    for folder in images or []:
+        if not folder.is_dir():
+            raise InputError(f"no such folder: {folder}")
+    if model is not None and out is None:
+        raise InputError("--model needs --out: the folder for what it predicts")
+
+
+def load(name: str, device: str, dtype: str) -> Any:
+    """The model that is asked."""
+    import masklet
+
+    return masklet.load(name, device=device, dtype=dtype)
+
+
+def ask(
+    model: Any, requests: "Iterable[Request]", images: list[Path], cache: Path | None, advance: Callable[[], object]
+) -> "Iterator[PairPrediction]":
+    """The model's answers, from the cache where it gave them before."""
+    from masklet.eval.predict import predict_pairs
+
+    return predict_pairs(requests, images, model, cache or _default_cache(), advance=advance)
+
+
+def _default_cache() -> Path:
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "masklet" / "answers"
+
+
+def finish(
+    out: Path | None, scores: dict[str, Any], lines: list[str], page: "Callable[[], Report]", *, json: bool
+) -> None:
+    """Leaves figures and page in the folder, and prints the figures: as JSON, or as the lines of a table."""
+    from masklet.eval.outcomes import RunFiles
+
+    if out is not None:
+        write_atomically(RunFiles(out).scores, jsonlib.dumps(scores, indent=1) + "\n")
+    typer.echo(jsonlib.dumps(scores) if json else "\n".join(lines))
+    if out is not None:
+        write_page(RunFiles(out).report, page, json=json)
+
+
+def write_page(path: Path, page: "Callable[[], Report]", *, json: bool) -> None:
+    """Writes the report and says where; without the packages that draw it, everything else still stands."""
+    from masklet.eval.report import write_report
+
+    try:
+        write_report(page(), path)
+    except InputError as error:
+        complain(f"no report: {error}")
+        return
+    if not json:
+        typer.echo(f"report: {path}")
 
 
 def table_lines(columns: list[str], rows: list[list[str]]) -> list[str]:

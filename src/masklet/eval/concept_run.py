@@ -4,7 +4,6 @@ Memory is that of a bucket in each process, however large the files. What was fo
 With a place for outcomes, a line for each pair is written too (see `outcomes`), which reports are made from.
 """
 
-import json
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -19,10 +18,10 @@ import numpy as np
 from masklet.eval.concept import SCORE_THRESHOLD
 from masklet.eval.concept_files import PairBatch, Source, fill_buckets, read_batch
 from masklet.eval.concept_tally import Tally, tally_batch
-from masklet.eval.outcomes import PairOutcome, RunFiles, write_outcome
+from masklet.eval.outcomes import PairOutcome, write_outcome
 from masklet.eval.pairs import Instances, Judged, Kind
 from masklet.eval.stream import Buckets
-from masklet.files import replacing, write_atomically
+from masklet.files import replacing
 
 BUCKET_BYTES = 2**24  # of text; Python objects of it take some ten times that
 
@@ -173,8 +172,3 @@ def _mean(subsets: Sequence[dict[str, float]]) -> dict[str, float]:
         for name in subsets[0]
     }
     return {name: float(np.mean(values)) if values else -1.0 for name, values in known.items()}
-
-
-def write_scores(files: RunFiles, scores: dict[str, Any]) -> Path:
-    """Writes `scores.json`."""
-    return write_atomically(files.scores, json.dumps(scores, indent=1) + "\n")
