@@ -16,7 +16,16 @@ from masklet.errors import InputError
 from masklet.eval.concept import SCORE_THRESHOLD
 from masklet.eval.pairs import Instances, Kind
 from masklet.eval.predict import PRESENCE_FILE
-from masklet.eval.saco import LabelRecord, PairRecord, PredictionRecord, PresenceRecord, Subset, check, check_text
+from masklet.eval.saco import (
+    LabelRecord,
+    PairRecord,
+    PredictionRecord,
+    PresenceRecord,
+    Subset,
+    check,
+    check_text,
+    describe,
+)
 from masklet.eval.stream import Buckets, iterate_items, read_bucket
 from masklet.ops.masks import pack_runs, read_runs
 from masklet.ops.runs import DamagedMask, RunTable
@@ -100,8 +109,8 @@ def read_batch(path: Path, source: Source, kinds: Sequence[Kind]) -> PairBatch:
     """The bucket at `path` as columns. Raises: InputError naming file, record and field."""
     files = source.subset.files
     pairs: list[dict[int, dict[str, Any]]] = [{} for _ in files]
-    labels = [_Columns(file, "annotation", kinds) for file in files]
-    predictions = _Columns(source.predictions, "prediction", kinds)
+    labels = [_Columns(file, "annotations", kinds) for file in files]
+    predictions = _Columns(source.predictions, "", kinds)
     presence: dict[int, float] = {}
     strangers = 0
     for tag, text in read_bucket(path):
@@ -142,8 +151,8 @@ def _check_same(pairs: Sequence[dict[int, Any]], files: Sequence[Path]) -> None:
 class _Columns:
     """Collects records of one file field by field: many small objects kept alive would cost more time than all else."""
 
-    def __init__(self, file: Path, what: str, kinds: Sequence[Kind]) -> None:
-        self.file, self.what, self.kinds = file, what, kinds
+    def __init__(self, file: Path, section: str, kinds: Sequence[Kind]) -> None:
+        self.file, self.section, self.kinds = file, section, kinds
         self.ids: list[int | None] = []
         self.images: list[int] = []
         self.scores: list[float] = []
@@ -202,6 +211,5 @@ class _Columns:
             self._fail(-1, f"segmentation.counts: {error}")
 
     def _fail(self, row: int, reason: str) -> NoReturn:
-        known = self.ids[row] is not None
-        name = f"{self.what} {self.ids[row]}" if known else f"a {self.what} of image {self.images[row]}"
-        raise InputError(f"{self.file}: {name}: {reason}")
+        known = {"image_id": self.images[row]} | ({} if self.ids[row] is None else {"id": self.ids[row]})
+        raise InputError(f"{self.file}: {describe(known, self.section)}: {reason}")

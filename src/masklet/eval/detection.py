@@ -85,9 +85,11 @@ class DetectionTruth:
         objects: list[dict[str, Any]] = []
         for section, value, _ in iterate_items(path):
             if section == "images":
-                images[value["id"]] = check(ImageRecord, value, path, section)
+                check(ImageRecord, value, path, section)
+                images[value["id"]] = value
             elif section == "categories":
-                categories[value["id"]] = check(CategoryRecord, value, path, section)
+                check(CategoryRecord, value, path, section)
+                categories[value["id"]] = value
             elif section == "annotations":
                 objects.append(check(ObjectRecord, value, path, section))
         if not images or not categories:

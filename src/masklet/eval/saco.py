@@ -171,7 +171,7 @@ def check(kind: type, value: Any, path: Path, section: str) -> Any:
         first = error.errors(include_url=False)[0]
         field = ".".join(str(part) for part in first["loc"] if not isinstance(part, str) or "[" not in part)
         raise InputError(
-            f"{path}: {_describe(value, section)}: {field or 'it'}: {first['msg']}{_hint(first)}"
+            f"{path}: {describe(value, section)}: {field or 'it'}: {first['msg']}{_hint(first)}"
         ) from error
     return value
 
@@ -187,12 +187,14 @@ def check_text(kind: type, text: str, path: Path, number: int) -> Any:
         ) from error
 
 
-def _describe(value: Any, section: str) -> str:
+def describe(value: Any, section: str) -> str:
+    """A record as messages name it: by its number, or by the image it is of."""
     known = value if isinstance(value, dict) else {}
-    singular = {"images": "image", "annotations": "annotation"}.get(section, "prediction")
+    singular = section.removesuffix("s") or "prediction"
     if "id" in known:
         return f"{singular} {known['id']}"
-    return f"a {singular} of image {known['image_id']}" if "image_id" in known else f"a {singular}"
+    article = "an" if singular[0] in "aeiou" else "a"
+    return f"{article} {singular}" + (f" of image {known['image_id']}" if "image_id" in known else "")
 
 
 def _hint(error: Any) -> str:
