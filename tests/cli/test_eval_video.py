@@ -1,18 +1,26 @@
-"""`masklet eval video` and `masklet eval vos`: tables, files and errors, on predictions from files."""
+"""`masklet eval video` and `masklet eval vos`: tables, files and errors, of predictions in files and of a model."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
-import masklet.cli.eval_video  # noqa: F401 - registers the commands
-from masklet.cli import main
+from masklet.cli import eval_video, main
 
 GOLDEN = Path(__file__).parents[1] / "golden/video_metrics"
 OFFICIAL = json.loads((GOLDEN / "official_results.json").read_text())["dataset_results"]
-GIVEN = ["eval", "video", "--gt", str(GOLDEN / "gt.json"), "--pred", str(GOLDEN / "pred.json")]
+TRUTH = ["eval", "video", "--gt", str(GOLDEN / "gt.json")]
+GIVEN = [*TRUTH, "--pred", str(GOLDEN / "pred.json")]
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
 def test_prints_the_figures_of_papers(capsys: pytest.CaptureFixture) -> None:
@@ -24,16 +32,18 @@ def test_prints_the_figures_of_papers(capsys: pytest.CaptureFixture) -> None:
     assert rows["VL_MCC"] == ["0.607", "0.607"]
     assert rows["pHOTA"] == ["45.5", "44.0"]
     assert rows["TETA"] == ["62.0", "-"]
+    assert lines[-1] == "report: out/report.html"
 
 
-def test_prints_every_figure_as_json(capsys: pytest.CaptureFixture) -> None:
+def test_prints_everything_as_json(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     assert main([*GIVEN, "--json", "--processes", "2"]) == 0
-    figures = json.loads(capsys.readouterr().out)
+    figures = json.loads(capsys.readouterr().out)["metrics"]
     assert {name: figures[name] for name in OFFICIAL} == pytest.approx(OFFICIAL, abs=2e-8)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_writes_scores_and_a_page(tmp_path: Path) -> None:
-    assert main([*GIVEN, "--out", str(tmp_path / "new")]) == 0
+    assert main([*GIVEN, "--out", "new"]) == 0
     scores = json.loads((tmp_path / "new/scores.json").read_text())
     assert scores["format"] == "masklet-eval-video"
     assert len(scores["pairs"]) == 11
@@ -45,14 +55,60 @@ def test_writes_scores_and_a_page(tmp_path: Path) -> None:
     assert "45.5" in page
 
 
+def _open_video(source: list[Path]) -> SimpleNamespace:
+    """Finds one object in every frame for every phrase."""
+    phrases: list[str] = []
+
+    def track() -> Iterator[SimpleNamespace]:
+        for index in range(len(source)):
+            masks = np.zeros((len(phrases), 48, 64), bool)
+            masks[:, 10:20, 10:30] = True
+            ids = np.arange(len(phrases))
+            scores = np.full(len(phrases), 0.75, np.float32)
+            yield SimpleNamespace(index=index, concepts=tuple(phrases), ids=ids, scores=scores, masks=masks)
+
+    def add_concept(phrase: str, *, frame: int) -> None:
+        assert frame == 0
+        phrases.append(phrase)
+
+    return SimpleNamespace(add_concept=add_concept, track=track, close=lambda: None)
+
+
+def test_asks_a_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    for video in json.loads((GOLDEN / "gt.json").read_text())["videos"]:
+        for name in video["file_names"]:
+            (tmp_path / "frames" / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / "frames" / name).write_text(name)
+    model = SimpleNamespace(identity="fake-1", open_video=_open_video)
+    monkeypatch.setattr(eval_video, "load", lambda *_: model)
+    asked = [*TRUTH, "--model", "tiny", "--videos", "frames", "--out", "run"]
+    assert main(asked) == 0
+    predictions = json.loads((tmp_path / "run/predictions.json").read_text())
+    assert len(predictions) == 11
+    assert {each["score"] for each in predictions} == {0.75}
+    scores = json.loads((tmp_path / "run/scores.json").read_text())
+    assert scores["settings"]["model"] == "tiny"
+    assert scores["metrics"]["video_mask_demo_ilmcc_50_95"] == 0, "found everywhere, so it says nothing"
+    assert len(list((tmp_path / "cache/masklet/answers/fake-1/videos").iterdir())) == 3
+    capsys.readouterr()
+    assert main([*GIVEN, "--model", "tiny"]) == 1
+    assert "either --pred" in capsys.readouterr().err
+    assert main([*TRUTH, "--model", "tiny", "--out", "run"]) == 1
+    assert "--model needs --videos" in capsys.readouterr().err
+    assert main([*asked[:-2], "--json"]) == 1
+    assert "--model needs --out" in capsys.readouterr().err
+
+
 def test_an_error_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     broken = tmp_path / "pred.json"
     broken.write_text('[{"video_id": 0, "category_id": 3, "score": 0.5}]')
-    assert main([*GIVEN[:4], "--pred", str(broken)]) == 1
+    assert main([*TRUTH, "--pred", str(broken)]) == 1
     assert capsys.readouterr().err == f"masklet: {broken}: prediction 0: segmentations: Field required\n"
-    assert main([*GIVEN[:4], "--pred", str(tmp_path / "none.json")]) == 1
+    assert main([*TRUTH, "--pred", str(tmp_path / "none.json")]) == 1
     assert "no such file" in capsys.readouterr().err
-    assert main([*GIVEN[:4]]) == 2
+    assert main(TRUTH) == 1
+    assert "either --pred" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_follows_objects_of_folders(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
@@ -64,18 +120,19 @@ def test_follows_objects_of_folders(tmp_path: Path, capsys: pytest.CaptureFixtur
             ids[4:9, 3:9] = 1
             ids[4:9, 13:19] = 2 * (frame != missing)
             Image.fromarray(ids).save(folder / f"{frame:05d}.png")
-    given = ["eval", "vos", "--gt", str(tmp_path / "truth"), "--pred", str(tmp_path / "predicted")]
-    assert main([*given, "--out", str(tmp_path / "out")]) == 0
+    given = ["eval", "vos", "--gt", "truth", "--pred", "predicted"]
+    assert main(given) == 0
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert lines == [
         ["J&F", "J", "F"],
         ["bear", "87.5", "87.5", "87.5"],
         ["all", "objects", "87.5", "87.5", "87.5"],
+        ["report:", "out/report.html"],
     ]
     scores = json.loads((tmp_path / "out/scores.json").read_text())
     assert scores["videos"][0]["objects"][1] == {"id": 2, "J": 0.75, "F": 0.75, "J&F": 0.75}
     assert "bear" in (tmp_path / "out/report.html").read_text()
     assert main([*given, "--all-frames", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["J"] == pytest.approx((1 + 5 / 6) / 2)
-    assert main([*given[:4], "--pred", str(tmp_path / "truth/bear")]) == 1
-    assert capsys.readouterr().err == f"masklet: {tmp_path}/truth/bear has no folder bear\n"
+    assert json.loads(capsys.readouterr().out)["metrics"]["J"] == pytest.approx((1 + 5 / 6) / 2)
+    assert main([*given[:4], "--pred", "truth/bear"]) == 1
+    assert capsys.readouterr().err == "masklet: truth/bear has no folder bear\n"

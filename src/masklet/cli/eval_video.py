@@ -1,107 +1,105 @@
-"""`masklet eval video` and `masklet eval vos`."""
+"""`masklet eval video` and `masklet eval vos`: phrases followed through videos, and objects that were given."""
 
-import json as jsonlib
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from masklet.cli.app import Json, progress_bar
-from masklet.cli.evaluate import eval_app
+from masklet.cli.app import Device, Dtype, Json, progress_bar
+from masklet.cli.evaluate import Cache, Processes, _default_cache, eval_app, finish, load, table_lines
 from masklet.errors import InputError
 
 if TYPE_CHECKING:
-    from masklet.eval.report import Report
+    from masklet.eval.video_files import VideoTruth
 
-Out = Annotated[Path | None, typer.Option(help="Folder for scores.json and report.html.")]
+Out = Annotated[Path | None, typer.Option(help="Folder for results; `out` unless --json.")]
 
 
-@eval_app.command()
-def video(
+@eval_app.command("video")
+def video(  # noqa: PLR0913 - one argument for each option
     *,
-    gt: Annotated[Path, typer.Option(help="SA-Co/VEval annotations, or YouTube-VIS ones.")],
-    pred: Annotated[Path, typer.Option(help="A list of predicted masklets.")],
-    processes: Annotated[int, typer.Option(help="Videos to score at a time.", min=1)] = 1,
+    gt: Annotated[Path, typer.Option(help="SA-Co/VEval annotations, or YouTube-VIS ones.", show_default=False)],
+    pred: Annotated[Path | None, typer.Option(help="A list of predicted masklets.")] = None,
+    model: Annotated[str | None, typer.Option(help="Ask this model instead; see `masklet models`.")] = None,
+    videos: Annotated[Path | None, typer.Option(help="Where the frames are that the annotations name.")] = None,
+    processes: Processes = 1,
+    cache: Cache = None,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
     out: Out = None,
     json: Json = False,
 ) -> None:
-    """Score masklets of phrases: cgF1, pHOTA, TETA and AP, by masks and by boxes, as published."""
-    _must_exist(gt, pred)
+    """Score phrases followed through videos: cgF1, pHOTA, TETA and AP, by masks and by boxes, as published."""
+    target = out or (None if json else Path("out"))
+    _check_asked(pred, model, videos, target)
+    _check_there(gt, *([pred] if pred else []))
     from masklet.eval.video import score_videos
     from masklet.eval.video_files import read_predictions, read_truth
     from masklet.eval.video_report import describe, main_figures, make_report
 
     truth = read_truth(gt)
+    if pred is None:
+        pred = _predict(truth, load(model or "", device, dtype), videos or Path(), target or Path(), cache)
     predictions = read_predictions(pred, truth.videos)
     with progress_bar(len(truth.videos), "videos") as advance:
         scores = score_videos(truth, predictions, processes, advance)
-    described = describe(scores, truth, {"gt": str(gt), "pred": str(pred)})
-    if out is not None:
-        _write(out, described, make_report(scores, truth, f"{gt.name}, {pred.name}"))
-    if json:
-        typer.echo(jsonlib.dumps(described["metrics"]))
-        return
+    settings = {"gt": str(gt), "pred": str(pred), "model": model, "videos": videos and str(videos)}
+    described = describe(scores, truth, settings)
     rows = [[each.name, each.show(each.by_mask), each.show(each.by_box)] for each in main_figures(described["metrics"])]
-    typer.echo(_table([["", "masks", "boxes"], *rows]))
+    subtitle = f"{gt.name}, {model or pred.name}"
+    lines = table_lines(["", "masks", "boxes"], rows)
+    finish(target, described, lines, lambda: make_report(scores, truth, subtitle), json=json)
 
 
-@eval_app.command()
-def vos(
-    *,
-    gt: Annotated[
-        Path, typer.Option(help="A folder with one of indexed pictures for each video, or a YouTube-VIS file.")
-    ],
-    pred: Annotated[Path, typer.Option(help="The same with what was predicted.")],
-    all_frames: Annotated[bool, typer.Option("--all-frames", help="Count the first and the last frame too.")] = False,
-    processes: Annotated[int, typer.Option(help="Videos to score at a time.", min=1)] = 1,
-    out: Out = None,
-    json: Json = False,
-) -> None:
-    """Score objects that were given and followed: J&F, as DAVIS does."""
-    _must_exist(gt, pred)
-    from masklet.eval.vos_files import find_videos, score_followed
-    from masklet.eval.vos_report import describe, make_report
-
-    videos = find_videos(gt, pred, all_frames=all_frames)
-    with progress_bar(len(videos), "videos") as advance:
-        scores = score_followed(videos, processes, advance)
-    described = describe(videos, scores, {"gt": str(gt), "pred": str(pred), "all_frames": all_frames})
-    if out is not None:
-        _write(out, described, make_report(described, f"{gt.name}, {pred.name}"))
-    if json:
-        typer.echo(jsonlib.dumps(described["metrics"]))
-        return
-    names = "J&F", "J", "F"
-    rows = [
-        [each["video"], *(f"{100 * each[name]:.1f}" for name in names)]
-        for each in (*described["videos"], {"video": "all objects", **described["metrics"]})
-    ]
-    typer.echo(_table([["", *names], *rows]))
+def _check_asked(pred: Path | None, model: str | None, videos: Path | None, out: Path | None) -> None:
+    if (pred is None) == (model is None):
+        raise InputError("give either --pred with a file of predictions, or --model with the name of a model")
+    if model is not None and (videos is None or not videos.is_dir()):
+        raise InputError("--model needs --videos: the folder that the file names in the annotations are in")
+    if model is not None and out is None:
+        raise InputError("--model needs --out: the folder for what it predicts")
 
 
-def _write(out: Path, described: dict[str, Any], report: "Report") -> None:
-    from masklet.eval.outcomes import RunFiles
-    from masklet.eval.report import write_report
-    from masklet.files import write_atomically
-
-    files = RunFiles(out)
-    write_atomically(files.scores, jsonlib.dumps(described, indent=1) + "\n")
-    write_report(report, files.report)
-
-
-def _must_exist(*paths: Path) -> None:
+def _check_there(*paths: Path) -> None:
     for path in paths:
         if not path.exists():
             raise InputError(f"no such file or folder: {path}")
 
 
-def _table(rows: Sequence[Sequence[str]]) -> str:
-    """Columns of text, the first to the left and the others to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join(
-            [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
-        )
-        for row in rows
-    )
+def _predict(truth: "VideoTruth", model: Any, videos: Path, target: Path, cache: Path | None) -> Path:
+    from masklet.eval.predict_video import predict_videos, write_predictions
+
+    with progress_bar(len(truth.videos), "videos") as advance:
+        records = predict_videos(truth, videos, model, cache or _default_cache(), advance)
+        return write_predictions(records, target / "predictions.json")
+
+
+@eval_app.command("vos")
+def vos(
+    *,
+    gt: Annotated[
+        Path, typer.Option(help="A folder of indexed pictures for each video, in one; or a YouTube-VIS file.")
+    ],
+    pred: Annotated[Path, typer.Option(help="The same with what was predicted.")],
+    all_frames: Annotated[bool, typer.Option("--all-frames", help="Count the first and the last frame too.")] = False,
+    processes: Processes = 1,
+    out: Out = None,
+    json: Json = False,
+) -> None:
+    """Score objects that were given and followed: J&F, as DAVIS does."""
+    _check_there(gt, pred)
+    from masklet.eval.vos_files import find_videos, score_followed
+    from masklet.eval.vos_report import describe, make_report
+
+    target = out or (None if json else Path("out"))
+    videos = find_videos(gt, pred, all_frames=all_frames)
+    with progress_bar(len(videos), "videos") as advance:
+        scores = score_followed(videos, processes, advance)
+    described = describe(videos, scores, {"gt": str(gt), "pred": str(pred), "all_frames": all_frames})
+    names = ("J&F", "J", "F")
+    rows = [
+        [each["video"], *(f"{100 * each[name]:.1f}" for name in names)]
+        for each in (*described["videos"], {"video": "all objects", **described["metrics"]})
+    ]
+    subtitle = f"{gt.name}, {pred.name}"
+    finish(target, described, table_lines(["", *names], rows), lambda: make_report(described, subtitle), json=json)
