@@ -22,7 +22,7 @@ SIDE = 480  # pixels of the long side
 MOST_SHOWN = 60  # instances on each side, wrong ones first
 MOST_SCORES = 16
 MAX_PIXELS = 2**26  # of a picture or mask that is decoded
-_SMALL = 14  # pixels; smaller instances get a frame around them
+_SMALL, _FRAME = 14, 4  # pixels; smaller instances are outlined at that distance
 _OPACITY = 0.5
 
 Colour = tuple[int, int, int]
@@ -153,26 +153,24 @@ def _thumbnail_mask(outcome: PairOutcome, counts: str | None, box: np.ndarray, s
 
 
 def _paint(pixels: UInt8[np.ndarray, "height width 3"], shape: _Shape) -> None:
-    colour = np.array(_LEGEND[shape.role][0])
+    """Fills a prediction, outlines an instance; only around the mask, which is far faster than everywhere."""
+    rows, columns = np.flatnonzero(shape.mask.any(axis=1)), np.flatnonzero(shape.mask.any(axis=0))
+    if not rows.size:
+        return
+    window = tuple(slice(max(0, each[0] - _FRAME - 2), each[-1] + _FRAME + 3) for each in (rows, columns))
+    mask, pixels = shape.mask[window], pixels[window]
+    outlined = mask
+    if max(np.ptp(rows), np.ptp(columns)) < _SMALL:  # it would be overlooked
+        outlined = np.asarray(binary_dilation(mask, np.ones((3, 3)), iterations=_FRAME), bool)
     thickness = 2 if shape.role == "lost" else 1
-    mask = _framed(shape.mask)
-    edge = mask & ~np.asarray(binary_erosion(mask, iterations=thickness, border_value=0), bool)
+    edge = outlined & ~np.asarray(binary_erosion(outlined, iterations=thickness), bool)
+    colour = np.array(_LEGEND[shape.role][0])
     if shape.role in _OUTLINES:
-        halo = np.asarray(binary_dilation(edge, iterations=1), bool)
-        pixels[halo & ~edge] = (pixels[halo & ~edge] * 0.25).astype(np.uint8)
+        halo = np.asarray(binary_dilation(edge), bool) & ~edge
+        pixels[halo] = (pixels[halo] * 0.25).astype(np.uint8)
     else:
-        pixels[shape.mask] = (pixels[shape.mask] * (1 - _OPACITY) + colour * _OPACITY).astype(np.uint8)
+        pixels[mask] = (pixels[mask] * (1 - _OPACITY) + colour * _OPACITY).astype(np.uint8)
     pixels[edge] = colour
-
-
-def _framed(mask: np.ndarray) -> np.ndarray:
-    """The mask, or a box around it when it would be overlooked."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if not rows.size or max(rows[-1] - rows[0], columns[-1] - columns[0]) >= _SMALL:
-        return mask
-    framed = np.zeros_like(mask)
-    framed[max(0, rows[0] - 4) : rows[-1] + 5, max(0, columns[0] - 4) : columns[-1] + 5] = True
-    return framed
 
 
 def _write_score(canvas: Image.Image, shape: _Shape) -> None:
@@ -219,7 +217,7 @@ def _font(size: int) -> ImageFont.FreeTypeFont:
     return font
 
 
-def _fitting(text: str, width: float, font: ImageFont.FreeTypeFont) -> str:
+def _fitting(text: str, width: float | int, font: ImageFont.FreeTypeFont) -> str:
     """As much of the text as there is room for, in one line."""
     shown = "".join(letter if letter.isprintable() else " " for letter in text[:200])
     while shown and font.getlength(shown) > width:
