@@ -86,13 +86,14 @@ def _ratios(hits: np.ndarray, errors: np.ndarray, missed: np.ndarray) -> tuple[n
 
 @dataclass(frozen=True, kw_only=True)
 class _View:
-    """A frame as one class sees it: its own objects and all predictions, of which `candidates` lie on one of them.
+    """A frame as one class sees it: its own objects and all predictions, and which of these are candidates.
 
-    `num_strangers` are predictions that name the class and are no candidates.
+    A candidate lies on an object of the class and belongs to none of another. `num_strangers` are predictions that name
+    the class and are no candidates.
     """
 
     frame: FrameOverlap
-    candidates: Int64[np.ndarray, " candidate"]
+    is_candidate: Bool[np.ndarray, " predicted"]
     num_strangers: int
 
 
@@ -107,32 +108,34 @@ def score_classes(
     released evaluator takes its frames from the labels.
     """
     frames = [frame for frame in frames if len(frame.truth_ids)]
-    owners = _owners(frames)
+    owners = _owners(frames, len(predicted_classes))
     counts: dict[int, ClassCounts] = {}
     errors: dict[int, np.ndarray] = defaultdict(lambda: np.zeros(len(CLASS_ALPHAS)))
     for each in np.union1d(truth_classes, predicted_classes).tolist():
         is_own = truth_classes == each, predicted_classes == each
         views = [_view(frame, owner, *is_own) for frame, owner in zip(frames, owners, strict=True)]
-        if not any(view.candidates.size for view in views):
-            errors.pop(
-                each, None
-            )  # the released evaluator forgets here what classes of lower ids found wrong with this one
+        if not any(view.is_candidate.any() for view in views):
+            # The released evaluator forgets here what classes of lower ids found wrong with this one.
+            errors[each] = np.zeros(len(CLASS_ALPHAS))
         errors[each] += sum(view.num_strangers for view in views)
         counts[each] = _score_class(views, predicted_classes, each, errors)
     return {each: replace(found, class_errors=errors[each]) for each, found in counts.items()}
 
 
-def _owners(frames: Sequence[FrameOverlap]) -> list[np.ndarray]:
+def _owners(frames: Sequence[FrameOverlap], num_predictions: int) -> list[np.ndarray]:
     """The object of any class that each prediction of each frame belongs to, -1 where there is none."""
-    near = _union(frame.predicted_ids[(frame.iou >= OVERLAP).any(axis=0)] for frame in frames)
-    alignment = align_tracks([_only(frame, near) for frame in frames])
-    owners = []
+    is_near = np.zeros(num_predictions, bool)
     for frame in frames:
-        owner = np.full(len(frame.predicted_ids), -1)
-        is_near = np.flatnonzero(np.isin(frame.predicted_ids, near))
-        rows, columns = alignment.assign(_only(frame, near))
-        fits = frame.iou[rows, is_near[columns]] >= OVERLAP - EPS
-        owner[is_near[columns[fits]]] = frame.truth_ids[rows[fits]]
+        is_near[frame.predicted_ids[(frame.iou >= OVERLAP).any(axis=0)]] = True
+    kept = [is_near[frame.predicted_ids] for frame in frames]
+    near = [_only(frame, chosen) for frame, chosen in zip(frames, kept, strict=True)]
+    alignment = align_tracks(near)
+    owners = []
+    for frame, chosen in zip(near, kept, strict=True):
+        rows, columns = alignment.assign(frame)
+        fits = frame.iou[rows, columns] >= OVERLAP - EPS
+        owner = np.full(len(chosen), -1)
+        owner[np.flatnonzero(chosen)[columns[fits]]] = frame.truth_ids[rows[fits]]
         owners.append(owner)
     return owners
 
@@ -148,7 +151,7 @@ def _view(
     is_candidate = (iou >= OVERLAP).any(axis=0) & ((owner < 0) | is_own[owner])
     return _View(
         frame=FrameOverlap(truth_ids=frame.truth_ids[rows], predicted_ids=frame.predicted_ids, iou=iou),
-        candidates=frame.predicted_ids[is_candidate],
+        is_candidate=is_candidate,
         num_strangers=int((is_named[frame.predicted_ids] & ~is_candidate).sum()),
     )
 
@@ -157,17 +160,20 @@ def _score_class(
     views: Sequence[_View], classes: Int64[np.ndarray, " prediction"], own: int, errors: dict[int, np.ndarray]
 ) -> ClassCounts:
     """Counts but for the errors of classification, which are added to `errors` of the class that was named."""
-    near = _union(view.candidates for view in views)
-    frames = [_only(view.frame, near) for view in views]
+    is_near = np.zeros(len(classes), bool)
+    for view in views:
+        is_near[view.frame.predicted_ids[view.is_candidate]] = True
+    kept = [is_near[view.frame.predicted_ids] for view in views]
+    frames = [_only(view.frame, chosen) for view, chosen in zip(views, kept, strict=True)]
     alignment = align_tracks(frames)
     matches = np.zeros((len(ALPHAS), *alignment.together.shape))
     location_errors, right, wrong = np.zeros(len(ALPHAS)), np.zeros(len(CLASS_ALPHAS)), np.zeros(len(CLASS_ALPHAS))
-    for view, frame in zip(views, frames, strict=True):
+    for view, frame, chosen in zip(views, frames, kept, strict=True):
         rows, columns = alignment.assign(frame)
         hit = frame.iou[rows, columns] >= ALPHAS[:, None] - EPS
-        found = frame.predicted_ids[columns]
+        found, is_candidate = frame.predicted_ids[columns], view.is_candidate[chosen]
         matches[:, frame.truth_ids[rows], found] += hit
-        location_errors += len(view.candidates) - (hit & np.isin(found, view.candidates)).sum(axis=1)
+        location_errors += is_candidate.sum() - hit[:, is_candidate[columns]].sum(axis=1)
         named = classes[found]
         right += hit[_FIRST:, named == own].sum(axis=1)
         wrong += hit[_FIRST:, named != own].sum(axis=1)
@@ -188,11 +194,6 @@ def _score_class(
     )
 
 
-def _only(frame: FrameOverlap, predicted_ids: Int64[np.ndarray, " kept"]) -> FrameOverlap:
-    """The frame without predictions other than these."""
-    kept = np.isin(frame.predicted_ids, predicted_ids)
+def _only(frame: FrameOverlap, kept: Bool[np.ndarray, " predicted"]) -> FrameOverlap:
+    """The frame without the other predictions."""
     return FrameOverlap(truth_ids=frame.truth_ids, predicted_ids=frame.predicted_ids[kept], iou=frame.iou[:, kept])
-
-
-def _union(ids: Iterable[Int64[np.ndarray, " some"]]) -> Int64[np.ndarray, " every"]:
-    return np.unique(np.concatenate([np.zeros(0, np.int64), *ids]))
