@@ -3,7 +3,32 @@
 torch takes a second to import, so it is imported by the commands that compute, after their arguments have been checked.
 """
 
-from masklet.cli import segment, track, train, eval_concepts, eval_coco, eval_tasks, models  # noqa: I001 - the order of commands in the help
+from masklet.cli import (  # noqa: I001 - the order of the commands in the help
+    segment,
+    track,
+    train,
+    eval_concepts,
+    eval_video,
+    eval_clicks,
+    eval_coco,
+    eval_tasks,
+    eval_report,
+    calibrate,
+    models,
+)
 from masklet.cli.app import main
 
-__all__ = ["eval_coco", "eval_concepts", "eval_tasks", "main", "models", "segment", "track", "train"]
+__all__ = [
+    "calibrate",
+    "eval_clicks",
+    "eval_coco",
+    "eval_concepts",
+    "eval_report",
+    "eval_tasks",
+    "eval_video",
+    "main",
+    "models",
+    "segment",
+    "track",
+    "train",
+]
