@@ -38,14 +38,18 @@ def write_run(folder: Path, pictures: Path, num_scenes: int, *, size: int = 96, 
         }
         for name, rows in sums.items()
     }
-    strata = {"object size": {"small": {"F1": 0.4, "instances": 12}, "large": {"F1": 0.6, "instances": 30}}}
+    sizes = {
+        "small": {"F1": 0.4, "instances": 12},
+        "medium": {"F1": 0.0, "instances": 0},
+        "large": {"F1": 0.6, "instances": 30},
+    }
     scores = {
         "format": "masklet-eval-concepts",
         "version": 1,
         "settings": {"predictions": "made"},
         "metrics": {"segm": mean},
         "subsets": subsets,
-        "strata": {"segm": strata},
+        "strata": {"segm": {"object size": sizes}},
     }
     files.scores.write_text(json.dumps(scores))
     return files

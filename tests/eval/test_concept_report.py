@@ -59,7 +59,11 @@ def test_every_pair_is_in_the_tables_once(run: tuple[RunFiles, Path], report: Re
     assert subsets[0][1] + subsets[1][1] == subsets[2][1] == pairs  # type: ignore[operator]
     presence = table(report, "Pairs by presence").rows
     assert sum(presence[-1][1:]) == pairs  # type: ignore[arg-type]
-    assert table(report, "By object size (masks)").rows == [["small", 40.0, 12], ["large", 60.0, 30]]
+    assert table(report, "By object size (masks)").rows == [
+        ["small", 40.0, 12],
+        ["medium", None, 0],
+        ["large", 60.0, 30],
+    ]
 
 
 def test_pictures_are_of_errors_and_each_pair_is_shown_once(report: Report) -> None:

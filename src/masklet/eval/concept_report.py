@@ -131,7 +131,7 @@ def _error_sections(counts: WeightedSums, mistakes: Mistakes) -> Iterator[Sectio
         ],
         "Errors at score 0.5, those that cost most first. The last columns say by how much a figure would rise if "
         "errors of this kind, and no others, were mended. Absent, false and duplicate count predictions, the others "
-        "instances.",
+        "instances. Without its wrong predictions an image may count as overlooked, hence losses.",
     )
     yield bar_chart(
         "What mending each kind would bring",
@@ -178,11 +178,12 @@ def _cells(found: dict[str, Any]) -> list[str | float | int | None]:
 
 
 def _strata_sections(scores: dict[str, Any]) -> Iterator[Section]:
-    """Whatever parts of the instances the run has figures of."""
+    """Whatever parts of the instances the run has figures of; a part without instances has none."""
     for kind, strata in scores["strata"].items():
         for name, buckets in strata.items():
             columns = list(dict.fromkeys(metric for values in buckets.values() for metric in values))
-            rows = [[bucket, *(scaled(c, values.get(c)) for c in columns)] for bucket, values in buckets.items()]
+            known = {b: values if values.get("instances") != 0 else {"instances": 0} for b, values in buckets.items()}
+            rows = [[bucket, *(scaled(c, values.get(c)) for c in columns)] for bucket, values in known.items()]
             yield Table(f"By {name} ({_SETS.get(kind, kind)})", [name, *columns], rows)
 
 
