@@ -103,10 +103,10 @@ class Curve:
         """No pairs yet."""
         return cls(scores=[[] for _ in range(rounds + 1)])
 
-    def add(self, overlaps: Sequence[Overlaps]) -> None:
+    def add(self, rounds: Sequence[Float[np.ndarray, "truth _"]]) -> None:
         """One pair: its overlaps after each round, the last of which holds for those that are not listed."""
         for place, scores in enumerate(self.scores):
-            scores.append(score_overlaps(overlaps[min(place, len(overlaps) - 1)]))
+            scores.append(score_overlaps(rounds[min(place, len(rounds) - 1)]))
 
     def figures(self) -> dict[str, list[float]]:
         """cgF1, pmF1 and IL_MCC after each round, in [0, 1]."""
