@@ -1,7 +1,7 @@
 """A run over painted scenes with every kind of error in it: outcomes with masks, the pictures, and the scores."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,7 @@ from scipy.ndimage import binary_dilation, binary_erosion
 from masklet.data.schema import Example
 from masklet.data.synthetic.layout import SceneConfig
 from masklet.data.synthetic.scene import render_scene
-from masklet.eval.bootstrap import averaged, bootstrap
+from masklet.eval.bootstrap import WeightedSums, averaged, poisson
 from masklet.eval.count_rows import figures
 from masklet.eval.outcomes import PairOutcome, RunFiles, write_outcome
 from masklet.ops.masks import mask_iou, mask_to_box, rle_encode
@@ -29,7 +29,7 @@ def write_run(folder: Path, pictures: Path, num_scenes: int, *, size: int = 96, 
         for outcome in scene_outcomes(pictures, num_scenes, size, skill):
             write_outcome(file, outcome)
             outcomes.append(outcome)
-    sums = bootstrap(outcomes, replicates=0).sums()
+    sums = weighted_sums(outcomes, replicates=0)
     mean = {name: float(values[0]) for name, values in averaged(sums).items()}
     subsets = {
         name: {
@@ -53,6 +53,14 @@ def write_run(folder: Path, pictures: Path, num_scenes: int, *, size: int = 96, 
     }
     files.scores.write_text(json.dumps(scores))
     return files
+
+
+def weighted_sums(outcomes: Iterable[PairOutcome], *, replicates: int = 500, seed: int = 0) -> dict[str, np.ndarray]:
+    """Summed count rows of each subset."""
+    counts = WeightedSums(poisson(replicates, seed))
+    for outcome in outcomes:
+        counts.add(outcome)
+    return counts.sums()
 
 
 def scene_outcomes(pictures: Path, num_scenes: int, size: int, skill: float) -> Iterator[PairOutcome]:

@@ -4,8 +4,9 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from scene_outcomes import weighted_sums
 
-from masklet.eval.bootstrap import WeightedSums, averaged, bootstrap, intervals, poisson_weights, pooled
+from masklet.eval.bootstrap import WeightedSums, averaged, intervals, poisson_weights
 from masklet.eval.concept import ConceptCounts, PairScores, score_overlaps, total
 from masklet.eval.count_rows import NUM_COLUMNS, count_rows, figures, score_outcome
 from masklet.eval.outcomes import PairOutcome
@@ -57,7 +58,11 @@ def test_without_pairs_there_are_no_figures_but_zeros() -> None:
     expected = ConceptCounts.zero().metrics()
     assert np.isnan(found["positive_macro_F1"])
     assert expected["positive_macro_F1"] == -1
-    assert {name: float(found[name][0]) for name in ("cgF1", "IL_MCC", "F1")} == {"cgF1": 0, "IL_MCC": 0, "F1": 0}
+    assert {name: float(found[name][0]) for name in ("cgF1", "IL_MCC", "recall")} == {
+        "cgF1": 0,
+        "IL_MCC": 0,
+        "recall": 0,
+    }
 
 
 def test_weights_are_poisson_and_belong_to_the_name() -> None:
@@ -72,15 +77,15 @@ def test_weights_are_poisson_and_belong_to_the_name() -> None:
 
 def test_order_and_parts_do_not_matter() -> None:
     pairs = list(sample(1, 30))
-    whole = bootstrap(pairs, replicates=40).sums()["one"]
+    whole = weighted_sums(pairs, replicates=40)["one"]
     shuffled = [pairs[index] for index in np.random.default_rng(0).permutation(len(pairs))]
-    parts = [bootstrap(part, replicates=40).sums()["one"] for part in (shuffled[:50], shuffled[50:])]
+    parts = [weighted_sums(part, replicates=40)["one"] for part in (shuffled[:50], shuffled[50:])]
     assert parts[0] + parts[1] == pytest.approx(whole, abs=1e-9)
 
 
 def test_a_replicate_is_the_figure_of_repeated_images() -> None:
     pairs = list(sample(2, 20))
-    found = pooled(bootstrap(pairs, replicates=8).sums())
+    found = averaged(weighted_sums(pairs, replicates=8))
     images = list(dict.fromkeys(pair.image for pair in pairs))
     weights = dict(zip(images, poisson_weights(images, 8, 0)[:, 5].astype(int), strict=True))
     repeated = [pair for pair in pairs for _ in range(weights[pair.image])]
@@ -91,18 +96,18 @@ def test_a_replicate_is_the_figure_of_repeated_images() -> None:
 
 def test_the_average_over_subsets_is_unweighted() -> None:
     both = [*sample(3, 20, subset="one"), *sample(4, 60, subset="two")]
-    sums = bootstrap(both, replicates=20).sums()
-    single = [bootstrap(sample(seed, n), replicates=0).sums()["one"] for seed, n in ((3, 20), (4, 60))]
+    sums = weighted_sums(both, replicates=20)
+    single = [weighted_sums(sample(seed, n), replicates=0)["one"] for seed, n in ((3, 20), (4, 60))]
     means = {name: np.mean([figures(part[:1])[name] for part in single]) for name in ("cgF1", "IL_MCC")}
     assert {name: averaged(sums)[name][0] for name in means} == pytest.approx(means)
     assert list(sums) == ["one", "two"]
 
 
 def test_intervals_hold_the_truth_about_as_often_as_they_say() -> None:
-    truth = pooled(bootstrap(sample(99, 4000), replicates=0).sums())
+    truth = averaged(weighted_sums(sample(99, 4000), replicates=0))
     held = {"cgF1": 0, "IL_MCC": 0, "positive_micro_F1": 0, "positive_macro_F1": 0}
     for seed in range(100, 140):
-        found = intervals(pooled(bootstrap(sample(seed, 60), replicates=200).sums()))
+        found = intervals(averaged(weighted_sums(sample(seed, 60), replicates=200)))
         for name in held:
             held[name] += found[name].low <= truth[name][0] <= found[name].high
     for name, count in held.items():
@@ -111,6 +116,6 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say() -> None:
 
 def test_without_pairs_or_replicates_there_is_no_interval() -> None:
     assert WeightedSums().sums() == {}
-    alone = intervals(pooled(bootstrap(sample(5, 3), replicates=0).sums()))["cgF1"]
+    alone = intervals(averaged(weighted_sums(sample(5, 3), replicates=0)))["cgF1"]
     assert np.isfinite(alone.value)
     assert np.isnan(alone.low)

@@ -200,7 +200,7 @@ def test_the_page_shows_both_runs(found: Comparison) -> None:
     assert "old &lt;b&gt;" in html
     galleries = [section for section in report.sections if isinstance(section, Gallery)]
     assert [len(gallery.cards) for gallery in galleries] == [len(found.worse), len(found.better)]
-    assert "more than chance" in report.figures[0].note
+    assert report.figures[0].note == "p < 0.001: more than chance"
     scores = comparison_scores(found, ("old", "new"))
     assert scores["figures"]["cgF1"]["p_value"] == found.figures["cgF1"].p_value
     assert (scores["pairs"], scores["runs"]) == (160, ["old", "new"])

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
+from scene_outcomes import weighted_sums
 
-from masklet.eval.bootstrap import bootstrap
 from masklet.eval.count_rows import score_outcome
 from masklet.eval.mistakes import MEANINGS, Mistakes, judge
 from masklet.eval.outcomes import PairOutcome
@@ -148,7 +148,7 @@ def test_what_a_kind_costs() -> None:
         strips([], [(0, 10)], image="b.jpg"),
         strips([(0, 10)], [(0, 10), (50, 60)], image="b.jpg"),
     ]
-    sums = {subset: rows[0] for subset, rows in bootstrap(pairs, replicates=0).sums().items()}
+    sums = {subset: rows[0] for subset, rows in weighted_sums(pairs, replicates=0).items()}
     gains = collect(pairs).gains(sums)
     assert gains["absent"]["IL_MCC"] == pytest.approx(1 - 2 / 12**0.5, abs=1e-5)
     assert gains["absent"]["positive_micro_F1"] == 0

@@ -88,6 +88,7 @@ def _names(run_a: Path, run_b: Path) -> tuple[str, str]:
 
 
 def _table(figures: dict[str, Any]) -> list[str]:
+    from masklet.eval.compare_report import p_text
     from masklet.eval.concept_report import HEADLINE, scaled
 
     rows = []
@@ -95,7 +96,7 @@ def _table(figures: dict[str, Any]) -> list[str]:
         digits = 3 if name == "IL_MCC" else 2
         numbers = [scaled(name, each[key]) for key in ("first", "second", "difference", "low", "high")]
         shown = ["-" if number is None else f"{number:.{digits}f}" for number in numbers]
-        rows.append([HEADLINE[name], *shown[:3], f"{shown[3]} to {shown[4]}", f"{each['p_value']:.3f}"])
+        rows.append([HEADLINE[name], *shown[:3], f"{shown[3]} to {shown[4]}", p_text(each["p_value"])])
     first, second = figures["runs"]
     counts = f"{figures['pairs']} pairs: {figures['better']} got better, {figures['worse']} got worse"
     return [*table_lines(["figure", first, second, "change", "95 % interval", "p"], rows), counts]

@@ -8,7 +8,7 @@ Source: Chamandy et al., Estimating uncertainty for massive data streams (the bo
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -79,11 +79,6 @@ class WeightedSums:
         self._waiting = []
 
 
-def pooled(sums: dict[str, Float64[np.ndarray, "replicate column"]]) -> dict[str, Float64[np.ndarray, " replicate"]]:
-    """Each figure in each replicate, all subsets thrown together."""
-    return figures(sum(sums.values(), np.zeros((1, NUM_COLUMNS))))
-
-
 def averaged(sums: dict[str, Float64[np.ndarray, "replicate column"]]) -> dict[str, Float64[np.ndarray, " replicate"]]:
     """Each figure in each replicate as published: the unweighted mean of the subsets that have it."""
     parts = [figures(part) for part in sums.values()]
@@ -106,14 +101,6 @@ def _interval(values: np.ndarray) -> Interval:
     tail = (1 - LEVEL) / 2
     low, high = np.quantile(drawn, [tail, 1 - tail]) if drawn.size else (np.nan, np.nan)
     return Interval(float(values[0]), float(low), float(high))
-
-
-def bootstrap(outcomes: Iterable[PairOutcome], *, replicates: int = REPLICATES, seed: int = 0) -> WeightedSums:
-    """All pairs of a stream."""
-    counts = WeightedSums(poisson(replicates, seed))
-    for outcome in outcomes:
-        counts.add(outcome)
-    return counts
 
 
 def poisson_weights(images: Sequence[str], replicates: int, seed: int) -> Float64[np.ndarray, "image replicate"]:

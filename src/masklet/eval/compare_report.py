@@ -58,10 +58,15 @@ def build_compare_report(found: Comparison, names: tuple[str, str], images: Sequ
     )
 
 
+def p_text(p_value: float) -> str:
+    """A p-value with as many digits as the number of permutations gives."""
+    return "< 0.001" if p_value < 0.001 else f"{p_value:.3f}"
+
+
 def _figure(found: Comparison, name: str) -> Figure:
     each = found.figures[name]
     value, low, high = (scaled(name, number) for number in (each.change.value, each.change.low, each.change.high))
-    verdict = f"p = {each.p_value:.3f}: " + ("more than chance" if each.p_value < SURE else "may be chance")
+    verdict = f"p {p_text(each.p_value)}: " + ("more than chance" if each.p_value < SURE else "may be chance")
     return Figure(f"change in {HEADLINE[name]}", value, low, high, note=verdict)
 
 
@@ -72,7 +77,7 @@ def _figure_table(found: Comparison, names: tuple[str, str]) -> Table:
         digits = 3 if name == "IL_MCC" else 1
         shown = [scaled(name, number) for number in numbers]
         texts = [f"{number:.{digits}f}" if number is not None else "" for number in shown]
-        rows.append([HEADLINE[name], *texts[:3], f"{texts[3]} to {texts[4]}", each.p_value])
+        rows.append([HEADLINE[name], *texts[:3], f"{texts[3]} to {texts[4]}", p_text(each.p_value)])
     return Table(
         "Figures",
         ["figure", *names, "change", "95 % interval", "p"],

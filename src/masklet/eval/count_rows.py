@@ -72,9 +72,6 @@ def figures(sums: Float64[np.ndarray, "row column"]) -> dict[str, Float64[np.nda
         "positive_macro_F1": macro,
         "precision": precision.mean(-1),
         "recall": recall.mean(-1),
-        "F1": _f1(precision, recall).mean(-1),
-        "IL_precision": num_local / (num_local + sums[..., IMAGE_FP] + IMAGE_EPS),
-        "IL_recall": num_local / (num_local + sums[..., IMAGE_FN] + IMAGE_EPS),
     }
 
 
