@@ -104,10 +104,12 @@ def score_concepts(truth: Path, predicted: Path, kinds: str, processes: int) -> 
 
 def score_video(truth: Path, predicted: Path) -> None:
     """One run, in this process; prints what it took as JSON."""
-    from masklet.eval.video import score_video_files
+    from masklet.eval.video import score_videos
+    from masklet.eval.video_files import read_predictions, read_truth
 
     started = time.perf_counter()
-    figures = score_video_files(truth, predicted).metrics()
+    labels = read_truth(truth)
+    figures = score_videos(labels, read_predictions(predicted, labels.videos)).metrics()
     print(json.dumps({"seconds": time.perf_counter() - started, "mb": _peak_mb(), "figures": len(figures)}))
 
 

@@ -105,7 +105,7 @@ def find_subsets(arguments: Sequence[str]) -> list[Subset]:
 
 
 def _published(folder: Path) -> list[Subset]:
-    files = sorted(folder.glob("*.json"))
+    files = sorted(folder.rglob("*_merged_*test.json")) or sorted(folder.glob("*.json"))
     if not files:
         raise InputError(f"no .json file in {folder}")
     grouped: dict[str, list[tuple[str, Path]]] = {}

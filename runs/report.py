@@ -1,0 +1,182 @@
+"""Scores the built-in model on what it was never trained on, with every metric that applies, and renews its card.
+
+    make report                  generated pictures and clips alone, in a few minutes
+    make report DATA=DIR         also held-out cut-outs and photos: the folders cutouts, backgrounds and real under DIR,
+                                 as the recipe `builtin` reads them
+
+Everything is left in the folder `report`: the held-out data as SA-Co files, predictions, figures and pages. What was
+predicted before is not predicted again, so a run that was stopped goes on where it was.
+"""
+
+import argparse
+import json
+import re
+from collections.abc import Iterable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from masklet.cli import main as masklet
+from masklet.data.schema import Example
+from masklet.data.sources import CocoConfig, CocoSource
+from masklet.data.synthetic.clips import Clip, compose_clip, render_clip
+from masklet.data.synthetic.cutouts import CutoutLibrary, compose_scene
+from masklet.data.synthetic.layout import SceneConfig
+from masklet.data.synthetic.scene import render_scene
+from masklet.data.writers import write_saco, write_veval
+from masklet.files import write_atomically
+from masklet.train.recipes import load_recipe
+
+FIRST_HELD_OUT_SEED = 2**31  # training draws seeds below this
+CARD = Path(__file__).parents[1] / "docs" / "model_card.md"
+CLIP_FRAMES, CLIP_SIZE = 20, 336
+EXAMPLE_ROUNDS, CLICKS = 3, 10
+
+
+def picture_sets(data: Path | None, count: int) -> Iterator[tuple[str, Iterable[Example]]]:
+    """Named held-out pictures."""
+    seeds = range(FIRST_HELD_OUT_SEED, FIRST_HELD_OUT_SEED + count)
+    yield "generated", map(partial(render_scene, config=SceneConfig()), seeds)
+    yield "unseen combinations", map(partial(render_scene, config=SceneConfig(combinations="unseen")), seeds)
+    if data is None:
+        return
+    library = CutoutLibrary.open(data / "cutouts", data / "backgrounds", split="heldout")
+    yield "cut-outs", map(partial(compose_scene, library=library, config=SceneConfig()), seeds)
+    scenes = load_recipe("builtin").data.sources["real"].scenes
+    config = CocoConfig(split="heldout", scenes=scenes, max_negatives=4)
+    source = CocoSource(data / "real/annotations.json", data / "real/images", config)
+    for name in sorted({record["source"] for record in source.records}):
+        chosen = [index for index, record in enumerate(source.records) if record["source"] == name]
+        yield name, [source.example(index, np.random.default_rng(index)) for index in chosen[:count]]
+
+
+def clip_sets(data: Path | None, count: int) -> Iterator[tuple[str, Iterable[Clip]]]:
+    """Named held-out clips."""
+    config = SceneConfig(size=CLIP_SIZE, difficulty=0.6, crowd_share=0.0)
+    seeds = range(FIRST_HELD_OUT_SEED, FIRST_HELD_OUT_SEED + count)
+    yield "generated clips", (render_clip(seed, config, CLIP_FRAMES) for seed in seeds)
+    if data is not None:
+        library = CutoutLibrary.open(data / "cutouts", data / "backgrounds", split="heldout")
+        yield "cut-out clips", (compose_clip(seed, library, config, CLIP_FRAMES) for seed in seeds)
+
+
+def score_pictures(given: argparse.Namespace) -> str:
+    """The table of phrases asked of pictures."""
+    rows = []
+    for name, examples in picture_sets(given.data, given.pictures):
+        labels, images = given.out / f"{name}.json", given.out / "images"
+        if not labels.exists():
+            write_saco(examples, labels, images)
+        by = "masks" if all("segmentation" in each for each in read(labels)["annotations"]) else "boxes"
+        common = ["--gt", str(labels), "--images", str(images), "--model", given.model]
+        score = run(given.out / name, "concepts", *common, "--iou", by, "--cache", str(given.out / "answers"))
+        figures = score["metrics"]["segm" if by == "masks" else "bbox"]
+        row = [name, by, len({each["file_name"] for each in read(labels)["images"]}), score["subsets"][name]["pairs"]]
+        row += [percent(figures["cgF1"]), f"{figures['IL_MCC']:.2f}"]
+        row += [percent(figures[key]) for key in ("positive_micro_F1", "positive_micro_F1@0.5", "IL_recall")]
+        rows.append([*map(str, row), f"{figures['count_MAE']:.2f}"])
+    columns = ["cgF1", "IL_MCC", "pmF1", "pmF1@0.5", "IL recall", "count MAE"]
+    return table(["held-out data", "by", "pictures", "pairs", *columns], rows)
+
+
+def score_users(given: argparse.Namespace) -> str:
+    """The table of simulated users, on sets of pictures that have masks."""
+    curves = {}
+    for name in ("generated", "cut-outs"):
+        labels = given.out / f"{name}.json"
+        if labels.exists():
+            common = ["--gt", str(labels), "--images", str(given.out / "images"), "--model", given.model]
+            limit = ["--limit", str(given.users)]
+            examples = ["--mode", "exemplars", "--rounds", str(EXAMPLE_ROUNDS)]
+            clicks = run(given.out / f"{name} clicks", "clicks", *common, *limit, "--rounds", str(CLICKS))
+            shown = run(given.out / f"{name} examples", "clicks", *common, *limit, *examples)
+            curves[name] = {"clicks": clicks["figures"], "examples": shown["figures"]}
+    return users_table(curves)
+
+
+def score_clips(given: argparse.Namespace) -> str:
+    """The table of phrases followed through clips."""
+    rows = []
+    for name, clips in clip_sets(given.data, given.clips):
+        labels, videos = given.out / f"{name}.json", given.out / "videos"
+        if not labels.exists():
+            write_veval(clips, labels, videos)
+        common = ["--gt", str(labels), "--videos", str(videos), "--model", given.model]
+        score = run(given.out / name, "video", *common, "--cache", str(given.out / "answers"))
+        figures = score["metrics"]
+        keys = ("demo_cgf1_micro_50_95", "demo_ilmcc_50_95", "demo_positive_micro_f1_50_95")
+        hota = (f"all_phrase_{part}" for part in ("HOTA", "DetA", "AssA"))
+        shown = [percent(figures[f"video_mask_{key}"]) for key in (*keys, *hota)]
+        rows.append([name, str(len(read(labels)["video_np_pairs"])), *shown, f"{figures['video_mask_teta']:.1f}"])
+    columns = ["pairs", "cgF1", "VL_MCC x 100", "pmF1", "pHOTA", "pDetA", "pAssA", "TETA"]
+    return table(["held-out clips", *columns], rows)
+
+
+def run(out: Path, command: str, *arguments: str) -> dict[str, Any]:
+    """One evaluation; its figures."""
+    status = masklet(["eval", command, *arguments, "--out", str(out)])
+    if status:
+        raise SystemExit(status)
+    return read(out / "scores.json")
+
+
+def read(path: Path) -> dict[str, Any]:
+    """A document."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def percent(value: float | None) -> str:
+    """A fraction as tables show it."""
+    return "-" if value is None else f"{100 * value:.1f}"
+
+
+def table(columns: list[str], rows: list[list[str]]) -> str:
+    """Lines of Markdown."""
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def users_table(curves: dict[str, Any]) -> str:
+    """What simulated users reach: clicks on one object, and examples added to a phrase."""
+    rows = []
+    for name, figures in curves.items():
+        iou = figures["clicks"]["mean_IoU"]
+        words, alone = figures["examples"]["words"]["cgF1"], figures["examples"]["examples"]["pmF1"]
+        clicks = [percent(iou[place]) for place in (0, 2, 4, 9)]
+        rows.append([name, *clicks, *map(percent, words), percent(alone[0])])
+    columns = [f"mIoU, {number} clicks" for number in (1, 3, 5, 10)]
+    columns += ["cgF1, words", *(f"+ {number} boxes" for number in range(1, EXAMPLE_ROUNDS + 1)), "pmF1, 1 box alone"]
+    return table(["held-out data", *columns], rows)
+
+
+def renew(text: str, name: str, content: str) -> str:
+    """The card with other content between the marks of that name."""
+    start, end = f"<!-- {name}:start -->", f"<!-- {name}:end -->"
+    if start not in text or end not in text:
+        raise SystemExit(f"{CARD} has no marks {start} ... {end}")
+    return re.sub(f"{re.escape(start)}.*?{re.escape(end)}", lambda _: f"{start}\n{content}\n{end}", text, flags=re.S)
+
+
+def main() -> None:
+    """Scores all sets; the card is rewritten when all data are at hand, because a part of them would leave gaps."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="tiny")
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--out", type=Path, default=Path("report"))
+    parser.add_argument("--pictures", type=int, default=40, help="of each set")
+    parser.add_argument("--clips", type=int, default=12, help="of each set")
+    parser.add_argument("--users", type=int, default=20, help="pictures of each set that users are simulated on")
+    given = parser.parse_args()
+    tables = {"figures": score_pictures(given), "users": score_users(given), "clips": score_clips(given)}
+    card = CARD.read_text(encoding="utf-8")
+    for name, content in tables.items():
+        print(f"\n{content}")
+        card = renew(card, name, content)
+    if given.data is not None and given.model == "tiny":
+        write_atomically(CARD, card)
+
+
+if __name__ == "__main__":
+    main()
