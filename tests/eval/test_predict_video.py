@@ -1,7 +1,7 @@
 """Asking a tracker about videos: sessions, what is written, and a run that goes on where it was stopped."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -56,7 +56,7 @@ class FakeSession:
             masks = np.zeros((len(self.phrases), *self.tracker.shape), bool)
             if index != 1:
                 masks[:, 4:10, 4 + index : 10 + index] = True
-            scores = np.full(len(self.phrases), 0.6 + 0.1 * index, np.float32)
+            scores = np.full(len(self.phrases), (0.6, 0.1, 0.8)[index], np.float32)
             ids = np.arange(len(self.phrases)) + 5
             yield Answer(index, tuple(self.phrases), ids, scores, masks)
 
@@ -147,11 +147,19 @@ def test_only_what_changed_is_asked_again(truth: VideoTruth, tmp_path: Path) -> 
     assert len(tracker.sessions) == 3
 
 
-@pytest.mark.parametrize("damage", [b"", b"0\n{}", b"\xff\xfe", None], ids=["empty", "checksum", "bytes", "cut"])
-def test_a_damaged_file_is_asked_again(truth: VideoTruth, tmp_path: Path, damage: bytes | None) -> None:
+DAMAGE: dict[str, Callable[[bytes], bytes]] = {
+    "empty": lambda _: b"",
+    "no text": lambda _: b"\xff\xfe",
+    "cut": lambda content: content[:-5],
+    "altered": lambda content: content.replace(b'"score":0', b'"score":1'),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+def test_a_damaged_file_is_asked_again(truth: VideoTruth, tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
     whole = predict(truth, tmp_path, FakeTracker())
     for path in (tmp_path / "kept/fake-1/videos").iterdir():
-        path.write_bytes(path.read_bytes()[:-5] if damage is None else damage)
+        path.write_bytes(damage(path.read_bytes()))
     tracker = FakeTracker()
     assert predict(truth, tmp_path, tracker) == whole
     assert len(tracker.sessions) == 3

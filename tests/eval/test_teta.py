@@ -73,6 +73,13 @@ def test_a_prediction_on_another_class_is_no_false_location() -> None:
     assert figures(alone, [5], [5, 6], of=5)["loc_pr"] == 0.5
 
 
+def test_an_overlap_of_one_half_is_enough_to_belong_to_another_object() -> None:
+    half = [frame([0, 1], [0, 1], [[1.0, 0.5], [0.0, 0.5]])] * 2
+    assert figures(half, [5, 6], [5, 6], of=5)["loc_pr"] == 1
+    less = [frame([0, 1], [0, 1], [[1.0, 0.5], [0.0, 0.49]])] * 2
+    assert figures(less, [5, 6], [5, 6], of=5)["loc_pr"] == 0.5
+
+
 def test_at_threshold_zero_anything_that_is_assigned_is_located() -> None:
     """In the second frame the prediction that was on the object is elsewhere."""
     counts = score_classes([frame([0], [0], [[0.5]]), frame([0], [0], [[0.0]])], np.array([5]), np.array([5]))[5]

@@ -81,6 +81,10 @@ BROKEN_TRUTH: dict[str, tuple[Change, str]] = {
         lambda d: d["annotations"][0]["bboxes"].__setitem__(0, [1, 2, 3, float("nan")]),
         "annotation 1: bboxes.0.3: Input should be",
     ),
+    "inside out": (
+        lambda d: d["annotations"][0]["bboxes"].__setitem__(2, [9, 9, 4, -3]),
+        "annotation 1: bboxes.2: its width or height is negative",
+    ),
     "other length": (
         lambda d: d["annotations"][0]["segmentations"].pop(),
         "annotation 1: segmentations: 2 entries for the 3 frames of video 0",

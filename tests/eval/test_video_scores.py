@@ -182,6 +182,13 @@ def test_ranking_takes_the_best_score_first_and_the_last_of_equal_objects(tmp_pa
     assert hits[:, 1].all(), "the first object was left for it"
 
 
+def test_no_more_than_a_hundred_predictions_of_a_pair_are_ranked(tmp_path: Path) -> None:
+    truths = [vd.truth(0, 1, [vd.square(4)] * 3)]
+    predictions = [vd.prediction(0, 1, 0.3, [vd.square(20)] * 3)] * 100 + [vd.prediction(0, 1, 0.2, [vd.square(4)] * 3)]
+    assert score(tmp_path, truths, predictions).metrics()["video_mask_mAP_50_95"] == 0
+    assert score(tmp_path, truths, predictions[1:]).metrics()["video_mask_mAP_50_95"] == pytest.approx(0.01)
+
+
 def test_classes_rank_over_videos_and_phrases_rank_together(tmp_path: Path) -> None:
     """A false alarm of one class above the hits of the other is no matter to the mean over classes alone."""
     masks, elsewhere = [vd.square(4)] * 3, [vd.square(20)] * 3

@@ -229,7 +229,6 @@ def _masklet(values: Any, path: Path, record: str, videos: Mapping[int, Video], 
                 f"{path}: {record}: segmentations.{frame}.size: {height} x {width}, but video {video.video_id} is "
                 f"{video.height} x {video.width}"
             )
-    boxes = [box or (0, 0, 0, 0) for box in values["bboxes"]] if "bboxes" in values else None
     return Masklet(
         record=f"{path}: {record}",
         masklet_id=values["id"],
@@ -238,8 +237,16 @@ def _masklet(values: Any, path: Path, record: str, videos: Mapping[int, Video], 
         score=score,
         frames=np.array([frame for frame, _ in seen], np.int64),
         counts=tuple(mask["counts"] for _, mask in seen),
-        boxes_xywh=None if boxes is None else np.array(boxes, np.float64),
+        boxes_xywh=_boxes(values["bboxes"], path, record) if "bboxes" in values else None,
     )
+
+
+def _boxes(boxes: list[list[float] | None], path: Path, record: str) -> Float64[np.ndarray, "frame 4"]:
+    numbers = np.array([box or (0, 0, 0, 0) for box in boxes], np.float64)
+    negative = (numbers[:, 2:] < 0).any(axis=1)
+    if negative.any():
+        raise InputError(f"{path}: {record}: bboxes.{negative.argmax()}: its width or height is negative")
+    return numbers
 
 
 @cache

@@ -130,7 +130,7 @@ def _boxes(masklets: Sequence[Masklet], masks: _Masks) -> Float64[np.ndarray, "f
     for row, masklet in enumerate(masklets):
         if masklet.boxes_xywh is not None:
             boxes[:, row, :2] = masklet.boxes_xywh[:, :2]
-            boxes[:, row, 2:] = masklet.boxes_xywh[:, :2] + np.maximum(masklet.boxes_xywh[:, 2:], 0)
+            boxes[:, row, 2:] = masklet.boxes_xywh[:, :2] + masklet.boxes_xywh[:, 2:]
     return boxes
 
 
