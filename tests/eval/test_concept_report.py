@@ -89,7 +89,7 @@ def test_a_run_of_one_subset_without_errors_or_pictures(tmp_path: Path) -> None:
                 "format": "masklet-eval-concepts",
                 "version": 1,
                 "metrics": {"bbox": {"cgF1": 0.0}},
-                "subsets": {},
+                "settings": {},
                 "strata": {},
             }
         )
@@ -112,15 +112,17 @@ def test_figures_as_published_tables_print_them() -> None:
 @pytest.mark.parametrize(
     ("scores", "message"),
     [
-        ("{", "scores.json: not readable as json"),
-        ("[]", "scores.json: format is not 'masklet-eval-concepts' version 1"),
-        ('{"format": "masklet-eval-concepts", "version": 2}', "format is not"),
-        ('{"format": "masklet-eval-concepts", "version": 1, "metrics": {}, "subsets": {}}', "lacks strata"),
-        ('{"format": "masklet-eval-concepts", "version": 1, "metrics": 3}', "lacks metrics"),
+        ("{", "scores.json: the document: Invalid JSON"),
+        ("[]", "scores.json: the document: Input should be an object"),
+        ({"format": "masklet-eval-tracks"}, "scores.json: format: Input should be 'masklet-eval-concepts'"),
+        ({"version": 2}, "version: Input should be 1"),
+        ({"metrics": {"segm": 3}}, "metrics.segm: Input should be an object"),
+        ({"strata": {"segm": {"size": {"small": {"F1": "text"}}}}}, "strata.segm.size.small.F1"),
     ],
 )
-def test_scores_of_another_kind_are_refused(tmp_path: Path, scores: str, message: str) -> None:
-    RunFiles(tmp_path).scores.write_text(scores)
+def test_scores_of_another_kind_are_refused(tmp_path: Path, scores: str | dict, message: str) -> None:
+    sound = {"format": "masklet-eval-concepts", "version": 1, "settings": {}, "metrics": {}, "strata": {}}
+    RunFiles(tmp_path).scores.write_text(scores if isinstance(scores, str) else json.dumps(sound | scores))
     with pytest.raises(InputError, match=message):
         build_concept_report(RunFiles(tmp_path), [])
 

@@ -22,7 +22,7 @@ def report(*, run: Run, images: Images = None, json: Json = False) -> None:
     from masklet.eval.report import write_report
 
     files = _run_files(run)
-    folders = _folders(images, read_scores(files))
+    folders = _folders(images, read_scores(files)["settings"])
     path = write_report(build_concept_report(files, folders), files.report)
     typer.echo(jsonlib.dumps({"report": str(path)}) if json else f"report: {path}")
 
@@ -49,7 +49,7 @@ def compare(
     kinds = [next(iter(each["metrics"]), None) for each in scores]
     if kinds[0] != kinds[1]:
         raise InputError(f"the runs differ: {first.scores} compares by {kinds[0]}, {second.scores} by {kinds[1]}")
-    folders = _folders(images, scores[0])
+    folders = _folders(images, scores[0]["settings"])
     names = _names(run_a, run_b)
     found = compare_runs(first, second, seed=seed)
     figures = comparison_scores(found, names)
@@ -70,14 +70,13 @@ def _run_files(folder: Path) -> RunFiles:
     return files
 
 
-def _folders(given: list[Path] | None, scores: dict[str, Any]) -> list[Path]:
+def _folders(given: list[Path] | None, settings: dict[str, Any]) -> list[Path]:
     """The folders asked for, or those that the run itself was given."""
     for folder in given or []:
         if not folder.is_dir():
             raise InputError(f"no such folder: {folder}")
-    settings = scores.get("settings")
-    known = settings.get("images") if isinstance(settings, dict) else None
-    return given or [Path(folder) for folder in known or [] if isinstance(folder, str)]
+    known = settings.get("images")
+    return given or [Path(folder) for folder in (known if isinstance(known, list) else []) if isinstance(folder, str)]
 
 
 def _names(run_a: Path, run_b: Path) -> tuple[str, str]:

@@ -4,12 +4,13 @@ What goes wrong and what it costs; where (subsets, sizes, phrases); thresholds, 
 figures; and what the errors look like. Made from the two files of a run, whose pairs are read once and not kept.
 """
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+from pydantic import TypeAdapter, ValidationError
+from typing_extensions import TypedDict
 
 from masklet.errors import InputError
 from masklet.eval.bootstrap import WeightedSums, averaged, intervals
@@ -21,7 +22,6 @@ from masklet.eval.pair_pictures import draw_pair, to_bytes
 from masklet.eval.report import Card, Chart, Figure, Gallery, Report, Section, Table
 from masklet.eval.sweep import MIN_PRESENT, PUBLISHED, THRESHOLDS, Reliability, Sweep, best_threshold
 
-FORMAT, VERSION = "masklet-eval-concepts", 1
 MOST_PHRASES = 200
 HEADLINE = {  # names as published
     "cgF1": "cgF1",
@@ -31,6 +31,19 @@ HEADLINE = {  # names as published
 }
 _AS_THEY_ARE = ("IL_MCC", "count_MAE", "instances", "pairs")  # every other figure is shown in percent
 _SETS = {"segm": "masks", "bbox": "boxes"}
+
+
+Values = dict[str, int | float]
+
+
+class Scores(TypedDict):
+    """What `scores.json` holds: figures by kind of overlap, and of parts of the instances by kind, name and bucket."""
+
+    format: Literal["masklet-eval-concepts"]
+    version: Literal[1]
+    settings: dict[str, Any]
+    metrics: dict[str, Values]
+    strata: dict[str, dict[str, dict[str, Values]]]
 
 
 def build_concept_report(files: RunFiles, images: Sequence[Path]) -> Report:
@@ -47,12 +60,14 @@ def build_concept_report(files: RunFiles, images: Sequence[Path]) -> Report:
             part.add(outcome)
     if not num_pairs:
         raise InputError(f"{files.outcomes}: holds no pairs")
+    gains = mistakes.gains({subset: rows[0] for subset, rows in counts.sums().items()})
+    kinds = sorted(MEANINGS, key=lambda kind: -gains[kind]["cgF1"])
     return Report(
         title="Concepts in images",
-        subtitle=f"{files.folder.name}: {num_pairs:,} pairs of image and phrase, {_overlap(scores)}",
+        subtitle=f"{files.folder.resolve().name}: {num_pairs:,} pairs of image and phrase, {_overlap(scores)}",
         figures=_headline(counts, num_pairs, len(mistakes.phrases), sweep),
         sections=[
-            *_error_sections(counts, mistakes),
+            *_error_sections(kinds, gains, mistakes),
             *_subset_sections(counts, mistakes),
             *_strata_sections(scores),
             _phrase_table(sweep, mistakes),
@@ -60,23 +75,21 @@ def build_concept_report(files: RunFiles, images: Sequence[Path]) -> Report:
             *_reliability_charts(sweep),
             _confusion_table(sweep),
             _figure_table(scores),
-            _gallery(mistakes, images),
+            _gallery(kinds, mistakes, images),
         ],
     )
 
 
-def read_scores(files: RunFiles) -> dict[str, Any]:
+def read_scores(files: RunFiles) -> Scores:
     """The figures of a run. Raises: InputError when the file cannot be read or is of another kind of evaluation."""
     try:
-        scores = json.loads(files.scores.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{files.scores}: not readable as json: {error}") from error
-    if not isinstance(scores, dict) or (scores.get("format"), scores.get("version")) != (FORMAT, VERSION):
-        raise InputError(f"{files.scores}: format is not {FORMAT!r} version {VERSION}")
-    for section in ("metrics", "subsets", "strata"):
-        if not isinstance(scores.get(section), dict):
-            raise InputError(f"{files.scores}: lacks {section}")
-    return scores
+        return TypeAdapter(Scores).validate_json(files.scores.read_bytes())
+    except OSError as error:
+        raise InputError(f"{files.scores}: cannot be read: {error.strerror}") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "the document"
+        raise InputError(f"{files.scores}: {place}: {first['msg']}") from error
 
 
 def scaled(name: str, value: Any) -> float | int | None:
@@ -92,12 +105,7 @@ def _number(value: Any) -> float | int | None:
     return value if is_number and np.isfinite(value) else None
 
 
-def figure(name: str, value: float, low: float, high: float, note: str = "") -> Figure:
-    """A headline figure under its published name."""
-    return Figure(HEADLINE[name], scaled(name, value), scaled(name, low), scaled(name, high), note=note)
-
-
-def _overlap(scores: dict[str, Any]) -> str:
+def _overlap(scores: Scores) -> str:
     """How instances were compared in the outcomes: the first kind that was scored."""
     return f"compared by {_SETS.get(next(iter(scores['metrics']), ''), 'overlap')}"
 
@@ -107,19 +115,16 @@ def _headline(counts: WeightedSums, num_pairs: int, num_wrong: int, sweep: Sweep
     best = best_threshold(curve)
     notes = {"cgF1": f"{100 * curve[best]:.1f} at score threshold {THRESHOLDS[best]:.2f}, the best here"}
     found = intervals(averaged(counts.sums()))
-    shown = [figure(name, *_ends(found[name]), notes.get(name, "95 % interval")) for name in HEADLINE]
+    shown = []
+    for name, title in HEADLINE.items():
+        value, low, high = (scaled(name, end) for end in (found[name].value, found[name].low, found[name].high))
+        shown.append(Figure(title, value, low, high, note=notes.get(name, "95 % interval")))
     phrases = len(sweep.phrases())
     return [*shown, Figure("Phrases", phrases, note=f"{num_wrong:,} with an error"), Figure("Pairs", num_pairs)]
 
 
-def _ends(interval: Any) -> tuple[float, float, float]:
-    return interval.value, interval.low, interval.high
-
-
-def _error_sections(counts: WeightedSums, mistakes: Mistakes) -> Iterator[Section]:
-    gains = mistakes.gains({subset: rows[0] for subset, rows in counts.sums().items()})
+def _error_sections(kinds: Sequence[str], gains: dict[str, dict[str, float]], mistakes: Mistakes) -> Iterator[Section]:
     total = mistakes.total()
-    kinds = sorted(MEANINGS, key=lambda kind: -gains[kind]["cgF1"])
     columns = ["error", "count", "pairs", "cgF1 +", "IL_MCC +", "pmF1 +", "what it is"]
     names = ("cgF1", "IL_MCC", "positive_micro_F1")
     yield Table(
@@ -177,7 +182,7 @@ def _cells(found: dict[str, Any]) -> list[str | float | int | None]:
     return cells
 
 
-def _strata_sections(scores: dict[str, Any]) -> Iterator[Section]:
+def _strata_sections(scores: Scores) -> Iterator[Section]:
     """Whatever parts of the instances the run has figures of; a part without instances has none."""
     for kind, strata in scores["strata"].items():
         for name, buckets in strata.items():
@@ -209,9 +214,9 @@ def _phrase_table(sweep: Sweep, mistakes: Mistakes) -> Table:
     )
 
 
-def _gallery(mistakes: Mistakes, images: Sequence[Path]) -> Gallery:
+def _gallery(kinds: Sequence[str], mistakes: Mistakes, images: Sequence[Path]) -> Gallery:
     """A pair that is among the worst of several kinds is shown once."""
-    kept = {(item.outcome.subset, item.outcome.pair_id): item for kind in MEANINGS for item in mistakes.worst(kind)}
+    kept = {(item.outcome.subset, item.outcome.pair_id): item for kind in kinds for item in mistakes.worst(kind)}
     return Gallery(
         "What it looks like",
         [_card(item, images) for item in kept.values()],
@@ -291,7 +296,7 @@ def _confusion_table(sweep: Sweep) -> Table:
     return Table("Pairs by presence", columns, rows, "At score 0.5, as IL_MCC counts them.")
 
 
-def _figure_table(scores: dict[str, Any]) -> Table:
+def _figure_table(scores: Scores) -> Table:
     metrics = scores["metrics"]
     names = list(dict.fromkeys(name for values in metrics.values() for name in values))
     rows = [[name, *(_number(values.get(name)) for values in metrics.values())] for name in names]
