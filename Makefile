@@ -12,11 +12,12 @@ WORKERS ?= auto
 PYTEST := OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(WORKERS) --maxprocesses 4 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev demo test check parity format clean distclean
+.PHONY: help install install-dev demo report test check parity format clean distclean
 
 help:
 	@echo "make demo       segment a real photo with the built-in model; says where the picture is"
 	@echo "make test       the whole test suite, as CI runs it"
+	@echo "make report     score the built-in model on held-out data, into the folder report"
 	@echo "make check      format, lint, types, import rules and the fast tests, before each commit"
 	@echo "make parity     the comparison with transformers alone"
 	@echo "make format     put the code into the format that check asks for"
@@ -44,6 +45,10 @@ install-dev: $(STAMP)-dev
 
 demo: install
 	@$(RUN) examples/demo.py
+
+# DATA=DIR also scores on the held-out cut-outs and photos under DIR, and renews docs/model_card.md.
+report: install-dev
+	$(RUN) runs/report.py $(if $(DATA),--data $(DATA))
 
 # The hook that checks shapes while tests run stands in the way of torch.compile, so those tests run without it.
 test: install-dev

@@ -14,8 +14,6 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.optimize import linear_sum_assignment
 
-from masklet.ops.masks import mask_iou
-
 IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
 SCORE_THRESHOLD = 0.5
 COUNT_EPS = 1e-4  # keeps a ratio of instance counts finite; a perfect data set scores 0.99995
@@ -88,31 +86,6 @@ def score_overlaps(
     matched = iou[assign(iou)]
     matches = (matched[:, None] >= IOU_THRESHOLDS).sum(axis=0)
     return PairScore(num_truths=iou.shape[0], num_predictions=iou.shape[1], matches=matches)
-
-
-def score_masks(
-    truths: Bool[np.ndarray, "truth height width"],
-    predictions: Bool[np.ndarray, "prediction height width"],
-    scores: Float[np.ndarray, " prediction"],
-) -> PairScore:
-    """One pair by mask IoU. An empty predicted mask counts as a prediction."""
-    kept = scores >= SCORE_THRESHOLD
-    return score_overlaps(mask_iou(truths, predictions[kept]))
-
-
-def score_boxes(
-    truths_xyxy: Float[np.ndarray, "truth 4"],
-    predictions_xyxy: Float[np.ndarray, "prediction 4"],
-    scores: Float[np.ndarray, " prediction"],
-) -> PairScore:
-    """One pair by box IoU, in any unit common to both."""
-    import torch
-
-    from masklet.ops.boxes import box_iou
-
-    truths = torch.from_numpy(truths_xyxy).double()
-    predictions = torch.from_numpy(predictions_xyxy[scores >= SCORE_THRESHOLD]).double()
-    return score_overlaps(box_iou(truths[:, None], predictions[None]).numpy())
 
 
 def kindest_annotator(annotators: Sequence[PairScores]) -> Int[np.ndarray, " pair"]:
