@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int64
+from jaxtyping import Bool, Float64
 
 from masklet.eval import tracks
-from masklet.eval.ap import MAX_PREDICTIONS, interpolated_precision, match_by_score
 from masklet.eval.concept import IOU_THRESHOLDS, SCORE_THRESHOLD, ConceptCounts, PairScore, score_overlaps, total
 from masklet.eval.processes import map_in_processes
+from masklet.eval.ranking import average_precision, best_first, match_by_score
 from masklet.eval.teta import ClassCounts, mean_figures, score_classes
 from masklet.eval.tracks import TrackScore, score_tracks
 from masklet.eval.video_files import Masklet, Video, VideoTruth
@@ -194,7 +194,7 @@ def score_video(
         own, found = (np.flatnonzero(each == phrase_id) for each in phrases)
         kinds = {kind: _score_kind(each.select(own, found), scores[found]) for kind, each in overlaps.items()}
         pair = VideoPairScore(
-            video_id=video.video_id, phrase_id=phrase_id, scores=scores[found][_best(scores[found])], kinds=kinds
+            video_id=video.video_id, phrase_id=phrase_id, scores=scores[found][best_first(scores[found])], kinds=kinds
         )
         pairs.append(pair)
     kept = np.flatnonzero(scores >= SCORE_THRESHOLD)
@@ -204,25 +204,20 @@ def score_video(
 
 def _score_kind(overlaps: VideoOverlaps, scores: Float64[np.ndarray, " prediction"]) -> KindScore:
     iou = overlaps.volume_iou
-    ranked = iou[::-1, _best(scores)]  # of objects that a prediction overlaps alike, the last is taken
     followed = overlaps.select(np.arange(len(iou)), np.flatnonzero(scores > TRACKED_ABOVE))
     something = followed.truth_seen.any() or followed.predicted_seen.any()
     return KindScore(
         concept=score_overlaps(iou, scores),
         tracks=score_tracks(followed.frames()) if something else None,
-        hits=np.stack([match_by_score(ranked, threshold) for threshold in IOU_THRESHOLDS]),
+        hits=match_by_score(iou[:, best_first(scores)], IOU_THRESHOLDS),
     )
-
-
-def _best(scores: Float64[np.ndarray, " prediction"]) -> Int64[np.ndarray, " best"]:
-    return np.argsort(-scores, kind="stable")[:MAX_PREDICTIONS]
 
 
 def _precisions(pairs: Sequence[VideoPairScore], kind: str) -> Float64[np.ndarray, " threshold"]:
     scores = np.concatenate([pair.scores for pair in pairs])
     hits = np.concatenate([pair.kinds[kind].hits for pair in pairs], axis=1)
     num_truths = sum(pair.num_truths for pair in pairs)
-    return np.array([interpolated_precision(scores, each, num_truths) for each in hits])
+    return average_precision(scores, hits, num_truths)
 
 
 def _percent(fraction: float) -> float:
