@@ -51,7 +51,8 @@ for (const gallery of document.querySelectorAll("section.gallery")) {
   for (const { element } of cards) {
     element.querySelector(".picture").addEventListener("click", () => {
       dialog.querySelector("img").src = element.querySelector("img").src;
-      dialog.querySelector("p").textContent = element.querySelector("figcaption").innerText;
+      const lines = [...element.querySelectorAll("figcaption > strong, figcaption > p:not(.tags)")];
+      dialog.querySelector("p").textContent = lines.map((line) => line.textContent).join("\n");
       dialog.showModal();
     });
   }
