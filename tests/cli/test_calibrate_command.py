@@ -22,7 +22,8 @@ class FakeSession:
 
     size = SIZE
 
-    def find(self, phrases, *, threshold):
+    def find(self, phrases, *, threshold, assume_present):
+        assert not assume_present
         found = [
             (score, phrase) for score in (0.8, 0.6) for phrase in phrases if phrase == "coin" and score > threshold
         ]

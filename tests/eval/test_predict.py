@@ -61,7 +61,8 @@ class FakeModel:
 
     size = (HEIGHT, WIDTH)
 
-    def find(self, phrases: list[str], *, threshold: float) -> FakeFound:
+    def find(self, phrases: list[str], *, threshold: float, assume_present: bool) -> FakeFound:
+        self.assumed = assume_present
         if "unspeakable" in phrases:
             raise InputError("the phrase is too long")
         self.asked.append(tuple(phrases))
@@ -125,11 +126,20 @@ def test_masks_are_cut_where_it_is_asked_for(images: Path) -> None:
     }
 
 
-def test_phrases_are_asked_a_few_at_a_time(images: Path) -> None:
+def test_phrases_are_asked_a_few_at_a_time(images: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("masklet.eval.predict.PHRASES_AT_ONCE", 2)
     model = FakeModel()
-    predict(model, images, [Request("a.jpg", i, "x" * (i + 1)) for i in range(5)], phrases_at_once=2)
+    predict(model, images, [Request("a.jpg", i, "x" * (i + 1)) for i in range(5)])
     assert [len(asked) for asked in model.asked] == [2, 2, 1]
     assert len(model.opened) == 1
+
+
+def test_answers_with_presence_taken_for_granted_are_kept_apart(images: Path) -> None:
+    predict(FakeModel(), images, PAIRS)
+    again = FakeModel()
+    predict(again, images, PAIRS, assume_present=True)
+    assert again.assumed
+    assert again.opened
 
 
 def test_what_was_answered_is_not_asked_again(images: Path) -> None:

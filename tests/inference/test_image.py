@@ -10,7 +10,8 @@ from PIL import Image
 
 from masklet.config import debug
 from masklet.errors import InputError
-from masklet.inference.image import Model, choose_device, choose_dtype, make_model
+from masklet.inference.devices import choose_device, choose_dtype
+from masklet.inference.image import Model, make_model
 from masklet.models.detector import Detector
 from masklet.models.weights import Weights
 from masklet.tokenizer import Tokenizer
@@ -53,6 +54,14 @@ def test_a_phrase_alone_and_among_others_gives_the_same(model: Model, picture: n
     np.testing.assert_allclose(among.for_phrase("cat").scores, alone.scores, atol=1e-5)
     np.testing.assert_allclose(among.presence["cat"], alone.presence["cat"], atol=1e-5)
     np.testing.assert_allclose(among.for_phrase("cat").boxes, alone.boxes, atol=1e-3)
+
+
+def test_a_concept_assumed_to_be_there_keeps_its_scores(model: Model, picture: np.ndarray) -> None:
+    with model.open(picture) as session:
+        unsure = session.find("cat", threshold=EVERYTHING)
+        given = session.find("cat", threshold=EVERYTHING, assume_present=True)
+    assert given.presence == {"cat": 1.0}
+    np.testing.assert_allclose(given.scores * unsure.presence["cat"], unsure.scores, rtol=1e-5)
 
 
 def test_a_list_of_pictures_gives_a_list_of_results(model: Model, picture: np.ndarray) -> None:

@@ -43,7 +43,7 @@ def counting(  # noqa: PLR0913 - one argument for each option
         with progress_bar(len(requests), "questions") as advance:
             pred = RunFiles(target).predictions("counting")
             asked = load(model or "", device, dtype)
-            write_predictions(ask(asked, requests, images or [], cache, advance, with_presence=False), pred)
+            write_predictions(ask(asked, requests, images or [], cache, advance, assume_present=True), pred)
     tally, found = score_counts(questions, Path(pred or ""))
     counts = [[each["text_input"], each["file_name"], each["count"], found[key]] for key, each in questions.items()]
     scores = _scores("counting", {"gt": str(gt), "pred": str(pred), "model": model}, tally.metrics())

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from masklet.cli.app import Device, Dtype, Json, progress_bar
-from masklet.cli.evaluate import Cache, Processes, _default_cache, eval_app, finish, load, table_lines
+from masklet.cli.evaluate import Cache, Processes, default_cache, eval_app, finish, load, table_lines
 from masklet.errors import InputError
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def _predict(truth: "VideoTruth", model: Any, videos: Path, target: Path, cache:
     from masklet.eval.predict_video import predict_videos, write_predictions
 
     with progress_bar(len(truth.videos), "videos") as advance:
-        records = predict_videos(truth, videos, model, cache or _default_cache(), advance)
+        records = predict_videos(truth, videos, model, cache or default_cache(), advance)
         return write_predictions(records, target / "predictions.json")
 
 

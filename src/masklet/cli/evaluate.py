@@ -56,15 +56,23 @@ def load(name: str, device: str, dtype: str) -> Any:
 
 
 def ask(
-    model: Any, requests: "Iterable[Request]", images: list[Path], cache: Path | None, advance: Callable[[], object]
+    model: Any,
+    requests: "Iterable[Request]",
+    images: list[Path],
+    cache: Path | None,
+    advance: Callable[[], object],
+    *,
+    assume_present: bool = False,
 ) -> "Iterator[PairPrediction]":
     """The model's answers, from the cache where it gave them before."""
     from masklet.eval.predict import predict_pairs
 
-    return predict_pairs(requests, images, model, cache or _default_cache(), advance=advance)
+    folder = cache or default_cache()
+    return predict_pairs(requests, images, model, folder, assume_present=assume_present, advance=advance)
 
 
-def _default_cache() -> Path:
+def default_cache() -> Path:
+    """Where answers of models are kept from run to run, unless --cache names another place."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "masklet" / "answers"
 

@@ -24,7 +24,7 @@ from masklet.ops.boxes import box_iou
 from masklet.ops.masks import rle_encode
 from masklet.ops.runs import RunTable, pair_iou
 
-SCORES = np.linspace(0.15, 0.95, 81)
+SCORES = np.linspace(0.25, 0.95, 71)  # detections below are many, mostly wrong, and would be most of the work
 PRESENCES = np.linspace(0.0, 0.95, 20)
 CUTS = (0.3, 0.4, 0.5, 0.6, 0.7)
 UNCUT = CUTS.index(0.5)

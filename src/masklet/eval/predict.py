@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from types import TracebackType
 from typing import Any, BinaryIO, Protocol, runtime_checkable
@@ -23,6 +24,7 @@ from masklet.eval.answers import Answer, AnswerFiles
 from masklet.files import replacing
 from masklet.ops.masks import rle_area, rle_encode
 
+PHRASES_AT_ONCE = 16  # asked in one pass, which bounds memory
 FLOOR = 0.05  # scores below it hardly move any figure
 PRESENCE_FILE = "presence.jsonl"
 _CHUNK_BYTES = 2**20
@@ -67,8 +69,8 @@ class Session(Protocol):
         """Height and width."""
         ...
 
-    def find(self, phrases: list[str], *, threshold: float) -> Found:
-        """Instances of the phrases that score above `threshold`."""
+    def find(self, phrases: list[str], *, threshold: float, assume_present: bool = False) -> Found:
+        """Instances of the phrases that score above `threshold`, whether or not presence is taken for granted."""
         ...
 
     def close(self) -> None:
@@ -114,24 +116,25 @@ def predict_pairs(
     *,
     floor: float = FLOOR,
     cuts: Sequence[float] = (0.5,),
-    phrases_at_once: int = 16,
+    assume_present: bool = False,
     advance: Callable[[], object] = lambda: None,
 ) -> Iterator[PairPrediction]:
     """The answers to all requests, image after image in the order in which images are first asked for.
 
     `images` are the folders to look in. Instances score above `floor`; masks are cut at one half and at the other
-    `cuts`. `advance` is called after each answer. Answers are kept in `cache`, in one file for each image that is
-    written when all of its phrases are answered.
+    `cuts`. With `assume_present`, presence does not enter the scores. `advance` is called after each answer. Answers
+    are kept in `cache`, in one file for each image that is written when all of its phrases are answered.
 
     Raises: InputError naming the image, and a pair that asks for it, when that or a phrase cannot be read.
     """
-    folder = cache / _folder_name(segmenter.identity)
+    folder = cache / (_folder_name(segmenter.identity) + ("-assumed-present" if assume_present else ""))
     kept = AnswerFiles(folder=folder, floor=floor, cuts=tuple(dict.fromkeys((0.5, *cuts))))
+    ask = partial(_ask, segmenter=segmenter, kept=kept, assume_present=assume_present)
     asked: dict[str, list[Request]] = {}
     for request in requests:
         asked.setdefault(request.image, []).append(request)
     for name, of_image in asked.items():
-        answers = _answer_image(name, of_image, images, segmenter, kept, phrases_at_once)
+        answers = _answer_image(name, of_image, images, ask, kept)
         for request in of_image:
             yield PairPrediction(pair_id=request.pair_id, **vars(answers[request.phrase]))
             advance()
@@ -141,9 +144,8 @@ def _answer_image(
     name: str,
     requests: Sequence[Request],
     images: Sequence[Path],
-    segmenter: Segmenter,
-    kept: "AnswerFiles",
-    phrases_at_once: int,
+    ask: Callable[[Path, Sequence[str]], dict[str, Answer]],
+    kept: AnswerFiles,
 ) -> dict[str, Answer]:
     """Answers from the cache, and from the model for what is not there."""
     try:
@@ -152,7 +154,7 @@ def _answer_image(
         answers = kept.read(digest)
         missing = [phrase for phrase in dict.fromkeys(each.phrase for each in requests) if phrase not in answers]
         if missing:
-            answers |= _ask(path, missing, segmenter, kept, phrases_at_once)
+            answers |= ask(path, missing)
             kept.write(digest, answers)
     except InputError as error:
         raise InputError(f"{name} (pair {requests[0].pair_id}): {error}") from error
@@ -160,14 +162,19 @@ def _answer_image(
 
 
 def _ask(
-    path: Path, phrases: Sequence[str], segmenter: Segmenter, kept: "AnswerFiles", phrases_at_once: int
+    path: Path,
+    phrases: Sequence[str],
+    *,
+    segmenter: Segmenter,
+    kept: AnswerFiles,
+    assume_present: bool,
 ) -> dict[str, Answer]:
     session = segmenter.open(path)
     answers: dict[str, Answer] = {}
     try:
-        for start in range(0, len(phrases), phrases_at_once):
-            chunk = list(phrases[start : start + phrases_at_once])
-            found = session.find(chunk, threshold=kept.floor)
+        for start in range(0, len(phrases), PHRASES_AT_ONCE):
+            chunk = list(phrases[start : start + PHRASES_AT_ONCE])
+            found = session.find(chunk, threshold=kept.floor, assume_present=assume_present)
             answers |= {phrase: _answer(phrase, found, session.size, kept.cuts) for phrase in chunk}
     finally:
         session.close()

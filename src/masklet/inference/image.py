@@ -6,7 +6,7 @@ below the threshold end here; nothing below knows of files, devices or threshold
 
 import hashlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -24,6 +24,7 @@ from masklet.calibration import Calibration, Thresholds
 from masklet.errors import InputError
 from masklet.inference.calibrated import cut_masks, gate_scores
 from masklet.inference.clicks import ClickResult, click_prompt
+from masklet.inference.devices import choose_device, choose_dtype
 from masklet.inference.media import ImageSource, preprocess, read_image
 from masklet.inference.results import ImageResult
 from masklet.models.detector import Detector, Grounding, ImageFeatures
@@ -171,11 +172,19 @@ class Model:
         size: tuple[int, int],
         threshold: float,
         calibration: Calibration | None = None,
+        *,
+        assume_present: bool = False,
     ) -> Detections:
-        """Detections of all concepts on one picture of `size` (height, width), best first."""
+        """Detections of all concepts on one picture of `size` (height, width), best first.
+
+        Concepts that are assumed to be there keep their scores however unsure their presence is.
+        """
         words, prompts = self.prompts(concepts, size)
         grounding = self.detector.ground(features, words, prompts)
         limits = None if calibration is None else [calibration.thresholds(concept.phrase) for concept in concepts]
+        if assume_present:
+            sure = torch.full_like(grounding.presence_logits, math.inf)
+            grounding = replace(grounding, presence_logits=sure)
         return self._keep(features, grounding, size, threshold, limits)
 
     def _keep(
@@ -293,8 +302,12 @@ class ImageSession(AbstractContextManager):
         not_boxes: Sequence[Box] | None = None,
         threshold: float | None = None,
         calibration: Calibration | None = None,
+        assume_present: bool = False,
     ) -> ImageResult:
-        """Every instance of the concepts, as `Model.segment`. Starts a new round of refinement."""
+        """Every instance of the concepts, as `Model.segment`. Starts a new round of refinement.
+
+        With `assume_present` it is taken for granted that the concepts are in the picture, as when counting them.
+        """
         threshold = THRESHOLD if threshold is None else threshold
         if not 0 <= threshold <= 1:
             raise InputError(f"threshold {threshold} is not in [0, 1]")
@@ -302,7 +315,7 @@ class ImageSession(AbstractContextManager):
             calibration.check_model(self.model.identity)
         concepts = self._concepts(phrases, tuple(boxes or ()), tuple(not_boxes or ()))
         self._last = (concepts[0], threshold, calibration) if len(concepts) == 1 else None
-        return self._ask(concepts, threshold, calibration)
+        return self._ask(concepts, threshold, calibration, assume_present=assume_present)
 
     def add_exemplar(self, box: Box, *, positive: bool = True) -> ImageResult:
         """Asks the last concept again with one more example box: "this one too", or "not this"."""
@@ -355,8 +368,17 @@ class ImageSession(AbstractContextManager):
             raise InputError("the session is closed")
         return self._features
 
-    def _ask(self, concepts: Sequence[Concept], threshold: float, calibration: Calibration | None) -> ImageResult:
-        detections = self.model.ask(self.features, concepts, self.size, threshold, calibration)
+    def _ask(
+        self,
+        concepts: Sequence[Concept],
+        threshold: float,
+        calibration: Calibration | None,
+        *,
+        assume_present: bool = False,
+    ) -> ImageResult:
+        detections = self.model.ask(
+            self.features, concepts, self.size, threshold, calibration, assume_present=assume_present
+        )
         return ImageResult(
             image=self.pixels,
             detections=detections,
@@ -459,37 +481,3 @@ def make_model(weights: Weights, device: torch.device, dtype: torch.dtype, image
         even_score=weights.even_score,
         digest=weights.digest,
     )
-
-
-def choose_device(name: str) -> torch.device:
-    """The best device there is, or the named one. Raises: InputError when it is not there."""
-    present: dict[str, Callable[[], bool]] = {
-        "cuda": torch.cuda.is_available,
-        "mps": torch.backends.mps.is_available,
-        "cpu": lambda: True,
-    }
-    if name == "auto":
-        return torch.device(next(kind for kind, is_there in present.items() if is_there()))
-    kind = name.partition(":")[0]
-    if kind not in present:
-        raise InputError(f"unknown device {name!r}: give auto, cpu, cuda or mps")
-    if not present[kind]():
-        raise InputError(f"device {name!r} is not available here: give auto or cpu")
-    return torch.device(name)
-
-
-def choose_dtype(name: str, device: torch.device) -> torch.dtype:
-    """The type to compute in. Raises: InputError on an unknown name."""
-    known = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-    if name == "auto":
-        return torch.bfloat16 if _multiplies_bfloat16(device) else torch.float32
-    if name not in known:
-        raise InputError(f"unknown dtype {name!r}: give auto, {', '.join(known)}")
-    return known[name]
-
-
-def _multiplies_bfloat16(device: torch.device) -> bool:
-    """Without matrix instructions for it, bfloat16 is slower than float32."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return device.type == "cpu" and torch.cpu._is_amx_tile_supported()  # there is no public name for it
