@@ -22,8 +22,8 @@ MAX_BYTES = 2**26  # a hundred thousand phrases take ten megabytes
 class Thresholds:
     """What it takes to count. The defaults are those of a model that was not calibrated.
 
-    Below `presence`, in [0, 1], a phrase is absent; below `score`, in (0, 1), a detection is none; pixels whose
-    probability is not above `mask`, in (0, 1), are not of the object.
+    Below `presence`, in [0, 1], a phrase is absent; a detection has a score above `score`, in (0, 1); and the pixels of
+    an object have a probability above `mask`, in (0, 1).
     """
 
     presence: float | int = 0.0

@@ -96,12 +96,12 @@ def test_thresholds_are_chosen_and_what_to_expect_is_shown(labels, capsys):
     assert "local F1              83.3       100.0" in lines
     assert "mask IoU              88.9       100.0" in lines
     assert lines[-2:] == [
-        "1 phrases with thresholds of their own; all others: presence 0, score 0.61, mask 0.4",
+        "1 phrases with thresholds of their own; all others: presence 0, score 0.6, mask 0.4",
         "-> calibration.json",
     ]
     found = read_calibration("calibration.json")
     assert found.model == "fake-8-float32"
-    assert found.phrases == {"coin": Thresholds(presence=0.0, score=0.61, mask=0.4)}
+    assert found.phrases == {"coin": Thresholds(presence=0.0, score=0.6, mask=0.4)}
     assert found.validation["calibrated"]["local_F1"] == pytest.approx(1.0)
 
 
@@ -120,7 +120,7 @@ def test_a_target_precision_is_met(labels, capsys):
     assert status == 0
     found = json.loads(out)
     assert found["validation"]["target_precision"] == 0.9
-    assert found["default"]["score"] == 0.61
+    assert found["default"]["score"] == 0.6
 
 
 @pytest.mark.usefixtures("model")

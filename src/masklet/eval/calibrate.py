@@ -24,8 +24,8 @@ from masklet.ops.boxes import box_iou
 from masklet.ops.masks import rle_encode
 from masklet.ops.runs import RunTable, pair_iou
 
-SCORES = np.linspace(0.25, 0.95, 71)  # detections below are many, mostly wrong, and would be most of the work
-PRESENCES = np.linspace(0.0, 0.95, 20)
+SCORES = np.linspace(0.25, 0.95, 71).round(2)  # detections below are many, mostly wrong, and would be most of the work
+PRESENCES = np.linspace(0.0, 0.95, 20).round(2)
 CUTS = (0.3, 0.4, 0.5, 0.6, 0.7)
 UNCUT = CUTS.index(0.5)
 MATCH_IOU = 0.5
@@ -110,10 +110,10 @@ class Tally:
 
     @classmethod
     def of(cls, pairs: Sequence[LabelledPair]) -> "Tally":
-        """The sums of some pairs. A presence counts from its threshold on, and so does a score."""
+        """The sums of some pairs. A presence counts from its threshold on, a score above its own, as for a model."""
         matched = [match(pair) for pair in pairs]
-        found = np.stack([len(p.scores) - np.searchsorted(p.scores[::-1], SCORES) for p in pairs]).astype(np.float64)
-        hits = np.stack([(p.scores[m, None] >= SCORES).sum(axis=0) for p, m in zip(pairs, matched, strict=True)])
+        found = np.stack([(p.scores[:, None] > SCORES).sum(axis=0) for p in pairs]).astype(np.float64)
+        hits = np.stack([(p.scores[m, None] > SCORES).sum(axis=0) for p, m in zip(pairs, matched, strict=True)])
         truths = np.array([pair.num_truths for pair in pairs])[:, None]
         f1 = np.where(found + truths > 0, 2 * hits / np.maximum(found + truths, 1), 1.0)
         absent = np.broadcast_to(truths == 0, f1.shape).astype(np.float64)
@@ -192,9 +192,7 @@ def choose(tally: Tally, target_precision: float | None) -> Thresholds:
     presence, score = np.unravel_index(distance.argmin(), distance.shape)
     gain = tally.overlap - tally.overlap[UNCUT]
     cut = int(gain.argmax()) if gain.max() > INDIFFERENT * tally.overlap[UNCUT] else UNCUT
-    return Thresholds(
-        presence=round(float(PRESENCES[presence]), 3), score=round(float(SCORES[score]), 3), mask=CUTS[cut]
-    )
+    return Thresholds(presence=float(PRESENCES[presence]), score=float(SCORES[score]), mask=CUTS[cut])
 
 
 # --- judging ------------------------------------------------------------------------------------------------------
@@ -256,7 +254,7 @@ def judge(pairs: Iterable[tuple[LabelledPair, Thresholds]]) -> dict[str, float]:
     scores: list[PairScore] = []
     local, shared = [], []
     for pair, limits in pairs:
-        kept = (pair.scores >= limits.score) & (pair.presence >= limits.presence)
+        kept = (pair.scores > limits.score) & (pair.presence >= limits.presence)
         iou = pair.iou[CUTS.index(limits.mask)][:, kept].astype(np.float64)
         scores.append(score_overlaps(iou))
         size = sum(iou.shape)
