@@ -118,14 +118,11 @@ def _score(
         sources=sources, kinds=kinds, processes=processes, outcomes=RunFiles(target).outcomes if target else None
     )
     tallies: dict[str, Tally] = {}
-    with progress_bar(100 * len(sources), "%") as advance:
-        shown = 0
-        for step in evaluation.run():
-            tallies[step.subset] = step.tally
-            done = round(100 * (len(tallies) - 1 + step.share))
-            for _ in range(done - shown):
-                advance()
-            shown = done
+    for step in evaluation.run():
+        tallies[step.subset] = step.tally
+        if step.share < 1:
+            figure = step.tally.kinds[kinds[0]].metrics()["cgF1"]
+            typer.echo(f"{step.subset}: {step.share:.0%} scored, cgF1 so far {100 * figure:.2f}", err=True)
     return summarise(tallies, settings)
 
 

@@ -5,10 +5,8 @@ With a place for outcomes, a line for each pair is written too (see `outcomes`),
 """
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TextIO
@@ -20,6 +18,7 @@ from masklet.eval.concept_files import PairBatch, Source, fill_buckets, read_bat
 from masklet.eval.concept_tally import Tally, tally_batch
 from masklet.eval.outcomes import PairOutcome, write_outcome
 from masklet.eval.pairs import Instances, Judged, Kind
+from masklet.eval.processes import map_in_processes
 from masklet.eval.stream import Buckets
 from masklet.files import replacing
 
@@ -63,21 +62,12 @@ class ConceptEvaluation:
             with Buckets(Path(folder), count) as buckets:
                 fill_buckets(source, buckets, SCORE_THRESHOLD if outcomes is None else 0.0)
             score = partial(score_bucket, source=source, kinds=self.kinds, with_outcomes=outcomes is not None)
-            for done, (part, lines) in enumerate(self._map(score, buckets.paths), start=1):
+            for done, (part, lines) in enumerate(map_in_processes(score, buckets.paths, self.processes), start=1):
                 tally = part if tally is None else tally + part
                 if outcomes is not None and lines is not None:
                     outcomes.write(lines.read_text(encoding="utf-8"))
                     lines.unlink()
                 yield Progress(subset=source.subset.name, share=done / count, tally=tally)
-
-    def _map(self, score: Any, paths: Sequence[Path]) -> Iterator[tuple[Tally, Path | None]]:
-        workers = min(self.processes, len(paths))
-        if workers < 2:
-            yield from map(score, paths)
-            return
-        # A fresh process inherits no threads and works alike on every system.
-        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-            yield from pool.map(score, paths)
 
 
 def score_bucket(

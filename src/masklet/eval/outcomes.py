@@ -76,6 +76,10 @@ class PairOutcome:
     @classmethod
     def of_json(cls, line: dict[str, Any]) -> "PairOutcome":
         """The outcome of a line. Raises: KeyError, TypeError or ValueError when it is none."""
+        if not all(isinstance(line[name], str) for name in ("phrase", "image", "subset")):
+            raise ValueError("phrase, image or subset is no text")
+        if min(line["height"], line["width"]) < 1:
+            raise ValueError(f"a size of {line['height']} x {line['width']} pixels is none")
         num_truths, num_predictions = len(line.get("truth_areas", ())), len(line.get("scores", ()))
         return cls(
             **{name: line[name] for name in _ALWAYS},
