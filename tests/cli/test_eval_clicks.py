@@ -149,6 +149,7 @@ def test_concepts_are_corrected_by_examples(labels, capsys):
         (["--mode", "videos"], "labels.json is not a folder"),
         (["--mode", "videos", "--gt", "images"], "images holds no folders"),
         (["--gt", "boxes.json"], "boxes.json has no object with a mask to click on"),
+        (["--gt", "crowd.json", "--mode", "exemplars"], "crowd.json has no phrase whose instances are all labelled"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_one_line(labels, capsys, arguments, message):
@@ -156,6 +157,9 @@ def test_what_cannot_be_done_is_said_in_one_line(labels, capsys, arguments, mess
     for annotation in document["annotations"]:
         del annotation["segmentation"]
     Path("boxes.json").write_text(json.dumps(document))
+    images = [image | {"text_input": "coin", "is_instance_exhaustive": 0} for image in document["images"]]
+    annotations = [{"image_id": image["id"], "bbox": [0, 0, 1, 1]} for image in images]
+    Path("crowd.json").write_text(json.dumps({"images": images, "annotations": annotations}))
     status, out, err = run(capsys, *labels, *arguments)
     assert (status, out) == (1, "")
     assert message in err

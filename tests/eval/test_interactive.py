@@ -359,6 +359,12 @@ def test_what_a_clip_lacks_is_named(tmp_path: Path, clip: np.ndarray) -> None:
         find_objects(tmp_path / "truth" / "walk", tmp_path / "images")
 
 
+def test_videos_without_an_object_are_refused(tmp_path: Path) -> None:
+    write_clip(tmp_path, {1: np.stack([NOTHING] * 2)})
+    with pytest.raises(InputError, match="truth shows no object on any frame"):
+        find_objects(tmp_path / "truth", tmp_path / "images")
+
+
 def test_video_figures_are_means_over_objects() -> None:
     objects = [
         FollowedObject(video="a", object_id=1, offline=np.array([0.2, 0.4]), online=np.array([0.2, 0.3])),

@@ -1,5 +1,6 @@
 """Asking a model for pairs: how often an image is encoded, what is kept on disk, and what is refused."""
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -191,6 +192,16 @@ def test_a_damaged_file_is_computed_anew(images: Path, damage: object) -> None:
     model = FakeModel()
     assert plain(predict(model, images, PAIRS)) == plain(first)
     assert len(model.opened) == 2
+
+
+def test_a_file_that_is_whole_but_holds_something_else_is_computed_anew(images: Path) -> None:
+    first = predict(FakeModel(), images, PAIRS)
+    for path in (images.parent / "cache").rglob("*.json"):
+        document = json.loads(path.read_bytes().split(b"\n", 1)[1])
+        document["phrases"]["cat"]["masks"]["0.5"].pop()
+        body = json.dumps(document).encode()
+        path.write_bytes(hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
+    assert plain(predict(FakeModel(), images, PAIRS)) == plain(first)
 
 
 @pytest.mark.parametrize(

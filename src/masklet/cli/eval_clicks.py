@@ -85,6 +85,8 @@ def _give_examples(gt: Path, images: Path, load: Any, rounds: int, limit: int | 
     labelled = LabelledImages(gt, images, seed=seed, limit=limit)
     with progress_bar(len(labelled), "images") as advance:
         curves = correct_concepts(labelled, load(), rounds=rounds, seed=seed, advance=advance)
+    if not curves.words.scores[0]:
+        raise InputError(f"{gt} has no phrase whose instances are all labelled")
     return curves.figures()
 
 

@@ -100,6 +100,8 @@ def find_objects(truth: Path, images: Path) -> list[tuple[FolderVideo, tuple[Pat
         video = FolderVideo(folder, folder, names)
         frames = tuple(_find_frame(images / folder.name, Path(name).stem) for name in names)
         found += [(video, frames, object_id) for masks, _ in islice(video.frames(), 1) for object_id in masks]
+    if not found:
+        raise InputError(f"{truth} shows no object on any frame")
     return found
 
 

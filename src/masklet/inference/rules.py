@@ -1,7 +1,8 @@
 """The numbers behind the rules of concept video: what may begin, live, be hidden, be corrected and end.
 
-Frames are counted in visits of the propagation, scores are probabilities, overlaps are of masks at low resolution. The
-defaults are those of the published SAM 3; the other two sets are functions below, and `RULES` names all three.
+Frames are counted in visits of the propagation, scores are probabilities (with a calibration those are recentred, so
+that one half is each phrase's own threshold), overlaps are of masks at low resolution. The defaults are those of the
+published SAM 3; the other two sets are functions below, and `RULES` names all three.
 """
 
 import math
