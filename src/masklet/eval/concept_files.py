@@ -16,16 +16,8 @@ from masklet.errors import InputError
 from masklet.eval.concept import SCORE_THRESHOLD
 from masklet.eval.pairs import Instances, Kind
 from masklet.eval.predict import PRESENCE_FILE
-from masklet.eval.saco import (
-    LabelRecord,
-    PairRecord,
-    PredictionRecord,
-    PresenceRecord,
-    Subset,
-    check,
-    check_text,
-    describe,
-)
+from masklet.eval.records import check, check_text, describe
+from masklet.eval.saco import LabelRecord, PairRecord, PredictionRecord, PresenceRecord, Subset
 from masklet.eval.stream import Buckets, iterate_items, read_bucket
 from masklet.ops.masks import pack_runs, read_runs
 from masklet.ops.runs import DamagedMask, RunTable
@@ -84,9 +76,9 @@ def fill_buckets(source: Source, buckets: Buckets, floor: float) -> None:
         for section, value, text in iterate_items(path):
             sections.add(section)
             if section == "images":
-                buckets.add(check(PairRecord, value, path, section)["id"], f"i{annotator}", text)
+                buckets.add(check(PairRecord, value, path, "image")["id"], f"i{annotator}", text)
             elif section == "annotations":
-                buckets.add(check(LabelRecord, value, path, section)["image_id"], f"a{annotator}", text)
+                buckets.add(check(LabelRecord, value, path, "annotation")["image_id"], f"a{annotator}", text)
             elif section == "categories" and annotator == 0 and isinstance(value, dict):
                 categories.add(value.get("id", 1))
         if "images" not in sections:
@@ -94,7 +86,7 @@ def fill_buckets(source: Source, buckets: Buckets, floor: float) -> None:
     for section, value, text in iterate_items(source.predictions):
         if section:
             raise InputError(f"{source.predictions}: a list of predictions is expected, not an object")
-        record = check(PredictionRecord, value, source.predictions, "")
+        record = check(PredictionRecord, value, source.predictions, "prediction")
         if record["score"] < floor:
             continue
         known = not categories or record.get("category_id", 1) in categories
@@ -109,8 +101,8 @@ def read_batch(path: Path, source: Source, kinds: Sequence[Kind]) -> PairBatch:
     """The bucket at `path` as columns. Raises: InputError naming file, record and field."""
     files = source.subset.files
     pairs: list[dict[int, dict[str, Any]]] = [{} for _ in files]
-    labels = [_Columns(file, "annotations", kinds) for file in files]
-    predictions = _Columns(source.predictions, "", kinds)
+    labels = [_Columns(file, "annotation", kinds) for file in files]
+    predictions = _Columns(source.predictions, "prediction", kinds)
     presence: dict[int, float] = {}
     strangers = 0
     for tag, text in read_bucket(path):
@@ -151,8 +143,8 @@ def _check_same(pairs: Sequence[dict[int, Any]], files: Sequence[Path]) -> None:
 class _Columns:
     """Collects records of one file field by field: many small objects kept alive would cost more time than all else."""
 
-    def __init__(self, file: Path, section: str, kinds: Sequence[Kind]) -> None:
-        self.file, self.section, self.kinds = file, section, kinds
+    def __init__(self, file: Path, name: str, kinds: Sequence[Kind]) -> None:
+        self.file, self.name, self.kinds = file, name, kinds
         self.ids: list[int | None] = []
         self.images: list[int] = []
         self.scores: list[float] = []
@@ -212,4 +204,4 @@ class _Columns:
 
     def _fail(self, row: int, reason: str) -> NoReturn:
         known = {"image_id": self.images[row]} | ({} if self.ids[row] is None else {"id": self.ids[row]})
-        raise InputError(f"{self.file}: {describe(known, self.section)}: {reason}")
+        raise InputError(f"{self.file}: {describe(known, self.name)}: {reason}")

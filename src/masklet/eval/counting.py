@@ -18,7 +18,8 @@ from pydantic import Field
 from typing_extensions import TypedDict
 
 from masklet.errors import InputError
-from masklet.eval.saco import PredictionRecord, check
+from masklet.eval.records import check
+from masklet.eval.saco import PredictionRecord
 from masklet.eval.stream import iterate_items
 from masklet.ops.runs import DamagedMask, RunTable, pair_intersections
 
@@ -80,7 +81,7 @@ def read_questions(path: Path) -> dict[int, dict[str, Any]]:
     """Questions by their number: a list of `id`, `file_name`, `text_input` and `count`. Raises: InputError."""
     questions: dict[int, dict[str, Any]] = {}
     for _, value, _ in iterate_items(path):
-        record = check(CountRecord, value, path, "questions")
+        record = check(CountRecord, value, path, "question")
         if questions.setdefault(record["id"], record) is not record:
             raise InputError(f"{path}: question {record['id']}: id: stands there twice")
     return questions
@@ -93,7 +94,7 @@ def score_counts(questions: dict[int, dict[str, Any]], predictions: Path) -> tup
     """
     asked: dict[int, list[dict[str, Any]]] = defaultdict(list)
     for _, value, _ in iterate_items(predictions):
-        record = check(PredictionRecord, value, predictions, "")
+        record = check(PredictionRecord, value, predictions, "prediction")
         if record["image_id"] not in questions:
             raise InputError(f"{predictions}: a prediction: image_id: there is no question {record['image_id']}")
         if record["score"] > LEAST_SCORE:

@@ -16,14 +16,13 @@ from typing_extensions import NotRequired, TypedDict
 from masklet.errors import InputError
 from masklet.eval.pairs import Kind
 from masklet.eval.predict import PairPrediction, Request
-from masklet.eval.saco import Flag, RunLengths, Size, check
+from masklet.eval.records import Flag, Pixels, RunLengths, Size, check
 from masklet.eval.stream import iterate_items
 
 PER_IMAGE = 100  # predictions of one image that count, over all categories, as in published COCO results
 PER_CATEGORY = 10_000  # of one category over an LVIS data set ("AP fixed", Dave et al.)
 
 Side = Annotated[float, Field(ge=0, le=2**20)]
-Pixels = Annotated[list[Annotated[float, Field(ge=-(2**20), le=2**20)]], Field(min_length=4, max_length=4)]
 Polygons = list[Annotated[list[float], Field(min_length=6)]]
 
 
@@ -85,13 +84,13 @@ class DetectionTruth:
         objects: list[dict[str, Any]] = []
         for section, value, _ in iterate_items(path):
             if section == "images":
-                check(ImageRecord, value, path, section)
+                check(ImageRecord, value, path, "image")
                 images[value["id"]] = value
             elif section == "categories":
-                check(CategoryRecord, value, path, section)
+                check(CategoryRecord, value, path, "category")
                 categories[value["id"]] = value
             elif section == "annotations":
-                objects.append(check(ObjectRecord, value, path, section))
+                objects.append(check(ObjectRecord, value, path, "annotation"))
         if not images or not categories:
             raise InputError(f"{path}: has no images or no categories: these are no COCO labels")
         truth = cls(path=path, images=images, categories=categories, objects=objects)
@@ -119,7 +118,7 @@ def read_results(path: Path, truth: DetectionTruth) -> list[dict[str, Any]]:
     for place, (section, value, _) in enumerate(iterate_items(path)):
         if section:
             raise InputError(f"{path}: a list of results is expected, not an object")
-        truth.check_references(check(ResultRecord, value, path, ""), path, f"result {place}")
+        truth.check_references(check(ResultRecord, value, path, f"result {place}"), path, f"result {place}")
         results.append(value)
     return results
 

@@ -8,31 +8,22 @@ image and a phrase; one without labels is a negative. Boxes are xywh fractions o
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field
 from typing_extensions import NotRequired, TypedDict
 
 from masklet.errors import InputError
+from masklet.eval.records import Flag, RunLengths, Size, check
 from masklet.eval.stream import iterate_items
 
 _PUBLISHED = re.compile(
     r"(?:gold_)?(?P<gold>.+)_merged_(?P<annotator>[a-z])_release_test|(?:silver_)?(?P<silver>.+)_merged_test"
 )
 
-Size = Annotated[int, Field(ge=1, le=2**20)]
 Fraction = Annotated[float, Field(ge=-8, le=8)]  # boxes may reach outside the image; pixels are far beyond this
 Fractions = Annotated[list[Fraction], Field(min_length=4, max_length=4)]
-Flag = Literal[0, 1] | bool
-
-
-class RunLengths(TypedDict):
-    """A mask as COCO writes it."""
-
-    size: Annotated[list[Size], Field(min_length=2, max_length=2)]
-    counts: str | list[int]
 
 
 class PairRecord(TypedDict):
@@ -151,54 +142,5 @@ def read_pairs(path: Path) -> Iterator[tuple[str, int, str]]:
     """Image, number and phrase of each pair of a file. Raises: InputError naming file, record and field."""
     for section, value, _ in iterate_items(path):
         if section == "images":
-            record = check(PairRecord, value, path, section)
+            record = check(PairRecord, value, path, "image")
             yield record["file_name"], record["id"], record["text_input"]
-
-
-@cache
-def _adapter(kind: type) -> TypeAdapter:
-    return TypeAdapter(kind)
-
-
-def check(kind: type, value: Any, path: Path, section: str) -> Any:
-    """The record, if it has the fields of its kind; what else it has does not matter.
-
-    Raises: InputError naming file, record and field.
-    """
-    try:
-        _adapter(kind).validate_python(value, strict=True)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        field = ".".join(str(part) for part in first["loc"] if not isinstance(part, str) or "[" not in part)
-        raise InputError(
-            f"{path}: {describe(value, section)}: {field or 'it'}: {first['msg']}{_hint(first)}"
-        ) from error
-    return value
-
-
-def check_text(kind: type, text: str, path: Path, number: int) -> Any:
-    """The record of a line of text. Raises: InputError naming file, line and field."""
-    try:
-        return _adapter(kind).validate_json(text, strict=True)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise InputError(
-            f"{path}: line {number}: {'.'.join(map(str, first['loc'])) or 'it'}: {first['msg']}"
-        ) from error
-
-
-def describe(value: Any, section: str) -> str:
-    """A record as messages name it: by its number, or by the image it is of."""
-    known = value if isinstance(value, dict) else {}
-    singular = section.removesuffix("s") or "prediction"
-    if "id" in known:
-        return f"{singular} {known['id']}"
-    article = "an" if singular[0] in "aeiou" else "a"
-    return f"{article} {singular}" + (f" of image {known['image_id']}" if "image_id" in known else "")
-
-
-def _hint(error: Any) -> str:
-    loc = error["loc"]
-    if loc and loc[0] == "bbox" and error["type"] in ("greater_than_equal", "less_than_equal"):
-        return " (boxes of these files are fractions of the image, not pixels)"
-    return ""

@@ -14,7 +14,7 @@ from pydantic import Field
 from typing_extensions import NotRequired, TypedDict
 
 from masklet.errors import InputError
-from masklet.eval.saco import check
+from masklet.eval.records import check
 from masklet.eval.stream import iterate_items
 
 Z = 1.959963984540054  # a normal variable lies within as many deviations 95 times in 100
@@ -86,7 +86,7 @@ def read_verdicts(path: Path) -> dict[int | str, dict[str, Any]]:
     """Verdicts by item. Raises: InputError naming file, record and field."""
     verdicts: dict[int | str, dict[str, Any]] = {}
     for _, value, _ in iterate_items(path):
-        record = check(VerdictRecord, value, path, "verdicts")
+        record = check(VerdictRecord, value, path, "verdict")
         if verdicts.setdefault(record["id"], record) is not record:
             raise InputError(f"{path}: verdict {record['id']}: id: stands there twice")
     return verdicts

@@ -6,27 +6,18 @@ not seen holds null, or a mask without pixels. Masks stay run lengths.
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import numpy as np
 from jaxtyping import Float64, Int64
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field
 from typing_extensions import NotRequired, TypedDict
 
 from masklet.errors import InputError
+from masklet.eval.records import Flag, Pixels, RunLengths, Size, check
 from masklet.eval.stream import iterate_items
 from masklet.ops.masks import Counts
-
-Size = Annotated[int, Field(ge=1, le=2**20)]
-Number = Annotated[float, Field(ge=-(2**20), le=2**20)]
-Box = Annotated[list[Number], Field(min_length=4, max_length=4)]
-
-
-class _RunLengths(TypedDict):
-    size: Annotated[list[Size], Field(min_length=2, max_length=2)]
-    counts: str | list[int]
 
 
 class _Video(TypedDict):
@@ -52,14 +43,14 @@ class _Pair(TypedDict):
 class _Masklet(TypedDict):
     video_id: int
     category_id: int
-    segmentations: Annotated[list[_RunLengths | None], Field(min_length=1)]
-    bboxes: NotRequired[list[Box | None]]
+    segmentations: Annotated[list[RunLengths | None], Field(min_length=1)]
+    bboxes: NotRequired[list[Pixels | None]]
 
 
 class _Annotation(_Masklet):
     id: int
     noun_phrase: NotRequired[str]
-    iscrowd: NotRequired[Literal[0, 1]]
+    iscrowd: NotRequired[Flag]
 
 
 class _Prediction(_Masklet):
@@ -138,7 +129,7 @@ def read_predictions(path: Path, videos: Mapping[int, Video]) -> tuple[Masklet, 
         if section:
             raise InputError(f"{path}: predictions are a list of masklets, and this is an object")
         number = len(masklets)
-        values = _check(_Prediction, value, path, f"prediction {number}")
+        values = check(_Prediction, value, path, f"prediction {number}")
         masklets.append(_masklet({**values, "id": number}, path, f"prediction {number}", videos, values["score"]))
     return tuple(masklets)
 
@@ -163,17 +154,17 @@ class _TruthReader:
         elif section == "annotations":
             self._take_annotation(value)
         elif section == "categories":
-            category = _check(_Category, value, self.path, "a category")
+            category = check(_Category, value, self.path, "category")
             self.names.setdefault(category["id"], category["name"])
         elif section == "video_np_pairs":
-            pair = _check(_Pair, value, self.path, "a pair of video_np_pairs")
+            pair = check(_Pair, value, self.path, "pair")
             record = f"the pair of video {pair['video_id']} and category {pair['category_id']}"
             self._only_once(record)
             _video_of(pair, self.path, record, self.videos)
             self._ask(pair)
 
     def _take_annotation(self, value: Any) -> None:
-        values = _check(_Annotation, value, self.path, "annotation")
+        values = check(_Annotation, value, self.path, "annotation")
         record = f"annotation {values['id']}"
         self._only_once(record)
         masklet = _masklet(values, self.path, record, self.videos, 1)
@@ -193,7 +184,7 @@ class _TruthReader:
 
 
 def _video(value: Any, path: Path, record: str) -> Video:
-    values = _check(_Video, value, path, record)
+    values = check(_Video, value, path, record)
     names = tuple(values.get("file_names", ()))
     if names and len(names) != values["length"]:
         raise InputError(f"{path}: video {values['id']}: length is {values['length']}, but {len(names)} file_names")
@@ -241,24 +232,9 @@ def _masklet(values: Any, path: Path, record: str, videos: Mapping[int, Video], 
     )
 
 
-def _boxes(boxes: list[list[float] | None], path: Path, record: str) -> Float64[np.ndarray, "frame 4"]:
+def _boxes(boxes: list[list[float | int] | None], path: Path, record: str) -> Float64[np.ndarray, "frame 4"]:
     numbers = np.array([box or (0, 0, 0, 0) for box in boxes], np.float64)
     negative = (numbers[:, 2:] < 0).any(axis=1)
     if negative.any():
         raise InputError(f"{path}: {record}: bboxes.{negative.argmax()}: its width or height is negative")
     return numbers
-
-
-@cache
-def _adapter(kind: type) -> TypeAdapter:
-    return TypeAdapter(kind)
-
-
-def _check(kind: type, value: Any, path: Path, record: str) -> Any:
-    try:
-        return _adapter(kind).validate_python(value, strict=True)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        field = ".".join(str(part) for part in first["loc"] if part not in ("str", "list[int]"))
-        known = f" {value['id']}" if isinstance(value, dict) and "id" in value and record.isalpha() else ""
-        raise InputError(f"{path}: {record}{known}: {field or 'it'}: {first['msg']}") from error
