@@ -146,8 +146,8 @@ def users_table(curves: dict[str, Any]) -> str:
         words, alone = figures["examples"]["words"]["cgF1"], figures["examples"]["examples"]["pmF1"]
         clicks = [percent(iou[place]) for place in (0, 2, 4, 9)]
         rows.append([name, *clicks, *map(percent, words), percent(alone[0])])
-    columns = [f"mIoU, {number} clicks" for number in (1, 3, 5, 10)]
-    columns += ["cgF1, words", *(f"+ {number} boxes" for number in range(1, EXAMPLE_ROUNDS + 1)), "pmF1, 1 box alone"]
+    columns = ["mIoU after clicks: 1", "3", "5", "10", "cgF1 of words", "+ boxes: 1"]
+    columns += [*map(str, range(2, EXAMPLE_ROUNDS + 1)), "pmF1 of one box alone"]
     return table(["held-out data", *columns], rows)
 
 
