@@ -2,7 +2,8 @@
 
 Own files are safetensors whose metadata hold the config, the origin and a hash of the tensors. `sam3.pt` and
 transformers' safetensors are read and written through the tables of `names`. Nothing loads in part: every missing,
-unknown or mis-shaped tensor is an error that lists it. Pickles are opened with `weights_only=True` alone.
+unknown or mis-shaped tensor is an error that lists it. Pickles are opened with `weights_only=True` alone. The file of
+an adapter names its base and is read as that base, changed.
 """
 
 import hashlib
@@ -10,7 +11,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 
@@ -25,10 +26,11 @@ from masklet.models.detector import Detector
 from masklet.models.names import Entry, Layout, names_of, official, transformers
 from masklet.models.sizes import from_dict, to_dict
 from masklet.models.vision import grid_positions
+from masklet.nn.lora import Adapter, merge
 from masklet.nn.rope import axial_rotation
 
-OWN_FORMAT = "masklet"
-BUILT_IN = "tiny"
+OWN_FORMAT, ADAPTER_FORMAT = "masklet", "masklet-adapter"
+BUILT_IN, PUBLISHED = "tiny", "sam3"
 HUB_REPOSITORY, HUB_FILE = "facebook/sam3", "model.safetensors"
 OPTIONAL_PARTS = {"click": ("click.", "vision.click_neck."), "memory": ("memory.",)}
 _TEXT_PROJECTION_DIM = 512  # of the unread CLIP projection, whose width no config knows
@@ -55,6 +57,11 @@ class Weights:
     def parts(self) -> frozenset[str]:
         """The parts of `OPTIONAL_PARTS` that the file brought."""
         return frozenset(part for part in OPTIONAL_PARTS if any(belongs(name, part) for name in self.state))
+
+    @property
+    def identity(self) -> str:
+        """A hash that tells these tensors from others."""
+        return self.digest or content_hash(self.state)
 
 
 def belongs(name: str, part: str) -> bool:
@@ -91,8 +98,8 @@ def find(name_or_path: str | os.PathLike) -> Path:
     """The file behind a model's name or a path; fetches the published weights when they are asked for by name."""
     if str(name_or_path) == BUILT_IN:
         return Path(str(files("masklet") / "assets" / "tiny.safetensors"))
-    if str(name_or_path) == "sam3":
-        return fetch("sam3")
+    if str(name_or_path) == PUBLISHED:
+        return fetch(PUBLISHED)
     path = Path(name_or_path)
     if not path.exists():
         raise InputError(f"no model {str(name_or_path)!r}: give tiny, sam3 or the path of a weight file")
@@ -102,12 +109,64 @@ def find(name_or_path: str | os.PathLike) -> Path:
 def read(path: Path, config: Detector.Config | None = None) -> Weights:
     """Weights of a file in any of the three formats. `config` is the size of a foreign file, by default SAM 3's.
 
-    Raises: InputError saying what the file is, and which tensors are missing, unknown or of the wrong shape.
+    An adapter's file gives its base with the adapter merged. Raises: InputError saying what the file is, and which
+    tensors are missing, unknown or of the wrong shape.
     """
     metadata, tensors = _open(path)
+    if metadata.get("format") == ADAPTER_FORMAT:
+        return merge_adapters({path: 1.0})
     if metadata.get("format") == OWN_FORMAT:
         return _read_own(path, metadata, tensors)
     return read_tensors(tensors, config or Detector.Config(), what=str(path))
+
+
+def merge_adapters(shares: Mapping[Path, float], base: Path | None = None) -> Weights:
+    """The base of the adapters in these files, with the given share of what each of them changes.
+
+    Without `base` it is looked for where the first adapter says: by name, beside that file, or where it was.
+
+    Raises: InputError when a file is no adapter, the base is not found, or an adapter was made for another one.
+    """
+    read_files = {path: _open(path) for path in shares}
+    for path, (metadata, _) in read_files.items():
+        if metadata.get("format") != ADAPTER_FORMAT:
+            raise InputError(f"{path} is not an adapter")
+    first = next(iter(read_files))
+    weights = _read_whole(base or _base_of(first, read_files[first][0]), first)
+    digest, adapters = hashlib.sha256(weights.identity.encode()), []
+    for path, (metadata, tensors) in read_files.items():
+        if metadata.get("base_hash") != weights.identity:
+            raise InputError(f"{path} is an adapter of another model than this one ({metadata.get('base')})")
+        try:
+            adapters.append((Adapter(tensors=tensors, scale=float(metadata["scale"])), shares[path]))
+        except (KeyError, ValueError) as error:
+            raise InputError(f"{path} is an adapter whose scale cannot be read: {error}") from error
+        digest.update(f"{metadata.get('hash') or content_hash(tensors)} {metadata['scale']} {shares[path]}".encode())
+    try:
+        state = merge(weights.state, adapters)
+    except ValueError as error:
+        raise InputError(f"{', '.join(map(str, shares))}: {error}") from error
+    origin = f"{weights.origin}, with {len(adapters)} adapter{'s' * (len(adapters) > 1)}"
+    return replace(weights, state=state, origin=origin, digest=digest.hexdigest())
+
+
+def _base_of(path: Path, metadata: Mapping[str, str]) -> Path:
+    name = metadata.get("base", "")
+    if name in (BUILT_IN, PUBLISHED):
+        return find(name)
+    places = [path.parent / Path(name).name, Path(name)]
+    found = next((place for place in places if name and place.exists()), None)
+    if found is None:
+        raise InputError(f"{path} is an adapter of {name!r}, which is neither beside it nor where it was")
+    return found
+
+
+def _read_whole(base: Path, adapter: Path) -> Weights:
+    """Weights that do not depend on other files in turn."""
+    metadata, _ = _open(base)
+    if metadata.get("format") == ADAPTER_FORMAT:
+        raise InputError(f"the base of {adapter} is itself an adapter, {base}: give the model that both were made for")
+    return read(base)
 
 
 def read_tensors(tensors: dict[str, Tensor], config: Detector.Config, what: str = "the table") -> Weights:
@@ -261,6 +320,19 @@ def write(weights: Weights, path: Path) -> None:
     _save(tensors, path, metadata)
 
 
+def write_adapter(adapter: Adapter, base: Weights, base_name: str, path: Path) -> None:
+    """Writes an adapter, with what is needed to find and to recognise its base: a name or a path, and a hash."""
+    tensors = {name: tensor.contiguous() for name, tensor in adapter.tensors.items()}
+    metadata = {
+        "format": ADAPTER_FORMAT,
+        "base": base_name if base_name in (BUILT_IN, PUBLISHED) else str(Path(base_name).resolve()),
+        "base_hash": base.identity,
+        "scale": str(adapter.scale),
+        "hash": content_hash(tensors),
+    }
+    _save(tensors, path, metadata)
+
+
 def write_foreign(weights: Weights, path: Path, kind: str) -> None:
     """Writes another program's format: `official` as a PyTorch checkpoint, `transformers` as safetensors.
 
@@ -340,7 +412,7 @@ def describe_models() -> list[ModelInfo]:
     return [
         ModelInfo(name=BUILT_IN, size_mb=_megabytes(tiny), location=tiny, note="built in, trained by this project"),
         ModelInfo(
-            name="sam3",
+            name=PUBLISHED,
             size_mb=_megabytes(published) if published else None,
             location=published,
             note="published by Meta under the SAM License; `masklet models fetch sam3`",
@@ -359,7 +431,7 @@ def fetch(name: str) -> Path:
     """
     if name == BUILT_IN:
         return find(BUILT_IN)
-    if name != "sam3":
+    if name != PUBLISHED:
         raise InputError(f"no model {name!r} to fetch: there are {BUILT_IN} and sam3")
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError

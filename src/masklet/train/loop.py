@@ -1,7 +1,7 @@
 """The training loop: phases one after another, stoppable and resumable at any step.
 
 Started by `torchrun`, each process takes its share of the micro-batches of an update and gradients are summed; the
-result is that of one process with the same `accumulate`.
+result is that of one process with the same `accumulate`. Only what is learnt is in optimiser, average and checkpoint.
 
 Nothing random has a state that must be saved: example i of step s, its augmentation, and the dropout of step s are all
 functions of (seed, s). A resumed run therefore equals an uninterrupted one, bit for bit on a CPU.
@@ -11,9 +11,8 @@ functions of (seed, s). A resumed run therefore equals an uninterrupted one, bit
 
 import argparse
 import json
-import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -25,13 +24,25 @@ from torch.utils.data import DataLoader, Dataset
 
 from masklet.config import PRESETS
 from masklet.errors import InputError
-from masklet.files import replacing, write_atomically
+from masklet.files import write_atomically
 from masklet.models.detector import Detector
-from masklet.models.weights import Weights, find, read, write
+from masklet.models.weights import Weights, find, read, write, write_adapter
+from masklet.nn.lora import Adapter
 from masklet.tokenizer import Tokenizer
+from masklet.train.checkpoints import Checkpoints, read_state, restore
 from masklet.train.concept import ConceptTask, SourceShelf
 from masklet.train.criterion import LossReport
-from masklet.train.optim import WeightAverage, factor_of_update, make_optimizer, set_learning_rates
+from masklet.train.distributed import (
+    agree,
+    clip_gradients,
+    meet,
+    rank_and_world,
+    shard_encoders,
+    sum_gradients,
+    whole,
+)
+from masklet.train.optim import WeightAverage, factor_of_update, make_optimizer, named_state, set_learning_rates
+from masklet.train.parts import prepare_parts, recompute_layers, set_mode
 from masklet.train.recipes import Phase, Recipe, load_recipe, to_json
 from masklet.train.tracker import ClipShelf, TrackingTask, start_tracker
 
@@ -65,21 +76,23 @@ class Trainer:
     def __init__(self, model: Detector, task: Task, recipe: Recipe, out: Path) -> None:
         self.recipe, self.task, self.out = recipe, task, out
         self.device = _device(recipe.device)
-        self.model: Detector = model.to(self.device).train()
-        for name, parameter in self.model.named_parameters():
-            parameter.requires_grad_(task.trains(name))
+        self.rank, self.world = rank_and_world()
+        self.model: Detector = model.to(self.device)
+        prepare_parts(self.model, recipe, task.trains)
+        if recipe.checkpoint_activations:
+            recompute_layers(self.model)
+        if recipe.parallel == "fsdp" and self.world > 1:
+            shard_encoders(self.model, self.device)
+        self.learnt = {name: value for name, value in self.model.named_parameters() if value.requires_grad}
+        buffers = {name for name, _ in self.model.named_buffers() if task.trains(name)}
+        self.kept = buffers | self.learnt.keys()  # of the model's state, what its base may lack
         self.optim = recipe.optim_config()
         self.optimizer = make_optimizer(self.model, self.optim)
         self.average = WeightAverage(self.model, recipe.ema_decay) if recipe.ema_decay else None
         self.step = 0
         self.sums: dict[str, Tensor] = {}
-        self.rank, self.world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+        self.checkpoints = Checkpoints(out)
         out.mkdir(parents=True, exist_ok=True)
-
-    @property
-    def checkpoint(self) -> Path:
-        """Where the state of the run is kept."""
-        return self.out / "checkpoint.pt"
 
     def train(
         self, *, minutes: float | None = None, max_steps: int | None = None, evaluate: Evaluate | None = None
@@ -98,16 +111,17 @@ class Trainer:
                 self.update(batches, phase)
                 if self.step % self.recipe.log_every == 0 or self.step == last:
                     self._log(phase)
-                if time.monotonic() - saved > 60 * self.recipe.checkpoint_minutes:
+                if agree(time.monotonic() - saved > 60 * self.recipe.checkpoint_minutes):
                     self.save()
                     saved = time.monotonic()
-                if minutes is not None and self._agree(time.monotonic() - started > 60 * minutes):
+                if minutes is not None and agree(time.monotonic() - started > 60 * minutes):
                     last = self.step
                     break
             if evaluate is not None and self.step == first + phase.steps:
                 self._write({"step": self.step, "evaluation": evaluate(self.model, self.step)})
-                self.model.train()
+                set_mode(self.model)
         self.save()
+        self.checkpoints.wait()
         return self.step == self.recipe.total_steps
 
     def _phase(self) -> tuple[Phase, int]:
@@ -150,8 +164,8 @@ class Trainer:
         for report in self.task.losses(self.model, on_device, phase, seeds):
             report.total.backward()
             self._add({"loss": report.total.detach(), **report.parts})
-        self._sum_gradients()
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.optim.clip_norm)
+        sum_gradients(self.learnt.values())
+        norm = clip_gradients(list(self.learnt.values()), self.optim.clip_norm)
         self._add({"gradient_norm": norm})
         self.step += 1
         if not torch.isfinite(norm):  # one bad batch must not end a run of days; the log shows the norm
@@ -159,32 +173,6 @@ class Trainer:
         self.optimizer.step()
         if self.average is not None:
             self.average.update(self.model, self.step)
-
-    def _agree(self, wish: bool) -> bool:  # noqa: FBT001 - a wish is nothing else
-        """Whether any process wishes it, so that all stop at the same step."""
-        if self.world == 1:
-            return wish
-        votes = torch.tensor(int(wish))
-        dist.all_reduce(votes)
-        return bool(votes)
-
-    def _sum_gradients(self) -> None:
-        """Adds up the gradients of all processes, as one flat tensor.
-
-        What a batch did not use, such as the parts for example boxes, has a gradient of zero: all processes must send
-        the same tensors, and one process must do as several would.
-        """
-        trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
-        for parameter in trained:
-            if parameter.grad is None:
-                parameter.grad = torch.zeros_like(parameter)
-        if self.world == 1:
-            return
-        gradients = [parameter.grad for parameter in trained if parameter.grad is not None]
-        flat = torch.cat([gradient.flatten() for gradient in gradients])
-        dist.all_reduce(flat)
-        for gradient, part in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
-            gradient.copy_(part.view_as(gradient))
 
     def _add(self, values: dict[str, Tensor]) -> None:
         for name, value in values.items():
@@ -218,31 +206,32 @@ class Trainer:
             file.write(json.dumps(line) + "\n")
 
     def save(self) -> None:
-        """Writes the state of the run, beside the old one first, so that a crash leaves one of them whole."""
-        if self.rank:
-            return
-        state = {
-            "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "average": self.average.shadow if self.average else None,
-            "step": self.step,
-            "recipe": to_json(self.recipe),
-        }
-        with replacing(self.checkpoint) as beside:
-            torch.save(state, beside)
+        """Writes the state of the run in the background; the checkpoint before stands until that is done."""
+        self.checkpoints.save(self.step, self._tensors(), {"recipe": self.recipe.model_dump(mode="json")})
 
     def resume(self) -> None:
-        """Takes up the run where its checkpoint left it."""
-        state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        """Takes up the run where its newest checkpoint left it. Raises: InputError when there is none that fits."""
+        newest = self.checkpoints.newest
+        if newest is None:
+            raise InputError(f"{self.out} holds no checkpoint")
+        restore(newest, self._tensors())
+        self.step = int(read_state(newest)["step"])
+
+    def _tensors(self) -> dict[str, Tensor]:
+        """Everything that a step changes, by name."""
+        state = {f"model.{name}": tensor for name, tensor in self._kept(self.model.state_dict()).items()}
+        state |= {f"optimizer.{name}": tensor for name, tensor in named_state(self.optimizer, self.model).items()}
         if self.average is not None:
-            self.average.shadow = state["average"]
-        self.step = state["step"]
+            state |= {f"average.{name}": tensor for name, tensor in self.average.shadow.items()}
+        return state
+
+    def _kept(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {name: tensor for name, tensor in state.items() if name in self.kept}
 
     def weights(self) -> dict[str, Tensor]:
-        """What is worth shipping: the average where there is one, else the model's own state."""
-        return self.average.state_dict(self.model) if self.average else self.model.state_dict()
+        """What is worth shipping of what the task learns: the average where there is one. All processes must ask."""
+        state = self.average.state_dict(self.model) if self.average else self.model.state_dict()
+        return {name: whole(tensor.detach()) for name, tensor in self._kept(state).items()}
 
 
 def _device(name: str) -> torch.device:
@@ -268,23 +257,26 @@ def run(
 ) -> bool:
     """Trains a recipe into a folder; True when it is complete. With `resume` a run begun there is continued.
 
-    Leaves `checkpoint.pt`, `log.jsonl`, `recipe.json` and, each time it stops, `weights.safetensors`.
+    Leaves `checkpoints`, `log.jsonl`, `recipe.json` and, each time it stops, `weights.safetensors`, or
+    `adapter.safetensors` where the recipe has adapters learnt. `masklet.load` takes either.
     """
     recipe, out = load_recipe(recipe_name, overrides), Path(out_dir)
-    if "WORLD_SIZE" in os.environ and not dist.is_initialized():
-        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    meet()
     torch.manual_seed(recipe.seed)
     base = initial_weights(recipe)
     task = make_task(recipe, base)
     trainer = Trainer(begin(base), task, recipe, out)
-    if resume and trainer.checkpoint.exists():
-        trainer.resume()
-    elif trainer.checkpoint.exists():
+    newest = trainer.checkpoints.newest
+    if newest is not None and not resume:
         raise InputError(f"{out} already holds a run; continue it with resume, or choose another folder")
+    trainer.checkpoints.forget_unfinished()
+    if newest is not None:
+        trainer.resume()
     complete = trainer.train(minutes=minutes, max_steps=max_steps, evaluate=evaluate)
+    weights = trainer.weights()
     if trainer.rank == 0:
         write_atomically(out / "recipe.json", to_json(recipe))
-        export(trainer.weights(), base, task, out / "weights.safetensors")
+        export(weights, base, trainer)
     return complete
 
 
@@ -305,7 +297,9 @@ def begin(base: Weights) -> Detector:
 
 
 def make_task(recipe: Recipe, base: Weights) -> ConceptTask | TrackingTask:
-    """The recipe's task. Raises: InputError for a tracker without a detector under it."""
+    """The recipe's task. Raises: InputError for a tracker without a detector, or adapters without a base, under it."""
+    if recipe.lora is not None and recipe.initial_weights is None:
+        raise InputError("adapters change a model that is there: set initial_weights to a model or a file")
     if recipe.task == "tracking":
         if not base.state:
             raise InputError("a tracker sees what a trained detector sees: set initial_weights to a model or a file")
@@ -315,10 +309,18 @@ def make_task(recipe: Recipe, base: Weights) -> ConceptTask | TrackingTask:
     return ConceptTask(recipe=recipe, tokenizer=tokenizer, sources=SourceShelf(recipe), patch_size=patch_size)
 
 
-def export(state: dict[str, Tensor], base: Weights, task: Task, path: Path) -> None:
-    """Writes weights for use: what was learnt, in float16 (the checkpoint holds float32), and the rest as it was."""
-    learnt = {name: value.detach().cpu().half() for name, value in state.items() if task.trains(name)}
-    write(replace(base, state=base.state | learnt), path)
+def export(learnt: Mapping[str, Tensor], base: Weights, trainer: Trainer) -> None:
+    """Writes weights for use into the folder of the run: the base with what was learnt, or an adapter alone.
+
+    Weights are in float16 where they were learnt (the checkpoint holds float32), and as they were elsewhere.
+    """
+    state = {name: value.cpu() for name, value in learnt.items() if name in trainer.learnt or name not in base.state}
+    lora, name = trainer.recipe.lora_config(), trainer.recipe.initial_weights
+    if lora is None or name is None:
+        halves = {name: value.half() for name, value in state.items()}
+        write(replace(base, state=base.state | halves), trainer.out / "weights.safetensors")
+    else:
+        write_adapter(Adapter(tensors=state, scale=lora.scale), base, name, trainer.out / "adapter.safetensors")
 
 
 def main() -> None:

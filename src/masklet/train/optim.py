@@ -5,6 +5,9 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
+
+from masklet.train.distributed import own_part
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,24 +66,27 @@ def layer_scale(name: str, depth: int, decay: float) -> float:
 
 
 def parameter_groups(model: nn.Module, config: OptimConfig) -> list[dict]:
-    """AdamW groups with their peak rate in `peak_lr`; only matrices of layers decay.
+    """AdamW groups of what is learnt, with their peak rate in `peak_lr`; only matrices of layers decay.
+
+    Sharded parameters have groups of their own, as no kernel takes them together with others.
 
     Biases, norms, embeddings and free parameters (position tables, queries, tokens) do not; the official recipe decays
     the latter two by accident.
     """
     depth = _trunk_depth(name for name, _ in model.named_parameters())
     embeddings = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
-    groups: dict[tuple[float, float], list[Tensor]] = {}
+    groups: dict[tuple[float, float, bool], list[Tensor]] = {}
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
         rate = {"vision": config.lr_vision, "text": config.lr_text}.get(name.split(".")[0], config.lr_rest)
         rate *= layer_scale(name, depth, config.layer_decay)
         decays = name.endswith("weight") and parameter.ndim > 1 and id(parameter) not in embeddings
-        groups.setdefault((rate, config.weight_decay if decays else 0.0), []).append(parameter)
+        key = (rate, config.weight_decay if decays else 0.0, isinstance(parameter, DTensor))
+        groups.setdefault(key, []).append(parameter)
     return [
         {"params": parameters, "lr": rate, "peak_lr": rate, "weight_decay": decay}
-        for (rate, decay), parameters in groups.items()
+        for (rate, decay, _), parameters in groups.items()
     ]
 
 
@@ -89,8 +95,25 @@ def _trunk_depth(names: Iterable[str]) -> int:
 
 
 def make_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.AdamW:
-    """AdamW over `parameter_groups`, in one fused kernel where the device has it."""
-    return torch.optim.AdamW(parameter_groups(model, config), betas=config.betas, fused=True)
+    """AdamW over `parameter_groups`, in one fused kernel. Its state is there from the start, so it can be restored."""
+    optimizer = torch.optim.AdamW(parameter_groups(model, config), betas=config.betas, fused=True)
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            optimizer.state[parameter] = {
+                "step": torch.zeros((), device=parameter.device),
+                "exp_avg": torch.zeros_like(parameter),
+                "exp_avg_sq": torch.zeros_like(parameter),
+            }
+    return optimizer
+
+
+def named_state(optimizer: torch.optim.Optimizer, model: nn.Module) -> dict[str, Tensor]:
+    """The optimiser's tensors, by name of parameter and of moment: the same however parameters are grouped."""
+    return {
+        f"{name}.{kind}": tensor
+        for name, parameter in model.named_parameters()
+        for kind, tensor in optimizer.state.get(parameter, {}).items()
+    }
 
 
 def set_learning_rates(optimizer: torch.optim.Optimizer, factor: float) -> None:
@@ -100,20 +123,25 @@ def set_learning_rates(optimizer: torch.optim.Optimizer, factor: float) -> None:
 
 
 class WeightAverage:
-    """Exponential moving average of a model's parameters, in float32. It starts fast: early averages forget quickly."""
+    """Exponential moving average of what is learnt, in float32. It starts fast: early averages forget quickly."""
 
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.decay = decay
-        self.shadow = {name: value.detach().float().clone() for name, value in model.named_parameters()}
+        self.shadow = {
+            name: value.detach().float().clone() for name, value in model.named_parameters() if value.requires_grad
+        }
 
     @torch.no_grad()
     def update(self, model: nn.Module, step: int) -> None:
         """Moves the average towards the weights after update number `step`, counted from 1."""
         weight = 1 - min(self.decay, (1 + step) / (10 + step))
         for name, value in model.named_parameters():
-            self.shadow[name].lerp_(value.detach().float(), weight)
+            if name in self.shadow:
+                own_part(self.shadow[name]).lerp_(own_part(value.detach()).float(), weight)
 
     def state_dict(self, model: nn.Module) -> dict[str, Tensor]:
         """The model's state with averaged parameters, in the types of the model."""
-        averaged = {name: self.shadow[name].to(value.dtype) for name, value in model.named_parameters()}
-        return {**model.state_dict(), **averaged}
+        return {
+            name: self.shadow[name].to(value.dtype) if name in self.shadow else value
+            for name, value in model.state_dict().items()
+        }

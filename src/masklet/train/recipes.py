@@ -6,6 +6,7 @@ Unknown keys fail. Paths of data are relative to `data.root`.
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_type_hints
 
@@ -16,9 +17,11 @@ from masklet.data.collate import CollateConfig
 from masklet.data.tracking import TrackingConfig
 from masklet.data.transforms import AugmentConfig
 from masklet.errors import InputError
+from masklet.nn.lora import LoraConfig
 from masklet.train.criterion import Criterion
 from masklet.train.optim import OptimConfig
 from masklet.train.rollout import TrackingLossConfig
+from masklet.train.sources import SourceSpec
 
 RECIPES = Path(__file__).parent / "recipes"
 C = TypeVar("C")
@@ -26,44 +29,6 @@ C = TypeVar("C")
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class CocoSpec(_Strict):
-    """A COCO json and its pictures."""
-
-    kind: Literal["coco"]
-    annotations: str
-    images: str
-    scenes: tuple[tuple[str, ...], ...] = ()
-    max_negatives: int = 8
-    complete: bool = True
-
-
-class SacoSpec(_Strict):
-    """A SA-Co json and its pictures."""
-
-    kind: Literal["saco"]
-    annotations: str
-    images: str
-
-
-class ScenesSpec(_Strict):
-    """Generated scenes; a phase may override any of `options`."""
-
-    kind: Literal["scenes"]
-    options: dict[str, Any] = {}
-
-
-class CutoutsSpec(_Strict):
-    """Scenes composed from cut-outs on backgrounds; a phase may override any of `options`."""
-
-    kind: Literal["cutouts"]
-    cutouts: str
-    backgrounds: str
-    options: dict[str, Any] = {}
-
-
-SourceSpec = Annotated[CocoSpec | SacoSpec | ScenesSpec | CutoutsSpec, Field(discriminator="kind")]
 
 
 class DataSpec(_Strict):
@@ -93,7 +58,10 @@ class Recipe(_Strict):
     """A whole training run.
 
     `task` says what is learnt; sections that the other task has are not read. `initial_weights` is the name of a model
-    or a file.
+    or a file. `train` lists patterns of names of parameters: of what the task can learn, what the last fitting pattern
+    names is learnt, unless it begins with `!`. `lora` adds adapters; what `train` names is then learnt beside them.
+    `checkpoint_activations` computes layers twice to remember less. `parallel` says what several processes do with the
+    weights of the encoders: each keeps all (`ddp`) or its share (`fsdp`).
     """
 
     task: Literal["concept", "tracking"] = "concept"
@@ -102,6 +70,10 @@ class Recipe(_Strict):
     device: str = "auto"
     bfloat16: bool = True
     initial_weights: str | None = None
+    train: tuple[str, ...] = ("*",)
+    lora: dict[str, Any] | None = None
+    checkpoint_activations: bool = False
+    parallel: Literal["ddp", "fsdp"] = "ddp"
     ema_decay: float | None = None
     log_every: int = 20
     checkpoint_minutes: float = 10.0
@@ -115,6 +87,15 @@ class Recipe(_Strict):
     def total_steps(self) -> int:
         """Updates of all phases together."""
         return sum(phase.steps for phase in self.phases)
+
+    def trains(self, name: str) -> bool:
+        """Whether a parameter is named by the patterns of `train`."""
+        fitting = [pattern for pattern in self.train if fnmatchcase(name, pattern.removeprefix("!"))]
+        return bool(fitting) and not fitting[-1].startswith("!")
+
+    def lora_config(self) -> LoraConfig | None:
+        """Defaults with this recipe's changes, where it wants adapters."""
+        return None if self.lora is None else settings(LoraConfig, self.lora)
 
     def optim_config(self) -> OptimConfig:
         """Defaults with this recipe's changes."""
@@ -176,6 +157,7 @@ def parse_recipe(values: Mapping[str, Any]) -> Recipe:
     try:
         recipe = Recipe.model_validate(values)
         recipe.optim_config()
+        recipe.lora_config()
         for phase in recipe.phases:
             _check_phase(recipe, phase)
     except ValidationError as error:

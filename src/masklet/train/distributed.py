@@ -1,0 +1,111 @@
+"""Several processes, started by `torchrun`: how they meet, share out weights, and make one gradient of theirs.
+
+Only the two encoders are ever sharded. They hold nine tenths of the weights, and every process runs both of them once a
+micro-batch whatever its prompts are; in the parts behind them a process may have nothing to do (no exemplars, no
+concept that is there), where sharded weights would be gathered out of step. Those are whole everywhere.
+"""
+
+import os
+from collections.abc import Iterable, Sequence
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
+
+from masklet.models.detector import Detector
+
+
+def meet() -> None:
+    """Joins the other processes, if `torchrun` started any, and takes the accelerator that is this one's."""
+    if "WORLD_SIZE" not in os.environ or dist.is_initialized():
+        return
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+        dist.init_process_group("cpu:gloo,cuda:nccl")
+    else:
+        dist.init_process_group("gloo")
+
+
+def rank_and_world() -> tuple[int, int]:
+    """This process's number and how many there are: 0 and 1 when it is alone."""
+    return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+
+
+def agree(wish: bool) -> bool:  # noqa: FBT001 - a wish is nothing else
+    """Whether any process wishes it, so that all do the same."""
+    if not dist.is_initialized():
+        return wish
+    votes = torch.tensor(int(wish))
+    dist.all_reduce(votes)
+    return bool(votes)
+
+
+def shard_encoders(model: Detector, device: torch.device) -> None:
+    """Leaves each process its share of the encoders' weights, gathered block by block as they are used (FSDP2)."""
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
+    mesh = init_device_mesh(device.type, (dist.get_world_size(),))
+    for encoder in (model.vision.trunk, model.text):
+        for block in encoder.blocks:
+            fully_shard(block, mesh=mesh)
+        fully_shard(encoder, mesh=mesh)
+
+
+def own_part(tensor: Tensor) -> Tensor:
+    """What this process holds of a tensor, in the same memory."""
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+
+
+def whole(tensor: Tensor) -> Tensor:
+    """A tensor gathered from all processes, which all must ask for it."""
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+@torch.no_grad()
+def sum_gradients(parameters: Iterable[nn.Parameter]) -> None:
+    """Adds up the gradients of all processes: those of whole weights as one flat tensor.
+
+    What a batch did not use, such as the parts for example boxes, has a gradient of zero: all processes must send
+    the same tensors, and one process must do as several would.
+    """
+    _, world = rank_and_world()
+    gradients = []
+    for parameter in parameters:
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+        gradients.append(parameter.grad)
+    if world == 1:
+        return
+    for gradient in gradients:
+        if isinstance(gradient, DTensor):  # summed while it was computed, but as a mean
+            gradient.to_local().mul_(world)
+    gradients = [gradient for gradient in gradients if not isinstance(gradient, DTensor)]
+    if not gradients:
+        return
+    flat = torch.cat([gradient.flatten() for gradient in gradients])
+    dist.all_reduce(flat)
+    for gradient, part in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
+        gradient.copy_(part.view_as(gradient))
+
+
+@torch.no_grad()
+def clip_gradients(parameters: Sequence[nn.Parameter], limit: float) -> Tensor:
+    """Scales all gradients down so that their common norm is at most `limit`; the norm before, equal everywhere."""
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    norm = _norm([gradient for gradient in gradients if not isinstance(gradient, DTensor)])
+    parts = [gradient.to_local() for gradient in gradients if isinstance(gradient, DTensor)]
+    if parts:
+        square = _norm(parts).square()
+        dist.all_reduce(square)
+        norm = (norm.to(square.device).square() + square).sqrt()
+    factor = (limit / (norm + 1e-6)).clamp(max=1.0)
+    for gradient in gradients:
+        own_part(gradient).mul_(factor)
+    return norm
+
+
+def _norm(gradients: Sequence[Tensor]) -> Tensor:
+    norms = [torch.linalg.vector_norm(gradient) for gradient in gradients]
+    return torch.linalg.vector_norm(torch.stack(norms)) if norms else torch.zeros(())
