@@ -359,6 +359,16 @@ def test_what_a_clip_lacks_is_named(tmp_path: Path, clip: np.ndarray) -> None:
         find_objects(tmp_path / "truth" / "walk", tmp_path / "images")
 
 
+def test_annotations_of_another_size_are_refused(tmp_path: Path, clip: np.ndarray) -> None:
+    write_clip(tmp_path, {1: clip})
+    objects = find_objects(tmp_path / "truth", tmp_path / "images")
+    with pytest.raises(InputError, match="walk: the frames are 16 x 24 pixels, and their annotations 32 x 24"):
+        list(follow_objects(objects, Follower(clip[:, :, :16], reach=9)))
+    Image.new("L", (5, 5)).save(tmp_path / "truth" / "walk" / "00004.png")
+    with pytest.raises(InputError, match="its pictures are not of one size"):
+        list(follow_objects(objects, Follower(clip, reach=9)))
+
+
 def test_videos_without_an_object_are_refused(tmp_path: Path) -> None:
     write_clip(tmp_path, {1: np.stack([NOTHING] * 2)})
     with pytest.raises(InputError, match="truth shows no object on any frame"):

@@ -121,15 +121,22 @@ def follow_objects(
 ) -> Iterator[FollowedObject]:
     """Every object offline and online; `advance` is called after each. Raises: InputError."""
     for video, frames, object_id in objects:
-        truth = np.stack([masks[object_id] for masks, _ in video.frames()])
+        truth = _read_clip(video, object_id)
         first = int(truth.any(axis=(1, 2)).argmax())
-        yield FollowedObject(
-            video=video.name,
-            object_id=object_id,
-            offline=follow_offline(clicker, frames[first:], truth[first:], num_frames),
-            online=follow_online(clicker, frames[first:], truth[first:], num_frames),
-        )
+        try:
+            offline = follow_offline(clicker, frames[first:], truth[first:], num_frames)
+            online = follow_online(clicker, frames[first:], truth[first:], num_frames)
+        except InputError as error:
+            raise InputError(f"{video.name}: {error}") from error
+        yield FollowedObject(video=video.name, object_id=object_id, offline=offline, online=online)
         advance()
+
+
+def _read_clip(video: FolderVideo, object_id: int) -> Clip:
+    masks = [truths[object_id] for truths, _ in video.frames()]
+    if len({mask.shape for mask in masks}) > 1:
+        raise InputError(f"{video.truth}: its pictures are not of one size")
+    return np.stack(masks)
 
 
 def follow_offline(
@@ -205,7 +212,11 @@ def click_frame(
 
 def _mask(answer: FrameAnswer, size: tuple[int, ...]) -> Bool[np.ndarray, "height width"]:
     """The one object's mask; nothing where it is not seen."""
-    return answer.mask(0) if len(answer) else np.zeros(size, dtype=bool)
+    mask = answer.mask(0) if len(answer) else np.zeros(size, dtype=bool)
+    if mask.shape != size:
+        sizes = [" x ".join(map(str, reversed(shape))) for shape in (mask.shape, size)]
+        raise InputError(f"the frames are {sizes[0]} pixels, and their annotations {sizes[1]}")
+    return mask
 
 
 def _carried_on(scores: list[float], length: int) -> Float[np.ndarray, " clicked"]:
