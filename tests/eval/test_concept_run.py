@@ -46,6 +46,11 @@ def test_figures_equal_the_official_evaluator(path, tmp_path):
             ("FNs", "false_negatives"),
         ):
             assert getattr(counts, field).tolist() == case["expected"][f"{kind}_counts"][name]
+        curves = counts.curves()
+        assert set(curves) == set(case["expected"][f"{kind}_per_threshold"])
+        for name, values in case["expected"][f"{kind}_per_threshold"].items():
+            known = np.nan_to_num(np.array(values, np.float64), nan=-1)  # "no value" is -1 here, as it is in the means
+            np.testing.assert_allclose(curves[name], known, rtol=0, atol=5.1e-11)  # ten decimals are stored
         metrics = counts.metrics()
         assert set(metrics) == set(case["expected"][kind])
         for name, value in case["expected"][kind].items():

@@ -169,22 +169,22 @@ class ConceptCounts:
         """F1 at each IoU threshold from the counts of all pairs whose concept is there."""
         return _f1(self.true_positives, self.positive_false_positives, self.false_negatives)
 
-    def metrics(self) -> dict[str, float]:
-        """Every figure by its published name, as fractions; -1 where no pair gives a value.
-
-        A bare name is the mean over the thresholds, `@0.5` and `@0.75` are at one of them. `positive_micro_F1` is pmF1.
-        """
+    def curves(self) -> dict[str, Float[np.ndarray, " threshold"]]:
+        """Figures at each IoU threshold, as fractions; -1 where no pair gives a value. `positive_micro_F1` is pmF1."""
         tp, fp, fn = self.true_positives, self.false_positives, self.false_negatives
-        macro = self.local_f1_sum / self.num_local if self.num_local else np.full(len(tp), -1.0)
-        curves = {
+        return {
             "cgF1": self.pmf1 * self.il_mcc,
             "precision": tp / (tp + fp + COUNT_EPS),
             "recall": tp / (tp + fn + COUNT_EPS),
             "F1": _f1(tp, fp, fn),
-            "positive_macro_F1": macro,
+            "positive_macro_F1": self.local_f1_sum / self.num_local if self.num_local else np.full(len(tp), -1.0),
             "positive_micro_F1": self.pmf1,
             "positive_micro_precision": tp / (tp + self.positive_false_positives + COUNT_EPS),
         }
+
+    def metrics(self) -> dict[str, float]:
+        """Every figure by its published name: a bare name is the mean of its curve, `@0.5` and `@0.75` are points."""
+        curves = self.curves()
         result = {name: float(curve.mean()) for name, curve in curves.items()} | self._image_metrics()
         for index, threshold in ((0, "0.5"), (5, "0.75")):
             result |= {f"{name}@{threshold}": float(curve[index]) for name, curve in curves.items()}

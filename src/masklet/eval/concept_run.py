@@ -13,7 +13,7 @@ from typing import Any, TextIO
 
 import numpy as np
 
-from masklet.eval.concept import SCORE_THRESHOLD
+from masklet.eval.concept import IOU_THRESHOLDS, SCORE_THRESHOLD
 from masklet.eval.concept_files import PairBatch, Source, fill_buckets, read_batch
 from masklet.eval.concept_tally import Tally, tally_batch
 from masklet.eval.outcomes import PairOutcome, write_outcome
@@ -136,7 +136,7 @@ class _Rows:
 
 
 def summarise(tallies: dict[str, Tally], settings: dict[str, Any]) -> dict[str, Any]:
-    """What `scores.json` holds: figures of each subset, their mean over subsets, and of parts of all instances.
+    """What `scores.json` holds: figures of each subset, also by IoU, their mean over subsets, and of parts.
 
     The published averages weigh every subset alike, whatever its size, and average cgF1 itself.
     """
@@ -144,12 +144,20 @@ def summarise(tallies: dict[str, Tally], settings: dict[str, Any]) -> dict[str, 
     sizes = {name: next(iter(tally.kinds.values())).num_pairs for name, tally in tallies.items()}
     whole = [*tallies.values()]
     together = sum(whole[1:], whole[0])
+    curves = {
+        name: {
+            kind: {each: curve.tolist() for each, curve in part.counts.curves().items()}
+            for kind, part in tally.kinds.items()
+        }
+        for name, tally in tallies.items()
+    }
     return {
         "format": "masklet-eval-concepts",
         "version": 1,
         "settings": settings,
         "metrics": {kind: _mean([figures[name][kind] for name in figures]) for kind in together.kinds},
         "subsets": {name: {**figures[name], "pairs": sizes[name]} for name in figures},
+        "curves": {"IoU": IOU_THRESHOLDS.tolist(), "subsets": curves},
         "strata": {kind: part.strata() for kind, part in together.kinds.items()},
         "notes": vars(together.notes),
     }
