@@ -103,6 +103,8 @@ def _outcomes(source: Source, folder: Path) -> list[PairOutcome]:
 
 
 def _flat(value, name="") -> dict[str, float]:
+    if isinstance(value, list):
+        value = dict(enumerate(value))
     if not isinstance(value, dict):
         return {} if isinstance(value, str) else {name: value}
     return {path: leaf for key, each in value.items() for path, leaf in _flat(each, f"{name}/{key}").items()}
