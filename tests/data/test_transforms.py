@@ -6,7 +6,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from masklet.data.schema import Example, PhraseQuery
-from masklet.data.transforms import AugmentConfig, Placement, augment, flip, names_a_side, place, resize_square
+from masklet.data.transforms import (
+    AugmentConfig,
+    Placement,
+    augment,
+    flip,
+    mirror_phrase,
+    must_not_flip,
+    names_a_side,
+    place,
+    resize_square,
+)
 
 
 def make_example(height: int = 60, width: int = 80, *, phrases: tuple[str, ...] = ("cup", "bowl", "dog")) -> Example:
@@ -99,18 +109,45 @@ def test_mirroring_twice_is_the_identity() -> None:
     np.testing.assert_allclose(back.boxes_xyxy, example.boxes_xyxy)
 
 
-@pytest.mark.parametrize("phrase", ["left cup", "the cup on the Right", "left-hand cup", "letter R"])
-def test_pictures_asked_for_a_side_are_never_mirrored(phrase) -> None:
-    assert names_a_side(phrase)
-    plain = AugmentConfig(crop_probability=0.0, pad_probability=0.0, keep_aspect_probability=0.0, color_probability=0.0)
-    sure = AugmentConfig(**{**vars(plain), "flip_probability": 1.0})
+FLIP_ALONE = AugmentConfig(
+    crop_probability=0.0,
+    pad_probability=0.0,
+    keep_aspect_probability=0.0,
+    color_probability=0.0,
+    flip_probability=1.0,
+)
+
+
+@pytest.mark.parametrize("phrase", ["letter R", "Word on a sign", "clockwise arrow"])
+def test_pictures_asked_for_what_cannot_be_mirrored_are_not(phrase) -> None:
+    assert must_not_flip(phrase)
     example = make_example(phrases=(phrase, "bowl", "dog"))
-    view = augment(example, 80, sure, np.random.default_rng(0))
+    view = augment(example, 80, FLIP_ALONE, np.random.default_rng(0))
     np.testing.assert_array_equal(view.image, resize_square(example, 80).image)
-    mirrored = augment(make_example(), 80, sure, np.random.default_rng(0))
-    np.testing.assert_array_equal(mirrored.image, resize_square(make_example(), 80).image[:, ::-1])
+
+
+@pytest.mark.parametrize(
+    ("phrase", "mirrored"),
+    [
+        ("left cup", "right cup"),
+        ("the cup on the Right", "the cup on the Left"),
+        ("left-hand cup", "right-hand cup"),
+        ("leftmost of the cups left of the right door", "rightmost of the cups right of the left door"),
+        ("leftover cake", "leftover cake"),
+        ("bright_right_cup", "bright_left_cup"),
+    ],
+)
+def test_the_mirror_image_is_asked_for_the_other_side(phrase, mirrored) -> None:
+    assert mirror_phrase(phrase) == mirrored
+    assert mirror_phrase(mirrored) == phrase
+    example = make_example(phrases=(phrase, "bowl", "dog"))
+    view = augment(example, 80, FLIP_ALONE, np.random.default_rng(0))
+    np.testing.assert_array_equal(view.image, resize_square(example, 80).image[:, ::-1])
+    assert [query.phrase for query in view.queries] == [mirrored, "bowl", "dog"]
+    assert [query.object_index for query in view.queries] == [query.object_index for query in example.queries]
 
 
 @pytest.mark.parametrize("phrase", ["leftover cake", "bright cup", "upright piano"])
 def test_words_that_only_sound_like_sides_do_not_count(phrase) -> None:
     assert not names_a_side(phrase)
+    assert mirror_phrase(phrase) == phrase

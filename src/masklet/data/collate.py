@@ -81,7 +81,11 @@ def select_prompts(prompts: PromptBatch, kept: Bool[Tensor, " prompt"]) -> Promp
 
 @dataclass(frozen=True, kw_only=True)
 class CollateConfig:
-    """How queries become prompts; probabilities are per query."""
+    """How queries become prompts; probabilities are per query.
+
+    Corners of exemplars are moved by Gaussian noise of `jitter` times the side, at most by `largest_jitter` of the
+    picture: as released, where that is 20 pixels of 1008.
+    """
 
     patch_size: int = 14
     max_queries: int = 32
@@ -92,6 +96,7 @@ class CollateConfig:
     negative_exemplar_probability: float = 0.3
     max_exemplars: int = 3
     jitter: float = 0.1
+    largest_jitter: float = 20 / 1008
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,13 +212,14 @@ def _exemplars(
         labels.append(0)
     if not chosen:
         return np.zeros((0, 4), np.float32), np.zeros(0, np.int64)
-    return jitter_boxes(boxes[chosen], config.jitter, rng), np.array(labels, np.int64)
+    return jitter_boxes(boxes[chosen], config, rng), np.array(labels, np.int64)
 
 
-def jitter_boxes(boxes_cxcywh: np.ndarray, sigma: float, rng: np.random.Generator) -> np.ndarray:
-    """Boxes in [0, 1], corners moved by Gaussian noise of `sigma` times the side; one that collapses stays as it is."""
+def jitter_boxes(boxes_cxcywh: np.ndarray, config: CollateConfig, rng: np.random.Generator) -> np.ndarray:
+    """Boxes in [0, 1] with their corners moved; one that collapses stays as it is."""
     low, high = boxes_cxcywh[:, :2] - boxes_cxcywh[:, 2:] / 2, boxes_cxcywh[:, :2] + boxes_cxcywh[:, 2:] / 2
-    noise = rng.normal(0, sigma, (2, len(boxes_cxcywh), 2)) * boxes_cxcywh[:, 2:]
+    noise = rng.normal(0, config.jitter, (2, len(boxes_cxcywh), 2)) * boxes_cxcywh[:, 2:]
+    noise = np.clip(noise, -config.largest_jitter, config.largest_jitter)
     low, high = np.clip(low + noise[0], 0, 1), np.clip(high + noise[1], 0, 1)
     moved = np.concatenate([(low + high) / 2, high - low], axis=1).astype(np.float32)
     collapsed = (moved[:, 2:] <= 0).any(axis=1, keepdims=True)

@@ -26,7 +26,8 @@ class PhraseQuery:
 class Example:
     """One image with its labelled objects and queries.
 
-    Boxes are xyxy pixels; `mask_valid` is False for objects that are labelled by a box alone.
+    Boxes are xyxy pixels; `mask_valid` is False for objects that are labelled by a box alone. `absent` are phrases
+    known to have no answer in the image, whether they are asked or not.
     """
 
     image: UInt8[np.ndarray, "height width 3"]
@@ -35,3 +36,4 @@ class Example:
     mask_valid: Bool[np.ndarray, " object"]
     queries: tuple[PhraseQuery, ...]
     source: str
+    absent: frozenset[str] = frozenset()

@@ -5,22 +5,22 @@ A source is asked with a random generator and answers with an `Example`, so exam
 """
 
 import hashlib
-import json
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
+from masklet.data.mosaic import mosaic
+from masklet.data.reading import check_records, decode_objects, inside, read_image, read_json
 from masklet.data.schema import Example, PhraseQuery
 from masklet.errors import InputError
-from masklet.ops.masks import polygons_to_mask, rle_decode
 
 Split = Literal["train", "heldout", "all"]
 HELD_OUT_SHARE = 10
+ID = (int, str)  # of a record; kept as it is
 
 
 @runtime_checkable
@@ -32,19 +32,96 @@ class ExampleSource(Protocol):
         ...
 
 
+@runtime_checkable
+class PictureSource(ExampleSource, Protocol):
+    """Labelled pictures in files, which can be asked for one by one."""
+
+    def __len__(self) -> int:
+        """Number of pictures."""
+        ...
+
+    def name(self, index: int) -> str:
+        """What a message calls picture `index`."""
+        ...
+
+    def example(self, index: int, rng: np.random.Generator) -> Example:
+        """Picture `index`; `rng` draws words and negatives. Raises: InputError naming the file and the record."""
+        ...
+
+
 def in_split(file_name: str, split: Split) -> bool:
     """Whether a file belongs to a split: a tenth of all names is held out, by a hash of its name."""
-    held_out = int.from_bytes(hashlib.sha1(file_name.encode()).digest()[:8], "big") % HELD_OUT_SHARE == 0
+    held_out = _hash(file_name) % HELD_OUT_SHARE == 0
     return split == "all" or held_out == (split == "heldout")
+
+
+def _hash(name: str) -> int:
+    return int.from_bytes(hashlib.sha1(name.encode(errors="surrogatepass")).digest()[:8], "big")
+
+
+def kept_names(names: Iterable[str], split: Split, limit: int | None, origin: str) -> list[str]:
+    """The distinct names of a split, sorted; with a limit, that many of them.
+
+    Which ones is a matter of their names alone: a smaller limit keeps a part of what a larger one keeps.
+
+    Raises: InputError, which begins with `origin`, when none is left.
+    """
+    kept = {name for name in names if in_split(name, split)}
+    if limit is not None:
+        kept = set(sorted(kept, key=lambda name: (_hash(f"limit {name}"), name))[:limit])
+    if not kept:
+        raise InputError(f"{origin}: no image in split {split!r}")
+    return sorted(kept)
+
+
+@dataclass(frozen=True, kw_only=True)
+class QueryConfig:
+    """Which pictures of a source are used, and what is asked of them.
+
+    A tenth of the pictures is held out, by a hash of their names; "all" ignores that. `limit` keeps so many pictures,
+    always the same ones. `complete` says that what has no label is not in the picture, so that other names are safe
+    negatives, of which `max_negatives` are asked.
+    """
+
+    split: Split = "train"
+    limit: int | None = None
+    max_negatives: int = 8
+    complete: bool = True
+
+
+def ask(
+    answers: Mapping[str, Sequence[int]],
+    absent: Iterable[str],
+    config: QueryConfig,
+    rng: np.random.Generator,
+) -> tuple[PhraseQuery, ...]:
+    """Every phrase that has an answer, and some of those known to be absent."""
+    negatives = draw_phrases(sorted(absent), config.max_negatives, rng)
+    positives = [
+        PhraseQuery(phrase=phrase, object_index=tuple(found), exhaustive=config.complete)
+        for phrase, found in answers.items()
+    ]
+    return (*positives, *(PhraseQuery(phrase=phrase, object_index=()) for phrase in negatives))
+
+
+def draw_phrases(phrases: list[str], count: int, rng: np.random.Generator) -> list[str]:
+    """`count` of the phrases, or all if there are fewer, in random order."""
+    return [phrases[i] for i in rng.permutation(len(phrases))[: max(0, count)].tolist()]
 
 
 @dataclass(frozen=True)
 class Mixture:
-    """Sources drawn by weight; item i is the same whenever it is asked for."""
+    """Sources drawn by weight; item i is the same whenever it is asked for.
+
+    Some items, by `mosaic_probability`, are mosaics of `mosaic_size` pixels of several examples of one source, if it
+    says what they do not show: otherwise most questions about one tile could not be answered for the others.
+    """
 
     sources: Sequence[ExampleSource]
     weights: Sequence[float]
     seed: int
+    mosaic_probability: float = 0.0
+    mosaic_size: int = 1008
 
     def __post_init__(self) -> None:
         if len(self.sources) != len(self.weights) or not sum(self.weights) > 0 or min(self.weights) < 0:
@@ -53,7 +130,11 @@ class Mixture:
     def __getitem__(self, index: int) -> Example:
         rng = np.random.default_rng([self.seed, index])
         weights = np.asarray(self.weights, np.float64)
-        return self.sources[int(rng.choice(len(weights), p=weights / weights.sum()))].sample(rng)
+        source = self.sources[int(rng.choice(len(weights), p=weights / weights.sum()))]
+        example = source.sample(rng)
+        if not self.mosaic_probability or not example.absent or rng.random() >= self.mosaic_probability:
+            return example
+        return mosaic(example, lambda: source.sample(rng), self.mosaic_size, rng)
 
 
 @dataclass(frozen=True)
@@ -68,7 +149,7 @@ class GeneratedSource:
 
 
 @dataclass(frozen=True, kw_only=True)
-class CocoConfig:
+class CocoConfig(QueryConfig):
     """How queries are drawn from COCO labels.
 
     `scenes` groups image sources whose things may turn up in each other's pictures: names of another group are safe
@@ -76,32 +157,85 @@ class CocoConfig:
     `complete` is taken when the file does not say what is labelled in full: True for COCO-like sets.
     """
 
-    split: Split = "train"
     scenes: tuple[tuple[str, ...], ...] = ()
     synonym_probability: float = 0.3
-    max_negatives: int = 8
-    complete: bool = True
+
+
+def read_coco(path: Path, name_of_picture: Callable[[dict[str, Any]], Any] | None = None) -> dict[str, Any]:
+    """The document, whose records are known to have the fields that are needed and to name only what is there.
+
+    A picture without a file name is called what `name_of_picture` takes from its record.
+
+    Raises: InputError naming the file, the record and the field.
+    """
+    document = read_json(path, ("images", "annotations", "categories"))
+    check_records(path, "categories", document["categories"], {"id": ID, "name": str})
+    for category in document["categories"]:
+        if not _is_phrases(category.get("synonyms", [])):
+            raise InputError(f"{path}: category {category['id']}: synonyms is not a list of phrases")
+    check_records(path, "images", document["images"], {"id": ID})
+    for record in document["images"]:
+        if name_of_picture is not None and "file_name" not in record:
+            record["file_name"] = name_of_picture(record)
+        if not isinstance(record.get("exhaustive", ""), str) and not _is_phrases(record["exhaustive"]):
+            raise InputError(
+                f"{path}: image record {record['id']}: exhaustive is neither a phrase nor a list of phrases"
+            )
+    check_records(path, "images", document["images"], {"file_name": str, "width": int, "height": int})
+    check_records(path, "annotations", document["annotations"], {"image_id": ID, "category_id": ID})
+    for field, section in (("category_id", "categories"), ("image_id", "images")):
+        known = {record["id"] for record in document[section]}
+        for annotation in document["annotations"]:
+            if annotation[field] not in known:
+                place = f"{path}: annotation {annotation.get('id')}: {field}"
+                raise InputError(f"{place} {annotation[field]!r} is not among the {section}")
+    return document
+
+
+def _is_phrases(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(each, str) for each in value)
 
 
 class CocoSource:
-    """Pictures of a COCO json; phrases are category names and, sometimes, their synonyms."""
+    """Pictures of a COCO json; phrases are category names and, sometimes, their synonyms.
 
-    def __init__(self, annotations: Path, images: Path, config: CocoConfig) -> None:
-        document = read_json(annotations, ("images", "annotations", "categories"))
+    Crowd regions are no objects; their phrases are asked only for the single instances beside them, inexhaustively.
+    An image record may list `hard_negatives`: phrases that were checked to be absent although something like them is
+    there. They are asked before other negatives. `read` turns files of other layouts into such a document.
+
+    Raises: InputError naming the file, the record and the field that cannot be used.
+    """
+
+    def __init__(
+        self,
+        annotations: Path,
+        images: Path,
+        config: CocoConfig,
+        *,
+        read: Callable[[Path], dict[str, Any]] = read_coco,
+    ) -> None:
+        document = read(annotations)
         self.path, self.images, self.config = annotations, images, config
         self.names = {record["id"]: _phrases(record) for record in document["categories"]}
-        self.records = [record for record in document["images"] if in_split(record["file_name"], config.split)]
-        if not self.records:
-            raise InputError(f"{annotations}: no image in split {config.split!r}")
-        self.annotations: dict[int, list[dict[str, Any]]] = defaultdict(list)
+        names = (record["file_name"] for record in document["images"])
+        kept = set(kept_names(names, config.split, config.limit, str(annotations)))
+        self.records = [record for record in document["images"] if record["file_name"] in kept]
+        self.annotations: dict[Any, list[dict[str, Any]]] = defaultdict(list)
+        self.crowds: dict[Any, set[str]] = defaultdict(set)
         for annotation in document["annotations"]:
-            if not annotation.get("iscrowd"):
+            if annotation.get("iscrowd"):
+                self.crowds[annotation["image_id"]].update(self.names[annotation["category_id"]])
+            else:
                 self.annotations[annotation["image_id"]].append(annotation)
         self.phrases_of_source = self._phrases_of_source(document["images"])
         self.safe_phrases = {source: self._safe_phrases(source) for source in self.phrases_of_source}
 
     def __len__(self) -> int:
         return len(self.records)
+
+    def name(self, index: int) -> str:
+        """The file name of picture `index` of the split."""
+        return self.records[index]["file_name"]
 
     def sample(self, rng: np.random.Generator) -> Example:
         """A random picture with all its phrases and some it does not show."""
@@ -111,16 +245,37 @@ class CocoSource:
         """Picture `index` of the split; `rng` draws words and negatives."""
         record = self.records[index]
         annotations = self.annotations[record["id"]]
-        image = read_image(self.images / record["file_name"], record)
+        image = _read_recorded(self.images, record, self.path)
         boxes, masks, mask_valid = decode_objects(annotations, image.shape[:2], self.path)
+        answers: dict[str, list[int]] = defaultdict(list)
+        for row, annotation in enumerate(annotations):
+            for phrase in self.names[annotation["category_id"]]:
+                answers[phrase].append(row)
+        hard = self._hard_negatives(record, answers)
         return Example(
             image=image,
             boxes_xyxy=boxes,
             masks=masks,
             mask_valid=mask_valid,
-            queries=self._queries(record, annotations, rng),
+            queries=self._queries(record, annotations, answers, hard, rng),
             source=record.get("source", self.path.stem),
+            absent=self.complete_phrases(record).union(hard).difference(answers),
         )
+
+    def _far_phrases(self, record: dict[str, Any]) -> frozenset[str]:
+        """Phrases of other scenes, which no label of this one could be missing for."""
+        return self.safe_phrases.get(record.get("source", ""), frozenset()) - self.crowds.get(record["id"], set())
+
+    def _hard_negatives(self, record: dict[str, Any], answers: Mapping[str, list[int]]) -> list[str]:
+        """Raises: InputError when they are no phrases, or one of them is labelled."""
+        hard = record.get("hard_negatives", [])
+        if not _is_phrases(hard):
+            raise InputError(f"{self.path}: image record {record['id']}: hard_negatives is not a list of phrases")
+        wrong = sorted(answers.keys() & set(hard))
+        if wrong:
+            where = f"{self.path}: image record {record['id']}"
+            raise InputError(f"{where}: hard_negatives names {wrong[0]!r}, of which it has labels")
+        return list(dict.fromkeys(hard))
 
     def _phrases_of_source(self, records: list[dict[str, Any]]) -> dict[str, frozenset[str]]:
         found: dict[str, set[str]] = defaultdict(set)
@@ -146,8 +301,11 @@ class CocoSource:
         """Phrases of which every instance in this picture is labelled.
 
         The record's `exhaustive` is a phrase, a list of phrases, or "listed categories" for all of its source; a remark
-        in brackets follows, and "unlabelled" in it takes the promise back.
+        in brackets follows, and "unlabelled" in it takes the promise back. Those of a crowd region are not told apart.
         """
+        return self._claimed_phrases(record) - self.crowds.get(record["id"], set())
+
+    def _claimed_phrases(self, record: dict[str, Any]) -> frozenset[str]:
         known = self.phrases_of_source[record.get("source", "")]
         claim = record.get("exhaustive")
         if claim is None:
@@ -166,12 +324,13 @@ class CocoSource:
         return frozenset(named).union(*narrower)
 
     def _queries(
-        self, record: dict[str, Any], annotations: list[dict[str, Any]], rng: np.random.Generator
+        self,
+        record: dict[str, Any],
+        annotations: list[dict[str, Any]],
+        answers: Mapping[str, list[int]],
+        hard: list[str],
+        rng: np.random.Generator,
     ) -> tuple[PhraseQuery, ...]:
-        answers: dict[str, list[int]] = defaultdict(list)
-        for index, annotation in enumerate(annotations):
-            for phrase in self.names[annotation["category_id"]]:
-                answers[phrase].append(index)
         complete = self.complete_phrases(record)
         asked: dict[str, None] = {}
         for category in sorted({annotation["category_id"] for annotation in annotations}):
@@ -179,10 +338,12 @@ class CocoSource:
             asked[phrases[0]] = None
             if len(phrases) > 1 and rng.random() < self.config.synonym_probability:
                 asked[phrases[int(rng.integers(1, len(phrases)))]] = None
-        own = sorted(complete - answers.keys())
-        far = sorted(self.safe_phrases.get(record.get("source", ""), frozenset()) - answers.keys())
-        near_count = min(len(own), max(self.config.max_negatives // 2, self.config.max_negatives - len(far)))
-        absent = _draw(own, near_count, rng) + _draw(far, self.config.max_negatives - near_count, rng)
+        first = draw_phrases(hard, self.config.max_negatives, rng)
+        room = self.config.max_negatives - len(first)
+        own = sorted(complete - answers.keys() - set(hard))
+        far = sorted(self._far_phrases(record) - answers.keys() - set(hard))
+        near_count = min(len(own), max(room // 2, room - len(far)))
+        absent = first + draw_phrases(own, near_count, rng) + draw_phrases(far, room - near_count, rng)
         positives = [
             PhraseQuery(phrase=phrase, object_index=tuple(answers[phrase]), exhaustive=phrase in complete)
             for phrase in asked
@@ -193,31 +354,39 @@ class CocoSource:
 class SacoSource:
     """Pictures of a SA-Co json: each entry of `images` asks one noun phrase; entries without labels are negatives."""
 
-    def __init__(self, annotations: Path, images: Path, split: Split = "train") -> None:
+    def __init__(self, annotations: Path, images: Path, split: Split = "train", limit: int | None = None) -> None:
         document = read_json(annotations, ("images", "annotations"))
+        fields = {"id": ID, "file_name": str, "width": int, "height": int, "text_input": str}
+        check_records(annotations, "images", document["images"], fields)
+        check_records(annotations, "annotations", document["annotations"], {"image_id": ID, "bbox": list})
         self.path, self.images = annotations, images
         pairs: dict[str, list[dict[str, Any]]] = defaultdict(list)
         for record in document["images"]:
-            if in_split(record["file_name"], split):
-                pairs[record["file_name"]].append(record)
-        self.pairs = [pairs[name] for name in sorted(pairs)]
-        if not self.pairs:
-            raise InputError(f"{annotations}: no image in split {split!r}")
-        self.annotations: dict[int, list[dict[str, Any]]] = defaultdict(list)
+            pairs[record["file_name"]].append(record)
+        self.pairs = [pairs[name] for name in kept_names(pairs, split, limit, str(annotations))]
+        self.annotations: dict[Any, list[dict[str, Any]]] = defaultdict(list)
         for annotation in document["annotations"]:
             self.annotations[annotation["image_id"]].append(annotation)
 
     def __len__(self) -> int:
         return len(self.pairs)
 
+    def name(self, index: int) -> str:
+        """The file name of picture `index` of the split."""
+        return self.pairs[index][0]["file_name"]
+
     def sample(self, rng: np.random.Generator) -> Example:
         """A random picture with all phrases asked of it."""
         return self.example(int(rng.integers(len(self.pairs))))
 
-    def example(self, index: int) -> Example:
-        """Picture `index`; instances of a crowd region make their phrase inexhaustive and are left out."""
+    def example(self, index: int, rng: np.random.Generator | None = None) -> Example:
+        """Picture `index`; instances of a crowd region make their phrase inexhaustive and are left out.
+
+        Nothing is drawn: all phrases of the file are asked.
+        """
+        del rng
         records = self.pairs[index]
-        image = read_image(self.images / records[0]["file_name"], records[0])
+        image = _read_recorded(self.images, records[0], self.path)
         height, width = image.shape[:2]
         annotations: list[dict[str, Any]] = []
         queries = []
@@ -226,8 +395,7 @@ class SacoSource:
             single = [annotation for annotation in labelled if not annotation.get("iscrowd")]
             first = len(annotations)
             for annotation in single:
-                x, y, w, h = annotation["bbox"]
-                annotations.append(annotation | {"bbox": [x * width, y * height, w * width, h * height]})
+                annotations.append(annotation | {"bbox": self._in_pixels(annotation, width, height)})
             exhaustive = bool(record.get("is_instance_exhaustive", 1)) and len(single) == len(labelled)
             if single or not labelled:
                 indices = tuple(range(first, len(annotations)))
@@ -240,74 +408,23 @@ class SacoSource:
             mask_valid=mask_valid,
             queries=tuple(queries),
             source=self.path.stem,
+            absent=frozenset(query.phrase for query in queries if not query.object_index),
         )
+
+    def _in_pixels(self, annotation: dict[str, Any], width: int, height: int) -> list[float]:
+        """The box, which the file holds in fractions of the picture."""
+        try:
+            x, y, w, h = (float(value) for value in annotation["bbox"])
+        except (TypeError, ValueError) as error:
+            raise InputError(f"{self.path}: annotation {annotation.get('id')}: bbox: {error}") from error
+        return [x * width, y * height, w * width, h * height]
+
+
+def _read_recorded(folder: Path, record: dict[str, Any], annotations: Path) -> np.ndarray:
+    where = f"image record {record['id']}"
+    path = inside(folder, record["file_name"], f"{annotations}: {where}")
+    return read_image(path, where, (record["height"], record["width"]))
 
 
 def _phrases(category: dict[str, Any]) -> tuple[str, ...]:
     return tuple(dict.fromkeys([category["name"], *category.get("synonyms", ())]))
-
-
-def _draw(phrases: list[str], count: int, rng: np.random.Generator) -> list[str]:
-    return [phrases[i] for i in rng.permutation(len(phrases))[: max(0, count)]]
-
-
-def read_json(path: Path, sections: tuple[str, ...]) -> dict[str, Any]:
-    """The document, known to have these sections.
-
-    Raises: InputError naming the file when it cannot be read or lacks one.
-    """
-    try:
-        document = json.loads(Path(path).read_text())
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: not readable as json: {error}") from error
-    missing = [name for name in sections if not isinstance(document, dict) or name not in document]
-    if missing:
-        raise InputError(f"{path}: lacks {', '.join(missing)}")
-    return document
-
-
-def read_image(path: Path, record: dict[str, Any]) -> np.ndarray:
-    """RGB pixels of a picture of the size its record states.
-
-    Raises: InputError naming the file and the record.
-    """
-    try:
-        with Image.open(path) as picture:
-            image = np.array(picture.convert("RGB"))
-    except (OSError, UnidentifiedImageError) as error:
-        raise InputError(f"{path}: image record {record['id']} cannot be read: {error}") from error
-    if (image.shape[1], image.shape[0]) != (record["width"], record["height"]):
-        raise InputError(
-            f"{path}: image record {record['id']} states {record['width']} x {record['height']} pixels, "
-            f"the file has {image.shape[1]} x {image.shape[0]}"
-        )
-    return image
-
-
-def decode_objects(
-    annotations: Sequence[dict[str, Any]], size: tuple[int, int], path: Path
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Boxes (xyxy pixels), masks and whether each has one. An empty mask counts as none.
-
-    Raises: InputError naming the file and the annotation.
-    """
-    masks = np.zeros((len(annotations), *size), bool)
-    boxes = np.zeros((len(annotations), 4), np.float32)
-    for row, annotation in enumerate(annotations):
-        try:
-            x, y, width, height = annotation["bbox"]
-            boxes[row] = x, y, x + width, y + height
-            masks[row] = _decode_mask(annotation.get("segmentation"), size)
-        except (KeyError, TypeError, ValueError) as error:
-            raise InputError(f"{path}: annotation {annotation.get('id')} is broken: {error}") from error
-    return boxes, masks, np.atleast_1d(masks.any(axis=(1, 2)))
-
-
-def _decode_mask(segmentation: Any, size: tuple[int, int]) -> np.ndarray:
-    if not segmentation:
-        return np.zeros(size, bool)
-    if isinstance(segmentation, list):
-        return polygons_to_mask(segmentation, *size)
-    if tuple(segmentation["size"]) != size:
-        raise ValueError(f"its mask is {segmentation['size']}, the image {list(size)}")
-    return rle_decode(segmentation["counts"], *size)

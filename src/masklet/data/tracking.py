@@ -16,10 +16,12 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from masklet.data.synthetic.clips import Clip
+from masklet.errors import InputError
 from masklet.ops.masks import mask_to_box
 from masklet.types import Bundle, bundle
 
 Pointing = Literal["mask", "box", "click"]
+MOST_UNUSABLE = 200  # clips for one batch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,17 +73,27 @@ class TrackBatch(Bundle):
 def draw_batch(
     draw: Callable[[int], Clip], num_clips: int, config: TrackingConfig, rng: np.random.Generator
 ) -> TrackBatch:
-    """A batch of clips, or of stills; `draw(num_frames)` is asked until all clips show an object in the first frame."""
+    """A batch of clips, or of stills; `draw(num_frames)` is asked until all clips show an object in the first frame.
+
+    Raises: InputError when clips without one keep coming.
+    """
     still = rng.random() < config.image_share
     wanted, num_frames = (num_clips * config.image_batch, 1) if still else (num_clips, config.num_frames)
     images, masks, index = [], [], []
-    while len(images) < wanted:
+    for _ in range(wanted + MOST_UNUSABLE):
+        if len(images) == wanted:
+            break
         clip = draw(num_frames)
         chosen = choose_objects(clip, config, rng)
         if len(chosen):
             index += [len(images)] * len(chosen)
             masks.append(np.stack([frame.masks[chosen] for frame in clip.frames], axis=1))
             images.append(np.stack([frame.image for frame in clip.frames]))
+    if len(images) < wanted:
+        share = f"{100 * config.least_area:g} %"
+        raise InputError(
+            f"of {MOST_UNUSABLE} clips none begins with an object of {share} of the frame (least_area) or more"
+        )
     return point_out(np.concatenate(images), np.concatenate(masks), index, still=still, config=config, rng=rng)
 
 

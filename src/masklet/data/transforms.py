@@ -5,30 +5,49 @@ of aspect, padding and plain resizing are choices of window and rectangle. Masks
 fast for a hundred objects; boxes are measured before that, at full resolution.
 """
 
+import re
 from dataclasses import dataclass, replace
 
 import numpy as np
+from jaxtyping import Bool, UInt8
 from PIL import Image, ImageEnhance
 
 from masklet.data.schema import Example, PhraseQuery
 
-# Words after which the mirror image shows something else: sides, and what is written.
-SIDED_WORDS = frozenset({"left", "right", "leftmost", "rightmost", "letter", "digit", "number", "word", "text"})
+MIRRORED_WORDS = {"left": "right", "right": "left", "leftmost": "rightmost", "rightmost": "leftmost"}
+# Words after which the mirror image shows something that has no name: what is written, and which way it turns.
+UNMIRRORED_WORDS = frozenset(
+    {"letter", "digit", "number", "word", "text", "logo", "clockwise", "counterclockwise", "anticlockwise"}
+)
+_WORD = re.compile(r"[^\W_]+")
 
 
 @dataclass(frozen=True, kw_only=True)
 class AugmentConfig:
-    """Probabilities per image; the defaults change size and place a lot and colour a little."""
+    """Probabilities per image; the defaults change size and place a lot and colour a little.
+
+    Published is that pictures are cropped, change their aspect, are padded at a random place, mirrored unless sides are
+    named, and put into mosaics; how often is not, but for fine-tuning, where all are squashed to 480 ... 992 of 1008
+    pixels and padded: `pad_probability=1, least_scale=0.476`, and 0 for the other probabilities. Hence:
+
+    - crop, aspect: in 4 of 10 pictures, and half of them squashed, as at inference, half not: the parts of a model that
+      is small or new see whole pictures often enough and small things large now and then.
+    - `least_scale` as published; `pad_probability` 0.3, because a padded picture wastes tokens on black.
+    - colour: not in the published list; weak, and hue never, because phrases name colours.
+    - `least_visible`: what a crop leaves less of is a sliver that nobody would have labelled.
+    - `mosaic_probability`: 0, because every tile costs another picture to read; SAM 2 used 0.1 on videos.
+    """
 
     crop_probability: float = 0.4
     least_crop: float = 0.5
     pad_probability: float = 0.3
-    least_scale: float = 0.5
+    least_scale: float = 480 / 1008
     keep_aspect_probability: float = 0.5
     flip_probability: float = 0.5
     color_probability: float = 0.5
     color_strength: float = 0.3
     least_visible: float = 0.05
+    mosaic_probability: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +63,7 @@ def augment(example: Example, image_size: int, config: AugmentConfig, rng: np.ra
     height, width = example.image.shape[:2]
     placement = draw_placement(height, width, image_size, config, rng)
     moved = place(example, placement, image_size, least_visible=config.least_visible)
-    if rng.random() < config.flip_probability and not any(names_a_side(query.phrase) for query in moved.queries):
+    if rng.random() < config.flip_probability and not any(must_not_flip(query.phrase) for query in moved.queries):
         moved = flip(moved)
     return replace(moved, image=change_colors(moved.image, config, rng))
 
@@ -56,9 +75,25 @@ def resize_square(example: Example, image_size: int) -> Example:
     return place(example, whole, image_size, least_visible=0.0)
 
 
+def must_not_flip(phrase: str) -> bool:
+    """True when no phrase says what the mirror image shows."""
+    return not UNMIRRORED_WORDS.isdisjoint(_WORD.findall(phrase.lower()))
+
+
 def names_a_side(phrase: str) -> bool:
-    """True when mirroring the picture could change the answer."""
-    return not SIDED_WORDS.isdisjoint(phrase.lower().replace("-", " ").split())
+    """True when the phrase means a side of the picture, or of a thing."""
+    return not MIRRORED_WORDS.keys().isdisjoint(_WORD.findall(phrase.lower()))
+
+
+def mirror_phrase(phrase: str) -> str:
+    """What the phrase is called in the mirror image: left and right change places, capitals stay."""
+
+    def swap(match: re.Match[str]) -> str:
+        word = match.group()
+        other = MIRRORED_WORDS.get(word.lower(), word)
+        return other.capitalize() if word[0].isupper() and other != word else other
+
+    return _WORD.sub(swap, phrase)
 
 
 def draw_placement(
@@ -93,23 +128,31 @@ def place(example: Example, placement: Placement, image_size: int, *, least_visi
     boxes, visible = _place_boxes(example, placement)
     kept = visible > max(least_visible, 0.0)
     slivers = (visible > 0) & ~kept
-    masks = np.zeros((int(kept.sum()), image_size, image_size), bool)
-    left, top, right, bottom = placement.rectangle
-    columns, rows = _sources(placement, axis=0), _sources(placement, axis=1)
-    masks[:, top:bottom, left:right] = example.masks[kept][:, rows[:, None], columns[None]]
+    masks = place_masks(example.masks[kept], placement, image_size)
     for row in np.flatnonzero(example.mask_valid[kept] & ~masks.any(axis=(1, 2))):
         # thinner than a pixel, and missed: it fills its box
         x0, y0 = np.floor(boxes[kept][row][:2]).astype(int)
         x1, y1 = np.ceil(boxes[kept][row][2:]).astype(int)
         masks[row, y0:y1, x0:x1] = True
-    return Example(
-        image=_place_image(example.image, placement, image_size),
+    return replace(
+        example,
+        image=place_image(example.image, placement, image_size),
         boxes_xyxy=boxes[kept].astype(np.float32),
         masks=masks,
         mask_valid=example.mask_valid[kept],
         queries=_keep_true(example.queries, kept, slivers),
-        source=example.source,
     )
+
+
+def place_masks(
+    masks: Bool[np.ndarray, "object height width"], placement: Placement, image_size: int
+) -> Bool[np.ndarray, "object side side"]:
+    """The masks seen through a placement, by nearest pixel; empty where nothing of them is in the window."""
+    placed = np.zeros((len(masks), image_size, image_size), bool)
+    left, top, right, bottom = placement.rectangle
+    columns, rows = _sources(placement, axis=0), _sources(placement, axis=1)
+    placed[:, top:bottom, left:right] = masks[:, rows[:, None], columns[None]]
+    return placed
 
 
 def _sources(placement: Placement, axis: int) -> np.ndarray:
@@ -119,7 +162,10 @@ def _sources(placement: Placement, axis: int) -> np.ndarray:
     return low + ((np.arange(count) + 0.5) * (high - low) / count).astype(int)
 
 
-def _place_image(image: np.ndarray, placement: Placement, image_size: int) -> np.ndarray:
+def place_image(
+    image: UInt8[np.ndarray, "height width 3"], placement: Placement, image_size: int
+) -> UInt8[np.ndarray, "side side 3"]:
+    """The picture seen through a placement, on black."""
     left, top, right, bottom = placement.rectangle
     view = Image.fromarray(image).resize(
         (right - left, bottom - top), Image.Resampling.BILINEAR, box=placement.window, reducing_gap=2.0
@@ -165,7 +211,7 @@ def _keep_true(queries: tuple[PhraseQuery, ...], kept: np.ndarray, slivers: np.n
 
 
 def flip(example: Example) -> Example:
-    """The mirror image."""
+    """The mirror image, with left and right exchanged in what is asked."""
     width = example.image.shape[1]
     boxes = example.boxes_xyxy.copy()
     boxes[:, [0, 2]] = width - boxes[:, [2, 0]]
@@ -174,6 +220,8 @@ def flip(example: Example) -> Example:
         image=np.ascontiguousarray(example.image[:, ::-1]),
         boxes_xyxy=boxes,
         masks=np.ascontiguousarray(example.masks[:, :, ::-1]),
+        queries=tuple(replace(query, phrase=mirror_phrase(query.phrase)) for query in example.queries),
+        absent=frozenset(mirror_phrase(phrase) for phrase in example.absent),
     )
 
 

@@ -11,15 +11,17 @@ import torch
 from torch.utils.data import Dataset
 
 from masklet.data.collate import CollateConfig, Encoder, TrainingBatch, collate, select_prompts
-from masklet.data.sources import CocoConfig, CocoSource, ExampleSource, GeneratedSource, Mixture, SacoSource
+from masklet.data.sources import ExampleSource, GeneratedSource, Mixture
 from masklet.data.synthetic.cutouts import CutoutLibrary, compose_scene
 from masklet.data.synthetic.layout import SceneConfig
 from masklet.data.synthetic.scene import render_scene
 from masklet.data.transforms import AugmentConfig, augment
+from masklet.errors import InputError
 from masklet.models.detector import Detector
 from masklet.models.weights import OPTIONAL_PARTS, belongs
 from masklet.train.criterion import Counts, Criterion, LossReport, present_prompts
-from masklet.train.recipes import CutoutsSpec, Phase, Recipe, SacoSpec, ScenesSpec, SourceSpec, settings
+from masklet.train.recipes import Phase, Recipe, settings
+from masklet.train.sources import CutoutsSpec, DavisSpec, ScenesSpec, SourceSpec, open_pictures
 
 # Distinguishes the streams of random numbers drawn for one example or batch.
 AUGMENT_STREAM, COLLATE_STREAM = 1, 2
@@ -65,11 +67,19 @@ class ConceptTask:
         """The batches of a phase, to be asked for by index."""
         built = self.sources(phase)
         names = [name for name, weight in phase.weights.items() if weight > 0]
+        augment = self.recipe.augment_config(phase)
+        mixture = Mixture(
+            [built[name] for name in names],
+            [phase.weights[name] for name in names],
+            self.recipe.seed,
+            mosaic_probability=augment.mosaic_probability,
+            mosaic_size=phase.image_size,
+        )
         return Batches(
-            mixture=Mixture([built[name] for name in names], [phase.weights[name] for name in names], self.recipe.seed),
+            mixture=mixture,
             tokenizer=self.tokenizer,
             phase=phase,
-            augment=self.recipe.augment_config(phase),
+            augment=augment,
             collate=self.recipe.collate_config(phase, self.patch_size),
         )
 
@@ -127,11 +137,9 @@ class SourceShelf:
                 name, lambda: CutoutLibrary.open(self.root / spec.cutouts, self.root / spec.backgrounds, split="train")
             )
             return GeneratedSource(partial(compose_scene, library=library, config=scene_config(spec, options)))
-        annotations, images = self.root / spec.annotations, self.root / spec.images
-        if isinstance(spec, SacoSpec):
-            return self._once(name, lambda: SacoSource(annotations, images))
-        config = CocoConfig(scenes=spec.scenes, max_negatives=spec.max_negatives, complete=spec.complete)
-        return self._once(name, lambda: CocoSource(annotations, images, config))
+        if isinstance(spec, DavisSpec):
+            raise InputError(f"source {name}: a davis source has no phrases; it serves the task tracking alone")
+        return self._once(name, lambda: open_pictures(spec, self.root))
 
     def _once(self, name: str, load: Callable[[], Any]) -> Any:
         if name not in self.loaded:

@@ -15,18 +15,19 @@ import torch.distributed as dist
 from torch.utils.data import Dataset
 
 from masklet.data.clips import ClipSource, GeneratedClips, StillClips
-from masklet.data.sources import CocoConfig, CocoSource, ExampleSource, SacoSource
 from masklet.data.synthetic.clips import Clip, compose_clip, render_clip
 from masklet.data.synthetic.cutouts import CutoutLibrary
 from masklet.data.synthetic.layout import SceneConfig
 from masklet.data.synthetic.scene import render_scene
 from masklet.data.tracking import TrackBatch, TrackingConfig, draw_batch
+from masklet.data.videos import VideoClips
 from masklet.models.detector import Detector
 from masklet.models.weights import OPTIONAL_PARTS, belongs
 from masklet.train.concept import scene_config
 from masklet.train.criterion import LossReport
-from masklet.train.recipes import CutoutsSpec, Phase, Recipe, SacoSpec, ScenesSpec
+from masklet.train.recipes import Phase, Recipe
 from masklet.train.rollout import rollout_losses
+from masklet.train.sources import CutoutsSpec, ScenesSpec, VideoSpec, open_pictures, open_videos
 
 CLIP_STREAM = 7  # of random numbers, apart from those of other tasks
 COMPARISON_GAIN = 3.0  # a place agrees with itself by about 6 logits
@@ -131,7 +132,7 @@ def _start_neck(model: Detector) -> None:
 
 
 class ClipShelf:
-    """Builds the sources of clips: generated scenes, composed cut-outs, and photos in motion. Files are read once."""
+    """Builds the sources of clips: generated scenes, cut-outs, videos, and photos in motion. Files are read once."""
 
     def __init__(self, recipe: Recipe) -> None:
         self.root, self.specs = Path(recipe.data.root), recipe.data.sources
@@ -152,13 +153,11 @@ class ClipShelf:
             )
             config = scene_config(spec, options)
             return GeneratedClips(partial(compose_clip, library=library, config=config, num_frames=num_frames))
-        annotations, images = self.root / spec.annotations, self.root / spec.images
-        source: ExampleSource
-        if isinstance(spec, SacoSpec):
-            source = self._once(name, lambda: SacoSource(annotations, images))
-        else:
-            source = self._once(name, lambda: CocoSource(annotations, images, CocoConfig()))
-        return StillClips(source=source, size=phase.image_size, num_frames=num_frames)
+        if isinstance(spec, VideoSpec):
+            videos = self._once(name, lambda: open_videos(spec, self.root))
+            return VideoClips(videos=videos, size=phase.image_size, num_frames=num_frames)
+        photos = self._once(name, lambda: open_pictures(spec, self.root))
+        return StillClips(source=photos, size=phase.image_size, num_frames=num_frames)
 
     def _once(self, name: str, load: Callable[[], Any]) -> Any:
         if name not in self.loaded:

@@ -1,0 +1,133 @@
+"""Reading files that others wrote: json, pictures, labelled objects.
+
+Every error names the file and the record, and no name in a file leads out of the folder it belongs to.
+"""
+
+import json
+import struct
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float32, UInt8
+from PIL import Image, ImageOps
+
+from masklet.errors import InputError
+from masklet.ops.masks import polygons_to_mask, rle_decode
+
+PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+MAX_MASK_BYTES = 2**33  # of the masks of one picture; far above any that was labelled by people
+UNREADABLE = (
+    OSError,
+    ValueError,
+    SyntaxError,
+    struct.error,
+    Image.DecompressionBombError,
+)  # what Pillow raises on a broken file
+
+
+def read_json(path: Path, sections: tuple[str, ...]) -> dict[str, Any]:
+    """The document, known to have these sections.
+
+    Raises: InputError naming the file when it cannot be read or lacks one.
+    """
+    try:
+        document = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not readable as json: {error}") from error
+    missing = [name for name in sections if not isinstance(document, dict) or name not in document]
+    if missing:
+        raise InputError(f"{path}: lacks {', '.join(missing)}")
+    return document
+
+
+def check_records(path: Path, section: str, records: Any, fields: Mapping[str, type | tuple[type, ...]]) -> None:
+    """Every record has these fields, of these types.
+
+    Raises: InputError naming the file, the record and the field.
+    """
+    if not isinstance(records, list):
+        raise InputError(f"{path}: {section} is not a list")
+    for position, record in enumerate(records):
+        if not isinstance(record, dict):
+            raise InputError(f"{path}: {section}[{position}] is not a table of fields")
+        for field, kind in fields.items():
+            if not isinstance(record.get(field), kind):
+                found = repr(record[field])[:40] if field in record else "missing"
+                raise InputError(f"{path}: {section}[{position}] (id {record.get('id')}): field {field!r} is {found}")
+
+
+def inside(folder: Path, name: str, where: str) -> Path:
+    """The path of a file named in a record, below `folder`.
+
+    Raises: InputError naming the record when the name leads out of the folder.
+    """
+    parts = (*PurePosixPath(name).parts, *PureWindowsPath(name).parts)
+    if PurePosixPath(name).is_absolute() or PureWindowsPath(name).anchor or ".." in parts or "\0" in name or not parts:
+        raise InputError(f"{where}: the file name {name!r} leads out of {folder}")
+    return folder / name
+
+
+def list_pictures(folder: Path) -> list[Path]:
+    """Picture files of a folder, by name. Raises: InputError when it is no folder."""
+    if not folder.is_dir():
+        raise InputError(f"{folder} is not a folder")
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in PICTURE_SUFFIXES)
+
+
+def read_image(path: Path, record: str, size: tuple[int, int] | None = None) -> UInt8[np.ndarray, "height width 3"]:
+    """RGB pixels of a picture, upright, of the `size` (height, width) that its record states, if it does.
+
+    A picture that has the stated size only as it is stored, before it is turned upright, was labelled that way.
+
+    Raises: InputError naming the file and the record.
+    """
+    try:
+        with Image.open(path) as picture:
+            upright = ImageOps.exif_transpose(picture)
+            fits = size is None or (upright.height, upright.width) == size
+            image = np.array((upright if fits else picture).convert("RGB"))
+    except UNREADABLE as error:
+        raise InputError(f"{path}: {record} cannot be read: {error}") from error
+    if size is not None and image.shape[:2] != size:
+        found = f"{image.shape[1]} x {image.shape[0]}"
+        raise InputError(f"{path}: {record} states {size[1]} x {size[0]} pixels, the file has {found}")
+    return image
+
+
+def decode_objects(
+    annotations: Sequence[dict[str, Any]], size: tuple[int, int], path: Path
+) -> tuple[Float32[np.ndarray, "object 4"], Bool[np.ndarray, "object height width"], Bool[np.ndarray, " object"]]:
+    """Boxes (xyxy pixels), masks and whether each has one. An empty mask counts as none.
+
+    Raises: InputError naming the file and the annotation.
+    """
+    if len(annotations) * size[0] * size[1] > MAX_MASK_BYTES:
+        raise InputError(
+            f"{path}: {len(annotations)} masks of {size[1]} x {size[0]} pixels are too many for one picture"
+        )
+    masks = np.zeros((len(annotations), *size), bool)
+    boxes = np.zeros((len(annotations), 4), np.float32)
+    for row, annotation in enumerate(annotations):
+        try:
+            x, y, width, height = annotation["bbox"]
+            boxes[row] = x, y, x + width, y + height
+            if not np.isfinite(boxes[row]).all():
+                raise ValueError("its bbox is not finite")
+            masks[row] = decode_mask(annotation.get("segmentation"), size)
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            reason = f"lacks {error}" if isinstance(error, KeyError) else str(error)
+            raise InputError(f"{path}: annotation {annotation.get('id')} is broken: {reason}") from error
+    return boxes, masks, np.atleast_1d(masks.any(axis=(1, 2)))
+
+
+def decode_mask(segmentation: Any, size: tuple[int, int]) -> Bool[np.ndarray, "height width"]:
+    """The mask of COCO polygons or run lengths, nothing for None. Raises: KeyError, TypeError or ValueError."""
+    if not segmentation:
+        return np.zeros(size, bool)
+    if isinstance(segmentation, list):
+        return polygons_to_mask(segmentation, *size)
+    if tuple(segmentation["size"]) != tuple(size):
+        raise ValueError(f"its mask is {segmentation['size']}, the image {list(size)}")
+    return rle_decode(segmentation["counts"], *size)

@@ -1,0 +1,138 @@
+"""The kinds of sources that a recipe may name, and how those that are files are opened.
+
+Every kind that is read from files has `split` and `limit`: a tenth of the pictures (of videos: of the videos) is held
+out by a hash of their names unless `split` is "all", and `limit` keeps so many, always the same ones.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from masklet.data.lvis import read_lvis
+from masklet.data.mask_folders import MaskFolderSource
+from masklet.data.sources import CocoConfig, CocoSource, PictureSource, QueryConfig, SacoSource, Split, read_coco
+from masklet.data.videos import DavisVideos, VideoFrames, VideoSource, YtvisVideos
+from masklet.data.yolo import YoloSource
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class _Files(_Strict):
+    split: Split = "train"
+    limit: Annotated[int, Field(ge=1)] | None = None
+
+
+class _Asked(_Files):
+    max_negatives: Annotated[int, Field(ge=0)] = 8
+    complete: bool = True
+
+
+class CocoSpec(_Asked):
+    """A COCO json and its pictures."""
+
+    kind: Literal["coco"]
+    annotations: str
+    images: str
+    scenes: tuple[tuple[str, ...], ...] = ()
+    synonym_probability: Annotated[float, Field(ge=0, le=1)] = 0.3
+
+
+class LvisSpec(_Files):
+    """A LVIS json, which says of each picture what is labelled in full and what is absent, and its pictures."""
+
+    kind: Literal["lvis"]
+    annotations: str
+    images: str
+    max_negatives: Annotated[int, Field(ge=0)] = 8
+    synonym_probability: Annotated[float, Field(ge=0, le=1)] = 0.3
+
+
+class SacoSpec(_Files):
+    """A SA-Co json and its pictures."""
+
+    kind: Literal["saco"]
+    annotations: str
+    images: str
+
+
+class YoloSpec(_Asked):
+    """A data.yaml of Ultralytics with its images/ and labels/; `part` is the list of pictures to use."""
+
+    kind: Literal["yolo"]
+    data: str
+    part: Literal["train", "val", "test"] = "train"
+
+
+class MasksSpec(_Asked):
+    """A folder with images/NAME.jpg and masks/PHRASE/NAME.png, where a pixel's value is the number of its instance."""
+
+    kind: Literal["masks"]
+    folder: str
+
+
+class YtvisSpec(_Asked):
+    """A YouTube-VIS json and the folder of its frames: clips for tracking, pictures with phrases for concepts."""
+
+    kind: Literal["ytvis"]
+    annotations: str
+    images: str
+
+
+class DavisSpec(_Files):
+    """Folders in the DAVIS layout, one for each video: clips without phrases, for tracking alone."""
+
+    kind: Literal["davis"]
+    annotations: str
+    images: str
+
+
+class ScenesSpec(_Strict):
+    """Generated scenes; a phase may override any of `options`."""
+
+    kind: Literal["scenes"]
+    options: dict[str, Any] = {}
+
+
+class CutoutsSpec(_Strict):
+    """Scenes composed from cut-outs on backgrounds; a phase may override any of `options`."""
+
+    kind: Literal["cutouts"]
+    cutouts: str
+    backgrounds: str
+    options: dict[str, Any] = {}
+
+
+VideoSpec = YtvisSpec | DavisSpec
+FileSpec = CocoSpec | LvisSpec | SacoSpec | YoloSpec | MasksSpec | VideoSpec
+SourceSpec = Annotated[FileSpec | ScenesSpec | CutoutsSpec, Field(discriminator="kind")]
+
+
+def open_pictures(spec: FileSpec, root: Path) -> PictureSource:
+    """The labelled pictures of a source; of videos, their frames. Raises: InputError naming what cannot be used."""
+    if isinstance(spec, VideoSpec):
+        return VideoFrames(open_videos(spec, root))
+    if isinstance(spec, YoloSpec):
+        return YoloSource(root / spec.data, spec.part, _query_config(spec))
+    if isinstance(spec, MasksSpec):
+        return MaskFolderSource(root / spec.folder, _query_config(spec))
+    annotations, images = root / spec.annotations, root / spec.images
+    if isinstance(spec, SacoSpec):
+        return SacoSource(annotations, images, spec.split, spec.limit)
+    settings = spec.model_dump(exclude={"kind", "annotations", "images"})
+    read = read_lvis if isinstance(spec, LvisSpec) else read_coco
+    return CocoSource(annotations, images, CocoConfig(**settings), read=read)
+
+
+def open_videos(spec: VideoSpec, root: Path) -> VideoSource:
+    """The labelled videos of a source. Raises: InputError naming what cannot be used."""
+    annotations, images = root / spec.annotations, root / spec.images
+    if isinstance(spec, YtvisSpec):
+        return YtvisVideos(annotations, images, _query_config(spec))
+    return DavisVideos(annotations, images, QueryConfig(split=spec.split, limit=spec.limit))
+
+
+def _query_config(spec: _Asked) -> QueryConfig:
+    return QueryConfig(split=spec.split, limit=spec.limit, max_negatives=spec.max_negatives, complete=spec.complete)
