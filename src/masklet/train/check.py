@@ -1,0 +1,62 @@
+"""The data of a recipe, examined before it is trained on; generated sources need no examination."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from masklet.data.doctor import Findings, examine, number_to_read
+from masklet.data.sheet import contact_sheet
+from masklet.data.sources import PictureSource
+from masklet.errors import InputError
+from masklet.files import write_atomically
+from masklet.train.recipes import Recipe
+from masklet.train.sources import FileSpec, open_pictures
+
+FIRST_LOOK = 200  # pictures of each source before a run; seconds, not minutes
+
+
+class DataCheck:
+    """The sources of files that a recipe draws from.
+
+    Raises: InputError when one of them cannot be opened.
+    """
+
+    def __init__(self, recipe: Recipe, *, whole: bool) -> None:
+        """`whole` looks at every picture, and compares with those that are held out; else a sample is looked at."""
+        root = Path(recipe.data.root)
+        used = {name for phase in recipe.phases for name, weight in phase.weights.items() if weight > 0}
+        specs = {name: spec for name, spec in recipe.data.sources.items() if name in used}
+        self.specs = {name: spec for name, spec in specs.items() if isinstance(spec, FileSpec)}
+        self.sources = {name: open_pictures(spec, root) for name, spec in self.specs.items()}
+        self.held_out = self._held_out(root) if whole else {}
+        self.most = None if whole else FIRST_LOOK
+        self.image_size = max(phase.image_size for phase in recipe.phases)
+        self.has_phrases = recipe.task == "concept"
+
+    def __len__(self) -> int:
+        return number_to_read(self.sources, self.most) + number_to_read(self.held_out, self.most)
+
+    def examine(self, advance: Callable[[], object] = lambda: None) -> Findings:
+        """What is wrong with them; `advance` is called after each picture."""
+        return examine(
+            self.sources,
+            self.image_size,
+            held_out=self.held_out,
+            most=self.most,
+            has_phrases=self.has_phrases,
+            advance=advance,
+        )
+
+    def write_sheet(self, path: Path) -> None:
+        """A PNG with some of the pictures and their labels."""
+        write_atomically(path, lambda file: contact_sheet(self.sources).save(file, "PNG"))
+
+    def _held_out(self, root: Path) -> dict[str, PictureSource]:
+        """What the trained sources leave out; nothing where that is nothing."""
+        found = {}
+        for name, spec in self.specs.items():
+            if spec.split == "train":
+                try:
+                    found[name] = open_pictures(spec.model_copy(update={"split": "heldout", "limit": None}), root)
+                except InputError:  # so few pictures that none is held out
+                    continue
+        return found
