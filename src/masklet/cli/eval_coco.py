@@ -7,7 +7,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from masklet.cli.app import Device, Dtype, Json, progress_bar
-from masklet.cli.evaluate import Cache, Images, Overlap, ask, check_asked, eval_app, finish, kinds_of, load, table_lines
+from masklet.cli.evaluate import (
+    Cache,
+    Images,
+    Out,
+    Overlap,
+    ask,
+    check_asked,
+    eval_app,
+    finish,
+    kinds_of,
+    load,
+    table_lines,
+)
 from masklet.files import write_atomically
 
 if TYPE_CHECKING:
@@ -32,7 +44,7 @@ def coco(  # noqa: PLR0913 - one argument for each option
     cache: Cache = None,
     device: Device = "auto",
     dtype: Dtype = "auto",
-    out: Annotated[Path | None, typer.Option(help="Folder for results; `out` unless --json.")] = None,
+    out: Out = None,
     json: Json = False,
 ) -> None:
     """Average precision of COCO and LVIS, over a fixed list of categories."""

@@ -9,6 +9,7 @@ from masklet.cli.app import Device, Dtype, Json, complain, progress_bar
 from masklet.cli.evaluate import (
     Cache,
     Images,
+    Out,
     Overlap,
     Processes,
     ask,
@@ -54,7 +55,7 @@ def concepts(  # noqa: PLR0913 - one argument for each option
     cache: Cache = None,
     device: Device = "auto",
     dtype: Dtype = "auto",
-    out: Annotated[Path | None, typer.Option(help="Folder for results; `out` unless --json.")] = None,
+    out: Out = None,
     json: Json = False,
 ) -> None:
     """Score what was found for phrases: is the concept there, and are its instances found."""

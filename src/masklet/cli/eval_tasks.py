@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from masklet.cli.app import Device, Dtype, Json, progress_bar
-from masklet.cli.evaluate import Cache, Images, ask, check_asked, eval_app, finish, load, table_lines
+from masklet.cli.evaluate import Cache, Images, Out, ask, check_asked, eval_app, finish, load, table_lines
 from masklet.errors import InputError
 
 if TYPE_CHECKING:
     from masklet.eval.report import Report
-
-Out = Annotated[Path | None, typer.Option(help="Folder for results; `out` unless --json.")]
 
 
 @eval_app.command("counting")

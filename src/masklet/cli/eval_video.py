@@ -6,13 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from masklet.cli.app import Device, Dtype, Json, progress_bar
-from masklet.cli.evaluate import Cache, Processes, default_cache, eval_app, finish, load, table_lines
+from masklet.cli.evaluate import Cache, Out, Processes, check_asked, default_cache, eval_app, finish, load, table_lines
 from masklet.errors import InputError
 
 if TYPE_CHECKING:
     from masklet.eval.video_files import VideoTruth
-
-Out = Annotated[Path | None, typer.Option(help="Folder for results; `out` unless --json.")]
 
 
 @eval_app.command("video")
@@ -31,7 +29,7 @@ def video(  # noqa: PLR0913 - one argument for each option
 ) -> None:
     """Score phrases followed through videos: cgF1, pHOTA, TETA and AP, by masks and by boxes, as published."""
     target = out or (None if json else Path("out"))
-    _check_asked(pred, model, videos, target)
+    check_asked(pred, model, videos and [videos], target, "--videos")
     _check_there(gt, *([pred] if pred else []))
     from masklet.eval.video import score_videos
     from masklet.eval.video_files import read_predictions, read_truth
@@ -49,15 +47,6 @@ def video(  # noqa: PLR0913 - one argument for each option
     subtitle = f"{gt.name}, {model or pred.name}"
     lines = table_lines(["", "masks", "boxes"], rows)
     finish(target, described, lines, lambda: make_report(scores, truth, subtitle), json=json)
-
-
-def _check_asked(pred: Path | None, model: str | None, videos: Path | None, out: Path | None) -> None:
-    if (pred is None) == (model is None):
-        raise InputError("give either --pred with a file of predictions, or --model with the name of a model")
-    if model is not None and (videos is None or not videos.is_dir()):
-        raise InputError("--model needs --videos: the folder that the file names in the annotations are in")
-    if model is not None and out is None:
-        raise InputError("--model needs --out: the folder for what it predicts")
 
 
 def _check_there(*paths: Path) -> None:

@@ -23,6 +23,7 @@ app.add_typer(eval_app, name="eval")
 Overlap = Annotated[str, typer.Option(help="What overlaps: masks, boxes or both.")]
 Images = Annotated[list[Path] | None, typer.Option(help="Where the images are; may be repeated.")]
 Cache = Annotated[Path | None, typer.Option(help="Where a model's answers are kept.")]
+Out = Annotated[Path | None, typer.Option(help="Folder for results; `out` unless --json.")]
 Processes = Annotated[int, typer.Option(help="How many processes share the work.", min=1)]
 
 _KINDS: "dict[str, tuple[Kind, ...]]" = {"masks": ("segm",), "boxes": ("bbox",), "both": ("segm", "bbox")}
@@ -35,13 +36,15 @@ def kinds_of(iou: str) -> "tuple[Kind, ...]":
     return _KINDS[iou]
 
 
-def check_asked(pred: object | None, model: str | None, images: list[Path] | None, out: Path | None) -> None:
-    """Raises: InputError unless either predictions are given, or a model with images and a place for its answers."""
+def check_asked(
+    pred: object | None, model: str | None, folders: list[Path] | None, out: Path | None, option: str = "--images"
+) -> None:
+    """Raises: InputError unless either predictions are given, or a model with its folders and a place for answers."""
     if (pred is None) == (model is None):
         raise InputError("give either --pred with a file of predictions, or --model with the name of a model")
-    if model is not None and not images:
-        raise InputError("--model needs --images: the folder that the file names in the labels are in")
-    for folder in images or []:
+    if model is not None and not folders:
+        raise InputError(f"--model needs {option}: the folder that the file names in the labels are in")
+    for folder in folders or []:
         if not folder.is_dir():
             raise InputError(f"no such folder: {folder}")
     if model is not None and out is None:
