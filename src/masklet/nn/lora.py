@@ -95,12 +95,12 @@ class Adapter:
         """
         found = {}
         for name, tensor in self.tensors.items():
-            if name.endswith(UP):
-                continue
-            layer = name.removesuffix(DOWN)
+            layer = name.removesuffix(DOWN).removesuffix(UP)
             target = name if layer == name else f"{layer}.weight"
             if target not in state:
                 raise ValueError(f"{name} of the adapter fits no weight of the model")
+            if target in found:  # by the other half of a pair
+                continue
             base = state[target].float()
             change = tensor.float() - base if layer == name and tensor.shape == base.shape else self._product(layer)
             if change.shape != base.shape:

@@ -284,6 +284,8 @@ def initial_weights(recipe: Recipe) -> Weights:
     """What the run begins with, by name or from a file; nothing but a size when it begins from scratch."""
     if recipe.initial_weights is not None:
         return read(find(recipe.initial_weights))
+    if recipe.preset not in PRESETS:
+        raise InputError(f"set initial_weights to a model or a file, or preset to one of {', '.join(PRESETS)}")
     return Weights(config=PRESETS[recipe.preset](), state={}, origin="trained from scratch by masklet")
 
 

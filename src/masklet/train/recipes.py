@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_type_hints
+from typing import Any, Literal, TypeVar, get_type_hints
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from masklet.data.collate import CollateConfig
 from masklet.data.tracking import TrackingConfig
@@ -58,14 +58,15 @@ class Recipe(_Strict):
     """A whole training run.
 
     `task` says what is learnt; sections that the other task has are not read. `initial_weights` is the name of a model
-    or a file. `train` lists patterns of names of parameters: of what the task can learn, what the last fitting pattern
-    names is learnt, unless it begins with `!`. `lora` adds adapters; what `train` names is then learnt beside them.
-    `checkpoint_activations` computes layers twice to remember less. `parallel` says what several processes do with the
-    weights of the encoders: each keeps all (`ddp`) or its share (`fsdp`).
+    or a file; without, `preset` says the size of a model that begins from scratch. `train` lists patterns of names of
+    parameters: of what the task can learn, what the last fitting pattern names is learnt, unless it begins with `!`.
+    `lora` adds adapters; what `train` names is then learnt beside them. `checkpoint_activations` computes layers twice
+    to remember less. `parallel` says what several processes do with the weights of the encoders: each keeps all (`ddp`)
+    or its share (`fsdp`).
     """
 
     task: Literal["concept", "tracking"] = "concept"
-    preset: str
+    preset: str | None = None
     seed: int = 0
     device: str = "auto"
     bfloat16: bool = True

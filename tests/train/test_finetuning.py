@@ -1,0 +1,123 @@
+"""The recipes for pictures of one's own: from a file of pictures to weights that load, on the debug model."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from labelled_pictures import NAMES, write_pictures
+from PIL import Image
+from safetensors.torch import load_file
+
+import masklet
+from masklet.config import PRESETS
+from masklet.errors import InputError
+from masklet.models.detector import Detector
+from masklet.models.weights import Weights, belongs, read, write
+from masklet.train import loop
+
+SMALL = ["device=cpu", "bfloat16=false", "data.workers=0", "phases.0.image_size=112", "phases.0.steps=3", "log_every=1"]
+SHORT = {"warmup_steps": 1, "cooldown_steps": 1, "lr_vision": 1e-3, "lr_text": 1e-3, "lr_rest": 1e-3}
+LAST = "checkpoints/step-00000003/part-0-of-1.safetensors"
+TRACKING = "phases.0.tracking={num_frames: 2, corrections: 1, image_corrections: 1, image_batch: 2}"
+
+
+def is_optional(name: str) -> bool:
+    return belongs(name, "click") or belongs(name, "memory")
+
+
+RECIPES = {
+    "finetune": lambda name: not name.startswith("text.") and not is_optional(name),
+    "presence-only": lambda name: name.startswith("decoder.presence_head."),
+    "tracker-finetune": is_optional,
+}
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A whole debug model."""
+    torch.manual_seed(0)
+    config = PRESETS["debug"]()
+    path = tmp_path_factory.mktemp("base") / "base.safetensors"
+    write(Weights(config=config, state=dict(Detector(config).state_dict()), origin="a test"), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_pictures(tmp_path_factory.mktemp("pictures"), count=8)
+
+
+def overrides(recipe: str, base: Path, pictures: Path) -> list[str]:
+    changes = [f"optim.{name}={value}" for name, value in SHORT.items()]
+    tracking = [TRACKING] if recipe == "tracker-finetune" else []
+    return [*SMALL, *changes, *tracking, f"initial_weights={base}", f"data.root={pictures}"]
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_recipe_learns_its_parts_and_leaves_the_others_bit_for_bit(recipe, base, pictures, tmp_path) -> None:
+    assert loop.run(recipe, overrides(recipe, base, pictures), tmp_path)
+    before, after = read(base).state, read(tmp_path / "weights.safetensors").state
+    assert before.keys() == after.keys()
+    changed = {name for name, value in before.items() if not torch.equal(after[name].float(), value.half().float())}
+    changed &= {name for name, value in before.items() if not torch.equal(after[name].float(), value)}
+    assert changed
+    assert all(RECIPES[recipe](name) for name in changed)
+    for name, value in before.items():
+        if not RECIPES[recipe](name):
+            assert torch.equal(after[name], value), name
+    wanted = {name for name, _ in Detector(PRESETS["debug"]()).named_parameters() if RECIPES[recipe](name)}
+    names = {name for name in load_file(tmp_path / LAST) if not name.startswith("model.")}
+    moments = ("step", "exp_avg", "exp_avg_sq")
+    assert names == {f"optimizer.{name}.{moment}" for name in wanted for moment in moments}
+
+
+@pytest.mark.parametrize("recipe", [*RECIPES, "finetune-lora"])
+def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(recipe, base, pictures, tmp_path) -> None:
+    given = [*overrides(recipe, base, pictures), "ema_decay=0.9"]
+    assert loop.run(recipe, given, tmp_path / "whole")
+    assert not loop.run(recipe, given, tmp_path / "parts", max_steps=2)
+    torch.rand(7)  # a resumed process has another generator state
+    assert loop.run(recipe, given, tmp_path / "parts", resume=True)
+    whole, parts = (load_file(tmp_path / name / LAST) for name in ("whole", "parts"))
+    assert whole.keys() == parts.keys()
+    assert {name.split(".")[0] for name in whole} == {"model", "optimizer", "average"}
+    for name, value in whole.items():
+        assert torch.equal(value, parts[name]), name
+
+
+def test_adapters_are_a_small_file_that_loads(base, pictures, tmp_path) -> None:
+    assert loop.run("finetune-lora", [*overrides("finetune-lora", base, pictures), "lora.rank=2"], tmp_path)
+    assert not (tmp_path / "weights.safetensors").exists()
+    before, after = read(base).state, read(tmp_path / "adapter.safetensors").state
+    changed = {name for name, value in before.items() if not torch.equal(after[name], value)}
+    assert changed
+    assert all("attention." in name and name.endswith(".weight") for name in changed)
+    assert {name.split(".")[0] for name in changed} == {"vision", "text", "fusion", "decoder"}
+    model = masklet.load(tmp_path / "adapter.safetensors", device="cpu")
+    scene = Image.open(pictures / "images" / "1.png")
+    assert model.segment(scene, NAMES[0]) is not None
+    assert (tmp_path / LAST).stat().st_size < 0.7 * base.stat().st_size
+
+
+def test_a_run_cannot_go_on_with_another_choice_of_parts(base, pictures, tmp_path) -> None:
+    given = overrides("presence-only", base, pictures)
+    loop.run("presence-only", given, tmp_path, max_steps=1)
+    with pytest.raises(InputError, match="another recipe"):
+        loop.run("presence-only", [*given, "train=['scoring.*']"], tmp_path, resume=True)
+
+
+def test_adapters_need_something_to_adapt(pictures, tmp_path) -> None:
+    given = [*SMALL, f"data.root={pictures}", "initial_weights=null", "preset=debug"]
+    with pytest.raises(InputError, match="initial_weights"):
+        loop.run("finetune-lora", given, tmp_path)
+    with pytest.raises(InputError, match="debug"):
+        loop.run("finetune", [*given, "preset=huge"], tmp_path)
