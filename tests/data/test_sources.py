@@ -16,6 +16,7 @@ from masklet.data.sources import (
     Mixture,
     SacoSource,
     in_split,
+    kept_names,
 )
 from masklet.errors import InputError
 from masklet.ops.masks import rle_encode
@@ -31,7 +32,7 @@ def box_mask(x: int, y: int, width: int, height: int) -> np.ndarray:
 
 def write(folder: Path, document: dict[str, Any]) -> Path:
     for record in document["images"]:
-        Image.fromarray(np.zeros((*SIZE, 3), np.uint8)).save(folder / record["file_name"])
+        Image.fromarray(np.zeros((*SIZE, 3), np.uint8)).save(folder / Path(record["file_name"]).name)
     path = folder / "labels.json"
     path.write_text(json.dumps(document))
     return path
@@ -134,6 +135,53 @@ def test_an_ordinary_coco_file_takes_all_other_categories_as_absent(tmp_path) ->
     assert {phrase for phrase, (found, _) in questions.items() if not found} == {"resistor", "chip", "part", "cell"}
 
 
+def test_a_phrase_of_which_there_is_only_a_crowd_is_not_asked(tmp_path) -> None:
+    document = coco_document()
+    document["annotations"][1]["iscrowd"] = 1
+    assert "plate" not in asked(open_coco(tmp_path, document).example(0, np.random.default_rng(0)))
+
+
+def test_hard_negatives_are_asked_first(tmp_path) -> None:
+    document = coco_document()
+    document["images"][0]["hard_negatives"] = ["bowl", "saucer"]
+    source = open_coco(tmp_path, document, max_negatives=2)
+    for seed in range(5):
+        example = source.example(0, np.random.default_rng(seed))
+        assert {phrase for phrase, (found, _) in asked(example).items() if not found} == {"bowl", "saucer"}
+        assert {"bowl", "saucer"} <= example.absent
+    more = asked(open_coco(tmp_path, document, max_negatives=4).example(0, np.random.default_rng(0)))
+    assert len([phrase for phrase, (found, _) in more.items() if not found]) == 4
+
+
+def test_what_is_labelled_in_full_and_not_there_is_known_to_be_absent(tmp_path) -> None:
+    source, rng = open_coco(tmp_path, scenes=()), np.random.default_rng(0)
+    assert source.example(1, rng).absent == frozenset()
+    assert source.example(3, rng).absent == frozenset()
+    ordinary = coco_document()
+    for record in ordinary["images"]:
+        del record["source"], record["exhaustive"]
+    source = open_coco(tmp_path, ordinary, max_negatives=1)
+    assert source.example(1, rng).absent == {"plate", "resistor", "part", "chip", "cell"}
+
+
+def test_a_limit_keeps_the_same_pictures_and_smaller_ones_a_part_of_them() -> None:
+    names = [f"{index}.jpg" for index in range(200)]
+    few, many = (kept_names(names, "train", limit, "here") for limit in (10, 50))
+    assert len(few) == 10
+    assert set(few) < set(many)
+    assert few == kept_names(reversed(names), "train", 10, "here")
+    assert all(in_split(name, "train") for name in many)
+    assert kept_names(names, "all", 1000, "here") == sorted(names)
+    with pytest.raises(InputError, match="here: no image in split 'train'"):
+        kept_names([], "train", None, "here")
+
+
+def test_sources_keep_to_their_limit(tmp_path) -> None:
+    assert len(open_coco(tmp_path, limit=2)) == 2
+    source = open_coco(tmp_path, limit=1)
+    assert source.name(0) == source.records[0]["file_name"]
+
+
 def test_a_tenth_is_held_out_and_nothing_is_in_both() -> None:
     names = [f"{index}.jpg" for index in range(5000)]
     held_out = {name for name in names if in_split(name, "heldout")}
@@ -149,6 +197,15 @@ def test_a_tenth_is_held_out_and_nothing_is_in_both() -> None:
         (lambda d: d["annotations"][0]["segmentation"].update(size=[4, 4]), "annotation 0"),
         (lambda d: d["annotations"][0].update(bbox=[1, 2]), "annotation 0"),
         (lambda d: d["images"][0].update(width=31), "image record 0"),
+        (lambda d: d["images"][0].update(file_name="../0.png"), "image record 0: the file name .* leads out"),
+        (lambda d: d["images"][0].update(exhaustive=3), "image record 0: exhaustive is neither"),
+        (lambda d: d["images"][0].update(hard_negatives="dog"), "image record 0: hard_negatives is not a list"),
+        (lambda d: d["images"][0].update(hard_negatives=["mug"]), "image record 0: hard_negatives names 'mug'"),
+        (lambda d: d["images"][0].pop("width"), r"images\[0\] \(id 0\): field 'width' is missing"),
+        (lambda d: d["categories"][0].update(name=None), r"categories\[0\] \(id 0\): field 'name' is None"),
+        (lambda d: d["categories"][0].update(synonyms="cup"), "category 0: synonyms is not a list"),
+        (lambda d: d["annotations"][0].update(category_id=77), "annotation 0: category_id 77 is not among"),
+        (lambda d: d["annotations"][0].update(image_id=77), "annotation 0: image_id 77 is not among"),
     ],
 )
 def test_broken_records_are_named(tmp_path, change, named) -> None:
@@ -201,6 +258,25 @@ def test_saco_pairs_of_one_picture_become_its_questions(tmp_path) -> None:
     assert asked(example) == {"mug": ((0,), True), "dog": ((), True), "red mug": ((1,), False), "bird": ((2,), False)}
     np.testing.assert_allclose(example.boxes_xyxy[0], [3, 2, 9, 6], atol=1e-5)
     np.testing.assert_array_equal(example.masks[0], box_mask(3, 2, 6, 4))
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (lambda d: d["images"][0].pop("text_input"), r"images\[0\] \(id 1\): field 'text_input' is missing"),
+        (lambda d: d["annotations"][0].update(bbox=[0.1, 0.2]), "annotation 1: bbox"),
+        (lambda d: d["images"][0].update(file_name="/a.png"), "image record 1: the file name .* leads out"),
+    ],
+)
+def test_broken_records_of_saco_files_are_named(tmp_path, change, named) -> None:
+    document = saco_document()
+    write(tmp_path, document)
+    change(document)
+    for record in document["images"][1:]:
+        record["file_name"] = document["images"][0]["file_name"]
+    (tmp_path / "labels.json").write_text(json.dumps(document))
+    with pytest.raises(InputError, match=named):
+        SacoSource(tmp_path / "labels.json", tmp_path, "all").example(0)
 
 
 def render(seed: int, source: str = "generated") -> Example:

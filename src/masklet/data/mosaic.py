@@ -27,7 +27,7 @@ def mosaic(first: Example, draw: Callable[[], Example], size: int, rng: np.rando
         height, width = example.image.shape[:2]
         rectangle = (edges[column], edges[line], edges[column + span], edges[line + span])
         tiles.append(
-            place(example, Placement(window=(0, 0, width, height), rectangle=rectangle), size, least_visible=0)
+            place(example, Placement(window=(0, 0, width, height), rectangle=rectangle), size, least_visible=0.0)
         )
     return Example(
         image=np.max([tile.image for tile in tiles], axis=0),  # they are black where another one is

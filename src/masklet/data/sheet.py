@@ -10,7 +10,7 @@ from masklet.data.schema import Example
 from masklet.data.sources import PictureSource
 from masklet.errors import InputError
 
-COLUMNS, TILE, CAPTION = 4, 320, 60  # pixels of a tile's side, and of the lines below it
+COLUMNS, TILE, CAPTION = 4, 320, 76  # pixels of a tile's side, and of the lines below it
 MOST_TILES = 24
 _MARGIN, _LINE, _OPACITY = 8, 17, 0.45
 _GROUND, _INK, _MUTED, _ALARM = (24, 25, 30), (236, 237, 240), (140, 143, 152), (255, 105, 40)
@@ -30,7 +30,8 @@ Colour = tuple[int, int, int]
 class _Tile:
     picture: Image.Image
     title: str
-    lines: Sequence[tuple[str, Colour]]
+    answered: Sequence[tuple[str, Colour]]
+    last_line: tuple[str, Colour]
 
 
 def contact_sheet(sources: Mapping[str, PictureSource]) -> Image.Image:
@@ -59,19 +60,19 @@ def _tile(source_name: str, source: PictureSource, index: int) -> _Tile:
     try:
         example = source.example(index, np.random.default_rng(index))
     except InputError as error:
-        return _Tile(Image.new("RGB", (TILE, TILE), (92, 96, 104)), title, [(str(error), _ALARM)])
+        return _Tile(Image.new("RGB", (TILE, TILE), (92, 96, 104)), title, [], (str(error), _ALARM))
     asked = [query for query in example.queries if query.object_index]
     colours = {query.phrase: _COLOURS[row % len(_COLOURS)] for row, query in enumerate(asked)}
     colour_of_row = [_MUTED] * len(example.boxes_xyxy)
     for query in asked:
         for row in query.object_index:
             colour_of_row[row] = colours[query.phrase]
-    lines: list[tuple[str, Colour]] = [
+    answered = [
         (f"{query.phrase} x{len(query.object_index)}{'' if query.exhaustive else '+'}", colours[query.phrase])
         for query in asked
     ]
     absent = ", ".join(query.phrase for query in example.queries if not query.object_index)
-    return _Tile(_paint(example, colour_of_row), title, [*lines, *([(f"not: {absent}", _MUTED)] if absent else [])])
+    return _Tile(_paint(example, colour_of_row), title, answered, (f"not: {absent}" if absent else "", _MUTED))
 
 
 def _paint(example: Example, colours: Sequence[Colour]) -> Image.Image:
@@ -95,11 +96,13 @@ def _draw_tile(sheet: Image.Image, tile: _Tile, x: int, y: int) -> None:
     sheet.paste(tile.picture, (x + (TILE - tile.picture.width) // 2, y + (TILE - tile.picture.height) // 2))
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(13)
     draw.text((x, y + TILE + 2), _fitting(draw, tile.title, font, TILE), fill=_INK, font=font)
+    text, colour = tile.last_line
+    draw.text((x, y + TILE + 2 + 3 * _LINE), _fitting(draw, text, font, TILE), fill=colour, font=font)
     left, line = x, 1
-    for text, colour in tile.lines:
+    for text, colour in tile.answered:
         if left > x and left + draw.textlength(text, font) > x + TILE:
             left, line = x, line + 1
-        if (line + 1) * _LINE > CAPTION:
+        if line == 3:
             return
         shown = _fitting(draw, text, font, x + TILE - left)
         draw.text((left, y + TILE + 2 + line * _LINE), shown, fill=colour, font=font)
