@@ -12,13 +12,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float32
 
+from masklet.data.reading import inside
 from masklet.errors import InputError
 from masklet.eval.answers import Answer, AnswerFiles
 from masklet.files import replacing
@@ -202,11 +203,8 @@ def find_image(name: str, folders: Sequence[Path]) -> Path:
 
     Raises: InputError when none has it, or when the name leads out of the folders.
     """
-    parts = PurePosixPath(name).parts
-    if not parts or ".." in PureWindowsPath(name).parts or PureWindowsPath(name).anchor or "\0" in name:
-        raise InputError(f"{name!r} is not the name of a file inside the folder of images")
     for folder in folders:
-        path = folder.joinpath(*parts)
+        path = inside(folder, name, "the labels")
         if path.is_file():
             return path
     raise InputError(f"there is no {name} in {', '.join(map(str, folders))}")
