@@ -84,7 +84,6 @@ class TrackingTask:
         """Each micro-batch's share of the mean over those of all processes. The seeds are those of corrections."""
         config = self.recipe.tracking_loss_config(phase)
         parts = len(batches) * (dist.get_world_size() if dist.is_initialized() else 1)
-        model.vision.trunk.eval()  # it does not learn, so it must not be disturbed either
         for batch, seed in zip(batches, seeds, strict=True):
             with torch.autocast(batch.images.device.type, torch.bfloat16, enabled=self.recipe.bfloat16):
                 with torch.no_grad():

@@ -1,0 +1,47 @@
+"""`masklet merge`."""
+
+import json as jsonlib
+import math
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from masklet.cli.app import Json, app
+from masklet.errors import InputError
+
+
+@app.command()
+def merge(
+    *,
+    path_out: Annotated[Path, typer.Argument(metavar="OUT", show_default=False)],
+    adapters: Annotated[list[str], typer.Argument(metavar="ADAPTER[=SHARE]...", show_default=False)],
+    base: Annotated[
+        str | None, typer.Option(help="The model they were made for, if it is not where it was: a name or a path.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Make one model of adapters and their base; a share says how much of an adapter's change is taken, 1 is all."""
+    shares = dict(_share(adapter) for adapter in adapters)
+    if len(shares) < len(adapters):
+        raise InputError("an adapter is given twice")
+    from masklet.models import weights
+
+    merged = weights.merge_adapters(shares, None if base is None else weights.find(base))
+    weights.write(merged, path_out)
+    found = {str(path): share for path, share in shares.items()}
+    typer.echo(jsonlib.dumps({"path": str(path_out), "shares": found}) if json else f"wrote {path_out}")
+
+
+def _share(text: str) -> tuple[Path, float]:
+    """A path and the share behind its last equals sign, if there is one."""
+    path, separator, share = text.rpartition("=")
+    if not separator:
+        return Path(text), 1.0
+    try:
+        number = float(share)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise InputError(f"the share in {text!r} is not a number")
+    return Path(path), number
