@@ -187,7 +187,7 @@ def test_a_sample_is_spread_over_the_source() -> None:
 
 
 def test_errors_come_first() -> None:
-    mixed = Pictures(lambda index: [named("a_b")(1), at_one(boxes_xyxy=box(1, 1, 1, 1), **NO_MASK)(1), {}, {}][index])
+    mixed = Pictures(lambda index: [named("a_b")(1), at_one(boxes_xyxy=box(90, 1, 99, 9), **NO_MASK)(1), {}, {}][index])
     assert [finding.severity for finding in look(mixed).findings] == ["error", "warning"]
 
 

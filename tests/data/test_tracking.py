@@ -10,6 +10,7 @@ import torch
 from masklet.data.schema import Example
 from masklet.data.synthetic.clips import Clip
 from masklet.data.tracking import TrackBatch, TrackingConfig, choose_objects, draw_batch
+from masklet.errors import InputError
 
 CONFIG = TrackingConfig(num_frames=4, least_area=0.01)
 
@@ -99,3 +100,9 @@ def test_the_same_generator_state_gives_the_same_batch(seed: int) -> None:
     assert (first.pointing, first.conditioning) == (second.pointing, second.conditioning)
     for name in ("images", "masks", "clip_index", "first_points", "first_labels"):
         assert torch.equal(getattr(first, name), getattr(second, name)), name
+
+
+def test_clips_that_never_show_an_object_are_refused() -> None:
+    config = TrackingConfig(num_frames=2, least_area=0.9)
+    with pytest.raises(InputError, match="none begins with an object of 90 % of the frame"):
+        draw_batch(_clip, 2, config, np.random.default_rng(0))

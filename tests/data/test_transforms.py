@@ -1,5 +1,7 @@
 """Augmentation keeps boxes, masks and questions true."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -151,3 +153,15 @@ def test_the_mirror_image_is_asked_for_the_other_side(phrase, mirrored) -> None:
 def test_words_that_only_sound_like_sides_do_not_count(phrase) -> None:
     assert not names_a_side(phrase)
     assert mirror_phrase(phrase) == phrase
+
+
+@pytest.mark.parametrize("corners", [(50, 2, 50, 10), (90, 2, 99, 10), (-20, -20, -1, -1)])
+def test_an_object_without_a_place_does_not_make_its_phrase_a_negative(corners) -> None:
+    example = make_example()
+    boxes = example.boxes_xyxy.copy()
+    boxes[2] = corners
+    boxes[1] = corners
+    broken = replace(example, boxes_xyxy=boxes, mask_valid=np.array([True, False, False]))
+    view = resize_square(replace(broken, masks=broken.masks & broken.mask_valid[:, None, None]), 80)
+    assert len(view.boxes_xyxy) == 1
+    assert [query.phrase for query in view.queries] == ["cup", "dog"]

@@ -27,11 +27,11 @@ _LEAST_AGREEMENT = 0.5  # IoU of a box and its mask
 SENTENCES: dict[str, tuple[Severity, str]] = {
     "unusable": ("error", "pictures or labels cannot be used"),
     "nothing": ("error", "sources have no object in any picture"),
-    "empty": ("error", "objects have neither a mask nor a box with an area: their phrase would be learnt as absent"),
-    "outside": ("error", "objects lie outside their picture: their phrase would be learnt as absent"),
+    "outside": ("error", "objects lie outside their picture: their labels may be of another one"),
     "fractions": ("error", "pictures have boxes in fractions where pixels are expected"),
     "pixels": ("error", "pictures have boxes far larger than they are: pixels where fractions are expected"),
     "nameless": ("error", "phrases are empty"),
+    "empty": ("warning", "objects have neither a mask nor a box with an area, and are left out"),
     "beyond": ("warning", "boxes reach out of their picture"),
     "disagree": ("warning", "boxes do not fit their masks: corners where a size is expected, or of another object"),
     "unmasked": ("warning", "objects have no mask, or an empty one: they teach where things are, not their outline"),

@@ -122,12 +122,15 @@ def draw_placement(
 def place(example: Example, placement: Placement, image_size: int, *, least_visible: float) -> Example:
     """The example seen through a placement. Objects out of sight are dropped.
 
-    An object of which less than `least_visible` remains is dropped too; what asked for it is then no longer labelled in
-    full, and is dropped itself if nothing else answers it, for it would be a false negative.
+    An object of which less than `least_visible` remains is dropped too, and so is one that has no place in the picture,
+    by a broken label; what asked for it is then no longer labelled in full, and is dropped itself if nothing else
+    answers it, for it would be a false negative.
     """
     boxes, visible = _place_boxes(example, placement)
     kept = visible > max(least_visible, 0.0)
-    slivers = (visible > 0) & ~kept
+    height, width = example.image.shape[:2]
+    has_no_place = ~example.mask_valid & (_areas(np.clip(example.boxes_xyxy, 0, [width, height] * 2)) == 0)
+    slivers = ((visible > 0) & ~kept) | has_no_place
     masks = place_masks(example.masks[kept], placement, image_size)
     for row in np.flatnonzero(example.mask_valid[kept] & ~masks.any(axis=(1, 2))):
         # thinner than a pixel, and missed: it fills its box
