@@ -72,6 +72,12 @@ def test_one_line_needs_no_legend() -> None:
     assert "only" not in texts(line_chart("t", [Line("only", [0, 1], [1, 2])], x_label="x", y_label="y"))
 
 
+def test_steps_have_whole_numbers_below_them() -> None:
+    steps = line_chart("t", [Line("a", [0, 1, 2, 3], [0.5, 0.6, 0.7, 0.8])], x_label="clicks", y_label="")
+    below = texts(steps)[: texts(steps).index("clicks")]
+    assert below == ["0", "1", "2", "3"]
+
+
 def test_gaps_and_nothing_at_all_are_drawn() -> None:
     chart = line_chart("t", [Line("a", [0, 1, 2], [1, math.nan, 2]), Line("b", [], [])], x_label="x", y_label="y")
     assert "nan" not in chart.svg.lower()

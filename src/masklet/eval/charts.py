@@ -64,6 +64,8 @@ def line_chart(  # noqa: PLR0913 - each says what to draw
         if line.low is not None and line.high is not None:
             axes.fill_between(line.x, line.low, line.high, color=style["color"], alpha=0.18, linewidth=0)
     axes.set(xlim=_padded(x_range), ylim=_padded(y_range))
+    if all(float(x).is_integer() for line in lines for x in line.x):
+        axes.xaxis.get_major_locator().set_params(integer=True)  # steps: there is nothing between them
     _label(axes, x_label, y_label)
     for number, (x, text) in enumerate(sorted(marks), start=1):
         axes.axvline(x, color=_TEXT, linewidth=1, linestyle=":")
