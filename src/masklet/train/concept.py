@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.utils.data import Dataset
 
 from masklet.data.collate import CollateConfig, Encoder, TrainingBatch, collate, select_prompts
@@ -17,14 +18,16 @@ from masklet.data.synthetic.layout import SceneConfig
 from masklet.data.synthetic.scene import render_scene
 from masklet.data.transforms import AugmentConfig, augment
 from masklet.errors import InputError
-from masklet.models.detector import Detector
+from masklet.models.detector import Detector, Grounding
 from masklet.models.weights import OPTIONAL_PARTS, belongs
+from masklet.ops.scores import joint_scores
 from masklet.train.criterion import Counts, Criterion, LossReport, present_prompts
 from masklet.train.recipes import Phase, Recipe, settings
+from masklet.train.refine import RefineConfig, with_corrections
 from masklet.train.sources import CutoutsSpec, DavisSpec, ScenesSpec, SourceSpec, open_pictures
 
 # Distinguishes the streams of random numbers drawn for one example or batch.
-AUGMENT_STREAM, COLLATE_STREAM = 1, 2
+AUGMENT_STREAM, COLLATE_STREAM, REFINE_STREAM = 1, 2, 3
 BATCHES_PER_SEED = 2**20
 
 SourceBuilder = Callable[[Phase], dict[str, ExampleSource]]
@@ -88,30 +91,58 @@ class ConceptTask:
     ) -> Iterator[LossReport]:
         """The loss of each micro-batch, normalised as if they were one batch. The seeds are those of dropout."""
         criterion = Criterion(self.recipe.criterion_config(phase))
+        refine = self.recipe.refine_config(phase)
         counts = sum((Counts.of(batch.targets) for batch in batches[1:]), Counts.of(batches[0].targets))
         counts = counts.over_processes()
         for batch, seed in zip(batches, seeds, strict=True):
             torch.manual_seed(seed)
-            yield self._loss(model, batch, criterion, counts)
+            rng = np.random.default_rng([seed, REFINE_STREAM])
+            reports = list(self._passes(model, batch, partial(criterion, counts=counts), refine, rng))
+            yield reports[0] if not refine.rounds else _joined(reports)
 
-    def _loss(self, model: Detector, batch: TrainingBatch, criterion: Criterion, counts: Counts) -> LossReport:
-        """Forward pass and loss.
+    def _passes(
+        self,
+        model: Detector,
+        batch: TrainingBatch,
+        criterion: Callable[..., LossReport],
+        refine: RefineConfig,
+        rng: np.random.Generator,
+    ) -> Iterator[LossReport]:
+        """Forward pass and loss, and again after each round of correction; the pictures are looked at once.
 
         Absent concepts teach presence only, so they get neither one-to-many queries nor masks: a third of the time.
         """
         present = present_prompts(batch.targets)
-        device = batch.images.device
-        with torch.autocast(device.type, torch.bfloat16, enabled=self.recipe.bfloat16):
+        asked, targets = select_prompts(batch.prompts, present), batch.targets.select(present)
+        unasked, nothing = select_prompts(batch.prompts, ~present), batch.targets.select(~present)
+        every = torch.arange(len(asked.image_index), device=batch.images.device)
+        autocast = partial(torch.autocast, batch.images.device.type, torch.bfloat16, enabled=self.recipe.bfloat16)
+        with autocast():
             features = model.encode_images(batch.images)
             phrases = model.encode_phrases(batch.prompts)
-            prompts = select_prompts(batch.prompts, present)
-            grounding = model.ground(features, phrases, prompts, one_to_many=True, all_layers=True)
-            every = torch.arange(len(prompts.image_index), device=device)
-            output = model.segment(features, grounding, every)
-            prompts = select_prompts(batch.prompts, ~present)
-            absent = model.ground(features, phrases, prompts, all_layers=True)
-        targets = batch.targets.select(present)
-        return criterion(output, targets, counts=counts, absent_logits=absent.presence_logits)
+        rounds = refine.rounds_of(rng)
+        for turn in range(1 + rounds):
+            with autocast():
+                grounding = model.ground(features, phrases, asked, one_to_many=True, all_layers=True)
+                output = model.segment(features, grounding, every)
+                absent = model.ground(features, phrases, unasked, all_layers=True)
+            yield criterion(output, targets, absent_logits=absent.presence_logits)
+            if turn < rounds:
+                asked = with_corrections(asked, *_finds(grounding, model), targets, refine, rng)
+                unasked = with_corrections(unasked, *_finds(absent, model), nothing, refine, rng)
+
+
+def _finds(grounding: Grounding, model: Detector) -> tuple[Tensor, Tensor]:
+    """Scores and boxes that the last layer gives in use."""
+    queries = slice(model.config.decoder.num_queries)
+    scores = joint_scores(grounding.pred_logits[-1].float(), grounding.presence_logits[-1].float())
+    return scores[:, queries].detach(), grounding.pred_boxes[-1, :, queries].detach()
+
+
+def _joined(reports: Sequence[LossReport]) -> LossReport:
+    """The sum of all passes; the parts are those of the first, and `loss_refined` what the others add."""
+    refined = sum((report.total for report in reports[1:]), torch.zeros_like(reports[0].total))
+    return LossReport(reports[0].total + refined, {**reports[0].parts, "loss_refined": refined.detach()})
 
 
 class SourceShelf:

@@ -20,6 +20,7 @@ from masklet.errors import InputError
 from masklet.nn.lora import LoraConfig
 from masklet.train.criterion import Criterion
 from masklet.train.optim import OptimConfig
+from masklet.train.refine import RefineConfig
 from masklet.train.rollout import TrackingLossConfig
 from masklet.train.sources import SourceSpec
 
@@ -51,6 +52,7 @@ class Phase(_Strict):
     options: dict[str, dict[str, Any]] = {}
     augment: dict[str, Any] = {}
     criterion: dict[str, Any] = {}
+    refine: dict[str, Any] = {}
     tracking: dict[str, Any] = {}
 
 
@@ -105,6 +107,10 @@ class Recipe(_Strict):
     def criterion_config(self, phase: Phase) -> Criterion.Config:
         """Defaults with this recipe's and the phase's changes."""
         return settings(Criterion.Config, _merge(self.criterion, phase.criterion))
+
+    def refine_config(self, phase: Phase) -> RefineConfig:
+        """Defaults with the phase's changes."""
+        return settings(RefineConfig, phase.refine)
 
     def tracking_config(self, phase: Phase) -> TrackingConfig:
         """Defaults with the phase's changes."""
@@ -180,6 +186,7 @@ def _check_phase(recipe: Recipe, phase: Phase) -> None:
         recipe.tracking_loss_config(phase)
     else:
         recipe.criterion_config(phase)
+        recipe.refine_config(phase)
         recipe.collate_config(phase, patch_size=1)
         recipe.augment_config(phase)
 
