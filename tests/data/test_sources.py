@@ -206,6 +206,9 @@ def test_a_tenth_is_held_out_and_nothing_is_in_both() -> None:
         (lambda d: d["categories"][0].update(synonyms="cup"), "category 0: synonyms is not a list"),
         (lambda d: d["annotations"][0].update(category_id=77), "annotation 0: category_id 77 is not among"),
         (lambda d: d["annotations"][0].update(image_id=77), "annotation 0: image_id 77 is not among"),
+        (lambda d: d["images"][1].update(id=0), "two images have the id 0"),
+        (lambda d: d["images"][0].update(source=["a"]), "image record 0: source is no name"),
+        (lambda d: d["annotations"][0].update(bbox=["a", 1, 2, 3]), "annotation 0 is broken: could not convert"),
     ],
 )
 def test_broken_records_are_named(tmp_path, change, named) -> None:
@@ -265,6 +268,7 @@ def test_saco_pairs_of_one_picture_become_its_questions(tmp_path) -> None:
     [
         (lambda d: d["images"][0].pop("text_input"), r"images\[0\] \(id 1\): field 'text_input' is missing"),
         (lambda d: d["annotations"][0].update(bbox=[0.1, 0.2]), "annotation 1: bbox"),
+        (lambda d: d["annotations"][0].update(image_id=99), "annotation 1: image_id 99 is not among the images"),
         (lambda d: d["images"][0].update(file_name="/a.png"), "image record 1: the file name .* leads out"),
     ],
 )

@@ -111,6 +111,16 @@ def test_a_crowd_makes_its_phrase_inexhaustive_and_no_negative(tmp_path) -> None
     assert {query.phrase for query in example.queries} == {"red box", "dog"}
 
 
+def test_pairs_say_what_was_asked_of_a_video(tmp_path) -> None:
+    def pairs(document: dict[str, Any]) -> None:
+        document["categories"].append({"id": 4, "name": "cat"})
+        document["video_np_pairs"] = [{"video_id": 1, "category_id": category} for category in (1, 2, 4)]
+
+    example = VideoFrames(open_ytvis(tmp_path, pairs)).example(0, np.random.default_rng(0))
+    assert {query.phrase for query in example.queries} == {"red box", "green box", "cat"}
+    assert example.absent == {"cat"}
+
+
 @pytest.mark.parametrize("kind", ["ytvis", "davis"])
 def test_clips_show_the_same_objects_from_frame_to_frame(tmp_path, kind) -> None:
     videos = open_ytvis(tmp_path) if kind == "ytvis" else open_davis(tmp_path)
@@ -162,6 +172,9 @@ def test_clips_that_cannot_be_had_are_refused(tmp_path) -> None:
             "annotation 1: category_id 9 is not among the categories",
         ),
         (lambda d: d["annotations"][0].update(video_id=9), "annotation 1: video_id 9 is not among the videos"),
+        (lambda d: d.update(video_np_pairs=[{"video_id": 1}]), r"video_np_pairs\[0\].*category_id.*missing"),
+        (lambda d: d.update(video_np_pairs=[{"video_id": 1, "category_id": 9}]), r"video_np_pairs\[0\]: category_id 9"),
+        (lambda d: d["categories"].append({"id": 1, "name": "x"}), "two categories have the id 1"),
         (lambda d: d["annotations"][0]["segmentations"].pop(), "annotation 1: segmentations has not one entry"),
         (lambda d: d["annotations"][0]["segmentations"][0].update(counts="zz"), "annotation 1, frame 0 is broken"),
     ],

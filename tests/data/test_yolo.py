@@ -82,6 +82,7 @@ def test_broken_lines_are_named(tmp_path, labels, named) -> None:
     [
         ("train: images/train\n", "lacks names"),
         ("names: 5\ntrain: images/train\n", "neither a list nor a table"),
+        ("names: [[a]]\ntrain: images/train\n", "neither a list nor a table"),
         ("names: [a\n", "not readable as YAML"),
         (f"train: {{a: 1}}\n{NAMES}", "train names no folder"),
         (f"train: nowhere\n{NAMES}", "is not a folder"),

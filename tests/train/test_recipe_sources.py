@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from torch.utils.data import DataLoader
 
 from masklet.config import PRESETS
 from masklet.data.clips import ClipSource
@@ -18,8 +20,9 @@ from masklet.errors import InputError
 from masklet.models.detector import Detector
 from masklet.models.weights import Weights, read, write
 from masklet.ops.masks import mask_to_polygons, rle_encode
+from masklet.tokenizer import Tokenizer
 from masklet.train import loop
-from masklet.train.concept import SourceShelf
+from masklet.train.concept import ConceptTask, SourceShelf
 from masklet.train.recipes import load_recipe, parse_recipe
 from masklet.train.sources import FileSpec, open_pictures
 from masklet.train.tracker import ClipShelf
@@ -134,6 +137,20 @@ def test_the_same_labels_in_every_layout_are_the_same_example(folder, kind, inde
         np.testing.assert_allclose(example.boxes_xyxy[row], expected.boxes_xyxy[0], atol=1e-3)
         wrong = (example.masks[row] != expected.masks[0]).mean()
         assert wrong < (0.02 if kind == "yolo" else 1e-9)
+
+
+def test_a_batch_is_the_same_for_whoever_asks_whenever(folder) -> None:
+    recipe = parse_recipe(recipe_of(folder, PICTURES, phase={"augment": {"mosaic_probability": 0.5}}))
+    phase = recipe.phases[0]
+    tokenizer = Tokenizer(vocab_size=PRESETS["debug"]().text.vocab_size)
+    tasks = [ConceptTask(recipe=recipe, tokenizer=tokenizer, sources=SourceShelf(recipe), patch_size=14) for _ in "ab"]
+    here = [tasks[0].dataset(phase)[index] for index in range(4)]
+    workers = DataLoader(tasks[1].dataset(phase), batch_size=None, sampler=[3, 2, 1, 0], num_workers=2)
+    for batch, other in zip(here, [*workers][::-1], strict=True):
+        assert torch.equal(batch.images, other.images)
+        assert torch.equal(batch.prompts.token_ids, other.prompts.token_ids)
+        assert torch.equal(batch.targets.boxes_cxcywh, other.targets.boxes_cxcywh)
+    assert len({batch.images.sum().item() for batch in here}) == 4
 
 
 def test_a_run_over_all_kinds_of_pictures_reaches_its_end(folder, tmp_path) -> None:

@@ -42,7 +42,7 @@ SENTENCES: dict[str, tuple[Severity, str]] = {
     "no negatives": (
         "warning",
         "sources never ask for what is not there; a model that learns from them alone soon finds everything everywhere "
-        "(published: 95.8 % of absent phrases refused before, 3.2 % after): state what is labelled in full, list "
+        "(by one report, 95.8 % of absent phrases were refused before and 3.2 % after): say what is labelled in full, list "
         "hard_negatives, or mix in a source that has negatives",
     ),
     "twice": ("warning", "pictures are there twice in their source, under different names"),
@@ -52,7 +52,7 @@ SENTENCES: dict[str, tuple[Severity, str]] = {
 
 _PLACEHOLDER = re.compile(
     r"(cls|class|label|category|cat|object|obj|item|thing|type|id)?[\s_-]*\d+|[\W\d_]+"
-    r"|n\s*/?\s*a|none|null|nan|unknown|unnamed|unlabell?ed|background|other|others|misc|todo|test|object|class|label",
+    r"|n\s*/?\s*a|none|null|nan|unknown|unnamed|unlabell?ed|background|other|others|misc|todo|test|objects?|class(es)?|labels?",
     re.IGNORECASE,
 )
 _CODE = re.compile(r"[A-Z0-9]*[A-Z][A-Z0-9]*([ _-][A-Z0-9]+)*")

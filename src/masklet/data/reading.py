@@ -58,6 +58,23 @@ def check_records(path: Path, section: str, records: Any, fields: Mapping[str, t
                 raise InputError(f"{path}: {section}[{position}] (id {record.get('id')}): field {field!r} is {found}")
 
 
+def check_references(path: Path, document: Mapping[str, Any], fields: Mapping[str, str]) -> None:
+    """Ids are given once, and annotations refer to what is there; `fields` maps a field to the section it refers to.
+
+    Raises: InputError naming the file, the record and the field.
+    """
+    for field, section in fields.items():
+        known: set[Any] = set()
+        for record in document[section]:
+            if record["id"] in known:
+                raise InputError(f"{path}: two {section} have the id {record['id']!r}")
+            known.add(record["id"])
+        for annotation in document["annotations"]:
+            if annotation[field] not in known:
+                where = f"{path}: annotation {annotation.get('id')}"
+                raise InputError(f"{where}: {field} {annotation[field]!r} is not among the {section}")
+
+
 def inside(folder: Path, name: str, where: str) -> Path:
     """The path of a file named in a record, below `folder`.
 
@@ -111,7 +128,7 @@ def decode_objects(
     boxes = np.zeros((len(annotations), 4), np.float32)
     for row, annotation in enumerate(annotations):
         try:
-            x, y, width, height = annotation["bbox"]
+            x, y, width, height = (float(value) for value in annotation["bbox"])
             boxes[row] = x, y, x + width, y + height
             if not np.isfinite(boxes[row]).all():
                 raise ValueError("its bbox is not finite")

@@ -14,7 +14,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import numpy as np
 
 from masklet.data.mosaic import mosaic
-from masklet.data.reading import check_records, decode_objects, inside, read_image, read_json
+from masklet.data.reading import check_records, check_references, decode_objects, inside, read_image, read_json
 from masklet.data.schema import Example, PhraseQuery
 from masklet.errors import InputError
 
@@ -177,18 +177,15 @@ def read_coco(path: Path, name_of_picture: Callable[[dict[str, Any]], Any] | Non
     for record in document["images"]:
         if name_of_picture is not None and "file_name" not in record:
             record["file_name"] = name_of_picture(record)
+        if not isinstance(record.get("source", ""), str):
+            raise InputError(f"{path}: image record {record['id']}: source is no name")
         if not isinstance(record.get("exhaustive", ""), str) and not _is_phrases(record["exhaustive"]):
             raise InputError(
                 f"{path}: image record {record['id']}: exhaustive is neither a phrase nor a list of phrases"
             )
     check_records(path, "images", document["images"], {"file_name": str, "width": int, "height": int})
     check_records(path, "annotations", document["annotations"], {"image_id": ID, "category_id": ID})
-    for field, section in (("category_id", "categories"), ("image_id", "images")):
-        known = {record["id"] for record in document[section]}
-        for annotation in document["annotations"]:
-            if annotation[field] not in known:
-                place = f"{path}: annotation {annotation.get('id')}: {field}"
-                raise InputError(f"{place} {annotation[field]!r} is not among the {section}")
+    check_references(path, document, {"category_id": "categories", "image_id": "images"})
     return document
 
 
@@ -359,6 +356,7 @@ class SacoSource:
         fields = {"id": ID, "file_name": str, "width": int, "height": int, "text_input": str}
         check_records(annotations, "images", document["images"], fields)
         check_records(annotations, "annotations", document["annotations"], {"image_id": ID, "bbox": list})
+        check_references(annotations, document, {"image_id": "images"})
         self.path, self.images = annotations, images
         pairs: dict[str, list[dict[str, Any]]] = defaultdict(list)
         for record in document["images"]:

@@ -5,7 +5,7 @@ alone: it teaches to follow them, and nothing about words.
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from masklet.data.mask_folders import read_numbers
-from masklet.data.reading import check_records, decode_objects, inside, read_image, read_json
+from masklet.data.reading import check_records, check_references, decode_objects, inside, read_image, read_json
 from masklet.data.schema import Example, PhraseQuery
 from masklet.data.sources import ID, QueryConfig, ask, kept_names
 from masklet.data.synthetic.clips import Clip
@@ -55,6 +55,8 @@ class VideoSource(Protocol):
 class YtvisVideos:
     """Videos of a YouTube-VIS json; phrases are category names.
 
+    A file of SA-Co/VEval says in `video_np_pairs` which categories were asked of a video; of others nothing is known.
+
     Raises: InputError naming the file, the record and the field that cannot be used.
     """
 
@@ -68,11 +70,27 @@ class YtvisVideos:
         self.records = [names[name] for name in kept]
         self.annotations: dict[Any, list[dict[str, Any]]] = defaultdict(list)
         self.crowds: dict[Any, set[str]] = defaultdict(set)
+        self.asked = self._asked_phrases(document)
         for annotation in document["annotations"]:
             if annotation.get("iscrowd"):
                 self.crowds[annotation["video_id"]].add(self.phrases[annotation["category_id"]])
             else:
                 self.annotations[annotation["video_id"]].append(annotation)
+
+    def _asked_phrases(self, document: dict[str, Any]) -> Mapping[Any, frozenset[str]]:
+        """By video, the phrases that have labels or are known to be absent."""
+        pairs = document.get("video_np_pairs")
+        if pairs is None:
+            every = frozenset(self.phrases.values() if self.config.complete else ())
+            return {record["id"]: every for record in document["videos"]}
+        check_records(self.path, "video_np_pairs", pairs, {"video_id": ID, "category_id": ID})
+        asked: dict[Any, set[str]] = defaultdict(set)
+        for position, pair in enumerate(pairs):
+            if pair["category_id"] not in self.phrases:
+                where = f"{self.path}: video_np_pairs[{position}]"
+                raise InputError(f"{where}: category_id {pair['category_id']!r} is not among the categories")
+            asked[pair["video_id"]].add(self.phrases[pair["category_id"]])
+        return {record["id"]: frozenset(asked[record["id"]]) for record in document["videos"]}
 
     def __len__(self) -> int:
         return len(self.records)
@@ -92,7 +110,7 @@ class YtvisVideos:
         of_video: dict[str, list[int]] = defaultdict(list)
         for row, annotation in enumerate(annotations):
             of_video[self.phrases[annotation["category_id"]]].append(row)
-        known = frozenset(self.phrases.values()).difference(of_video, crowds) if self.config.complete else frozenset()
+        known = self.asked[record["id"]].difference(of_video, crowds)
         queries = ask(of_video, known, self.config, rng)
         queries = tuple(replace(each, exhaustive=each.exhaustive and each.phrase not in crowds) for each in queries)
         return tuple(self._frame(record, annotations, frame, queries, known) for frame in chosen)
@@ -332,9 +350,4 @@ def _check_ytvis(path: Path, document: dict[str, Any]) -> None:
         names = record["file_names"]
         if not names or not all(isinstance(name, str) for name in names):
             raise InputError(f"{path}: video {record['id']}: file_names is empty, or holds something else than names")
-    for field, section in (("category_id", "categories"), ("video_id", "videos")):
-        known = {record["id"] for record in document[section]}
-        for annotation in document["annotations"]:
-            if annotation[field] not in known:
-                place = f"{path}: annotation {annotation.get('id')}: {field}"
-                raise InputError(f"{place} {annotation[field]!r} is not among the {section}")
+    check_references(path, document, {"category_id": "categories", "video_id": "videos"})

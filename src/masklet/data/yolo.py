@@ -148,7 +148,9 @@ def _root(data: Path, document: dict[str, Any]) -> Path:
 def _class_names(data: Path, document: dict[str, Any]) -> dict[int, str]:
     names = document["names"]
     table = dict(enumerate(names)) if isinstance(names, list) else names
-    if not isinstance(table, dict) or not all(isinstance(number, int) for number in table):
+    if not isinstance(table, dict) or not all(
+        isinstance(number, int) and isinstance(name, (str, int, float)) for number, name in table.items()
+    ):
         raise InputError(f"{data}: names is neither a list nor a table from numbers to phrases")
     return {number: str(name) for number, name in table.items()}
 
