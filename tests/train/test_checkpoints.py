@@ -1,16 +1,32 @@
 """Checkpoints of a process: what was saved comes back, and a save that ends early leaves the one before."""
 
 import json
+import os
+import subprocess
+import sys
 import threading
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from masklet.errors import InputError
-from masklet.train import checkpoints
+from masklet.train import checkpoints, loop
 from masklet.train.checkpoints import Checkpoints, read_state, restore
+
+PART = "part-0-of-1.safetensors"
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """As many as another process is told to use, so that both round alike."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def tensors(value: float) -> dict[str, torch.Tensor]:
@@ -91,7 +107,7 @@ def test_a_save_that_was_killed_leaves_the_one_before(tmp_path) -> None:
     store.wait()
     left = tmp_path / "checkpoints" / "step-00000002.unfinished"
     left.mkdir()
-    (left / "part-0-of-1.safetensors").write_bytes(b"half of")
+    (left / PART).write_bytes(b"half of")
     again = Checkpoints(tmp_path)
     assert again.newest is not None
     assert again.newest.name == "step-00000001"
@@ -161,7 +177,30 @@ def test_a_broken_part_is_refused(tmp_path) -> None:
     store.save(1, tensors(1.0), {})
     store.wait()
     assert store.newest is not None
-    part = store.newest / "part-0-of-1.safetensors"
+    part = store.newest / PART
     part.write_bytes(part.read_bytes()[:40])
     with pytest.raises(InputError, match="cannot read the checkpoint"):
         restore(store.newest, tensors(0.0))
+
+
+@pytest.mark.slow
+def test_a_run_that_is_killed_goes_on_as_if_nothing_had_been(tmp_path) -> None:
+    """Every step is saved, so that the blow falls while a checkpoint is written, or just before or after."""
+    phase = "phases=[{steps: 12, image_size: 112, batch_size: 1, weights: {scenes: 1}}]"
+    sources = "data={workers: 0, sources: {scenes: {kind: scenes}}}"
+    overrides = ["preset=debug", "device=cpu", "bfloat16=false", "checkpoint_minutes=0", sources, phase]
+    command = [sys.executable, "-m", "masklet.train.loop", "builtin", str(tmp_path / "killed"), *overrides]
+    with subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"}) as process:
+        store = Checkpoints(tmp_path / "killed")
+        while store.newest is None or int(store.newest.name.removeprefix("step-")) < 3:
+            assert process.poll() is None
+            time.sleep(0.002)
+        process.kill()
+    assert store.newest is not None
+    assert read_state(store.newest)["step"] < 12
+    assert loop.run("builtin", overrides, tmp_path / "killed", resume=True)
+    assert loop.run("builtin", overrides, tmp_path / "whole")
+    killed, whole = (load_file(tmp_path / name / "checkpoints/step-00000012" / PART) for name in ("killed", "whole"))
+    assert killed.keys() == whole.keys()
+    for name, value in whole.items():
+        assert torch.equal(killed[name], value), name
