@@ -157,6 +157,8 @@ def test_what_is_labelled_in_full_and_not_there_is_known_to_be_absent(tmp_path) 
     source, rng = open_coco(tmp_path, scenes=()), np.random.default_rng(0)
     assert source.example(1, rng).absent == frozenset()
     assert source.example(3, rng).absent == frozenset()
+    other_scenes = open_coco(tmp_path).example(3, rng).absent
+    assert other_scenes == {"mug", "cup", "plate", "cell"}
     ordinary = coco_document()
     for record in ordinary["images"]:
         del record["source"], record["exhaustive"]

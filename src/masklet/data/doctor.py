@@ -42,8 +42,8 @@ SENTENCES: dict[str, tuple[Severity, str]] = {
     "no negatives": (
         "warning",
         "sources never ask for what is not there; a model that learns from them alone soon finds everything everywhere "
-        "(by one report, 95.8 % of absent phrases were refused before and 3.2 % after): say what is labelled in full, list "
-        "hard_negatives, or mix in a source that has negatives",
+        "(by one report, 95.8 % of absent phrases were refused before and 3.2 % after): say what is labelled in full, "
+        "list hard_negatives, or mix in a source that has negatives",
     ),
     "twice": ("warning", "pictures are there twice in their source, under different names"),
     "leaked": ("warning", "held-out pictures are trained on under another name, so figures on them say too much"),

@@ -256,7 +256,7 @@ class CocoSource:
             mask_valid=mask_valid,
             queries=self._queries(record, annotations, answers, hard, rng),
             source=record.get("source", self.path.stem),
-            absent=self.complete_phrases(record).union(hard).difference(answers),
+            absent=self.complete_phrases(record).union(hard, self._far_phrases(record)).difference(answers),
         )
 
     def _far_phrases(self, record: dict[str, Any]) -> frozenset[str]:
