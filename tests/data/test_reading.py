@@ -9,6 +9,7 @@ from PIL import Image
 
 from masklet.data.reading import check_records, decode_objects, inside, list_pictures, read_image, read_json
 from masklet.errors import InputError
+from masklet.inference.media import read_image as read_as_in_use
 
 
 @pytest.mark.parametrize("name", ["../a.jpg", "/etc/passwd", "a/../../b", "C:\\a.jpg", "..\\a.jpg", "", "a\0.jpg"])
@@ -55,6 +56,26 @@ def test_huge_and_damaged_pictures_are_refused(tmp_path, monkeypatch) -> None:
     path.write_bytes(path.read_bytes()[:2000])
     with pytest.raises(InputError, match=r"a\.png: image 1 cannot be read"):
         read_image(path, "image 1")
+
+
+def test_deep_and_transparent_pictures_are_read_as_where_a_model_is_used(tmp_path) -> None:
+    deep = np.linspace(0, 65535, 600).astype(np.uint16).reshape(20, 30)
+    Image.fromarray(deep).save(tmp_path / "deep.png")
+    clear = np.random.default_rng(0).integers(0, 255, (20, 30, 4)).astype(np.uint8)
+    Image.fromarray(clear).save(tmp_path / "clear.png")
+    Image.fromarray(clear[..., :3]).quantize(9).save(tmp_path / "palette.png", transparency=3)
+    for name in ("deep", "clear", "palette"):
+        read = read_image(tmp_path / f"{name}.png", "image 1")
+        np.testing.assert_array_equal(read, read_as_in_use(tmp_path / f"{name}.png"))
+        assert len(np.unique(read)) > 5
+
+
+def test_a_damaged_exif_block_leaves_the_picture_as_it_is(tmp_path) -> None:
+    path = _turned(tmp_path / "a.jpg")
+    content = path.read_bytes()
+    assert b"Exif\0\0" in content
+    path.write_bytes(content.replace(b"Exif\0\0MM\0*", b"Exif\0\0MM\0\xff"))
+    assert read_image(path, "image 1").shape == (20, 30, 3)
 
 
 def test_pictures_of_a_folder_are_listed_by_name(tmp_path) -> None:

@@ -5,6 +5,7 @@ Every error names the file and the record, and no name in a file leads out of th
 
 import json
 import struct
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
@@ -18,13 +19,8 @@ from masklet.ops.masks import polygons_to_mask, rle_decode
 
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 MAX_MASK_BYTES = 2**33  # of the masks of one picture; far above any that was labelled by people
-UNREADABLE = (
-    OSError,
-    ValueError,
-    SyntaxError,
-    struct.error,
-    Image.DecompressionBombError,
-)  # what Pillow raises on a broken file
+_DAMAGED = (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, struct.error, zlib.error)
+UNREADABLE = (*_DAMAGED, Image.DecompressionBombError)  # what Pillow raises on a file that is no sound picture
 
 
 def read_json(path: Path, sections: tuple[str, ...]) -> dict[str, Any]:
@@ -102,15 +98,34 @@ def read_image(path: Path, record: str, size: tuple[int, int] | None = None) -> 
     """
     try:
         with Image.open(path) as picture:
-            upright = ImageOps.exif_transpose(picture)
+            upright = _upright(picture)
             fits = size is None or (upright.height, upright.width) == size
-            image = np.array((upright if fits else picture).convert("RGB"))
+            image = np.array(_to_rgb(upright if fits else picture))
     except UNREADABLE as error:
         raise InputError(f"{path}: {record} cannot be read: {error}") from error
     if size is not None and image.shape[:2] != size:
         found = f"{image.shape[1]} x {image.shape[0]}"
         raise InputError(f"{path}: {record} states {size[1]} x {size[0]} pixels, the file has {found}")
     return image
+
+
+def _upright(picture: Image.Image) -> Image.Image:
+    picture.load()
+    try:
+        return ImageOps.exif_transpose(picture)
+    except _DAMAGED:  # the picture is sound, only its EXIF block is not
+        return picture
+
+
+def _to_rgb(picture: Image.Image) -> Image.Image:
+    """As pictures are read where a model is used: 16 bits are scaled to 8, and what is transparent lies on white."""
+    if picture.mode.startswith("I"):
+        levels = np.clip(np.round(np.asarray(picture).astype(np.int64) / 257), 0, 255)
+        return Image.fromarray(levels.astype(np.uint8)).convert("RGB")
+    if picture.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in picture.info:
+        picture = picture.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture).convert("RGB")
+    return picture.convert("RGB")
 
 
 def decode_objects(
