@@ -107,3 +107,12 @@ def test_pictures_none_of_which_has_labels_are_refused(tmp_path) -> None:
     (tmp_path / "labels/train/b.txt").unlink()
     with pytest.raises(InputError, match="none of 2 pictures has a text file under labels/"):
         open_yolo(data)
+
+
+def test_labels_lie_beside_the_innermost_folder_of_pictures(tmp_path) -> None:
+    for place in ("images/set/images", "images/set/labels"):
+        (tmp_path / place).mkdir(parents=True)
+    Image.new("RGB", (40, 20)).save(tmp_path / "images/set/images/a.jpg")
+    (tmp_path / "images/set/labels/a.txt").write_text("0 0.5 0.5 0.2 0.4\n")
+    (tmp_path / "data.yaml").write_text(f"train: images/set/images\n{NAMES}")
+    assert len(open_yolo(tmp_path / "data.yaml").example(0, np.random.default_rng(0)).boxes_xyxy) == 1
