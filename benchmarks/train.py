@@ -69,7 +69,7 @@ def recipe_of(given: argparse.Namespace) -> Any:
 
 
 def measure_steps(given: argparse.Namespace) -> dict[str, Any]:
-    """Medians of a step's parts, after one that is not counted."""
+    """Medians of a step's parts, after one that is not counted; without `steps`, that one alone."""
     from masklet.config import PRESETS
     from masklet.models.detector import Detector
     from masklet.models.weights import Weights
@@ -107,7 +107,8 @@ def measure_steps(given: argparse.Namespace) -> dict[str, Any]:
         trainer.update([batch], phase)
         whole = clock._now() - started
         rows.append({**clock.seconds, "clipping and the rest": whole - sum(clock.seconds.values()), "step": whole})
-    medians = {name: round(statistics.median(row.get(name, 0.0) for row in rows[1:]), 4) for name in rows[-1]}
+    counted = rows[1:] or rows
+    medians = {name: round(statistics.median(row.get(name, 0.0) for row in counted), 4) for name in rows[-1]}
     return {
         "seconds": medians,
         "images_per_second": round(phase.batch_size / medians["step"], 3),
@@ -164,7 +165,9 @@ def main() -> None:
         return
     options = {"steps": given.steps, "size": given.size, "batch": given.batch}
     flags = [f"--{name}" for name in ("full", "whole") if getattr(given, name)]
-    step = apart(*given.overrides, *flags, *(f"--{name}={value}" for name, value in options.items() if value))
+    step = apart(
+        *given.overrides, *flags, *(f"--{name}={value}" for name, value in options.items() if value is not None)
+    )
     sampled, everything = apart("--points", str(POINTS)), apart("--points", str(GRID**2))
     print(f"{date.today()}, {platform.machine()}, torch {torch.__version__}, {torch.get_num_threads()} threads")
     for name, seconds in step["seconds"].items():

@@ -108,6 +108,17 @@ def test_adapters_are_a_small_file_that_loads(base, pictures, tmp_path) -> None:
     assert (tmp_path / LAST).stat().st_size < 0.7 * base.stat().st_size
 
 
+def test_adapters_are_not_stacked_on_adapters_by_training(base, pictures, tmp_path) -> None:
+    given = [*overrides("finetune-lora", base, pictures), "lora.rank=2", "phases.0.steps=1"]
+    assert loop.run("finetune-lora", given, tmp_path / "first")
+    above = [*given, f"initial_weights={tmp_path / 'first' / 'adapter.safetensors'}"]
+    with pytest.raises(InputError, match="is an adapter itself"):
+        loop.run("finetune-lora", above, tmp_path / "second")
+    whole = [*overrides("presence-only", base, pictures), "phases.0.steps=1", above[-1]]
+    assert loop.run("presence-only", whole, tmp_path / "third")  # learns on from the merged model
+    read(tmp_path / "third" / "weights.safetensors")
+
+
 def test_a_run_cannot_go_on_with_another_choice_of_parts(base, pictures, tmp_path) -> None:
     given = overrides("presence-only", base, pictures)
     loop.run("presence-only", given, tmp_path, max_steps=1)

@@ -163,10 +163,18 @@ def _base_of(path: Path, metadata: Mapping[str, str]) -> Path:
 
 def _read_whole(base: Path, adapter: Path) -> Weights:
     """Weights that do not depend on other files in turn."""
-    metadata, _ = _open(base)
-    if metadata.get("format") == ADAPTER_FORMAT:
+    if is_adapter_file(base):
         raise InputError(f"the base of {adapter} is itself an adapter, {base}: give the model that both were made for")
     return read(base)
+
+
+def is_adapter_file(path: Path) -> bool:
+    """Whether a file holds an adapter rather than a model; what is neither is told by `read`."""
+    try:
+        with safe_open(path, "pt") as opened:
+            return (opened.metadata() or {}).get("format") == ADAPTER_FORMAT
+    except (OSError, SafetensorError):
+        return False
 
 
 def read_tensors(tensors: dict[str, Tensor], config: Detector.Config, what: str = "the table") -> Weights:

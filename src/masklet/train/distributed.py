@@ -6,6 +6,7 @@ concept that is there), where sharded weights would be gathered out of step. Tho
 """
 
 import os
+import warnings
 from collections.abc import Iterable, Sequence
 
 import torch
@@ -46,6 +47,8 @@ def shard_encoders(model: Detector, device: torch.device) -> None:
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard
 
+    # what the encoders give is a view, of which FSDP2 warns: writing into it would go wrong, but nothing does
+    warnings.filterwarnings("ignore", message="FSDP2-wrapped module .* returned a view")
     mesh = init_device_mesh(device.type, (dist.get_world_size(),))
     for encoder in (model.vision.trunk, model.text):
         for block in encoder.blocks:

@@ -26,7 +26,7 @@ from masklet.config import PRESETS
 from masklet.errors import InputError
 from masklet.files import write_atomically
 from masklet.models.detector import Detector
-from masklet.models.weights import Weights, find, read, write, write_adapter
+from masklet.models.weights import Weights, find, is_adapter_file, read, write, write_adapter
 from masklet.nn.lora import Adapter
 from masklet.tokenizer import Tokenizer
 from masklet.train.checkpoints import Checkpoints, read_state, restore
@@ -283,7 +283,10 @@ def run(
 def initial_weights(recipe: Recipe) -> Weights:
     """What the run begins with, by name or from a file; nothing but a size when it begins from scratch."""
     if recipe.initial_weights is not None:
-        return read(find(recipe.initial_weights))
+        path = find(recipe.initial_weights)
+        if recipe.lora is not None and is_adapter_file(path):
+            raise InputError(f"{path} is an adapter itself: make it a model first, with `masklet convert`")
+        return read(path)
     if recipe.preset not in PRESETS:
         raise InputError(f"set initial_weights to a model or a file, or preset to one of {', '.join(PRESETS)}")
     return Weights(config=PRESETS[recipe.preset](), state={}, origin="trained from scratch by masklet")
