@@ -7,15 +7,17 @@ A picture that is not there or cannot be read is replaced by grey ground, becaus
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, UInt8
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 from scipy.ndimage import binary_dilation, binary_erosion
 
+from masklet.errors import InputError
 from masklet.eval.mistakes import LOOSE, RIGHT, Verdict
 from masklet.eval.outcomes import PairOutcome
+from masklet.eval.predict import find_image
 from masklet.ops.masks import rle_decode
 
 SIDE = 480  # pixels of the long side
@@ -39,16 +41,10 @@ _OUTLINES = ("found", "lost")
 
 def find_picture(name: str, folders: Sequence[Path]) -> Path | None:
     """The first file of that name; None when there is none or the name would leave its folder."""
-    parts = (*PurePosixPath(name).parts, *PureWindowsPath(name).parts)
-    if PurePosixPath(name).is_absolute() or PureWindowsPath(name).anchor or ".." in parts or "\0" in name:
+    try:
+        return find_image(name, folders)
+    except (InputError, OSError):  # not there, not inside, or longer than a name may be
         return None
-    for folder in folders:
-        try:
-            if (folder / name).is_file():
-                return folder / name
-        except OSError:  # longer than a name may be
-            return None
-    return None
 
 
 def draw_pair(outcome: PairOutcome, verdict: Verdict, folders: Sequence[Path]) -> Image.Image:
