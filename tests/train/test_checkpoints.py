@@ -113,6 +113,10 @@ def test_a_save_that_was_killed_leaves_the_one_before(tmp_path) -> None:
     assert again.newest.name == "step-00000001"
     again.forget_unfinished()
     assert names(tmp_path) == {"step-00000001"}
+    (tmp_path / "checkpoints" / "step-00000000").mkdir()  # killed before it was removed
+    again.save(2, tensors(2.0), {})
+    again.wait()
+    assert names(tmp_path) == {"step-00000002"}
 
 
 def test_a_failure_is_told_at_the_next_save_and_leaves_the_one_before(tmp_path, monkeypatch) -> None:

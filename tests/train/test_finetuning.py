@@ -1,5 +1,6 @@
 """The recipes for pictures of one's own: from a file of pictures to weights that load, on the debug model."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from masklet.errors import InputError
 from masklet.models.detector import Detector
 from masklet.models.weights import Weights, belongs, read, write
 from masklet.train import loop
+from masklet.train.criterion import present_prompts
+from masklet.train.recipes import load_recipe
 
 SMALL = ["device=cpu", "bfloat16=false", "data.workers=0", "phases.0.image_size=112", "phases.0.steps=3", "log_every=1"]
 SHORT = {"warmup_steps": 1, "cooldown_steps": 1, "lr_vision": 1e-3, "lr_text": 1e-3, "lr_rest": 1e-3}
@@ -106,6 +109,29 @@ def test_adapters_are_a_small_file_that_loads(base, pictures, tmp_path) -> None:
     scene = Image.open(pictures / "images" / "1.png")
     assert model.segment(scene, NAMES[0]) is not None
     assert (tmp_path / LAST).stat().st_size < 0.7 * base.stat().st_size
+
+
+def test_pictures_are_asked_for_what_they_do_not_show(base, pictures) -> None:
+    for name in ("finetune", "finetune-lora", "presence-only"):
+        recipe = load_recipe(name, overrides(name, base, pictures))
+        batches = loop.make_task(recipe, read(base)).dataset(recipe.phases[0])
+        present = torch.cat([present_prompts(batches[index].targets) for index in range(24)])
+        assert 0.15 < (~present).float().mean() < 0.35  # half of the pictures lack one of two kinds
+
+
+@pytest.mark.parametrize("recipe", ["detector", "detector-refine"])
+def test_the_stages_of_the_detector_run(recipe, base, pictures, tmp_path) -> None:
+    mine = "data.sources={mine: {kind: coco, annotations: annotations.json, images: images}}"
+    small = ["phases.0.batch_size=1", "phases.0.accumulate=2", "phases.0.weights={mine: 1}", "phases.0.refine.sure=0.0"]
+    given = [*overrides(recipe, base, pictures), mine, *(small if recipe == "detector-refine" else small[:3])]
+    if recipe == "detector":
+        given += ["initial_weights=null", "preset=debug"]
+    assert loop.run(recipe, given, tmp_path)
+    line = json.loads((tmp_path / "log.jsonl").read_text().splitlines()[-1])
+    assert ("loss_refined" in line) == (recipe == "detector-refine")
+    assert read(tmp_path / "weights.safetensors").parts == (set() if recipe == "detector" else {"click", "memory"})
+    with pytest.raises(InputError, match="initial_weights"):
+        loop.run("detector-refine", [*given, "initial_weights=null", "preset=null"], tmp_path / "nothing")
 
 
 def test_adapters_are_not_stacked_on_adapters_by_training(base, pictures, tmp_path) -> None:

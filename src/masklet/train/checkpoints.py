@@ -8,9 +8,9 @@ JSON, not those of torch.distributed.checkpoint, whose table of contents is a pi
 import json
 import re
 import shutil
-import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -37,14 +37,16 @@ class Checkpoints:
     def __init__(self, run: Path) -> None:
         self.folder = run / FOLDER
         self.rank, self.world = rank_and_world()
-        self._writing: threading.Thread | None = None
-        self._problem: BaseException | None = None
+        self._writer = ThreadPoolExecutor(max_workers=1)
+        self._writing: Future[None] | None = None
 
     @property
     def newest(self) -> Path | None:
         """The folder of the last whole checkpoint."""
-        whole = [path for path in self.folder.glob("step-*") if re.fullmatch(r"step-\d+", path.name)]
-        return max(whole, key=lambda path: int(path.name.removeprefix("step-")), default=None)
+        return max(self._whole(), key=lambda path: int(path.name.removeprefix("step-")), default=None)
+
+    def _whole(self) -> list[Path]:
+        return [path for path in self.folder.glob("step-*") if re.fullmatch(r"step-\d+", path.name)]
 
     def forget_unfinished(self) -> None:
         """Removes what a killed run left half written; before the first `save`, by all processes."""
@@ -73,38 +75,31 @@ class Checkpoints:
             if self.rank == 0 or name in sharded
         }
         content = json.dumps({**state, "step": step, "world": self.world, "sharded": sharded})
-        self._writing = threading.Thread(target=self._write, args=(beside, mine, content))
-        self._writing.start()
+        self._writing = self._writer.submit(self._write, beside, mine, content)
 
     def wait(self) -> None:
         """Until the checkpoint that is being written is whole. Raises: InputError when it could not be written."""
-        if self._writing is not None:
-            self._writing.join()
-            self._writing = None
-        if self._problem is not None:
-            problem, self._problem = self._problem, None
-            raise problem
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            writing.result()
 
     def _write(self, beside: Path, tensors: dict[str, Tensor], content: str) -> None:
-        try:
-            with replacing(beside / _part(self.rank, self.world)) as path:
-                save_file(tensors, path)
-            if self.rank == 0:
-                write_atomically(beside / STATE, content)
-                self._finish(beside)
-            else:
-                _until(lambda: not beside.exists(), beside)
-        except BaseException as error:  # noqa: BLE001 - raised where somebody can see it
-            self._problem = error
+        with replacing(beside / _part(self.rank, self.world)) as path:
+            save_file(tensors, path)
+        if self.rank == 0:
+            write_atomically(beside / STATE, content)
+            self._finish(beside)
+        else:
+            _until(lambda: not beside.exists(), beside)
 
     def _finish(self, beside: Path) -> None:
         parts = [beside / _part(rank, self.world) for rank in range(self.world)]
         _until(lambda: all(part.exists() for part in parts), beside)
         place = beside.with_name(beside.name.removesuffix(UNFINISHED))
-        older = self.newest
+        older = self._whole()
         beside.replace(place)
-        if older is not None:
-            shutil.rmtree(older)
+        for path in older:
+            shutil.rmtree(path)
 
 
 def _name(step: int) -> str:
@@ -115,7 +110,7 @@ def _part(rank: int, world: int) -> str:
     return f"part-{rank}-of-{world}.safetensors"
 
 
-def _until(condition: Any, what: Path) -> None:
+def _until(condition: Callable[[], bool], what: Path) -> None:
     end = time.monotonic() + PATIENCE
     while not condition():
         if time.monotonic() > end:

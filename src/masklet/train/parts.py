@@ -54,13 +54,15 @@ def set_mode(model: nn.Module) -> None:
 def recompute_layers(model: Detector) -> None:
     """Has the layers with most activations compute them again for gradients instead of keeping them.
 
-    Those are the blocks of the trunk and the layers of fusion encoder and decoder. Answers and gradients stay the same.
+    Those are the blocks of the trunk, the layers of fusion encoder and decoder, and the pixel decoder. Answers and
+    gradients stay the same.
     """
     for block in (*model.vision.trunk.blocks, *model.decoder.layers):
         _recompute(block, "forward")
     for layer in model.fusion.layers:  # whose first step is run for images, the others for prompts
         _recompute(layer, "attend_self")
         _recompute(layer, "attend_memory")
+    _recompute(model.masks, "embed_pixels")
 
 
 def _recompute(layer: nn.Module, method: str) -> None:
