@@ -1,7 +1,9 @@
 """The recipes for pictures of one's own: from a file of pictures to weights that load, on the debug model."""
 
 import json
+import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -150,6 +152,28 @@ def test_a_run_cannot_go_on_with_another_choice_of_parts(base, pictures, tmp_pat
     loop.run("presence-only", given, tmp_path, max_steps=1)
     with pytest.raises(InputError, match="another recipe"):
         loop.run("presence-only", [*given, "train=['scoring.*']"], tmp_path, resume=True)
+
+
+def test_a_run_cannot_go_on_over_another_base(base, pictures, tmp_path) -> None:
+    given = overrides("presence-only", base, pictures)
+    loop.run("presence-only", given, tmp_path / "run", max_steps=1)
+    other = shutil.copy(base, tmp_path / "other.safetensors")
+    with pytest.raises(InputError, match="cannot go on over"):
+        loop.run("presence-only", [*given, f"initial_weights={other}"], tmp_path / "run", resume=True)
+
+
+def test_adapters_of_the_tracker_are_learnt(base, pictures, tmp_path) -> None:
+    changes = ["train=[]", "lora={rank: 2, layers: ['memory.layers.*_attention.*', 'click.decoder.blocks.*']}"]
+    given = [*overrides("tracker-finetune", base, pictures), *changes, "phases.0.steps=1"]
+    assert loop.run("tracker-finetune", given, tmp_path / "run")
+    before, after = read(base).state, read(tmp_path / "run" / "adapter.safetensors").state
+    changed = {name for name, value in before.items() if not torch.equal(after[name], value)}
+    assert {name.split(".")[0] for name in changed} == {"click", "memory"}
+    weights = read(base)
+    state = {name: value for name, value in weights.state.items() if not is_optional(name)}
+    write(replace(weights, state=state), tmp_path / "alone.safetensors")
+    with pytest.raises(InputError, match="has none"):
+        loop.run("tracker-finetune", [*given, f"initial_weights={tmp_path / 'alone.safetensors'}"], tmp_path / "no")
 
 
 def test_adapters_need_something_to_adapt(pictures, tmp_path) -> None:

@@ -214,8 +214,12 @@ class Trainer:
         newest = self.checkpoints.newest
         if newest is None:
             raise InputError(f"{self.out} holds no checkpoint")
+        state = read_state(newest)
+        before, now = state.get("recipe", {}).get("initial_weights"), self.recipe.initial_weights
+        if before != now:  # what is not learnt is not in the checkpoint
+            raise InputError(f"{newest} began from {before}, so it cannot go on over {now}")
         restore(newest, self._tensors())
-        self.step = int(read_state(newest)["step"])
+        self.step = int(state["step"])
 
     def _tensors(self) -> dict[str, Tensor]:
         """Everything that a step changes, by name."""
@@ -308,6 +312,8 @@ def make_task(recipe: Recipe, base: Weights) -> ConceptTask | TrackingTask:
     if recipe.task == "tracking":
         if not base.state:
             raise InputError("a tracker sees what a trained detector sees: set initial_weights to a model or a file")
+        if recipe.lora is not None and not {"click", "memory"} <= base.parts:
+            raise InputError(f"adapters change a tracker that is there, and {recipe.initial_weights} has none")
         return TrackingTask(recipe=recipe, sources=ClipShelf(recipe))
     tokenizer = Tokenizer(vocab_size=base.config.text.vocab_size)
     patch_size = base.config.vision.trunk.patch_size
