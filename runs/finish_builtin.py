@@ -1,4 +1,4 @@
-"""From the checkpoint of `builtin.sh` to the weights that ship: calibrates presence and the score of even odds.
+"""From the weights of `builtin.sh` to the weights that ship: calibrates presence and the score of even odds.
 
     python runs/finish_builtin.py OUT DATA src/masklet/assets/tiny.safetensors
 
@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from masklet.config import PRESETS
 from masklet.data.schema import Example
 from masklet.data.sources import CocoConfig, CocoSource
 from masklet.data.synthetic.cutouts import CutoutLibrary, compose_scene
@@ -21,7 +20,7 @@ from masklet.data.synthetic.layout import SceneConfig
 from masklet.data.synthetic.scene import render_scene
 from masklet.eval.concept import PairScore, score_overlaps, total
 from masklet.inference.image import make_model
-from masklet.models.weights import CLICK_PARTS, Weights, write
+from masklet.models.weights import Weights, read, write
 from masklet.ops.masks import mask_iou
 from masklet.train.recipes import load_recipe
 
@@ -65,15 +64,13 @@ def pairs_at(weights: Weights, pictures: list[Example]) -> dict[float, list[Pair
 
 def shifted(weights: Weights, shift: float) -> Weights:
     """The same weights with all presence logits raised."""
-    return replace(weights, state=weights.state | {PRESENCE_BIAS: weights.state[PRESENCE_BIAS] + shift})
+    state = weights.state | {PRESENCE_BIAS: weights.state[PRESENCE_BIAS] + shift}
+    return replace(weights, state=state, digest="")
 
 
 def main(run: Path, data: Path, out: Path) -> None:
     """Writes the best of all choices."""
-    checkpoint = torch.load(run / "checkpoint.pt", map_location="cpu", weights_only=True)
-    state = checkpoint["model"] | (checkpoint["average"] or {})
-    state = {name: value.half() for name, value in state.items() if not name.startswith(CLICK_PARTS)}
-    weights = Weights(config=PRESETS["tiny"](), state=state, origin="trained from scratch by masklet")
+    weights = read(run / "weights.safetensors")
     pictures = examples(data)
     table = {
         (shift, even): total(pairs).metrics()
@@ -84,7 +81,7 @@ def main(run: Path, data: Path, out: Path) -> None:
         print(f"{shift} {even:.2f}  cgF1 {100 * metrics['cgF1']:5.1f}  IL_MCC {metrics['IL_MCC']:.2f}", flush=True)
     shift, even = max(table, key=lambda key: table[key]["cgF1"])
     write(replace(shifted(weights, shift), even_score=even), out)
-    print(f"step {checkpoint['step']}: presence shifted by {shift}, even score {even} -> {out}")
+    print(f"presence shifted by {shift}, even score {even} -> {out}")
 
 
 if __name__ == "__main__":

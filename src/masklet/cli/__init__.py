@@ -15,6 +15,7 @@ from masklet.cli import (  # noqa: I001 - the order of the commands in the help
     eval_report,
     calibrate,
     models,
+    merge,
 )
 from masklet.cli.app import main
 
@@ -27,6 +28,7 @@ __all__ = [
     "eval_tasks",
     "eval_video",
     "main",
+    "merge",
     "models",
     "segment",
     "track",
