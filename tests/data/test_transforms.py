@@ -17,8 +17,14 @@ from masklet.data.transforms import (
     must_not_flip,
     names_a_side,
     place,
-    resize_square,
 )
+
+
+def resize_square(example: Example, size: int) -> Example:
+    """The whole picture squeezed to a square, as at inference."""
+    height, width = example.image.shape[:2]
+    whole = Placement(window=(0, 0, width, height), rectangle=(0, 0, size, size))
+    return place(example, whole, size, least_visible=0.0)
 
 
 def make_example(height: int = 60, width: int = 80, *, phrases: tuple[str, ...] = ("cup", "bowl", "dog")) -> Example:

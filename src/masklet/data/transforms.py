@@ -68,13 +68,6 @@ def augment(example: Example, image_size: int, config: AugmentConfig, rng: np.ra
     return replace(moved, image=change_colors(moved.image, config, rng))
 
 
-def resize_square(example: Example, image_size: int) -> Example:
-    """The whole picture squeezed to a square, as at inference."""
-    height, width = example.image.shape[:2]
-    whole = Placement(window=(0, 0, width, height), rectangle=(0, 0, image_size, image_size))
-    return place(example, whole, image_size, least_visible=0.0)
-
-
 def must_not_flip(phrase: str) -> bool:
     """True when no phrase says what the mirror image shows."""
     return not UNMIRRORED_WORDS.isdisjoint(_WORD.findall(phrase.lower()))
