@@ -87,6 +87,8 @@ SMALL = {"size": [4, 4], "counts": "`0"}
             edit("annotations", 0, bbox=[10, 20, 30, 40]),
             "(boxes of these files are fractions of the image, not pixels)",
         ),
+        (edit("annotations", 0, image_id=999), "labels.json: annotation 1: image_id: there is no image 999"),
+        (edit("categories", 0, id=[1]), "labels.json: category [1]: id: Input should be a valid integer"),
         (edit("annotations", 0, segmentation=None), "segmentation: is missing; --iou boxes does without it"),
         (edit("annotations", 0, segmentation=SMALL), "segmentation.size: is [4, 4], the image is ["),
         (edit("annotations", 0, segmentation={"size": [24, 32], "counts": "zz~"}), "segmentation.counts: "),

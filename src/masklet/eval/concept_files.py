@@ -5,7 +5,7 @@ predictions. Pairs that any annotator did not label exhaustively are left out, a
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -17,7 +17,7 @@ from masklet.eval.concept import SCORE_THRESHOLD
 from masklet.eval.pairs import Instances, Kind
 from masklet.eval.predict import PRESENCE_FILE
 from masklet.eval.records import check, check_text, describe
-from masklet.eval.saco import LabelRecord, PairRecord, PredictionRecord, PresenceRecord, Subset
+from masklet.eval.saco import CategoryRecord, LabelRecord, PairRecord, PredictionRecord, PresenceRecord, Subset
 from masklet.eval.stream import Buckets, iterate_items, read_bucket
 from masklet.ops.masks import pack_runs, read_runs
 from masklet.ops.runs import DamagedMask, RunTable
@@ -79,8 +79,8 @@ def fill_buckets(source: Source, buckets: Buckets, floor: float) -> None:
                 buckets.add(check(PairRecord, value, path, "image")["id"], f"i{annotator}", text)
             elif section == "annotations":
                 buckets.add(check(LabelRecord, value, path, "annotation")["image_id"], f"a{annotator}", text)
-            elif section == "categories" and annotator == 0 and isinstance(value, dict):
-                categories.add(value.get("id", 1))
+            elif section == "categories" and annotator == 0:
+                categories.add(check(CategoryRecord, value, path, "category")["id"])
         if "images" not in sections:
             raise InputError(f"{path}: has no images: these are no SA-Co labels")
     for section, value, text in iterate_items(source.predictions):
@@ -119,6 +119,8 @@ def read_batch(path: Path, source: Source, kinds: Sequence[Kind]) -> PairBatch:
         elif pairs[int(tag[1:])].setdefault(record["id"], record) is not record:
             raise InputError(f"{files[int(tag[1:])]}: image {record['id']}: id: stands there twice")
     _check_same(pairs, files)
+    for columns, own in zip(labels, pairs, strict=True):
+        columns.check_known(own)
     records = [
         record for key, record in pairs[0].items() if all(each[key].get("is_instance_exhaustive", 1) for each in pairs)
     ]
@@ -164,6 +166,12 @@ class _Columns:
             self.sizes += segmentation["size"]
             counts = segmentation["counts"]
             self.counts.append(counts if isinstance(counts, str) else self._compress(counts))
+
+    def check_known(self, images: Container[int]) -> None:
+        """Raises: InputError on a record of an image that there is not."""
+        for row, image in enumerate(self.images):
+            if image not in images:
+                self._fail(row, f"image_id: there is no image {image}")
 
     def instances(self, records: list[dict[str, Any]]) -> Instances:
         """Columns of those that belong to the pairs, in their order. Raises: InputError on a mask that is none."""

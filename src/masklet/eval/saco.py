@@ -47,6 +47,12 @@ class LabelRecord(TypedDict):
     iscrowd: NotRequired[Flag]
 
 
+class CategoryRecord(TypedDict):
+    """An entry of `categories`."""
+
+    id: int
+
+
 class PredictionRecord(TypedDict):
     """An entry of a list of predictions."""
 
