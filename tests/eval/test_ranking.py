@@ -102,3 +102,11 @@ def _average_precision(truths: list[dict], found: list[dict]) -> np.ndarray:
         scores.append(values[best])
         hits.append(match_by_score((shared / (200 - shared))[:, best], THRESHOLDS))
     return average_precision(np.concatenate(scores), np.concatenate(hits, axis=1), len(truths))
+
+
+def test_the_better_score_takes_the_object() -> None:
+    iou = np.array([[0.9, 0.6, 0.0], [0.0, 0.55, 0.4]])
+    at_one_half = np.array([0.5])
+    assert match_by_score(iou[:, [1, 2, 0]], at_one_half).tolist() == [[True, False, False]]
+    assert match_by_score(iou, at_one_half).tolist() == [[True, True, False]]
+    assert match_by_score(np.zeros((0, 2)), at_one_half).tolist() == [[False, False]]

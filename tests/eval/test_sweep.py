@@ -1,4 +1,4 @@
-"""The sweep against scoring anew at each threshold, phrases and reliability against hand-worked cases."""
+"""The sweep against scoring anew at each threshold, phrases against hand-worked cases."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ import pytest
 
 from masklet.eval.concept import score_overlaps, total
 from masklet.eval.outcomes import PairOutcome
-from masklet.eval.sweep import PUBLISHED, THRESHOLDS, Reliability, Sweep, best_threshold, greedy_hits
+from masklet.eval.sweep import PUBLISHED, THRESHOLDS, Sweep, best_threshold
 
 
 def pair(
@@ -101,26 +101,6 @@ def test_of_equal_thresholds_the_one_nearest_to_the_published_is_best() -> None:
     assert best_threshold(flat) == PUBLISHED
     flat[[2, 7, 18]] = 0.4
     assert best_threshold(flat) == 7
-
-
-def test_the_better_score_takes_the_instance() -> None:
-    iou = np.array([[0.9, 0.6, 0.0], [0.0, 0.55, 0.4]])
-    assert greedy_hits(iou, np.array([0.5, 0.9, 0.8])).tolist() == [False, True, False]
-    assert greedy_hits(iou, np.array([0.9, 0.8, 0.7])).tolist() == [True, True, False]
-    assert greedy_hits(np.zeros((0, 2)), np.array([0.9, 0.8])).tolist() == [False, False]
-
-
-def test_reliability_by_hand() -> None:
-    found = Reliability()
-    found.add(np.array([0.95, 0.97, 1.0, 0.0]), np.array([True, True, False, False]))
-    assert found.counts.tolist() == [1, 0, 0, 0, 0, 0, 0, 0, 0, 3]
-    assert found.accuracy[9] == pytest.approx(2 / 3)
-    assert np.isnan(found.accuracy[4])
-    low, high = found.interval
-    assert (low[9], high[9]) == pytest.approx((0.2077, 0.9385), abs=1e-4)  # 2 of 3
-    assert (low[4], high[4]) == (0, 1)
-    assert found.error == pytest.approx(3 / 4 * abs(2 / 3 - (0.95 + 0.97 + 1) / 3))
-    assert np.isnan(Reliability().error)
 
 
 def test_presence_is_judged_by_its_own_score_where_there_is_one() -> None:

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from masklet.errors import InputError
-from masklet.eval.verdicts import VerdictTally, calibration_error, score_verdicts, wilson
+from masklet.eval.verdicts import VerdictTally, score_verdicts
 
 TALLY = VerdictTally(rejected_rightly=30, rejected_wrongly=10, accepted_rightly=50, accepted_wrongly=10)
 
@@ -20,13 +20,6 @@ def test_figures_by_hand():
     assert figures["false_accept_low"] < 10 / 60 < figures["false_accept_high"]
 
 
-def test_wilson_equals_the_textbook():
-    assert wilson(1, 10) == pytest.approx((0.0178762, 0.4041500), abs=1e-6)
-    assert wilson(0, 0) == (0, 1)
-    assert wilson(0, 20)[0] == 0
-    assert wilson(20, 20)[1] == 1
-
-
 def test_nothing_judged_gives_zeros_and_sums_add_up():
     assert VerdictTally().metrics()["accuracy"] == VerdictTally().metrics()["kappa"] == 0
     half = VerdictTally(rejected_rightly=15, rejected_wrongly=5, accepted_rightly=25, accepted_wrongly=5)
@@ -36,10 +29,6 @@ def test_nothing_judged_gives_zeros_and_sums_add_up():
 def test_a_verifier_that_always_accepts_rejects_nothing_rightly():
     figures = VerdictTally(accepted_rightly=8, accepted_wrongly=2).metrics()
     assert (figures["rejection_precision"], figures["rejection_recall"], figures["MCC"]) == (0, 0, 0)
-
-
-def test_calibration_error_by_hand():
-    assert calibration_error([0.95, 0.95, 0.05, 1.0], [True, False, False, True]) == pytest.approx((0.9 + 0.05) / 4)
 
 
 def verdict(key, word: str, **more) -> dict:

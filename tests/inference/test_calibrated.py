@@ -5,15 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from random_model import random_weights
 
 from masklet.calibration import Calibration, Thresholds
-from masklet.config import debug
 from masklet.errors import InputError
 from masklet.inference.calibrated import cut_masks, gate_scores
 from masklet.inference.concepts import VideoConcept, detect
 from masklet.inference.image import Concept, Model, make_model
 from masklet.inference.rules import Rules
-from masklet.models.detector import Detector
 from masklet.models.weights import Weights, read, write
 
 EVERYTHING = 0.0
@@ -21,12 +20,7 @@ EVERYTHING = 0.0
 
 @pytest.fixture(scope="module")
 def weights() -> Weights:
-    torch.manual_seed(3)
-    detector = Detector(debug())
-    with torch.no_grad():
-        for parameter in detector.parameters():
-            parameter.add_(0.2 * torch.randn(parameter.shape))
-    return Weights(config=debug(), state=dict(detector.state_dict()), origin="random")
+    return random_weights()
 
 
 @pytest.fixture(scope="module")

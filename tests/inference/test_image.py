@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from random_model import random_weights
 
 from masklet.config import debug
 from masklet.errors import InputError
@@ -17,15 +18,6 @@ from masklet.models.weights import Weights
 from masklet.tokenizer import Tokenizer
 
 EVERYTHING = 0.0
-
-
-def random_weights() -> Weights:
-    torch.manual_seed(3)
-    detector = Detector(debug())
-    with torch.no_grad():
-        for parameter in detector.parameters():
-            parameter.add_(0.2 * torch.randn(parameter.shape))
-    return Weights(config=debug(), state=dict(detector.state_dict()), origin="random")
 
 
 @pytest.fixture(scope="module")

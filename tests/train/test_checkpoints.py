@@ -6,7 +6,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,15 +17,6 @@ from masklet.train import checkpoints, loop
 from masklet.train.checkpoints import Checkpoints, read_state, restore
 
 PART = "part-0-of-1.safetensors"
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """As many as another process is told to use, so that both round alike."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def tensors(value: float) -> dict[str, torch.Tensor]:

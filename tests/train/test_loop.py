@@ -1,7 +1,6 @@
 """The loop on the debug model: resuming, phases, accumulation, export, and learning at all."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -25,15 +24,6 @@ from masklet.train.recipes import Recipe, parse_recipe
 COLORS = {"red": (220, 30, 30), "green": (30, 200, 40), "blue": (40, 60, 230), "yellow": (230, 220, 40)}
 WORDS_ONLY = CollateConfig(visual_probability=0.0, text_and_box_probability=0.0)
 OPTIM = {"lr_vision": 1e-3, "lr_text": 1e-3, "lr_rest": 1e-3, "layer_decay": 1.0, "clip_norm": 1.0, "timescale": 1000}
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Tiny tensors only suffer from threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 class ColoredSquares:

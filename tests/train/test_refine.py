@@ -1,7 +1,5 @@
 """Simulated corrections: what counts as missed or made up, which box is shown, and that all passes are learnt from."""
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 import torch
@@ -23,14 +21,6 @@ OVERRIDES = [
 ]
 STILL = RefineConfig(rounds=1, share=1.0, jitter=0.0)
 LEFT, RIGHT = [0.2, 0.2, 0.2, 0.2], [0.7, 0.7, 0.2, 0.2]
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,6 @@
 """Training the tracker on the debug model: what is answered when, what each loss looks at, and that it learns."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,15 +34,6 @@ OVERRIDES = [
     "phases=[{steps: 3, image_size: 112, batch_size: 1, weights: {scenes: 1}, "
     "tracking: {num_frames: 2, corrections: 1, image_corrections: 1, image_batch: 2}}]",
 ]
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Tiny tensors only suffer from threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

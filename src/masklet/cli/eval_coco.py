@@ -8,6 +8,7 @@ import typer
 
 from masklet.cli.app import Device, Dtype, Json, progress_bar
 from masklet.cli.evaluate import (
+    Asked,
     Cache,
     Images,
     Out,
@@ -34,7 +35,7 @@ def coco(  # noqa: PLR0913 - one argument for each option
     *,
     gt: Annotated[Path, typer.Option(help="Labels in COCO's or LVIS's layout.", show_default=False)],
     pred: Annotated[Path | None, typer.Option(help="Results in COCO's layout.")] = None,
-    model: Annotated[str | None, typer.Option(help="Ask this model for every category instead.")] = None,
+    model: Asked = None,
     images: Images = None,
     iou: Overlap = "boxes",
     lvis: Annotated[bool, typer.Option("--lvis", help="LVIS rules: AP fixed, rare, common and frequent.")] = False,

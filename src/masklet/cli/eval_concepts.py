@@ -7,6 +7,7 @@ import typer
 
 from masklet.cli.app import Device, Dtype, Json, complain, progress_bar
 from masklet.cli.evaluate import (
+    Asked,
     Cache,
     Images,
     Out,
@@ -48,7 +49,7 @@ def concepts(  # noqa: PLR0913 - one argument for each option
     pred: Annotated[
         list[str] | None, typer.Option(help="Predictions: a file for each subset, or a folder of <subset>.json.")
     ] = None,
-    model: Annotated[str | None, typer.Option(help="Ask this model instead; see `masklet models`.")] = None,
+    model: Asked = None,
     images: Images = None,
     iou: Overlap = "both",
     processes: Processes = 1,

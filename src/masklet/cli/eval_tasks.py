@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from masklet.cli.app import Device, Dtype, Json, progress_bar
-from masklet.cli.evaluate import Cache, Images, Out, ask, check_asked, eval_app, finish, load, table_lines
+from masklet.cli.evaluate import Asked, Cache, Images, Out, ask, check_asked, eval_app, finish, load, table_lines
 from masklet.errors import InputError
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ def counting(  # noqa: PLR0913 - one argument for each option
     *,
     gt: Annotated[Path, typer.Option(help="A list of id, file_name, text_input and count.", show_default=False)],
     pred: Annotated[Path | None, typer.Option(help="Predictions in SA-Co's layout; image_id is the id.")] = None,
-    model: Annotated[str | None, typer.Option(help="Ask this model instead, presence left aside.")] = None,
+    model: Asked = None,
     images: Images = None,
     cache: Cache = None,
     device: Device = "auto",
@@ -55,7 +55,7 @@ def semantic(  # noqa: PLR0913 - one argument for each option
     *,
     gt: Annotated[Path, typer.Option(help="A folder of label maps (PNG; 255 is not judged).", show_default=False)],
     pred: Annotated[Path | None, typer.Option(help="A folder of label maps of the same names.")] = None,
-    model: Annotated[str | None, typer.Option(help="Ask this model for every class instead.")] = None,
+    model: Asked = None,
     images: Images = None,
     classes: Annotated[Path | None, typer.Option(help='Names of classes: {"3": "tree", ...}.')] = None,
     cache: Cache = None,

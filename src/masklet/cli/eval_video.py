@@ -6,7 +6,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from masklet.cli.app import Device, Dtype, Json, progress_bar
-from masklet.cli.evaluate import Cache, Out, Processes, check_asked, default_cache, eval_app, finish, load, table_lines
+from masklet.cli.evaluate import (
+    Asked,
+    Cache,
+    Out,
+    Processes,
+    check_asked,
+    default_cache,
+    eval_app,
+    finish,
+    load,
+    table_lines,
+)
 from masklet.errors import InputError
 
 if TYPE_CHECKING:
@@ -18,7 +29,7 @@ def video(  # noqa: PLR0913 - one argument for each option
     *,
     gt: Annotated[Path, typer.Option(help="SA-Co/VEval annotations, or YouTube-VIS ones.", show_default=False)],
     pred: Annotated[Path | None, typer.Option(help="A list of predicted masklets.")] = None,
-    model: Annotated[str | None, typer.Option(help="Ask this model instead; see `masklet models`.")] = None,
+    model: Asked = None,
     videos: Annotated[Path | None, typer.Option(help="Where the frames are that the annotations name.")] = None,
     processes: Processes = 1,
     cache: Cache = None,

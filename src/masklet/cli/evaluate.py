@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 eval_app = typer.Typer(no_args_is_help=True, help="Score predictions, and see where they fail.")
 app.add_typer(eval_app, name="eval")
 
+Asked = Annotated[str | None, typer.Option("--model", help="Ask this model instead; see `masklet models`.")]
 Overlap = Annotated[str, typer.Option(help="What overlaps: masks, boxes or both.")]
 Images = Annotated[list[Path] | None, typer.Option(help="Where the images are; may be repeated.")]
 Cache = Annotated[Path | None, typer.Option(help="Where a model's answers are kept.")]

@@ -20,6 +20,7 @@ from masklet.errors import InputError
 from masklet.eval.concept import PairScore, score_overlaps, total
 from masklet.eval.labelled import LabelledImages
 from masklet.eval.predict import PairPrediction, Request, Segmenter, predict_pairs
+from masklet.eval.ranking import match_by_score
 from masklet.ops.boxes import box_iou
 from masklet.ops.masks import rle_encode
 from masklet.ops.runs import RunTable, pair_iou
@@ -140,14 +141,7 @@ def match(pair: LabelledPair) -> Bool[np.ndarray, " detection"]:
 
     One after another, best score first, as the matches of those above a threshold then never depend on the others.
     """
-    iou = np.where(pair.iou[UNCUT] >= MATCH_IOU, pair.iou[UNCUT], 0.0)
-    matched = np.zeros(len(pair.scores), dtype=bool)
-    for detection in np.flatnonzero(iou.any(axis=0)):
-        truth = int(iou[:, detection].argmax())
-        if iou[truth, detection] > 0:
-            matched[detection] = True
-            iou[truth] = 0
-    return matched
+    return match_by_score(pair.iou[UNCUT].astype(np.float64), np.array([MATCH_IOU]))[0]
 
 
 def _gated(rows: Float[np.ndarray, "pair score"], levels: np.ndarray) -> Float[np.ndarray, "presence score"]:

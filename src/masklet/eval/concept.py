@@ -11,13 +11,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Float64, Int
 from scipy.optimize import linear_sum_assignment
 
 IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
 SCORE_THRESHOLD = 0.5
 COUNT_EPS = 1e-4  # keeps a ratio of instance counts finite; a perfect data set scores 0.99995
 IMAGE_EPS = 1e-6
+
+Sums = Float64[np.ndarray, "*sum"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,8 +163,8 @@ class ConceptCounts:
     @property
     def il_mcc(self) -> float:
         """Matthews correlation of "is it there" with "was anything predicted", in [-1, 1]; 0 where undefined."""
-        tp, fp, tn, fn = self.image_tp, self.image_fp, self.image_tn, self.image_fn
-        return (tp * tn - fp * fn) / (float((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn)) ** 0.5 + IMAGE_EPS)
+        sums = np.array([[self.image_tp], [self.image_fp], [self.image_tn], [self.image_fn]], np.float64)
+        return float(matthews(*sums)[0])
 
     @property
     def pmf1(self) -> Float[np.ndarray, " threshold"]:
@@ -207,7 +209,17 @@ def total(pairs: Iterable[PairScore]) -> ConceptCounts:
     return ConceptCounts.of(PairScores.of(list(pairs)))
 
 
+def matthews(tp: Sums, fp: Sums, tn: Sums, fn: Sums) -> Sums:
+    """Correlation of two answers of yes or no, in [-1, 1]; 0 where one of them is always the same."""
+    return (tp * tn - fp * fn) / (np.sqrt((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn)) + IMAGE_EPS)
+
+
+def harmonic(precision: np.ndarray, recall: np.ndarray) -> np.ndarray:
+    """F1 of precision and recall of instances."""
+    return 2 * precision * recall / (precision + recall + COUNT_EPS)
+
+
 def _f1(true_positives: np.ndarray, false_positives: np.ndarray, false_negatives: np.ndarray) -> np.ndarray:
     precision = true_positives / (true_positives + false_positives + COUNT_EPS)
     recall = true_positives / (true_positives + false_negatives + COUNT_EPS)
-    return 2 * precision * recall / (precision + recall + COUNT_EPS)
+    return harmonic(precision, recall)

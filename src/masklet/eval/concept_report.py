@@ -19,8 +19,9 @@ from masklet.eval.count_rows import figures
 from masklet.eval.mistakes import MEANINGS, Kept, Mistakes, Verdict
 from masklet.eval.outcomes import PairOutcome, RunFiles, read_outcomes
 from masklet.eval.pair_pictures import draw_pair, to_bytes
+from masklet.eval.reliability import Reliability
 from masklet.eval.report import Card, Chart, Figure, Gallery, Report, Section, Table
-from masklet.eval.sweep import MIN_PRESENT, PUBLISHED, THRESHOLDS, Reliability, Sweep, best_threshold
+from masklet.eval.sweep import MIN_PRESENT, PUBLISHED, THRESHOLDS, Sweep, best_threshold
 
 MOST_PHRASES = 200
 HEADLINE = {  # names as published

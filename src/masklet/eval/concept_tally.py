@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int64
 
-from masklet.eval.concept import COUNT_EPS, IOU_THRESHOLDS, SCORE_THRESHOLD, ConceptCounts
+from masklet.eval.concept import COUNT_EPS, IOU_THRESHOLDS, SCORE_THRESHOLD, ConceptCounts, harmonic
 from masklet.eval.concept_files import Notes, PairBatch
 from masklet.eval.pairs import Instances, Judged, Kind, judge_all
 
@@ -37,7 +37,7 @@ class InstanceCounts:
         """F1, precision and recall of each part, averaged over the thresholds, F1 at one half, and its instances."""
         tp, fp, fn = self.true_positives, self.false_positives, self.false_negatives
         precision, recall = tp / (tp + fp + COUNT_EPS), tp / (tp + fn + COUNT_EPS)
-        f1 = 2 * precision * recall / (precision + recall + COUNT_EPS)
+        f1 = harmonic(precision, recall)
         return {
             name: {
                 "F1": float(f1[row].mean()),

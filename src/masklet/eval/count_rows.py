@@ -8,11 +8,12 @@ from jaxtyping import Float64
 
 from masklet.eval.concept import (
     COUNT_EPS,
-    IMAGE_EPS,
     IOU_THRESHOLDS,
     SCORE_THRESHOLD,
     PairScore,
     PairScores,
+    harmonic,
+    matthews,
     score_overlaps,
 )
 from masklet.eval.outcomes import PairOutcome
@@ -59,12 +60,12 @@ def figures(sums: Float64[np.ndarray, "row column"]) -> dict[str, Float64[np.nda
     recall = matches / (truths + COUNT_EPS)
     precision = matches / (predicted + COUNT_EPS)
     positive_precision = matches / (present + COUNT_EPS)
-    pmf1 = _f1(positive_precision, recall)
+    pmf1 = harmonic(positive_precision, recall)
     num_local = sums[..., IMAGE_TP]
     macro = np.divide(
         sums[..., _LOCAL_F1].mean(-1), num_local, out=np.full(num_local.shape, np.nan), where=num_local > 0
     )
-    mcc = _mcc(sums)
+    mcc = matthews(*(sums[..., column] for column in (IMAGE_TP, IMAGE_FP, IMAGE_TN, IMAGE_FN)))
     return {
         "cgF1": pmf1.mean(-1) * mcc,
         "IL_MCC": mcc,
@@ -73,12 +74,3 @@ def figures(sums: Float64[np.ndarray, "row column"]) -> dict[str, Float64[np.nda
         "precision": precision.mean(-1),
         "recall": recall.mean(-1),
     }
-
-
-def _mcc(sums: np.ndarray) -> np.ndarray:
-    tp, fp, tn, fn = (sums[..., column] for column in (IMAGE_TP, IMAGE_FP, IMAGE_TN, IMAGE_FN))
-    return (tp * tn - fp * fn) / (np.sqrt((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn)) + IMAGE_EPS)
-
-
-def _f1(precision: np.ndarray, recall: np.ndarray) -> np.ndarray:
-    return 2 * precision * recall / (precision + recall + COUNT_EPS)

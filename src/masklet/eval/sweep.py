@@ -9,12 +9,14 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
-from jaxtyping import Bool, Float, Float64, Int64
+from jaxtyping import Float, Float64
 
 from masklet.eval.bootstrap import averaged
 from masklet.eval.concept import IOU_THRESHOLDS, PairScore, PairScores
 from masklet.eval.count_rows import IMAGE_FN, IMAGE_FP, IMAGE_TN, IMAGE_TP, NUM_COLUMNS, count_rows, score_outcome
 from masklet.eval.outcomes import PairOutcome
+from masklet.eval.ranking import match_by_score
+from masklet.eval.reliability import Reliability
 
 THRESHOLDS = np.round(np.linspace(0.05, 0.95, 19), 2)
 PUBLISHED = int(np.flatnonzero(THRESHOLDS == 0.5)[0])
@@ -40,50 +42,6 @@ class PhraseFigures:
     f1: float
     best_threshold: float | None
     best_f1: float | None
-
-
-@dataclass
-class Reliability:
-    """Predicted probability against how often it came true, in ten bins of equal width."""
-
-    counts: Int64[np.ndarray, "10"] = field(default_factory=lambda: np.zeros(10, np.int64))
-    hits: Int64[np.ndarray, "10"] = field(default_factory=lambda: np.zeros(10, np.int64))
-    score_sums: Float64[np.ndarray, "10"] = field(default_factory=lambda: np.zeros(10))
-
-    def add(self, scores: Float[np.ndarray, " prediction"], hits: Bool[np.ndarray, " prediction"]) -> None:
-        """Counts predictions with scores in [0, 1]; 1 belongs to the last bin."""
-        places = np.clip((scores * 10).astype(np.int64), 0, 9)
-        self.counts += np.bincount(places, minlength=10)
-        self.hits += np.bincount(places, hits, minlength=10).astype(np.int64)
-        self.score_sums += np.bincount(places, scores, minlength=10)
-
-    @property
-    def confidence(self) -> Float64[np.ndarray, "10"]:
-        """Mean score of each bin; NaN in an empty one."""
-        return np.divide(self.score_sums, self.counts, out=np.full(10, np.nan), where=self.counts > 0)
-
-    @property
-    def accuracy(self) -> Float64[np.ndarray, "10"]:
-        """Share of each bin that came true; NaN in an empty one."""
-        return np.divide(self.hits, self.counts, out=np.full(10, np.nan), where=self.counts > 0)
-
-    @property
-    def interval(self) -> tuple[Float64[np.ndarray, "10"], Float64[np.ndarray, "10"]]:
-        """Ends of the 95 % interval of `accuracy`; 0 and 1 in an empty bin. Source: Wilson's score interval."""
-        squared = 1.96**2
-        middle = self.hits + squared / 2
-        spread = 1.96 * np.sqrt(self.hits * (self.counts - self.hits) / np.maximum(1, self.counts) + squared / 4)
-        return (middle - spread) / (self.counts + squared), (middle + spread) / (self.counts + squared)
-
-    @property
-    def error(self) -> float:
-        """Expected calibration error: mean distance of the two over all predictions, in [0, 1]; NaN without any.
-
-        Source: Guo et al., On Calibration of Modern Neural Networks.
-        """
-        if not self.counts.any():
-            return float("nan")
-        return float(np.nansum(self.counts * np.abs(self.accuracy - self.confidence)) / self.counts.sum())
 
 
 @dataclass
@@ -120,7 +78,7 @@ class Sweep:
         self.presence.add(np.array([shown]), np.array([present]))
         self.has_presence |= outcome.presence is not None
         if len(outcome.scores):
-            self.scores.add(outcome.scores, greedy_hits(outcome.iou, outcome.scores))
+            self.scores.add(outcome.scores, match_by_score(outcome.iou, IOU_THRESHOLDS[:1])[0])
         counts = self._phrases.setdefault(outcome.phrase, _PhraseCounts())
         counts.pairs += 1
         counts.present += present
@@ -168,20 +126,6 @@ def best_threshold(values: Float[np.ndarray, " threshold"]) -> int:
     """Where a curve over `THRESHOLDS` is highest; of equals the one nearest to 0.5, the lower of two."""
     top = np.flatnonzero(values >= values.max() - 1e-12)
     return int(top[np.argmin(np.abs(top - PUBLISHED))])
-
-
-def greedy_hits(
-    iou: Float[np.ndarray, "truth prediction"], scores: Float[np.ndarray, " prediction"]
-) -> Bool[np.ndarray, " prediction"]:
-    """Which predictions find an instance at IoU 0.5 when, best score first, each takes the best one still free."""
-    hits = np.zeros(len(scores), bool)
-    free = np.ones(len(iou), bool)
-    for index in np.argsort(-scores, kind="stable"):
-        overlaps = np.where(free, iou[:, index], -1)
-        if free.any() and overlaps.max() >= IOU_THRESHOLDS[0]:
-            hits[index] = True
-            free[overlaps.argmax()] = False
-    return hits
 
 
 def _stretches(outcome: PairOutcome) -> Iterator[tuple[int, int, PairScore]]:

@@ -4,7 +4,6 @@ What matters is rejection: how much of what is rejected deserved it (precision),
 rejected (recall), and how much that deserved it is let through (false accepts), which a snapshot of data inherits.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -15,10 +14,8 @@ from typing_extensions import NotRequired, TypedDict
 
 from masklet.errors import InputError
 from masklet.eval.records import check
+from masklet.eval.reliability import Reliability, wilson
 from masklet.eval.stream import iterate_items
-
-Z = 1.959963984540054  # a normal variable lies within as many deviations 95 times in 100
-BINS = 10
 
 
 class VerdictRecord(TypedDict):
@@ -50,36 +47,18 @@ class VerdictTally:
         agreement = (tp + tn) / total
         chance = ((tp + fp) * (tp + fn) + (tn + fn) * (tn + fp)) / total**2
         spread = float((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn)) ** 0.5
-        low, high = wilson(fn, fn + tn)
+        low, high = wilson(np.array([fn]), np.array([fn + tn]))
         return {
             "accuracy": agreement,
             "rejection_precision": precision,
             "rejection_recall": recall,
             "rejection_F1": 2 * precision * recall / (precision + recall) if tp else 0.0,
             "false_accept_rate": fn / max(1, fn + tn),
-            "false_accept_low": low,
-            "false_accept_high": high,
+            "false_accept_low": float(low[0]),
+            "false_accept_high": float(high[0]),
             "kappa": (agreement - chance) / (1 - chance) if chance < 1 else 0.0,
             "MCC": (tp * tn - fp * fn) / spread if spread else 0.0,
         }
-
-
-def wilson(hits: int, trials: int) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share, which holds also for few trials; (0, 1) without any."""
-    if not trials:
-        return 0.0, 1.0
-    share, extra = hits / trials, Z**2 / trials
-    middle = (share + extra / 2) / (1 + extra)
-    half = Z / (1 + extra) * (share * (1 - share) / trials + extra / (4 * trials)) ** 0.5
-    return max(0.0, middle - half), min(1.0, middle + half)
-
-
-def calibration_error(probabilities: Sequence[float], accepted: Sequence[bool]) -> float:
-    """Expected calibration error in ten bins: how far stated probabilities of acceptance are from its frequency."""
-    stated, true = np.asarray(probabilities, np.float64), np.asarray(accepted, np.float64)
-    bins = np.minimum((stated * BINS).astype(np.int64), BINS - 1)
-    gaps = [abs(stated[bins == each].sum() - true[bins == each].sum()) for each in range(BINS)]
-    return float(sum(gaps) / max(1, len(stated)))
 
 
 def read_verdicts(path: Path) -> dict[int | str, dict[str, Any]]:
@@ -110,5 +89,7 @@ def score_verdicts(people: Path, verifier: Path) -> dict[str, float]:
     stated = [said[key].get("probability") for key in common]
     known = [each for each in stated if each is not None]
     if len(known) == len(common):
-        figures["ECE"] = calibration_error(known, [true[key]["verdict"] == "accept" for key in common])
+        reliability = Reliability()
+        reliability.add(np.array(known), np.array([true[key]["verdict"] == "accept" for key in common]))
+        figures["ECE"] = reliability.error
     return figures
