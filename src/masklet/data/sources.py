@@ -154,10 +154,11 @@ class CocoConfig(QueryConfig):
 
     `scenes` groups image sources whose things may turn up in each other's pictures: names of another group are safe
     negatives, those of the own group are not. Without groups only the labels of the own source are used.
-    `complete` is taken when the file does not say what is labelled in full: True for COCO-like sets.
+    `origins` keeps pictures whose record's `source` is one of these; all, when there are none. `complete` is taken when the file does not say what is labelled in full: True for COCO-like sets.
     """
 
     scenes: tuple[tuple[str, ...], ...] = ()
+    origins: tuple[str, ...] = ()
     synonym_probability: float = 0.3
 
 
@@ -214,9 +215,10 @@ class CocoSource:
         document = read(annotations)
         self.path, self.images, self.config = annotations, images, config
         self.names = {record["id"]: _phrases(record) for record in document["categories"]}
-        names = (record["file_name"] for record in document["images"])
+        wanted = [each for each in document["images"] if not config.origins or each.get("source") in config.origins]
+        names = (record["file_name"] for record in wanted)
         kept = set(kept_names(names, config.split, config.limit, str(annotations)))
-        self.records = [record for record in document["images"] if record["file_name"] in kept]
+        self.records = [record for record in wanted if record["file_name"] in kept]
         self.annotations: dict[Any, list[dict[str, Any]]] = defaultdict(list)
         self.crowds: dict[Any, set[str]] = defaultdict(set)
         for annotation in document["annotations"]:

@@ -26,7 +26,7 @@ from masklet.config import PRESETS
 from masklet.errors import InputError
 from masklet.files import write_atomically
 from masklet.models.detector import Detector
-from masklet.models.weights import Weights, find, is_adapter_file, read, write, write_adapter
+from masklet.models.weights import OPTIONAL_PARTS, Weights, belongs, find, is_adapter_file, read, write, write_adapter
 from masklet.nn.lora import Adapter
 from masklet.tokenizer import Tokenizer
 from masklet.train.checkpoints import Checkpoints, read_state, restore
@@ -41,6 +41,7 @@ from masklet.train.distributed import (
     sum_gradients,
     whole,
 )
+from masklet.train.encoders import EncoderTask
 from masklet.train.optim import WeightAverage, factor_of_update, make_optimizer, named_state, set_learning_rates
 from masklet.train.parts import prepare_parts, recompute_layers, set_mode
 from masklet.train.recipes import Phase, Recipe, load_recipe, to_json
@@ -269,7 +270,10 @@ def run(
     torch.manual_seed(recipe.seed)
     base = initial_weights(recipe)
     task = make_task(recipe, base)
-    trainer = Trainer(begin(base), task, recipe, out)
+    model = begin(base)
+    if not base.state:  # what this task does not learn the next one begins with
+        base = replace(base, state=_detector_of(model))
+    trainer = Trainer(model, task, recipe, out)
     newest = trainer.checkpoints.newest
     if newest is not None and not resume:
         raise InputError(f"{out} already holds a run; continue it with resume, or choose another folder")
@@ -305,7 +309,13 @@ def begin(base: Weights) -> Detector:
     return model
 
 
-def make_task(recipe: Recipe, base: Weights) -> ConceptTask | TrackingTask:
+def _detector_of(model: Detector) -> dict[str, Tensor]:
+    """A copy of all but the optional parts, as weight files hold it."""
+    state = model.state_dict().items()
+    return {name: value.half() for name, value in state if not any(belongs(name, part) for part in OPTIONAL_PARTS)}
+
+
+def make_task(recipe: Recipe, base: Weights) -> EncoderTask | ConceptTask | TrackingTask:
     """The recipe's task. Raises: InputError for a tracker without a detector, or adapters without a base, under it."""
     if recipe.lora is not None and recipe.initial_weights is None:
         raise InputError("adapters change a model that is there: set initial_weights to a model or a file")
@@ -317,7 +327,8 @@ def make_task(recipe: Recipe, base: Weights) -> ConceptTask | TrackingTask:
         return TrackingTask(recipe=recipe, sources=ClipShelf(recipe))
     tokenizer = Tokenizer(vocab_size=base.config.text.vocab_size)
     patch_size = base.config.vision.trunk.patch_size
-    return ConceptTask(recipe=recipe, tokenizer=tokenizer, sources=SourceShelf(recipe), patch_size=patch_size)
+    concept = ConceptTask(recipe=recipe, tokenizer=tokenizer, sources=SourceShelf(recipe), patch_size=patch_size)
+    return EncoderTask(concept=concept) if recipe.task == "encoders" else concept
 
 
 def export(learnt: Mapping[str, Tensor], base: Weights, trainer: Trainer) -> None:

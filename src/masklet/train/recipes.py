@@ -18,6 +18,7 @@ from masklet.data.tracking import TrackingConfig
 from masklet.data.transforms import AugmentConfig
 from masklet.errors import InputError
 from masklet.nn.lora import LoraConfig
+from masklet.train.contrast import ContrastConfig
 from masklet.train.criterion import Criterion
 from masklet.train.optim import OptimConfig
 from masklet.train.refine import RefineConfig
@@ -53,6 +54,7 @@ class Phase(_Strict):
     augment: dict[str, Any] = {}
     criterion: dict[str, Any] = {}
     refine: dict[str, Any] = {}
+    contrast: dict[str, Any] = {}
     tracking: dict[str, Any] = {}
 
 
@@ -67,7 +69,7 @@ class Recipe(_Strict):
     or its share (`fsdp`).
     """
 
-    task: Literal["concept", "tracking"] = "concept"
+    task: Literal["encoders", "concept", "tracking"] = "concept"
     preset: str | None = None
     seed: int = 0
     device: str = "auto"
@@ -111,6 +113,10 @@ class Recipe(_Strict):
     def refine_config(self, phase: Phase) -> RefineConfig:
         """Defaults with the phase's changes."""
         return settings(RefineConfig, phase.refine)
+
+    def contrast_config(self, phase: Phase) -> ContrastConfig:
+        """Defaults with the phase's changes."""
+        return settings(ContrastConfig, phase.contrast)
 
     def tracking_config(self, phase: Phase) -> TrackingConfig:
         """Defaults with the phase's changes."""
@@ -187,6 +193,7 @@ def _check_phase(recipe: Recipe, phase: Phase) -> None:
     else:
         recipe.criterion_config(phase)
         recipe.refine_config(phase)
+        recipe.contrast_config(phase)
         recipe.collate_config(phase, patch_size=1)
         recipe.augment_config(phase)
 

@@ -37,6 +37,7 @@ class CocoSpec(_Asked):
     annotations: str
     images: str
     scenes: tuple[tuple[str, ...], ...] = ()
+    origins: tuple[str, ...] = ()
     synonym_probability: Annotated[float, Field(ge=0, le=1)] = 0.3
 
 
