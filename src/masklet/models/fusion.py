@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from masklet.nn.attention import Attention, KeyValues, key_mask
+from masklet.nn.attention import Attention, KeyValues, begin_comparing, key_mask
 from masklet.nn.blocks import FeedForward, Stack
 from masklet.types import TokenSet
 
@@ -74,6 +74,8 @@ class FusionEncoder(nn.Module):
         self.layers = Stack(
             FusionLayer(config.dim, config.num_heads, config.hidden, config.dropout) for _ in range(config.depth)
         )
+        for layer in self.layers:
+            begin_comparing(layer.cross_attention.q, layer.cross_attention.k)
 
     def begin(
         self, x: Float[Tensor, "image token dim"], position: Float[Tensor, "token dim"]

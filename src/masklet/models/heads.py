@@ -13,7 +13,7 @@ from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from masklet.nn.attention import Attention, key_mask, take_rows
+from masklet.nn.attention import Attention, begin_comparing, key_mask, take_rows
 from masklet.nn.blocks import MLP, PreciseMLP
 from masklet.types import Bundle, FeaturePyramid, TokenSet, bundle
 
@@ -40,6 +40,7 @@ class ConceptScorer(nn.Module):
         self.norm = nn.LayerNorm(config.dim)
         self.prompt_project = nn.Linear(config.dim, config.dim)
         self.query_project = nn.Linear(config.dim, config.dim)
+        begin_comparing(self.prompt_project, self.query_project)
 
     def forward(
         self, queries: Float[Tensor, "layer prompt query dim"], prompt: TokenSet

@@ -126,6 +126,27 @@ def _attend_written_out(q: Tensor, memory: KeyValues, mask: Tensor | None, dropo
     return F.dropout(scores.softmax(dim=-1), dropout) @ memory.values
 
 
+@torch.no_grad()
+def begin_comparing(left: nn.Linear, right: nn.Linear) -> None:
+    """Begins training with two projections of one kind, so that their product says how alike two things are.
+
+    The published model began with two random ones: docs/parity.md#how-training-begins.
+    """
+    left.weight.mul_(3**0.5)  # about orthogonal: lengths and angles stay
+    right.weight.copy_(left.weight)
+    nn.init.zeros_(left.bias)
+    nn.init.zeros_(right.bias)
+
+
+@torch.no_grad()
+def begin_passing(attention: Attention) -> None:
+    """Begins training with values that leave attention about as they came, instead of projected at random twice."""
+    attention.v.weight.mul_(3**0.5)
+    attention.out.weight.copy_(attention.v.weight.T)
+    nn.init.zeros_(attention.v.bias)
+    nn.init.zeros_(attention.out.bias)
+
+
 def _causal_mask(x: Float[Tensor, "batch token dim"]) -> Bool[Tensor, "1 1 token token"]:
     length = x.shape[1]
     return torch.ones(1, 1, length, length, dtype=torch.bool, device=x.device).tril()
