@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Any, BinaryIO, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Bool, Float32
+from jaxtyping import Bool, Float32, UInt8
 
 from masklet.data.reading import inside
 from masklet.errors import InputError
@@ -88,8 +88,8 @@ class Segmenter(Protocol):
         """A name for the model with its settings, fit to name a folder."""
         ...
 
-    def open(self, image: Path) -> Session:
-        """Encodes an image. Raises: InputError when it cannot be read."""
+    def open(self, image: Path | UInt8[np.ndarray, "height width 3"]) -> Session:
+        """Encodes an image, from its file or its pixels. Raises: InputError when it cannot be read."""
         ...
 
 
@@ -130,7 +130,7 @@ def predict_pairs(
     """
     folder = cache / (_folder_name(segmenter.identity) + ("-assumed-present" if assume_present else ""))
     kept = AnswerFiles(folder=folder, floor=floor, cuts=tuple(dict.fromkeys((0.5, *cuts))))
-    ask = partial(_ask, segmenter=segmenter, kept=kept, assume_present=assume_present)
+    ask = partial(ask_image, segmenter=segmenter, kept=kept, assume_present=assume_present)
     asked: dict[str, list[Request]] = {}
     for request in requests:
         asked.setdefault(request.image, []).append(request)
@@ -162,15 +162,19 @@ def _answer_image(
     return answers
 
 
-def _ask(
-    path: Path,
+def ask_image(
+    image: Path | UInt8[np.ndarray, "height width 3"],
     phrases: Sequence[str],
     *,
     segmenter: Segmenter,
     kept: AnswerFiles,
-    assume_present: bool,
+    assume_present: bool = False,
 ) -> dict[str, Answer]:
-    session = segmenter.open(path)
+    """The answers to all phrases, above the floor and with the cuts of `kept`, whose files are left alone.
+
+    Raises: InputError when the image or a phrase cannot be read.
+    """
+    session = segmenter.open(image)
     answers: dict[str, Answer] = {}
     try:
         for start in range(0, len(phrases), PHRASES_AT_ONCE):
