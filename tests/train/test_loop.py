@@ -1,6 +1,7 @@
 """The loop on the debug model: resuming, phases, accumulation, export, and learning at all."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +19,9 @@ from masklet.ops.scores import joint_scores
 from masklet.tokenizer import Tokenizer
 from masklet.train import loop
 from masklet.train.concept import ConceptTask
-from masklet.train.loop import Trainer
 from masklet.train.recipes import Recipe, parse_recipe
+from masklet.train.trainer import Trainer
+from masklet.train.watch import JsonLog, Observer
 
 COLORS = {"red": (220, 30, 30), "green": (30, 200, 40), "blue": (40, 60, 230), "yellow": (230, 220, 40)}
 WORDS_ONLY = CollateConfig(visual_probability=0.0, text_and_box_probability=0.0)
@@ -67,11 +69,11 @@ def make_recipe(steps: tuple[int, ...] = (3, 2), **changes) -> Recipe:
     )
 
 
-def make_trainer(recipe: Recipe, out: Path) -> Trainer:
+def make_trainer(recipe: Recipe, out: Path, observers: Sequence[Observer] = ()) -> Trainer:
     torch.manual_seed(0)
     config = PRESETS["debug"]()
     tokenizer = Tokenizer(vocab_size=config.text.vocab_size)
-    return Trainer(Detector(config), _task(recipe, tokenizer, ColoredSquares()), recipe, out)
+    return Trainer(Detector(config), _task(recipe, tokenizer, ColoredSquares()), recipe, out, observers)
 
 
 def _task(recipe: Recipe, tokenizer: Tokenizer, source: ExampleSource) -> ConceptTask:
@@ -134,12 +136,13 @@ def test_time_runs_out_with_a_checkpoint(tmp_path) -> None:
 
 
 def test_the_log_has_a_line_a_step_with_every_part(tmp_path) -> None:
-    trainer = make_trainer(make_recipe((2, 1)), tmp_path)
-    trainer.train(evaluate=lambda model, step: {"score": float(step)})  # noqa: ARG005
+    trainer = make_trainer(make_recipe((2, 1)), tmp_path, [JsonLog(tmp_path)])
+    trainer.train()
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
-    assert [line["step"] for line in lines] == [1, 2, 2, 3, 3]
-    assert lines[2]["evaluation"] == {"score": 2.0}
+    assert [line["step"] for line in lines] == [1, 2, 3]
     assert {"loss", "loss_mask_one_to_many", "gradient_norm", "lr", "seconds_per_step"} <= lines[0].keys()
+    for line in lines:
+        assert line["pictures_per_second"] == pytest.approx(2 / line["seconds_per_step"], rel=0.01)
 
 
 def test_a_non_finite_gradient_leaves_the_weights_alone(tmp_path) -> None:

@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, get_type_hints
 
 import yaml
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
 
 from masklet.data.collate import CollateConfig
 from masklet.data.tracking import TrackingConfig
@@ -23,7 +23,7 @@ from masklet.train.criterion import Criterion
 from masklet.train.optim import OptimConfig
 from masklet.train.refine import RefineConfig
 from masklet.train.rollout import TrackingLossConfig
-from masklet.train.sources import SourceSpec
+from masklet.train.sources import DavisSpec, FileSpec, SourceSpec
 
 RECIPES = Path(__file__).parent / "recipes"
 C = TypeVar("C")
@@ -58,6 +58,30 @@ class Phase(_Strict):
     tracking: dict[str, Any] = {}
 
 
+class Validation(_Strict):
+    """What a run is validated on: labelled pictures with phrases, at most `pictures` of them, always the same.
+
+    `source` is used whole unless it says which split; without one, it is what the first source of files that is learnt
+    from holds out. `every` is a number of updates; without one, an epoch, or more where that would take much of the
+    time.
+    """
+
+    source: Annotated[FileSpec, Field(discriminator="kind")] | None = None
+    every: Annotated[int, Field(ge=1)] | None = None
+    pictures: Annotated[int, Field(ge=1)] = 64
+
+    @field_validator("source", mode="before")
+    @classmethod
+    def _whole(cls, value: Any) -> Any:
+        return {"split": "all", **value} if isinstance(value, dict) else value
+
+    @model_validator(mode="after")
+    def _has_phrases(self) -> "Validation":
+        if isinstance(self.source, DavisSpec):
+            raise ValueError("a davis source has no phrases to validate on")
+        return self
+
+
 class Recipe(_Strict):
     """A whole training run.
 
@@ -83,6 +107,7 @@ class Recipe(_Strict):
     log_every: int = 20
     checkpoint_minutes: float = 10.0
     data: DataSpec
+    validation: Validation | None = None
     phases: tuple[Phase, ...]
     optim: dict[str, Any] = {}
     criterion: dict[str, Any] = {}
@@ -92,6 +117,19 @@ class Recipe(_Strict):
     def total_steps(self) -> int:
         """Updates of all phases together."""
         return sum(phase.steps for phase in self.phases)
+
+    @property
+    def pictures_of_update(self) -> float:
+        """Pictures, or clips, of an update, on average over the run."""
+        return sum(phase.steps * phase.batch_size * phase.accumulate for phase in self.phases) / self.total_steps
+
+    def work_of(self, steps: int) -> float:
+        """What the first updates cost, compared with others: the pixels that they look at."""
+        work, left = 0.0, steps
+        for phase in self.phases:
+            work += min(left, phase.steps) * phase.batch_size * phase.accumulate * phase.image_size**2
+            left -= min(left, phase.steps)
+        return work
 
     def trains(self, name: str) -> bool:
         """Whether a parameter is named by the patterns of `train`."""
