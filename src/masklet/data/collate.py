@@ -6,7 +6,7 @@ object asked for by two phrases is two targets but one mask. Everything random i
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -100,14 +100,18 @@ class CollateConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Prompt:
-    """One query after it was dressed as a prompt; boxes are cxcywh in [0, 1]."""
+class Dressed:
+    """One query after it was dressed as a prompt: boxes cxcywh and points x y in [0, 1], labels of boxes.
+
+    Every point is on the object; what is off it is only clicked on after an answer.
+    """
 
     phrase: str
     object_index: tuple[int, ...]
     exhaustive: bool
     boxes: np.ndarray
     labels: np.ndarray
+    points: np.ndarray = field(default_factory=lambda: np.zeros((0, 2), np.float32))
 
 
 def collate(
@@ -117,17 +121,24 @@ def collate(
 
     Raises: ValueError when the examples are not square pictures of one size.
     """
+    return assemble(examples, [dress_queries(example, config, rng) for example in examples], tokenizer, config)
+
+
+def assemble(
+    examples: Sequence[Example], asked: Sequence[Sequence[Dressed]], tokenizer: Encoder, config: CollateConfig
+) -> TrainingBatch:
+    """The batch of what is asked of each example."""
     sizes = {side for example in examples for side in example.image.shape[:2]}
     if len(sizes) != 1:
         raise ValueError(f"a batch needs square images of one size, got sides of {sorted(sizes)} pixels")
     side = sizes.pop()
-    prompts: list[_Prompt] = []
+    prompts: list[Dressed] = []
     image_index: list[int] = []
     objects: list[tuple[int, int]] = []
     targets: list[tuple[int, int]] = []
-    for image, example in enumerate(examples):
+    for image, of_image in enumerate(asked):
         row_of_object: dict[int, int] = {}
-        for prompt in dress_queries(example, config, rng):
+        for prompt in of_image:
             for index in prompt.object_index:
                 if index not in row_of_object:
                     row_of_object[index] = len(objects)
@@ -148,7 +159,7 @@ def normalize_images(images: UInt8[Tensor, "image height width 3"]) -> Float[Ten
     return (images.permute(0, 3, 1, 2).float() / 127.5 - 1).contiguous()
 
 
-def dress_queries(example: Example, config: CollateConfig, rng: np.random.Generator) -> list[_Prompt]:
+def dress_queries(example: Example, config: CollateConfig, rng: np.random.Generator) -> list[Dressed]:
     """The kept queries of one example as prompts, some shown by exemplars instead of words, some by both.
 
     Positives are kept before negatives, but negatives hold `least_negative_share` of the places if there are that many.
@@ -159,7 +170,7 @@ def dress_queries(example: Example, config: CollateConfig, rng: np.random.Genera
     reserved = min(len(negatives), int(config.max_queries * config.least_negative_share))
     positives = _choose(positives, config.max_queries - reserved, rng)
     negatives = _choose(negatives, config.max_queries - len(positives), rng)
-    boxes = _normalised_boxes(example)
+    boxes = normalised_boxes(example)
     prompts = []
     for query in [*positives, *negatives]:
         draw = rng.random()
@@ -170,7 +181,7 @@ def dress_queries(example: Example, config: CollateConfig, rng: np.random.Genera
             with_negative = not is_visual and rng.random() < config.negative_exemplar_probability
             shown, labels = _exemplars(boxes, query.object_index, config, rng, with_negative=with_negative)
         prompts.append(
-            _Prompt(
+            Dressed(
                 phrase=VISUAL_PHRASE if is_visual else query.phrase,
                 object_index=query.object_index,
                 exhaustive=query.exhaustive,
@@ -187,7 +198,8 @@ def _choose(queries: list, count: int, rng: np.random.Generator) -> list:
     return [queries[i] for i in np.sort(rng.permutation(len(queries))[:count])]
 
 
-def _normalised_boxes(example: Example) -> np.ndarray:
+def normalised_boxes(example: Example) -> np.ndarray:
+    """The boxes of an example, cxcywh in [0, 1]."""
     height, width = example.image.shape[:2]
     corners = example.boxes_xyxy / np.array([width, height, width, height], np.float32)
     low, high = corners[:, :2], corners[:, 2:]
@@ -226,24 +238,20 @@ def jitter_boxes(boxes_cxcywh: np.ndarray, config: CollateConfig, rng: np.random
     return np.where(collapsed, boxes_cxcywh, moved).astype(np.float32)
 
 
-def _prompt_batch(prompts: list[_Prompt], image_index: list[int], tokenizer: Encoder) -> PromptBatch:
+def _prompt_batch(prompts: list[Dressed], image_index: list[int], tokenizer: Encoder) -> PromptBatch:
     phrases = list(dict.fromkeys(prompt.phrase for prompt in prompts)) or [VISUAL_PHRASE]
     row_of_phrase = {phrase: row for row, phrase in enumerate(phrases)}
     token_ids, token_valid = tokenizer.encode(phrases)
-    most = max((len(prompt.boxes) for prompt in prompts), default=0)
-    boxes = np.zeros((len(prompts), most, 4), np.float32)
-    labels = np.zeros((len(prompts), most), np.int64)
-    valid = np.zeros((len(prompts), most), bool)
-    for row, prompt in enumerate(prompts):
-        count = len(prompt.boxes)
-        boxes[row, :count], labels[row, :count], valid[row, :count] = prompt.boxes, prompt.labels, True
+    boxes, box_valid = _padded([prompt.boxes for prompt in prompts], 4)
+    labels, _ = _padded([prompt.labels[:, None] for prompt in prompts], 1)
+    points, point_valid = _padded([prompt.points for prompt in prompts], 2)
     exemplars = Exemplars(
-        boxes_cxcywh=torch.from_numpy(boxes),
-        box_labels=torch.from_numpy(labels),
-        box_valid=torch.from_numpy(valid),
-        points_xy=torch.zeros(len(prompts), 0, 2),
-        point_labels=torch.zeros(len(prompts), 0, dtype=torch.int64),
-        point_valid=torch.zeros(len(prompts), 0, dtype=torch.bool),
+        boxes_cxcywh=boxes,
+        box_labels=labels[..., 0].long(),
+        box_valid=box_valid,
+        points_xy=points,
+        point_labels=point_valid.long(),
+        point_valid=point_valid,
     )
     return PromptBatch(
         token_ids=token_ids,
@@ -254,14 +262,23 @@ def _prompt_batch(prompts: list[_Prompt], image_index: list[int], tokenizer: Enc
     )
 
 
+def _padded(rows: Sequence[np.ndarray], width: int) -> tuple[Tensor, Tensor]:
+    """Rows of unequal length on zeros, as float32, and where they are."""
+    most = max((len(row) for row in rows), default=0)
+    values, valid = torch.zeros(len(rows), most, width), torch.zeros(len(rows), most, dtype=torch.bool)
+    for index, row in enumerate(rows):
+        values[index, : len(row)], valid[index, : len(row)] = torch.from_numpy(row), True
+    return values, valid
+
+
 def _targets(
     examples: Sequence[Example],
     objects: list[tuple[int, int]],
     targets: list[tuple[int, int]],
-    prompts: list[_Prompt],
+    prompts: list[Dressed],
     mask_side: int,
 ) -> Targets:
-    boxes = [_normalised_boxes(example) for example in examples]
+    boxes = [normalised_boxes(example) for example in examples]
     pairs = torch.tensor(targets, dtype=torch.int64).view(-1, 2)
     target_prompt, target_object = pairs[:, 0], pairs[:, 1]
     masks = torch.zeros(len(objects), mask_side, mask_side, dtype=torch.bool)

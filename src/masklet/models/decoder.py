@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from masklet.nn.attention import Attention, KeyValues, key_mask
+from masklet.nn.attention import Attention, KeyValues, begin_passing, key_mask
 from masklet.nn.blocks import MLP, FeedForward, PreciseMLP, Stack
 from masklet.nn.positions import sine_code
 from masklet.ops.boxes import cxcywh_to_xyxy
@@ -37,7 +37,11 @@ class Decoder(nn.Module):
 
     @dataclass(frozen=True, kw_only=True)
     class Config:
-        """Sizes and the dropout of training."""
+        """Sizes and the dropout of training.
+
+        `num_click_queries` is the number of queries that answer clicks instead of concepts: 4 in the paper. The
+        published weights hold none.
+        """
 
         dim: int = 256
         depth: int = 6
@@ -45,6 +49,7 @@ class Decoder(nn.Module):
         hidden: int = 2048
         bias_hidden: int = 256
         num_queries: int = 200
+        num_click_queries: int = 0
         dropout: float = 0.1
 
     def __init__(self, config: Config) -> None:
@@ -64,9 +69,12 @@ class Decoder(nn.Module):
         self.bias_y = MLP(2, config.bias_hidden, config.num_heads)
         for parameter in (self.query, self.presence):
             nn.init.normal_(parameter)
+        self.click_query, self.click_reference = _click_queries(config)
         with torch.no_grad():
             self.reference.copy_(torch.logit(_spread_boxes(config.num_queries)))
             _look_at_edges(self.bias_x, self.bias_y)
+        for layer in self.layers:
+            begin_passing(layer.image_attention)
         nn.init.zeros_(self.box_head.layers[-1].weight)
         nn.init.zeros_(self.box_head.layers[-1].bias)
 
@@ -78,16 +86,22 @@ class Decoder(nn.Module):
         grid: tuple[int, int],
         *,
         one_to_many: bool = False,
+        clicked: bool = False,
     ) -> DecoderOutput:
         """All layers' queries. With `one_to_many` every query stands twice, the second half without self-attention.
 
+        With `clicked` the click queries stand in the place of the others. Raises: ValueError when there are none.
+
         Source of the second half: Hu et al., DAC-DETR.
         """
+        query, reference = (self.click_query, self.click_reference) if clicked else (self.query, self.reference)
+        if query is None or reference is None:
+            raise ValueError("this model has no queries for clicks (num_click_queries is 0)")
         copies = 2 if one_to_many else 1
         num_prompts = memory.shape[0]
-        start = torch.cat([self.presence, self.query.repeat(copies, 1)]).to(memory.dtype)
+        start = torch.cat([self.presence, query.repeat(copies, 1)]).to(memory.dtype)
         x = start.expand(num_prompts, -1, -1)
-        boxes = self.reference.float().sigmoid().repeat(copies, 1).expand(num_prompts, -1, -1)
+        boxes = reference.float().sigmoid().repeat(copies, 1).expand(num_prompts, -1, -1)
         keys = memory + position
         hidden, refined, presence = [], [], []
         for layer in self.layers:
@@ -97,7 +111,7 @@ class Decoder(nn.Module):
                 prompt,
                 layer.image_attention.project(keys, memory),
                 self.position_bias(boxes, grid),
-                num_alone=self.config.num_queries * (copies - 1),
+                num_alone=len(query) * (copies - 1),
             )
             queries = self.norm(x[:, 1:])
             moved = (inverse_sigmoid(boxes) + self.box_head(queries)).sigmoid()
@@ -166,6 +180,15 @@ class DecoderLayer(nn.Module):
         x = self.prompt_norm(x + self.dropout(self.prompt_attention(x + position, words, key_mask(prompt.valid))))
         x = self.image_norm(x + self.dropout(self.image_attention(x + position, image, bias)))
         return self.mlp_norm(x + self.dropout(self.mlp(x)))
+
+
+def _click_queries(config: Decoder.Config) -> tuple[nn.Parameter, nn.Parameter] | tuple[None, None]:
+    """Queries for clicks, and the boxes they begin with: nearly the whole picture, as a click may be anywhere."""
+    count = config.num_click_queries
+    if count == 0:
+        return None, None
+    whole = torch.tensor([0.5, 0.5, 0.9, 0.9])
+    return nn.Parameter(torch.randn(count, config.dim)), nn.Parameter(torch.logit(whole).repeat(count, 1))
 
 
 def _spread_boxes(count: int) -> Float[Tensor, "{count} 4"]:

@@ -162,11 +162,14 @@ class Detector(nn.Module):
         prompts: PromptBatch,
         *,
         one_to_many: bool = False,
+        clicked: bool = False,
         all_layers: bool = False,
     ) -> Grounding:
         """Scores and boxes of each prompt. Layers before the last are scored only when `all_layers` asks for them."""
         prompt = self.join(features, phrases, prompts)
-        return self.ground_tokens(features, prompt, prompts.image_index, one_to_many=one_to_many, all_layers=all_layers)
+        return self.ground_tokens(
+            features, prompt, prompts.image_index, one_to_many=one_to_many, clicked=clicked, all_layers=all_layers
+        )
 
     def ground_tokens(
         self,
@@ -175,11 +178,14 @@ class Detector(nn.Module):
         image_index: Int[Tensor, " prompt"],
         *,
         one_to_many: bool = False,
+        clicked: bool = False,
         all_layers: bool = False,
     ) -> Grounding:
         """As `ground`, for prompts that are already tokens: exemplars of one frame of a video are asked of others."""
         memory = self.fusion(take_rows(features.begun, image_index), features.position, prompt)
-        decoded = self.decoder(memory, features.position, prompt, features.grid, one_to_many=one_to_many)
+        decoded = self.decoder(
+            memory, features.position, prompt, features.grid, one_to_many=one_to_many, clicked=clicked
+        )
         if not all_layers:
             decoded = decoded.map(lambda layers: layers[-1:])
         return Grounding(
@@ -214,6 +220,18 @@ class Detector(nn.Module):
             pixel_embeddings=pixels,
             semantic_logits=self.masks.segment_concept(pixels),
         )
+
+    def answer_clicks(self, features: ImageFeatures, phrases: TokenSet, prompts: PromptBatch) -> DetectorOutput:
+        """A few masks of the one object that each prompt points at, on every layer; the best has the highest logit.
+
+        A prompt's phrase is "geometric"; its points (1 on the object, 0 off it) or its box are the exemplars. Presence
+        says nothing here: what is pointed at is there. Raises: ValueError when the model has no click queries.
+
+        Source: SAM 3 paper, section 3 (promptable visual segmentation by the detector).
+        """
+        grounding = self.ground(features, phrases, prompts, clicked=True, all_layers=True)
+        every = torch.arange(len(prompts.image_index), device=features.trunk.device)
+        return self.segment(features, grounding, every)
 
     def join(self, features: ImageFeatures, phrases: TokenSet, prompts: PromptBatch) -> TokenSet:
         """Phrase tokens followed by exemplar tokens."""

@@ -1,11 +1,13 @@
 """Simulated users: where somebody who sees the answer and knows the truth would click next."""
 
+from dataclasses import replace
+
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from masklet.models.click import LOGIT_LIMIT
-from masklet.types import ClickPrompt
+from masklet.types import ClickPrompt, PromptBatch
 
 TRUTH_SHARE = 0.1  # of corrections that point at the object instead of at an error
 
@@ -46,3 +48,22 @@ def corrected(
         point_labels=torch.cat([prompt.point_labels, labels[:, None]], dim=1),
         mask_logits=answer.detach().float().clamp(-LOGIT_LIMIT, LOGIT_LIMIT),
     )
+
+
+@torch.no_grad()
+def clicked_again(
+    prompts: PromptBatch,
+    answer: Float[Tensor, "prompt height width"],
+    truth: Bool[Tensor, "prompt height width"],
+    generator: torch.Generator,
+) -> PromptBatch:
+    """The prompts of a detector, each with one more example point where its answer (logits) is wrong."""
+    points, labels = correction_clicks(answer > 0, truth, generator)
+    old = prompts.exemplars
+    exemplars = replace(
+        old,
+        points_xy=torch.cat([old.points_xy, points[:, None].to(old.points_xy)], dim=1),
+        point_labels=torch.cat([old.point_labels, labels[:, None]], dim=1),
+        point_valid=torch.cat([old.point_valid, torch.ones_like(labels[:, None], dtype=torch.bool)], dim=1),
+    )
+    return replace(prompts, exemplars=exemplars)

@@ -1,7 +1,7 @@
 """The detector's task: batches of pictures with phrases, the losses they cause, and where the pictures come from."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from masklet.data.collate import CollateConfig, Encoder, TrainingBatch, collate, select_prompts
+from masklet.data.pointing import ClicksConfig, PointedBatch, collate_pointed
 from masklet.data.sources import ExampleSource, GeneratedSource, Mixture
 from masklet.data.synthetic.cutouts import CutoutLibrary, compose_scene
 from masklet.data.synthetic.layout import SceneConfig
@@ -19,43 +20,58 @@ from masklet.data.synthetic.scene import render_scene
 from masklet.data.transforms import AugmentConfig, augment
 from masklet.errors import InputError
 from masklet.models.detector import Detector, Grounding
-from masklet.models.weights import OPTIONAL_PARTS, belongs
+from masklet.models.weights import OPTIONAL_PARTS, Weights, belongs
 from masklet.ops.scores import joint_scores
+from masklet.train.clicks import clicked_again
 from masklet.train.criterion import Counts, Criterion, LossReport, present_prompts
 from masklet.train.recipes import Phase, Recipe, settings
 from masklet.train.refine import RefineConfig, with_corrections
 from masklet.train.sources import CutoutsSpec, DavisSpec, ScenesSpec, SourceSpec, open_pictures
 
 # Distinguishes the streams of random numbers drawn for one example or batch.
-AUGMENT_STREAM, COLLATE_STREAM, REFINE_STREAM = 1, 2, 3
+AUGMENT_STREAM, COLLATE_STREAM, REFINE_STREAM, CLICK_STREAM = 1, 2, 3, 4
 BATCHES_PER_SEED = 2**20
+CLICK_QUERIES = 4  # of a model that learns from clicks, as in the paper
 
 SourceBuilder = Callable[[Phase], dict[str, ExampleSource]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Batches(Dataset):
-    """Batch `index` of a phase, made from nothing but the seed and the index."""
+    """Batch `index` of a phase, made from nothing but the seed and the index.
+
+    All micro-batches of an update are of one kind, phrases or clicks, whichever process draws them.
+    """
 
     mixture: Mixture
+    pointed: Mixture
     tokenizer: Encoder
     phase: Phase
     augment: AugmentConfig
     collate: CollateConfig
+    clicks: ClicksConfig
 
     def __getitem__(self, index: int) -> TrainingBatch:
-        seed = self.mixture.seed
+        seed, update = self.mixture.seed, index // self.phase.accumulate
+        points = np.random.default_rng([seed, update, CLICK_STREAM]).random() < self.clicks.share
+        mixture = self.pointed if points else self.mixture
         examples = []
         for row in range(self.phase.batch_size):
             rng = np.random.default_rng([seed, index, row, AUGMENT_STREAM])
-            example = self.mixture[index * BATCHES_PER_SEED + row]
+            example = mixture[index * BATCHES_PER_SEED + row]
             examples.append(augment(example, self.phase.image_size, self.augment, rng))
-        return collate(examples, self.tokenizer, self.collate, np.random.default_rng([seed, index, COLLATE_STREAM]))
+        rng = np.random.default_rng([seed, index, COLLATE_STREAM])
+        if points:
+            return collate_pointed(examples, self.tokenizer, self.collate, self.clicks, rng)
+        return collate(examples, self.tokenizer, self.collate, rng)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ConceptTask:
-    """Find every instance of a concept. Clicks and memory are trained apart."""
+    """Find every instance of a concept, and now and then the one object that is pointed at.
+
+    The click head and the memory are trained apart.
+    """
 
     recipe: Recipe
     tokenizer: Encoder
@@ -68,22 +84,28 @@ class ConceptTask:
 
     def dataset(self, phase: Phase) -> Batches:
         """The batches of a phase, to be asked for by index."""
+        clicks = self.recipe.clicks_config(phase)
+        mixture = self._mixture(phase)
+        pointed = self._mixture(phase.model_copy(update={"weights": clicks.weights})) if clicks.weights else mixture
+        return Batches(
+            mixture=mixture,
+            pointed=pointed,
+            tokenizer=self.tokenizer,
+            phase=phase,
+            augment=self.recipe.augment_config(phase),
+            collate=self.recipe.collate_config(phase, self.patch_size),
+            clicks=clicks,
+        )
+
+    def _mixture(self, phase: Phase) -> Mixture:
         built = self.sources(phase)
         names = [name for name, weight in phase.weights.items() if weight > 0]
-        augment = self.recipe.augment_config(phase)
-        mixture = Mixture(
+        return Mixture(
             [built[name] for name in names],
             [phase.weights[name] for name in names],
             self.recipe.seed,
-            mosaic_probability=augment.mosaic_probability,
+            mosaic_probability=self.recipe.augment_config(phase).mosaic_probability,
             mosaic_size=phase.image_size,
-        )
-        return Batches(
-            mixture=mixture,
-            tokenizer=self.tokenizer,
-            phase=phase,
-            augment=augment,
-            collate=self.recipe.collate_config(phase, self.patch_size),
         )
 
     def losses(
@@ -96,9 +118,16 @@ class ConceptTask:
         counts = counts.over_processes()
         for batch, seed in zip(batches, seeds, strict=True):
             torch.manual_seed(seed)
+            if isinstance(batch, PointedBatch):
+                steps, generator = self.recipe.clicks_config(phase).steps, torch.Generator().manual_seed(seed)
+                reports = self._clicked_passes(
+                    model, batch, partial(criterion.of_clicks, counts=counts), steps, generator
+                )
+                yield _joined(list(reports), "loss_corrected_clicks")
+                continue
             rng = np.random.default_rng([seed, REFINE_STREAM])
             reports = list(self._passes(model, batch, partial(criterion, counts=counts), refine, rng))
-            yield reports[0] if not refine.rounds else _joined(reports)
+            yield reports[0] if not refine.rounds else _joined(reports, "loss_refined")
 
     def _passes(
         self,
@@ -116,7 +145,7 @@ class ConceptTask:
         asked, targets = select_prompts(batch.prompts, present), batch.targets.select(present)
         unasked, nothing = select_prompts(batch.prompts, ~present), batch.targets.select(~present)
         every = torch.arange(len(asked.image_index), device=batch.images.device)
-        autocast = partial(torch.autocast, batch.images.device.type, torch.bfloat16, enabled=self.recipe.bfloat16)
+        autocast = self._autocast(batch)
         with autocast():
             features = model.encode_images(batch.images)
             phrases = model.encode_phrases(batch.prompts)
@@ -131,6 +160,32 @@ class ConceptTask:
                 asked = with_corrections(asked, *_finds(grounding, model), targets, refine, rng)
                 unasked = with_corrections(unasked, *_finds(absent, model), nothing, refine, rng)
 
+    def _clicked_passes(
+        self,
+        model: Detector,
+        batch: PointedBatch,
+        criterion: Callable[..., LossReport],
+        steps: int,
+        generator: torch.Generator,
+    ) -> Iterator[LossReport]:
+        """Forward pass and loss, and again after each click on what is wrong; the pictures are looked at once."""
+        autocast, prompts = self._autocast(batch), batch.prompts
+        truth = batch.targets.masks[batch.targets.target_object]
+        with autocast():
+            features = model.encode_images(batch.images)
+            phrases = model.encode_phrases(prompts)
+        for turn in range(1 + steps):
+            with autocast():
+                output = model.answer_clicks(features, phrases, prompts)
+            yield criterion(output, batch.targets)
+            if turn < steps:
+                rows = torch.arange(len(truth), device=truth.device)
+                answer = output.mask_logits(rows, output.pred_logits[-1].argmax(dim=-1)).detach()
+                prompts = clicked_again(prompts, answer, truth, generator)
+
+    def _autocast(self, batch: TrainingBatch) -> Callable[[], torch.autocast]:
+        return partial(torch.autocast, batch.images.device.type, torch.bfloat16, enabled=self.recipe.bfloat16)
+
 
 def _finds(grounding: Grounding, model: Detector) -> tuple[Tensor, Tensor]:
     """Scores and boxes that the last layer gives in use."""
@@ -139,10 +194,24 @@ def _finds(grounding: Grounding, model: Detector) -> tuple[Tensor, Tensor]:
     return scores[:, queries].detach(), grounding.pred_boxes[-1, :, queries].detach()
 
 
-def _joined(reports: Sequence[LossReport]) -> LossReport:
-    """The sum of all passes; the parts are those of the first, and `loss_refined` what the others add."""
-    refined = sum((report.total for report in reports[1:]), torch.zeros_like(reports[0].total))
-    return LossReport(reports[0].total + refined, {**reports[0].parts, "loss_refined": refined.detach()})
+def _joined(reports: Sequence[LossReport], name: str) -> LossReport:
+    """The sum of all passes; the parts are those of the first, and under `name` what the others add."""
+    more = sum((report.total for report in reports[1:]), torch.zeros_like(reports[0].total))
+    return LossReport(reports[0].total + more, {**reports[0].parts, name: more.detach()})
+
+
+def with_click_queries(base: Weights, recipe: Recipe) -> Weights:
+    """What a run begins with, and room for queries for clicks where the recipe has them learnt and the base has none.
+
+    Raises: InputError for adapters, which only change what is there.
+    """
+    learnt = any(recipe.clicks_config(phase).share > 0 for phase in recipe.phases)
+    if recipe.task != "concept" or not learnt or base.config.decoder.num_click_queries:
+        return base
+    if recipe.lora is not None or not recipe.trains("decoder.click_query"):
+        raise InputError("clicks: the model has no queries for them yet, so they must be learnt: train decoder.*")
+    decoder = replace(base.config.decoder, num_click_queries=CLICK_QUERIES)
+    return replace(base, config=replace(base.config, decoder=decoder))
 
 
 class SourceShelf:

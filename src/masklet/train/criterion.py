@@ -146,6 +146,52 @@ class Criterion:
             parts |= {f"{name}_one_to_many": value for name, value in more.items()}
         return LossReport(self._weighed(parts), {name: value.detach() for name, value in parts.items()})
 
+    def of_clicks(self, output: DetectorOutput, targets: Targets, *, counts: Counts | None = None) -> LossReport:
+        """The loss of click queries, of which each prompt means one object: target i is that of prompt i.
+
+        The query whose mask fits best is told what it should have been, on every layer, and to be the surest; the
+        others to be unsure. Presence says nothing, and there is no region of a concept.
+
+        Source: SAM 3 paper, appendix (promptable segmentation on images); Kirillov et al., SAM (the best of several).
+        """
+        counts = counts or Counts.of(targets)
+        matches = self._best_masks(output, targets)
+        parts = self._query_losses(
+            output.pred_logits.float(),
+            output.pred_boxes.float(),
+            matches,
+            targets.boxes_cxcywh[targets.target_object],
+            targets,
+            present_prompts(targets),
+            counts,
+        )
+        last = matches.keep(matches.layer_index == output.pred_logits.shape[0] - 1)
+        parts |= self._mask_losses(output, last, targets, counts, offset=0)
+        named = {f"{name}_clicks": value.detach() for name, value in parts.items()}
+        return LossReport(self._weighed(parts), named)
+
+    @torch.no_grad()
+    def _best_masks(self, output: DetectorOutput, targets: Targets) -> Matches:
+        """Each prompt's query with the lowest loss of its mask, matched with the prompt's object on every layer."""
+        masks = output.pred_masks.float()
+        num_layers, num_prompts, num_queries = output.pred_logits.shape
+        wanted = targets.masks[targets.target_object].repeat_interleave(num_queries, dim=0)
+        focal, dice = losses.mask_losses(
+            masks.flatten(0, 1),
+            wanted,
+            alpha=self.config.mask_alpha,
+            gamma=self.config.gamma,
+            num_points=wanted.shape[-2:].numel(),
+        )
+        cost = self.config.weights.mask * focal + self.config.weights.dice * dice
+        rows = torch.arange(num_prompts, device=masks.device)
+        return Matches(
+            layer_index=torch.arange(num_layers, device=masks.device).repeat_interleave(num_prompts),
+            prompt_index=rows.repeat(num_layers),
+            query_index=cost.view(num_prompts, num_queries).argmin(dim=1).repeat(num_layers),
+            target_index=rows.repeat(num_layers),
+        )
+
     def _one_to_one(self, logits: Tensor, boxes: Tensor, target_boxes: Tensor, targets: Targets) -> Matches:
         return match_one_to_one(logits, boxes, target_boxes, targets.target_prompt, self.config.hungarian)
 

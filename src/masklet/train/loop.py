@@ -18,7 +18,7 @@ from masklet.files import write_atomically
 from masklet.models.detector import Detector
 from masklet.models.weights import OPTIONAL_PARTS, Weights, belongs, find, is_adapter_file, read
 from masklet.tokenizer import Tokenizer
-from masklet.train.concept import ConceptTask, SourceShelf
+from masklet.train.concept import ConceptTask, SourceShelf, with_click_queries
 from masklet.train.distributed import meet
 from masklet.train.encoders import EncoderTask
 from masklet.train.estimate import Estimate, estimate, memory_explained
@@ -109,10 +109,11 @@ def initial_weights(recipe: Recipe) -> Weights:
         path = find(recipe.initial_weights)
         if recipe.lora is not None and is_adapter_file(path):
             raise InputError(f"{path} is an adapter itself: make it a model first, with `masklet convert`")
-        return read(path)
+        return with_click_queries(read(path), recipe)
     if recipe.preset not in PRESETS:
         raise InputError(f"set initial_weights to a model or a file, or preset to one of {', '.join(PRESETS)}")
-    return Weights(config=PRESETS[recipe.preset](), state={}, origin="trained from scratch by masklet")
+    nothing = Weights(config=PRESETS[recipe.preset](), state={}, origin="trained from scratch by masklet")
+    return with_click_queries(nothing, recipe)
 
 
 def begin(base: Weights) -> Detector:

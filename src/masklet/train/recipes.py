@@ -55,6 +55,7 @@ class Phase(_Strict):
     criterion: dict[str, Any] = {}
     refine: dict[str, Any] = {}
     contrast: dict[str, Any] = {}
+    clicks: dict[str, Any] = {}
     tracking: dict[str, Any] = {}
 
 
@@ -159,6 +160,10 @@ class Recipe(_Strict):
     def tracking_config(self, phase: Phase) -> TrackingConfig:
         """Defaults with the phase's changes."""
         return settings(TrackingConfig, phase.tracking)
+    def clicks_config(self, phase: Phase) -> ClicksConfig:
+        """Defaults with the phase's changes."""
+        return settings(ClicksConfig, phase.clicks)
+
 
     def tracking_loss_config(self, phase: Phase) -> TrackingLossConfig:
         """Defaults with this recipe's and the phase's changes."""
@@ -217,7 +222,8 @@ def parse_recipe(values: Mapping[str, Any]) -> Recipe:
     except (TypeError, ValueError) as error:
         raise InputError(f"the recipe does not fit: {error}") from error
     for phase in recipe.phases:
-        unknown = (phase.weights.keys() | phase.options.keys()) - recipe.data.sources.keys()
+        clicked = recipe.clicks_config(phase).weights if recipe.task == "concept" else {}
+        unknown = (phase.weights.keys() | phase.options.keys() | clicked.keys()) - recipe.data.sources.keys()
         if unknown:
             raise InputError(f"a phase names unknown sources: {', '.join(sorted(unknown))}")
     return recipe
@@ -236,6 +242,7 @@ def _check_phase(recipe: Recipe, phase: Phase) -> None:
         recipe.augment_config(phase)
 
 
+        recipe.clicks_config(phase)
 def _read(name: str) -> dict[str, Any]:
     path = Path(name) if name.endswith((".yaml", ".yml")) else RECIPES / f"{name}.yaml"
     if not path.is_file():
