@@ -14,6 +14,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
 
 from masklet.data.collate import CollateConfig
+from masklet.data.pointing import ClicksConfig
 from masklet.data.tracking import TrackingConfig
 from masklet.data.transforms import AugmentConfig
 from masklet.errors import InputError
@@ -241,8 +242,8 @@ def _check_phase(recipe: Recipe, phase: Phase) -> None:
         recipe.collate_config(phase, patch_size=1)
         recipe.augment_config(phase)
 
-
         recipe.clicks_config(phase)
+
 def _read(name: str) -> dict[str, Any]:
     path = Path(name) if name.endswith((".yaml", ".yml")) else RECIPES / f"{name}.yaml"
     if not path.is_file():
