@@ -20,8 +20,6 @@ from masklet.data.collate import Targets, TrainingBatch
 from masklet.train.criterion import present_prompts
 from masklet.types import PromptBatch
 
-_SHARED_WITH_ALL = 2  # tokens: the start and the end of every phrase
-
 
 @dataclass(frozen=True, kw_only=True)
 class ContrastConfig:
@@ -95,12 +93,14 @@ def _contrast(
 def _may_hold(prompts: PromptBatch, coverage: Tensor, rows: Tensor) -> Bool[Tensor, "region phrase"]:
     """Phrases that may hold of a region though it is labelled otherwise, its own apart.
 
-    Those that share a word with its own, and those whose answers in the same picture overlap it.
+    Those that say more or less than its own in the same words ("circle", "red circle"), and those whose answers in the
+    same picture overlap it.
     """
     own = prompts.phrase_index[rows]
     words = F.one_hot(prompts.token_ids, int(prompts.token_ids.max()) + 1).float() * prompts.token_valid[..., None]
     words = words.amax(dim=1)
-    may = (words @ words.T)[own] > _SHARED_WITH_ALL
+    shared, count = words @ words.T, words.sum(dim=1)
+    may = (shared == torch.minimum(count[:, None], count))[own]
     overlap = (coverage[rows] @ coverage.T) > 0
     overlap &= prompts.image_index[rows, None] == prompts.image_index
     asked, answered = overlap.nonzero(as_tuple=True)
