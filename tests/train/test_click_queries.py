@@ -271,6 +271,14 @@ def test_queries_that_are_not_there_must_be_learnt(base, pictures, tmp_path, cha
         loop.run("builtin", [*given(base, pictures), change], tmp_path)
 
 
+def test_clicks_that_teach_nothing_are_refused() -> None:
+    recipe = make_recipe(steps=0)
+    model = Detector(with_clicks())
+    model.requires_grad_(requires_grad=False).decoder.presence_head.requires_grad_()
+    with pytest.raises(InputError, match="clicks teach nothing"):
+        list(make_task(recipe).losses(model, [make_batch(recipe, 0)], recipe.phases[0], [3]))
+
+
 def test_settings_of_clicks_are_checked(base, pictures) -> None:
     for clicks in ("{turns: 2}", "{share: 2}", "{weights: {nowhere: 1}}"):
         with pytest.raises(InputError):

@@ -19,7 +19,7 @@ from masklet.data.synthetic.layout import SceneConfig
 from masklet.data.synthetic.scene import render_scene
 from masklet.data.transforms import AugmentConfig, augment
 from masklet.errors import InputError
-from masklet.models.detector import Detector, Grounding
+from masklet.models.detector import Detector, Grounding, ImageFeatures
 from masklet.models.weights import OPTIONAL_PARTS, Weights, belongs
 from masklet.ops.scores import joint_scores
 from masklet.train.clicks import clicked_again
@@ -27,6 +27,7 @@ from masklet.train.criterion import Counts, Criterion, LossReport, present_promp
 from masklet.train.recipes import Phase, Recipe, settings
 from masklet.train.refine import RefineConfig, with_corrections
 from masklet.train.sources import CutoutsSpec, DavisSpec, ScenesSpec, SourceSpec, open_pictures
+from masklet.types import TokenSet
 
 # Distinguishes the streams of random numbers drawn for one example or batch.
 AUGMENT_STREAM, COLLATE_STREAM, REFINE_STREAM, CLICK_STREAM = 1, 2, 3, 4
@@ -123,10 +124,17 @@ class ConceptTask:
                 reports = self._clicked_passes(
                     model, batch, partial(criterion.of_clicks, counts=counts), steps, generator
                 )
-                yield _joined(list(reports), "loss_corrected_clicks")
+                report = _joined(list(reports), "loss_corrected_clicks")
+                if not report.total.requires_grad:
+                    raise InputError("clicks teach nothing of what is learnt here: leave them out of the recipe")
+                yield report
                 continue
             rng = np.random.default_rng([seed, REFINE_STREAM])
-            reports = list(self._passes(model, batch, partial(criterion, counts=counts), refine, rng))
+            if _learns_presence_alone(model):
+                passes = self._presence_passes(model, batch, partial(criterion.of_presence, counts=counts), refine, rng)
+            else:
+                passes = self._passes(model, batch, partial(criterion, counts=counts), refine, rng)
+            reports = list(passes)
             yield reports[0] if not refine.rounds else _joined(reports, "loss_refined")
 
     def _passes(
@@ -147,8 +155,7 @@ class ConceptTask:
         every = torch.arange(len(asked.image_index), device=batch.images.device)
         autocast = self._autocast(batch)
         with autocast():
-            features = model.encode_images(batch.images)
-            phrases = model.encode_phrases(batch.prompts)
+            features, phrases = _encode(model, batch)
         rounds = refine.rounds_of(rng)
         for turn in range(1 + rounds):
             with autocast():
@@ -159,6 +166,26 @@ class ConceptTask:
             if turn < rounds:
                 asked = with_corrections(asked, *_finds(grounding, model), targets, refine, rng)
                 unasked = with_corrections(unasked, *_finds(absent, model), nothing, refine, rng)
+
+    def _presence_passes(
+        self,
+        model: Detector,
+        batch: TrainingBatch,
+        criterion: Callable[..., LossReport],
+        refine: RefineConfig,
+        rng: np.random.Generator,
+    ) -> Iterator[LossReport]:
+        """As `_passes`, without what the head of presence learns nothing from: masks, and one-to-many queries."""
+        autocast, prompts = self._autocast(batch), batch.prompts
+        with autocast():
+            features, phrases = _encode(model, batch)
+        rounds = refine.rounds_of(rng)
+        for turn in range(1 + rounds):
+            with autocast():
+                grounding = model.ground(features, phrases, prompts, all_layers=True)
+            yield criterion(grounding.presence_logits, batch.targets)
+            if turn < rounds:
+                prompts = with_corrections(prompts, *_finds(grounding, model), batch.targets, refine, rng)
 
     def _clicked_passes(
         self,
@@ -172,8 +199,7 @@ class ConceptTask:
         autocast, prompts = self._autocast(batch), batch.prompts
         truth = batch.targets.masks[batch.targets.target_object]
         with autocast():
-            features = model.encode_images(batch.images)
-            phrases = model.encode_phrases(prompts)
+            features, phrases = _encode(model, batch)
         for turn in range(1 + steps):
             with autocast():
                 output = model.answer_clicks(features, phrases, prompts)
@@ -185,6 +211,17 @@ class ConceptTask:
 
     def _autocast(self, batch: TrainingBatch) -> Callable[[], torch.autocast]:
         return partial(torch.autocast, batch.images.device.type, torch.bfloat16, enabled=self.recipe.bfloat16)
+
+
+def _encode(model: Detector, batch: TrainingBatch) -> tuple[ImageFeatures, TokenSet]:
+    """What is computed once, however often is asked: in this order on every process, as both may be sharded."""
+    return model.encode_images(batch.images), model.encode_phrases(batch.prompts)
+
+
+def _learns_presence_alone(model: Detector) -> bool:
+    """Whether nothing is learnt but what comes behind the presence token."""
+    behind = ("decoder.presence_head.", "decoder.presence_norm.")
+    return all(name.startswith(behind) for name, value in model.named_parameters() if value.requires_grad)
 
 
 def _finds(grounding: Grounding, model: Detector) -> tuple[Tensor, Tensor]:

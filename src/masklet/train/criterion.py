@@ -130,11 +130,10 @@ class Criterion:
         parts = self._query_losses(
             logits[..., :num_queries], boxes[:, :, :num_queries], first, target_boxes, targets, present, counts
         )
-        presence = losses.presence_loss(output.presence_logits.float(), present).sum()
+        presence = _presence(output.presence_logits, present, counts)
         if absent_logits is not None:
-            absent = torch.zeros(absent_logits.shape[1], dtype=torch.bool, device=absent_logits.device)
-            presence = presence + losses.presence_loss(absent_logits.float(), absent).sum()
-        parts["loss_presence"] = presence / max(1, counts.prompts)
+            presence = presence + _presence(absent_logits, present.new_zeros(absent_logits.shape[1]), counts)
+        parts["loss_presence"] = presence
         last = first.keep(first.layer_index == logits.shape[0] - 1)
         parts |= self._mask_losses(output, last, targets, counts, offset=0)
         parts |= self._semantic_losses(output, targets, counts)
@@ -169,6 +168,13 @@ class Criterion:
         parts |= self._mask_losses(output, last, targets, counts, offset=0)
         named = {f"{name}_clicks": value.detach() for name, value in parts.items()}
         return LossReport(self._weighed(parts), named)
+
+    def of_presence(
+        self, presence_logits: Float[Tensor, "layer prompt"], targets: Targets, *, counts: Counts | None = None
+    ) -> LossReport:
+        """The loss of presence alone: the same term of the total, of all prompts of the targets."""
+        value = _presence(presence_logits, present_prompts(targets), counts or Counts.of(targets))
+        return LossReport(self._weighed({"loss_presence": value}), {"loss_presence": value.detach()})
 
     @torch.no_grad()
     def _best_masks(self, output: DetectorOutput, targets: Targets) -> Matches:
@@ -284,6 +290,10 @@ class Criterion:
         }
         weight_of |= {f"{name}_one_to_many": weight * weights.one_to_many for name, weight in weight_of.items()}
         return torch.stack([weight_of[name] * value for name, value in parts.items()]).sum()
+
+
+def _presence(logits: Float[Tensor, "layer prompt"], present: Tensor, counts: Counts) -> Float[Tensor, ""]:
+    return losses.presence_loss(logits.float(), present).sum() / max(1, counts.prompts)
 
 
 def matched_mask_logits(
