@@ -1,11 +1,23 @@
 """Parameter groups, schedule and weight average."""
 
+import math
+from itertools import pairwise
+
+import pytest
 import torch
 from torch import nn
 
 from masklet.config import PRESETS
 from masklet.models.detector import Detector
-from masklet.train.optim import OptimConfig, WeightAverage, factor_of_update, layer_scale, parameter_groups
+from masklet.train.optim import (
+    OptimConfig,
+    WeightAverage,
+    cosine_factor,
+    factor_of_update,
+    layer_scale,
+    parameter_groups,
+)
+from masklet.train.recipes import parse_recipe
 
 
 def test_every_parameter_is_in_one_group_with_its_own_rate_and_decay() -> None:
@@ -40,6 +52,27 @@ def test_no_update_is_wasted_on_a_rate_of_nothing() -> None:
     assert min(factors) > 0
     assert factors[0] == 0.25
     assert max(factors) == factors[3] == 1.0
+
+
+def test_a_cosine_rises_in_a_line_and_falls_in_half_a_wave() -> None:
+    factors = [cosine_factor(step, 110, warmup=10) for step in (0, 5, 10, 35, 60, 85, 110)]
+    expected = [0, 0.5, 1, (1 + math.sqrt(0.5)) / 2, 0.5, (1 - math.sqrt(0.5)) / 2, 0]
+    assert factors == pytest.approx(expected)
+    config = OptimConfig(schedule="cosine", warmup_steps=4, cooldown_steps=40, timescale=1)
+    updates = [factor_of_update(update, 40, config) for update in range(40)]
+    assert min(updates) > 0
+    assert updates[0] == 0.25
+    assert updates.index(1.0) == 3
+    assert all(after < before for before, after in pairwise(updates[3:]))
+
+
+def test_a_phase_with_a_rate_begins_the_schedule_anew() -> None:
+    phases = [{"steps": 5}, {"steps": 3}, {"steps": 4, "rate": 0.1}, {"steps": 2}, {"steps": 1, "rate": 2}]
+    common = {"image_size": 112, "batch_size": 1, "weights": {"scenes": 1}}
+    data = {"sources": {"scenes": {"kind": "scenes"}}}
+    recipe = parse_recipe({"preset": "debug", "data": data, "phases": [{**common, **phase} for phase in phases]})
+    courses = [recipe.course(step) for step in range(recipe.total_steps)]
+    assert courses == [(0, 8, 1.0)] * 8 + [(8, 6, 0.1)] * 6 + [(14, 1, 2.0)]
 
 
 def test_parts_outside_the_trunk_are_not_scaled() -> None:

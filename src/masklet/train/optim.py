@@ -1,7 +1,9 @@
-"""AdamW with a learning rate for each part, the inverse-square-root schedule, and a moving average of weights."""
+"""AdamW with a learning rate for each part, two schedules, and a moving average of weights."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -12,13 +14,17 @@ from masklet.train.distributed import own_part
 
 @dataclass(frozen=True, kw_only=True)
 class OptimConfig:
-    """Published pre-training values, but for the gradient clip, which only the fine-tuning recipe states."""
+    """Published pre-training values, but for the gradient clip, which only the fine-tuning recipe states.
+
+    The `cosine` schedule, which is the tracker's, knows neither `cooldown_steps` nor `timescale`.
+    """
 
     lr_vision: float = 5e-4
     lr_text: float = 1e-4
     lr_rest: float = 1e-3
     layer_decay: float = 0.9
     weight_decay: float = 0.1
+    schedule: Literal["inverse_sqrt", "cosine"] = "inverse_sqrt"
     betas: tuple[float, float] = (0.9, 0.999)
     warmup_steps: int = 5000
     cooldown_steps: int = 5000
@@ -37,11 +43,23 @@ def inverse_sqrt_factor(step: int, total: int, *, warmup: int, cooldown: int, ti
     return decay * rise * fall
 
 
+def cosine_factor(step: int, total: int, *, warmup: int) -> float:
+    """Share of the peak learning rate at `step` of `total`: linear up, then half a cosine down to 0.
+
+    Source: Loshchilov and Hutter, SGDR, without restarts; SAM 3 paper, appendix (tracker).
+    """
+    if step < warmup:
+        return step / warmup
+    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, total - warmup)))
+
+
 def factor_of_update(update: int, total: int, config: OptimConfig) -> float:
     """Factor for optimiser update `update` of `total`, counted from 0.
 
     Shifted by one, so that neither the first nor the last update is wasted on a learning rate of 0.
     """
+    if config.schedule == "cosine":
+        return cosine_factor(update + 1, total + 1, warmup=config.warmup_steps)
     return inverse_sqrt_factor(
         update + 1,
         total + 1,

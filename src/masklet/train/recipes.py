@@ -43,12 +43,16 @@ class DataSpec(_Strict):
 
 
 class Phase(_Strict):
-    """A stretch of training: `batch_size` pictures, `accumulate` times, for each of `steps` updates."""
+    """A stretch of training: `batch_size` pictures, `accumulate` times, for each of `steps` updates.
+
+    With a `rate` the schedule begins anew, at that share of the peak learning rates.
+    """
 
     steps: int
     image_size: int
     batch_size: int
     accumulate: int = 1
+    rate: Annotated[float, Field(gt=0)] | None = None
     max_queries: int = 16
     weights: dict[str, float]
     options: dict[str, dict[str, Any]] = {}
@@ -122,6 +126,17 @@ class Recipe(_Strict):
 
     @property
     def pictures_of_update(self) -> float:
+    def course(self, step: int) -> tuple[int, int, float]:
+        """The schedule that an update belongs to: its first update, how many it has, its share of the peak rates."""
+        first, end, rate = 0, 0, 1.0
+        for phase in self.phases:
+            if phase.rate is not None:
+                if step < end:
+                    break
+                first, rate = end, phase.rate
+            end += phase.steps
+        return first, end - first, rate
+
         """Pictures, or clips, of an update, on average over the run."""
         return sum(phase.steps * phase.batch_size * phase.accumulate for phase in self.phases) / self.total_steps
 

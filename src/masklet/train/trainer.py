@@ -175,7 +175,8 @@ class Trainer:
 
     def update(self, batches: Sequence[Any], phase: Phase) -> None:
         """One optimiser update over all micro-batches, normalised as if they were one batch."""
-        set_learning_rates(self.optimizer, factor_of_update(self.step, self.recipe.total_steps, self.optim))
+        begun, total, rate = self.recipe.course(self.step)
+        set_learning_rates(self.optimizer, rate * factor_of_update(self.step - begun, total, self.optim))
         self.optimizer.zero_grad(set_to_none=True)
         # what is random in a step, too, depends on nothing but the micro-batch, whichever process runs it
         first = (self.recipe.seed * 1_000_003 + self.step) * MOST_PARTS + self.rank
