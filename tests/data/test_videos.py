@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from masklet.data.clip_transforms import ClipAugmentConfig
 from masklet.data.sources import QueryConfig
 from masklet.data.videos import DavisVideos, VideoClips, VideoFrames, YtvisVideos, draw_frames
 from masklet.errors import InputError
@@ -124,7 +125,9 @@ def test_pairs_say_what_was_asked_of_a_video(tmp_path) -> None:
 @pytest.mark.parametrize("kind", ["ytvis", "davis"])
 def test_clips_show_the_same_objects_from_frame_to_frame(tmp_path, kind) -> None:
     videos = open_ytvis(tmp_path) if kind == "ytvis" else open_davis(tmp_path)
-    source = VideoClips(videos=videos, size=48, num_frames=3)
+    still = {"degrees": 0.0, "shear": 0.0, "color": (0.0, 0.0, 0.0), "flicker": (0.0, 0.0, 0.0)}
+    augment = ClipAugmentConfig(**still, grey_probability=0.0, mosaic_probability=0.0)
+    source = VideoClips(videos=videos, size=48, num_frames=3, augment=augment)
     forwards = set()
     for seed in range(12):
         clip = source.sample(np.random.default_rng(seed))
@@ -146,7 +149,7 @@ def test_frames_are_drawn_at_an_even_distance_that_fits() -> None:
     drawn = [draw_frames(20, 4, np.random.default_rng(seed)) for seed in range(200)]
     assert {abs(int(step)) for frames in drawn for step in np.diff(frames)} == {1, 2, 3, 4, 5}
     assert all(len(set(np.diff(frames).tolist())) == 1 and 0 <= min(frames) <= max(frames) < 20 for frames in drawn)
-    assert {tuple(draw_frames(4, 4, np.random.default_rng(seed))) for seed in range(20)} == {(0, 1, 2, 3), (3, 2, 1, 0)}
+    assert {tuple(draw_frames(4, 4, np.random.default_rng(seed))) for seed in range(20)} == {(0, 1, 2, 3)}
     assert 0 <= draw_frames(3, 1, np.random.default_rng(0))[0] < 3
 
 

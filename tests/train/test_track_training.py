@@ -231,14 +231,14 @@ def _detector_alone(path: Path) -> Path:
 
 def test_a_tracker_needs_a_detector(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="initial_weights"):
-        loop.run("tracker", [*OVERRIDES, "initial_weights=null"], tmp_path)
+        loop.run("builtin-tracker", [*OVERRIDES, "initial_weights=null"], tmp_path)
 
 
 def test_a_run_changes_the_tracker_and_nothing_else(tmp_path: Path) -> None:
     path = _detector_alone(tmp_path / "base.safetensors")
     state = read(path).state
     overrides = [*OVERRIDES, f"initial_weights={path}"]
-    assert loop.run("tracker", overrides, tmp_path / "run")
+    assert loop.run("builtin-tracker", overrides, tmp_path / "run")
     after = read(tmp_path / "run/weights.safetensors")
     assert after.parts == {"click", "memory"}
     assert after.even_score == 0.4
@@ -250,22 +250,52 @@ def test_a_run_changes_the_tracker_and_nothing_else(tmp_path: Path) -> None:
 
 def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(tmp_path: Path) -> None:
     overrides = [*OVERRIDES, f"initial_weights={_detector_alone(tmp_path / 'base.safetensors')}"]
-    assert loop.run("tracker", overrides, tmp_path / "whole")
-    assert not loop.run("tracker", overrides, tmp_path / "parts", max_steps=2)
+    assert loop.run("builtin-tracker", overrides, tmp_path / "whole")
+    assert not loop.run("builtin-tracker", overrides, tmp_path / "parts", max_steps=2)
     torch.rand(7)  # a resumed process has another generator state
-    assert loop.run("tracker", overrides, tmp_path / "parts", resume=True)
+    assert loop.run("builtin-tracker", overrides, tmp_path / "parts", resume=True)
     whole, parts = (read(tmp_path / name / "weights.safetensors").state for name in ("whole", "parts"))
     for name, value in whole.items():
         assert torch.equal(value, parts[name]), name
 
 
 def test_sections_of_the_tracking_task_are_checked() -> None:
-    recipe = load_recipe("tracker")
+    recipe = load_recipe("builtin-tracker")
     assert recipe.tracking_config(recipe.phases[0]).mask_share == 0.7
     assert recipe.tracking_loss_config(recipe.phases[0]).dice == 5.0
-    for override in ("phases.0.tracking.nonsense=1", "criterion.nonsense=1", "task=nonsense"):
+    assert recipe.clip_augment_config(recipe.phases[3]).degrees == 0
+    wrong = ("phases.0.tracking.nonsense=1", "phases.0.augment.nonsense=1", "criterion.nonsense=1", "task=nonsense")
+    for override in wrong:
         with pytest.raises(InputError):
-            load_recipe("tracker", [override])
+            load_recipe("builtin-tracker", [override])
+
+
+def test_the_published_tracker_runs_in_small(tmp_path: Path) -> None:
+    small = ["steps=2", "image_size=112", "batch_size=1", "accumulate=1"]
+    clips = ["corrections=1", "image_corrections=1", "image_batch=2"]
+    frames = [f"phases.{phase}.tracking.num_frames={2 + phase}" for phase in range(3)]
+    changes = [f"phases.{phase}.{change}" for phase in range(3) for change in small]
+    changes += [f"phases.{phase}.tracking.{change}" for phase in range(3) for change in clips]
+    scenes = "{kind: scenes, options: {difficulty: 0.2, crowd_share: 0, coin_share: 0}}"
+    recipe = load_recipe("tracker")
+    assert [(phase.steps, phase.batch_size * phase.accumulate) for phase in recipe.phases] == [
+        (190000, 512),
+        (30000, 512),
+        (30000, 512),
+    ]
+    overrides = [
+        f"data.sources={{sa1b: {scenes}, video: {scenes}, external: {scenes}}}",
+        f"initial_weights={_detector_alone(tmp_path / 'base.safetensors')}",
+        *("data.workers=0", "bfloat16=false", "log_every=1", "optim.warmup_steps=1", "device=cpu"),
+        *(*changes, *frames),
+    ]
+    assert loop.run("tracker", overrides, tmp_path / "run")
+    rates = [json.loads(line)["lr"] for line in (tmp_path / "run/log.jsonl").read_text().splitlines()]
+    assert len(rates) == 6
+    assert (rates[0], rates[2]) == pytest.approx((5e-4, 5e-5))  # the second schedule is that of both long phases
+    assert rates[0] > rates[1] > 0
+    assert rates[2] > rates[3] > rates[4] > rates[5] > 0
+    assert read(tmp_path / "run/weights.safetensors").parts == {"click", "memory"}
 
 
 def test_what_is_covered_by_half_a_cell_counts_half() -> None:

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 from PIL import Image
 
+from masklet.data.clip_transforms import ClipAugmentConfig, augment_clip
 from masklet.data.schema import Example
 from masklet.data.sources import ExampleSource
 from masklet.data.synthetic.actors import Actor, World, cut_out, make_ground
@@ -48,11 +49,12 @@ class GeneratedClips:
 
 @dataclass(frozen=True, kw_only=True)
 class StillClips:
-    """Photos of a source, each as a clip of `num_frames` square frames of `size` pixels."""
+    """Photos of a source, each as a clip of `num_frames` square frames of `size` pixels, augmented."""
 
     source: ExampleSource
     size: int
     num_frames: int
+    augment: ClipAugmentConfig | None = None
     tries: int = 50
 
     def sample(self, rng: np.random.Generator) -> Clip:
@@ -62,7 +64,9 @@ class StillClips:
         """
         for _ in range(self.tries):
             clip = still_clip(int(rng.integers(2**31)), self.source.sample(rng), self.size, self.num_frames)
-            if clip is not None:
+            if clip is not None and self.augment is not None:
+                clip = augment_clip(clip, self.augment, rng)
+            if clip is not None and clip.frames[0].masks.any():
                 return clip
         raise InputError(f"none of {self.tries} photos has a mask of {_LEAST_AREA} pixels or more")
 

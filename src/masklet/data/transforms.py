@@ -229,9 +229,14 @@ def change_colors(image: np.ndarray, config: AugmentConfig, rng: np.random.Gener
     factors = 1 + rng.uniform(-config.color_strength, config.color_strength, 3)
     if rng.random() >= config.color_probability:
         return image
-    picture = Image.fromarray(image)
-    for enhance, factor in zip(
+    brightness, contrast, saturation = factors.tolist()
+    return np.asarray(enhance(Image.fromarray(image), (brightness, contrast, saturation)))
+
+
+def enhance(picture: Image.Image, factors: tuple[float, float, float]) -> Image.Image:
+    """Brightness, contrast and saturation by these factors, in this order; 1 changes nothing."""
+    for change, factor in zip(
         (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color), factors, strict=True
     ):
-        picture = enhance(picture).enhance(float(factor))
-    return np.asarray(picture)
+        picture = change(picture).enhance(factor)
+    return picture

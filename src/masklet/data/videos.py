@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Bool
 
+from masklet.data.clip_transforms import ClipAugmentConfig, augment_clip, boxes_of
 from masklet.data.mask_folders import read_numbers
 from masklet.data.reading import check_records, check_references, decode_objects, inside, read_image, read_json
 from masklet.data.schema import Example, PhraseQuery
@@ -198,7 +198,7 @@ class DavisVideos:
             frames.append(
                 Example(
                     image=image,
-                    boxes_xyxy=_boxes_of(masks),
+                    boxes_xyxy=boxes_of(masks),
                     masks=masks,
                     mask_valid=np.atleast_1d(masks.any(axis=(1, 2))),
                     queries=(),
@@ -263,13 +263,14 @@ class VideoFrames:
 class VideoClips:
     """Clips of videos: `num_frames` square frames of `size` pixels.
 
-    Frames lie 1 to `LONGEST_STRIDE` labelled frames apart, fewer in short videos, and half of the clips run backwards
-    (SAM 2 and the dataset class of SAM 3); all frames of a clip are cropped alike, and mirrored or not.
+    Frames lie 1 to `LONGEST_STRIDE` labelled frames apart, fewer in short videos (the dataset class of SAM 3); all
+    frames of a clip are cropped alike, and then augmented.
     """
 
     videos: VideoSource
     size: int
     num_frames: int
+    augment: ClipAugmentConfig | None = None
     tries: int = 50
 
     def sample(self, rng: np.random.Generator) -> Clip:
@@ -285,33 +286,32 @@ class VideoClips:
             video = long_enough[int(rng.integers(len(long_enough)))]
             chosen = draw_frames(self.videos.num_frames(video), self.num_frames, rng)
             clip = frame_clip(self.videos.frames(video, chosen, rng), self.size, rng)
+            clip = clip if self.augment is None else augment_clip(clip, self.augment, rng)
             if clip.frames[0].masks.any():
                 return clip
         raise InputError(f"none of {self.tries} clips shows an object in its first frame")
 
 
 def draw_frames(available: int, wanted: int, rng: np.random.Generator) -> list[int]:
-    """Frames of a video at an even distance, forwards or backwards."""
+    """Frames of a video at an even distance."""
     longest = min(LONGEST_STRIDE, (available - 1) // max(1, wanted - 1))
     stride = int(rng.integers(1, max(1, longest) + 1))
     start = int(rng.integers(available - (wanted - 1) * stride))
-    frames = [start + stride * index for index in range(wanted)]
-    return frames[::-1] if rng.random() < 0.5 else frames
+    return [start + stride * index for index in range(wanted)]
 
 
 def frame_clip(frames: Sequence[Example], size: int, rng: np.random.Generator) -> Clip:
-    """The frames as squares: the same window of each, resized, in half of the clips mirrored. No phrases are asked."""
+    """The frames as squares: the same window of each, resized. No phrases are asked."""
     height, width = frames[0].image.shape[:2]
     columns, rows = (max(1, round(side * rng.uniform(LEAST_CROP, 1))) for side in (width, height))
     left, top = int(rng.integers(width - columns + 1)), int(rng.integers(height - rows + 1))
     placement = Placement(window=(left, top, left + columns, top + rows), rectangle=(0, 0, size, size))
-    step = -1 if rng.random() < 0.5 else 1
     placed = []
     for frame in frames:
-        masks = np.ascontiguousarray(place_masks(frame.masks, placement, size)[:, :, ::step])
+        masks = place_masks(frame.masks, placement, size)
         example = Example(
-            image=np.ascontiguousarray(place_image(frame.image, placement, size)[:, ::step]),
-            boxes_xyxy=_boxes_of(masks),
+            image=place_image(frame.image, placement, size),
+            boxes_xyxy=boxes_of(masks),
             masks=masks,
             mask_valid=np.atleast_1d(masks.any(axis=(1, 2))),
             queries=(),
@@ -319,11 +319,6 @@ def frame_clip(frames: Sequence[Example], size: int, rng: np.random.Generator) -
         )
         placed.append(example)
     return Clip(frames=tuple(placed))
-
-
-def _boxes_of(masks: Bool[np.ndarray, "object height width"]) -> np.ndarray:
-    """Boxes xyxy; zeros for an empty mask."""
-    return np.array([mask_to_box(mask) or (0, 0, 0, 0) for mask in masks], np.float32).reshape(-1, 4)
 
 
 def _seen(boxes_xyxy: np.ndarray) -> np.ndarray:

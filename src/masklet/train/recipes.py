@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_type_hints
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
 
+from masklet.data.clip_transforms import ClipAugmentConfig
 from masklet.data.collate import CollateConfig
 from masklet.data.pointing import ClicksConfig
 from masklet.data.tracking import TrackingConfig
@@ -195,6 +196,10 @@ class Recipe(_Strict):
 
 
 def settings(kind: type[C], values: dict[str, Any]) -> C:
+    def clip_augment_config(self, phase: Phase) -> ClipAugmentConfig:
+        """What the section `augment` means to the tracker: defaults with the phase's changes."""
+        return settings(ClipAugmentConfig, phase.augment)
+
     """The config of `kind` with these changes. Raises `ValueError` on an unknown key or a value of the wrong type."""
     _refuse_unknown(kind, values)  # which pydantic lets pass in a dataclass
     return TypeAdapter(kind).validate_python(values)
@@ -254,6 +259,7 @@ def _check_phase(recipe: Recipe, phase: Phase) -> None:
         recipe.criterion_config(phase)
         recipe.refine_config(phase)
         recipe.contrast_config(phase)
+        recipe.clip_augment_config(phase)
         recipe.collate_config(phase, patch_size=1)
         recipe.augment_config(phase)
 

@@ -134,7 +134,7 @@ class ClipShelf:
     """Builds the sources of clips: generated scenes, cut-outs, videos, and photos in motion. Files are read once."""
 
     def __init__(self, recipe: Recipe) -> None:
-        self.root, self.specs = Path(recipe.data.root), recipe.data.sources
+        self.recipe, self.root, self.specs = recipe, Path(recipe.data.root), recipe.data.sources
         self.loaded: dict[str, Any] = {}
 
     def __call__(self, phase: Phase, num_frames: int) -> dict[str, ClipSource]:
@@ -152,11 +152,12 @@ class ClipShelf:
             )
             config = scene_config(spec, options)
             return GeneratedClips(partial(compose_clip, library=library, config=config, num_frames=num_frames))
+        augment = self.recipe.clip_augment_config(phase)
         if isinstance(spec, VideoSpec):
             videos = self._once(name, lambda: open_videos(spec, self.root))
-            return VideoClips(videos=videos, size=phase.image_size, num_frames=num_frames)
+            return VideoClips(videos=videos, size=phase.image_size, num_frames=num_frames, augment=augment)
         photos = self._once(name, lambda: open_pictures(spec, self.root))
-        return StillClips(source=photos, size=phase.image_size, num_frames=num_frames)
+        return StillClips(source=photos, size=phase.image_size, num_frames=num_frames, augment=augment)
 
     def _once(self, name: str, load: Callable[[], Any]) -> Any:
         if name not in self.loaded:
