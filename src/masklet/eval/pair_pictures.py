@@ -48,11 +48,15 @@ def find_picture(name: str, folders: Sequence[Path]) -> Path | None:
 
 
 def draw_pair(outcome: PairOutcome, verdict: Verdict, folders: Sequence[Path]) -> Image.Image:
+    """The picture from the folders with its instances, as `draw_pair_on` draws them."""
+    size = _thumbnail_size(outcome)
+    return draw_pair_on(_read_picture(outcome, folders, size) or _no_picture(outcome.image, size), outcome, verdict)
+
+
+def draw_pair_on(picture: Image.Image, outcome: PairOutcome, verdict: Verdict) -> Image.Image:
     """The picture with its instances, above a legend of the colours in it; at most `SIDE` pixels wide or high."""
-    scale = SIDE / max(outcome.height, outcome.width)
-    size = max(1, round(outcome.width * scale)), max(1, round(outcome.height * scale))
-    canvas = _read_picture(outcome, folders, size) or _no_picture(outcome.image, size)
-    pixels = np.array(canvas)
+    size = _thumbnail_size(outcome)
+    pixels = np.array(picture.convert("RGB").resize(size, Image.Resampling.LANCZOS))
     shapes = _shapes(outcome, verdict, size)
     for shape in shapes:
         _paint(pixels, shape)
@@ -81,6 +85,12 @@ def to_bytes(picture: Image.Image) -> bytes:
     file = io.BytesIO()
     picture.save(file, "JPEG", quality=80, subsampling=0, optimize=True)
     return file.getvalue()
+
+
+def _thumbnail_size(outcome: PairOutcome) -> tuple[int, int]:
+    """Width and height."""
+    scale = SIDE / max(outcome.height, outcome.width)
+    return max(1, round(outcome.width * scale)), max(1, round(outcome.height * scale))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,75 @@
+"""What to do about what a run has forgotten, as commands that can be run as they stand."""
+
+import json
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from masklet.eval.forgetting import Forgetting
+    from masklet.eval.train_report import Remedy
+    from masklet.train.recipes import Recipe
+
+GENERAL = "general"  # the source that `finetune-replay` mixes in
+USUAL = {"mine": {"kind": "coco", "annotations": "annotations.json", "images": "images"}}  # sources of `finetune`
+USUAL_SIZE = 1008  # pixels
+PRESENCE = "decoder.presence_head.*"
+
+
+def find_remedies(found: "Forgetting", recipe: "Recipe", out: Path, weights: Path) -> "list[Remedy]":
+    """The cheapest first; none where nothing was forgotten. What the run has done already is not offered again."""
+    from masklet.eval.train_report import Remedy
+
+    remedies = []
+    if "rejections" in found.troubles and recipe.train != (PRESENCE,):
+        command = _train("presence-only", recipe, str(weights), _beside(out, "presence"))
+        what = "learns anew, on top of this run, only whether a concept is there at all; what is found stays as it is"
+        remedies.append(Remedy(what=what, command=command))
+    if found.troubles and recipe.lora is not None:
+        softer = _line("masklet", "merge", str(out / "softer.safetensors"), f"{weights}=0.5")
+        remedies.append(Remedy(what="takes half of what the adapter changes, without training", command=softer))
+    if found.troubles and GENERAL not in recipe.data.sources:
+        command = _train("finetune-replay", recipe, str(recipe.initial_weights), _beside(out, "replay"))
+        what = "trains anew from the base, with a general picture for each of yours"
+        remedies.append(Remedy(what=what, command=command))
+    if found.troubles and recipe.lora is None:
+        command = _train("finetune-lora", recipe, str(recipe.initial_weights), _beside(out, "lora"))
+        what = "trains anew from the base, which stays as it is under small corrections"
+        remedies.append(Remedy(what=what, command=command))
+    return remedies
+
+
+def _beside(out: Path, ending: str) -> str:
+    return str(out.with_name(f"{out.resolve().name}-{ending}"))
+
+
+def _train(name: str, recipe: "Recipe", initial: str, out: str) -> str:
+    """`masklet train` on the same data, of another recipe."""
+    arguments = ["masklet", "train", name, f"initial_weights={initial}", *_data(recipe, name)]
+    last = recipe.phases[-1]
+    if last.image_size != USUAL_SIZE:
+        arguments.append(f"phases.0.image_size={last.image_size}")
+    if recipe.device != "auto":
+        arguments.append(f"device={recipe.device}")
+    return _line(*arguments, "--out", out)
+
+
+def _data(recipe: "Recipe", name: str) -> list[str]:
+    """Overrides that give another recipe the sources of files of this one."""
+    arguments = [] if recipe.data.root == "." else [f"data.root={recipe.data.root}"]
+    weights = {
+        source: weight
+        for source, weight in recipe.phases[-1].weights.items()
+        if weight > 0 and source != GENERAL and "annotations" in type(recipe.data.sources[source]).model_fields
+    }
+    specs = {source: recipe.data.sources[source].model_dump(mode="json", exclude_defaults=True) for source in weights}
+    if specs == USUAL:
+        return arguments
+    arguments += [f"data.sources.{source}={json.dumps(spec)}" for source, spec in specs.items()]
+    if name in ("finetune-replay", "presence-only"):
+        weights[GENERAL] = sum(weights.values())
+    return [*arguments, f"phases.0.weights={json.dumps(weights)}"]
+
+
+def _line(*arguments: str) -> str:
+    return shlex.join(arguments)
