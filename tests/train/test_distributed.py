@@ -1,7 +1,7 @@
 """Two processes on a CPU: however weights are kept, they compute the gradients of one, and read each other's files.
 
-What is drawn gives the processes different work: one has example boxes, or only concepts that are there, where the
-other has none.
+What is drawn gives the processes different work: one has example boxes, rounds of correction, objects to click on, or
+only concepts that are there, where the other has none.
 """
 
 import json
@@ -16,6 +16,7 @@ from labelled_pictures import write_pictures
 from safetensors.torch import load_file
 
 from masklet.data.collate import TrainingBatch
+from masklet.data.pointing import PointedBatch
 from masklet.models.weights import read
 from masklet.train import distributed, loop
 from masklet.train.criterion import present_prompts
@@ -33,7 +34,9 @@ OVERRIDES = [
 ]
 STEPS = 6
 PHASE = f"steps: {STEPS}, image_size: 112, batch_size: 1, accumulate: 2, max_queries: 1, weights: {{mine: 1}}"
-PHASES = f"phases=[{{{PHASE}}}]"
+# updates of either kind, and boxes and clicks that correct some answers: never the same in both processes
+ROUNDS = "refine: {rounds: 1, share: 0.6, sure: 0.0}, clicks: {share: 0.4, steps: 2, box_share: 0.5, objects: 2}"
+PHASES = f"phases=[{{{PHASE}, {ROUNDS}}}]"
 
 
 @pytest.fixture(scope="module")
@@ -86,12 +89,20 @@ def test_the_processes_have_different_work(pictures) -> None:
     recipe = load_recipe("builtin", [*OVERRIDES, PHASES, pictures])
     task = loop.make_task(recipe, loop.initial_weights(recipe))
     dataset = task.dataset(recipe.phases[0])
-    batches: list[TrainingBatch] = [dataset[index] for index in range(2 * STEPS)]
+    every: list[TrainingBatch] = [dataset[index] for index in range(2 * STEPS)]
+    assert [isinstance(batch, PointedBatch) for batch in every[::2]] == [
+        isinstance(b, PointedBatch) for b in every[1::2]
+    ]
+    clicked = [batch for batch in every if isinstance(batch, PointedBatch)]
+    assert any(
+        len(a.targets.exhaustive) != len(b.targets.exhaustive) for a, b in zip(clicked[::2], clicked[1::2], strict=True)
+    )
+    batches = [batch for batch in every if not isinstance(batch, PointedBatch)]
     present = [int(present_prompts(batch.targets).sum()) for batch in batches]
     shown = [bool(batch.prompts.exemplars.box_valid.any()) for batch in batches]
     absent = [len(batch.targets.exhaustive) - count for batch, count in zip(batches, present, strict=True)]
     for work in (present, absent, shown):
-        assert any(bool(work[2 * step]) != bool(work[2 * step + 1]) for step in range(STEPS)), work
+        assert any(bool(first) != bool(second) for first, second in zip(work[::2], work[1::2], strict=True)), work
 
 
 @pytest.mark.slow

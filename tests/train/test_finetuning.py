@@ -116,13 +116,19 @@ def test_pictures_are_asked_for_what_they_do_not_show(base, pictures) -> None:
 def test_the_stages_of_the_detector_run(recipe, base, pictures, tmp_path) -> None:
     mine = "data.sources={mine: {kind: coco, annotations: annotations.json, images: images}}"
     small = ["phases.0.batch_size=1", "phases.0.accumulate=2", "phases.0.weights={mine: 1}", "phases.0.refine.sure=0.0"]
-    given = [*overrides(recipe, base, pictures), mine, *(small if recipe == "detector-refine" else small[:3])]
+    clicks = ["phases.0.clicks.share=0.5", "phases.0.clicks.steps=1", "phases.0.clicks.weights={mine: 1}"]
+    given = [*overrides(recipe, base, pictures), mine, *(small if recipe == "detector-refine" else small[:3]), *clicks]
     if recipe == "detector":
         given += ["initial_weights=null", "preset=debug"]
     assert loop.run(recipe, given, tmp_path)
-    line = json.loads((tmp_path / "log.jsonl").read_text().splitlines()[-1])
-    assert ("loss_refined" in line) == (recipe == "detector-refine")
-    assert read(tmp_path / "weights.safetensors").parts == (set() if recipe == "detector" else {"click", "memory"})
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    (phrases,) = (line for line in lines if "loss_presence" in line)
+    (clicks,) = (line for line in lines if "loss_corrected_clicks" in line)
+    assert clicks is not phrases
+    assert ("loss_refined" in phrases) == (recipe == "detector-refine")
+    weights = read(tmp_path / "weights.safetensors")
+    assert weights.parts == (set() if recipe == "detector" else {"click", "memory"})
+    assert weights.config.decoder.num_click_queries == 4
     with pytest.raises(InputError, match="initial_weights"):
         loop.run("detector-refine", [*given, "initial_weights=null", "preset=null"], tmp_path / "nothing")
 

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 
 from masklet.config import PRESETS
 from masklet.data.clips import ClipSource
+from masklet.data.pointing import PointedBatch
 from masklet.data.schema import Example
 from masklet.data.sources import PictureSource
 from masklet.data.synthetic.layout import SceneConfig
@@ -186,10 +187,16 @@ def test_every_kind_gives_clips(folder, kind) -> None:
     assert [frame.image.shape for frame in clip.frames] == [(112, 112, 3)] * 3
 
 
-def test_videos_without_phrases_teach_no_concepts(folder) -> None:
-    recipe = parse_recipe(recipe_of(folder, ["davis"]))
+def test_videos_without_phrases_teach_clicks_and_no_concepts(folder) -> None:
+    recipe = parse_recipe(recipe_of(folder, ["davis", "coco"]))
+    task = ConceptTask(recipe=recipe, tokenizer=Tokenizer(1000), sources=SourceShelf(recipe), patch_size=14)
+    (phase,) = recipe.phases
     with pytest.raises(InputError, match="source davis: a davis source has no phrases"):
-        SourceShelf(recipe)(recipe.phases[0])
+        task.dataset(phase)
+    changes = {"weights": {"coco": 1.0}, "clicks": {"share": 1.0, "weights": {"davis": 1.0}}}
+    batch = task.dataset(phase.model_copy(update=changes))[0]
+    assert isinstance(batch, PointedBatch)
+    assert len(batch.targets.target_prompt) > 0
 
 
 @pytest.mark.parametrize("kind", [kind for kind in PICTURES if kind != "ytvis"])

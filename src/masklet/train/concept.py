@@ -84,7 +84,13 @@ class ConceptTask:
         return not any(belongs(name, part) for part in OPTIONAL_PARTS)
 
     def dataset(self, phase: Phase) -> Batches:
-        """The batches of a phase, to be asked for by index."""
+        """The batches of a phase, to be asked for by index.
+
+        Raises: InputError when phrases are asked of a source that has none.
+        """
+        for name, weight in phase.weights.items():
+            if weight > 0 and isinstance(self.recipe.data.sources[name], DavisSpec):
+                raise InputError(f"source {name}: a davis source has no phrases; it serves clicks and tracking alone")
         clicks = self.recipe.clicks_config(phase)
         mixture = self._mixture(phase)
         pointed = self._mixture(phase.model_copy(update={"weights": clicks.weights})) if clicks.weights else mixture
@@ -274,8 +280,6 @@ class SourceShelf:
                 name, lambda: CutoutLibrary.open(self.root / spec.cutouts, self.root / spec.backgrounds, split="train")
             )
             return GeneratedSource(partial(compose_scene, library=library, config=scene_config(spec, options)))
-        if isinstance(spec, DavisSpec):
-            raise InputError(f"source {name}: a davis source has no phrases; it serves the task tracking alone")
         return self._once(name, lambda: open_pictures(spec, self.root))
 
     def _once(self, name: str, load: Callable[[], Any]) -> Any:
