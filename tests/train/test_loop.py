@@ -1,88 +1,23 @@
 """The loop on the debug model: resuming, phases, accumulation, export, and learning at all."""
 
 import json
-from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from colored_squares import WORDS_ONLY, ColoredSquares, make_recipe, make_task, make_trainer
 
 from masklet.config import PRESETS
-from masklet.data.collate import CollateConfig, collate
-from masklet.data.schema import Example, PhraseQuery
-from masklet.data.sources import ExampleSource
+from masklet.data.collate import collate
+from masklet.data.schema import Example
 from masklet.errors import InputError
 from masklet.models.detector import Detector
 from masklet.models.weights import read
 from masklet.ops.scores import joint_scores
 from masklet.tokenizer import Tokenizer
 from masklet.train import loop
-from masklet.train.concept import ConceptTask
-from masklet.train.recipes import Recipe, parse_recipe
 from masklet.train.trainer import Trainer
-from masklet.train.watch import JsonLog, Observer
-
-COLORS = {"red": (220, 30, 30), "green": (30, 200, 40), "blue": (40, 60, 230), "yellow": (230, 220, 40)}
-WORDS_ONLY = CollateConfig(visual_probability=0.0, text_and_box_probability=0.0)
-OPTIM = {"lr_vision": 1e-3, "lr_text": 1e-3, "lr_rest": 1e-3, "layer_decay": 1.0, "clip_norm": 1.0, "timescale": 1000}
-
-
-class ColoredSquares:
-    """One or two squares on grey; asks for the colours shown and one that is not."""
-
-    def sample(self, rng: np.random.Generator) -> Example:
-        count = int(rng.integers(1, 3))
-        names = [list(COLORS)[i] for i in rng.permutation(len(COLORS))[: count + 1]]
-        image = np.full((112, 112, 3), 128, np.uint8)
-        masks = np.zeros((count, 112, 112), bool)
-        for row in range(count):
-            x, y = int(rng.integers(4, 20)) + 50 * row, int(rng.integers(4, 60))
-            masks[row, y : y + 40, x : x + 36] = True
-            image[masks[row]] = COLORS[names[row]]
-        boxes = [[m.any(0).argmax(), m.any(1).argmax()] for m in masks]
-        queries = [PhraseQuery(phrase=f"{name} square", object_index=(row,)) for row, name in enumerate(names[:-1])]
-        return Example(
-            image=image,
-            boxes_xyxy=np.array([[x, y, x + 36, y + 40] for x, y in boxes], np.float32),
-            masks=masks,
-            mask_valid=np.ones(count, bool),
-            queries=(*queries, PhraseQuery(phrase=f"{names[-1]} square", object_index=())),
-            source="squares",
-        )
-
-
-def make_recipe(steps: tuple[int, ...] = (3, 2), **changes) -> Recipe:
-    phase = {"image_size": 112, "batch_size": 2, "weights": {"squares": 1.0}}
-    return parse_recipe(
-        {
-            "preset": "debug",
-            "device": "cpu",
-            "bfloat16": False,
-            "ema_decay": 0.9,
-            "log_every": 1,
-            "data": {"sources": {"squares": {"kind": "scenes"}}},
-            "phases": [{**phase, "steps": count} for count in steps],
-            "optim": {**OPTIM, "warmup_steps": 2, "cooldown_steps": 2},
-            **changes,
-        }
-    )
-
-
-def make_trainer(recipe: Recipe, out: Path, observers: Sequence[Observer] = ()) -> Trainer:
-    torch.manual_seed(0)
-    config = PRESETS["debug"]()
-    tokenizer = Tokenizer(vocab_size=config.text.vocab_size)
-    return Trainer(Detector(config), _task(recipe, tokenizer, ColoredSquares()), recipe, out, observers)
-
-
-def _task(recipe: Recipe, tokenizer: Tokenizer, source: ExampleSource) -> ConceptTask:
-    return ConceptTask(
-        recipe=recipe,
-        tokenizer=tokenizer,
-        sources=lambda phase: {"squares": source},  # noqa: ARG005
-        patch_size=14,
-    )
+from masklet.train.watch import JsonLog
 
 
 def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(tmp_path) -> None:
@@ -189,7 +124,7 @@ def test_a_few_pictures_are_learnt_and_their_absent_phrases_rejected(tmp_path) -
     torch.manual_seed(0)
     config = PRESETS["debug"]()
     tokenizer = Tokenizer(vocab_size=config.text.vocab_size)
-    trainer = Trainer(Detector(config), _task(recipe, tokenizer, Few()), recipe, tmp_path)
+    trainer = Trainer(Detector(config), make_task(recipe, tokenizer, Few()), recipe, tmp_path)
     trainer.train()
     trainer.model.eval()
     batch = collate(examples, tokenizer, WORDS_ONLY, np.random.default_rng(0))

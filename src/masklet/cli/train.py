@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from masklet.cli.app import Json, app, progress_bar
+from masklet.cli.app import Json, Stopped, app, progress_bar
 from masklet.errors import InputError
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @app.command()
-def train(
+def train(  # noqa: PLR0913 - one argument for each option
     *,
     recipe: Annotated[str, typer.Argument(help="Name of a recipe that ships with masklet, or a YAML file.")],
     overrides: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE...")] = None,
@@ -26,11 +26,16 @@ def train(
     check: Annotated[
         bool, typer.Option("--check", help="Examine all data of the recipe, draw some of it to OUT/data.png, and stop.")
     ] = False,
+    estimate: Annotated[
+        bool, typer.Option("--estimate", help="Measure what memory and time the run would take, and stop.")
+    ] = False,
+    no_report: Annotated[bool, typer.Option("--no-report", help="Write no report at the end.")] = False,
     json: Json = False,
 ) -> None:
     """Train from a recipe; `key.sub=value` changes an entry of it.
 
-    A new run first examines a sample of the data and does not begin when there are errors in it.
+    A new run first examines a sample of the data and does not begin when there are errors in it. Ctrl-C stops a run
+    after the update at hand, to be continued with --resume.
     """
     changes = overrides or []
     for each in changes:
@@ -44,13 +49,94 @@ def train(
     if check:
         _check(recipe, changes, out, json=json)
         return
-    if not resume and os.environ.get("RANK", "0") == "0":  # one of several processes speaks for all
+    if estimate:
+        _estimate(recipe, changes, json=json)
+        return
+    if not resume and _is_first():
         _look_first(recipe, changes)
-    from masklet.train import loop
+    complete = _run(recipe, changes, out, resume=resume, json=json)
+    if not _is_first():
+        return
+    _close(out, complete=complete, report=not no_report, json=json)
 
-    complete = loop.run(recipe, changes, out, resume=resume)
-    state = {"out": str(out), "complete": bool(complete)}
-    typer.echo(jsonlib.dumps(state) if json else f"{'finished' if complete else 'stopped early'}: {out}")
+
+def _is_first() -> bool:
+    """Whether this is the one of several processes that speaks for all."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def _estimate(recipe: str, overrides: list[str], *, json: bool) -> None:
+    from masklet.train.loop import estimate_run
+    from masklet.train.recipes import load_recipe
+
+    found = estimate_run(load_recipe(recipe, overrides))
+    if _is_first():
+        typer.echo(jsonlib.dumps(found.to_json()) if json else str(found))
+
+
+def _run(recipe: str, overrides: list[str], out: Path, *, resume: bool, json: bool) -> bool:
+    from masklet.cli.train_validation import open_validation
+    from masklet.train import loop
+    from masklet.train.recipes import load_recipe
+    from masklet.train.watch import Display, boards
+
+    loaded = load_recipe(recipe, overrides)
+    validate = open_validation(loaded, out)
+
+    def tell(message: object) -> None:
+        if _is_first() and not json:
+            typer.echo(str(message), err=True)
+
+    if loaded.validation is not None and validate is None:
+        tell("no validation: the data holds no pictures out; name some with validation.source")
+    observers = [*boards(out), *([] if json else [Display()])]
+    return loop.run(recipe, overrides, out, resume=resume, observers=observers, validate=validate, announce=tell)
+
+
+def _close(out: Path, *, complete: bool, report: bool, json: bool) -> None:
+    """Says what came of the run, after its report where that can be made.
+
+    Raises: Stopped when it is to be continued.
+    """
+    from masklet.train.validation import best_validation, read_validations
+
+    validations = read_validations(out)
+    if complete and validations and report:
+        from masklet.cli.train_report import finish_run
+
+        with progress_bar(None, "pictures") as advance:
+            lines = finish_run(out, advance=advance)
+        if not json:
+            typer.echo("\n".join(lines))
+    best, base = best_validation(validations), next((line for line in validations if line["step"] == 0), None)
+    page = out / "report.html"
+    state = {
+        "out": str(out),
+        "complete": complete,
+        "best_step": best and best["step"],
+        "cgF1_before": base and base["metrics"]["cgF1"],
+        "cgF1_after": best and best["metrics"]["cgF1"],
+        "report": str(page) if page.is_file() else None,
+    }
+    if json:
+        typer.echo(jsonlib.dumps(state))
+    if not complete:
+        raise Stopped(f"stopped; {out} holds a checkpoint, and the same command with --resume goes on from there")
+    if not json:
+        typer.echo(f"finished: {out}{_comparison(base, best)}")
+
+
+def _comparison(base: dict[str, Any] | None, best: dict[str, Any] | None) -> str:
+    """What the run brought on the validation pictures, where it was validated."""
+    if best is None:
+        return ""
+    after, step = best["metrics"], best["step"]
+    if base is None:
+        return f" (best after {step} updates: cgF1 {100 * after['cgF1']:.1f})"
+    before = base["metrics"]
+    better = (after["cgF1"], after["pmF1"]) > (before["cgF1"], before["pmF1"])
+    remark = "" if better else "; the base was as good or better"
+    return f" (cgF1 {100 * before['cgF1']:.1f} before, {100 * after['cgF1']:.1f} after {step} updates{remark})"
 
 
 def _check(recipe: str, overrides: list[str], out: Path, *, json: bool) -> None:

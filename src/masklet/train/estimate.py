@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -36,6 +37,11 @@ class Estimate:
         size = f"{self.recipe.total_steps} updates of {self.recipe.pictures_of_update:.3g} {things}"
         needs = " and ".join(filter(None, (memory, duration(self.seconds))))
         return f"about {needs} on {self.device} ({size}{', validation not counted' * bool(self.recipe.validation)})"
+
+    def to_json(self) -> dict[str, Any]:
+        """The same, for programs."""
+        values = {name: value for name, value in vars(self).items() if name != "recipe"}
+        return {**values, "updates": self.recipe.total_steps, "pictures_of_update": self.recipe.pictures_of_update}
 
 
 def estimate(trainer: Trainer) -> Estimate:

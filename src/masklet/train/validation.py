@@ -133,7 +133,9 @@ class Validator:
         if self.recipe.validation.every is not None:
             return self.recipe.validation.every
         bound = LEARNT_FOR_EACH * len(self.validate) / self.recipe.pictures_of_update
-        return math.ceil(max(self.epoch or 0, bound, self.recipe.total_steps / MOST_VALIDATIONS))
+        total = self.recipe.total_steps
+        interval = max(self.epoch or 0, bound, total / MOST_VALIDATIONS)
+        return math.ceil(total / max(1, round(total / interval)))  # at even distances, the last one at the end
 
     @property
     def is_best_known(self) -> bool:

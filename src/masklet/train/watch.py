@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import IO, Any, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from PIL import Image
@@ -34,7 +34,7 @@ class Validated:
         metrics, step = self.line["metrics"], self.line["step"]
         when = f"validation after {step} updates" if step else "validation of the base"
         figures = f"cgF1 {100 * metrics['cgF1']:.1f}, IL_MCC {metrics['IL_MCC']:.2f}, pmF1 {100 * metrics['pmF1']:.1f}"
-        return f"{when}: {figures}{', the best so far' if self.line['best'] else ''}"
+        return f"{when}: {figures}{', the best of this run so far' if self.line['best'] else ''}"
 
 
 @runtime_checkable
@@ -124,9 +124,9 @@ def _tag(name: str) -> str:
 class Display(Observer):
     """Shows a person how far the run is: a bar that moves on a terminal, else a line each time something is logged."""
 
-    def __init__(self, stream: IO[str] | None = None) -> None:
-        """Onto stderr, unless another stream is named."""
-        self.stream = stream or sys.stderr
+    def __init__(self) -> None:
+        """Onto stderr."""
+        self.stream = sys.stderr
         self.bar: _Bar | None = None
 
     def started(self, recipe: Recipe, step: int) -> None:
@@ -177,7 +177,7 @@ class Display(Observer):
 class _Bar:
     """A bar with a line below, drawn again and again in the same place of a terminal."""
 
-    def __init__(self, stream: IO[str], total: int) -> None:
+    def __init__(self, stream: Any, total: int) -> None:
         from rich.console import Console, Group
         from rich.live import Live
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
@@ -219,7 +219,7 @@ def describe(line: Mapping[str, Any]) -> str:
     return ", ".join(words)
 
 
-def duration(seconds: float) -> str:
+def duration(seconds: float | int) -> str:
     """As a person says it: "40 seconds", "35 minutes", "2.1 hours", "3.5 days"."""
     for unit, size, limit in (("second", 1, 90), ("minute", 60, 90 * 60), ("hour", 3600, 48 * 3600)):
         if seconds < limit:

@@ -1,0 +1,165 @@
+"""Validation of a training run: its pictures asked and scored as they are evaluated, and some of the answers drawn."""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from PIL import Image
+from torch import Tensor
+
+from masklet.data.schema import Example, PhraseQuery
+from masklet.data.sources import PictureSource
+from masklet.eval.answers import Answer, AnswerFiles
+from masklet.eval.concept import SCORE_THRESHOLD
+from masklet.eval.examples import outcome_of
+from masklet.eval.predict import ask_image
+from masklet.eval.validation import PhraseScores
+from masklet.files import write_atomically
+from masklet.inference.devices import choose_device, choose_dtype
+from masklet.inference.image import Model, make_model
+from masklet.inference.results import ImageResult
+from masklet.models.weights import Weights
+from masklet.ops.masks import rle_decode
+from masklet.train.recipes import Recipe
+from masklet.train.validation import Figures, validation_pictures
+from masklet.types import Detections
+
+MOST_DRAWN, MOST_PIXELS = 8, 1000  # pictures, and pixels of the longer side of one
+PICTURES, TRUTH = "pictures", "truth"
+
+
+class PictureValidation:
+    """Asks weights for the phrases of labelled pictures of a source.
+
+    The answers to some of the pictures are drawn, into `pictures/step-000400`, and once their labels, into
+    `pictures/truth`.
+    """
+
+    def __init__(self, source: PictureSource, places: Sequence[int], recipe: Recipe, out: Path) -> None:
+        self.source, self.places, self.recipe, self.out = source, places, recipe, out
+        count = min(MOST_DRAWN, len(places))
+        self.drawn = {places[index * len(places) // count]: index for index in range(count)}
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __call__(self, weights: Weights, step: int) -> Figures:
+        """What the weights after `step` updates are worth."""
+        model, scores, pictures = self._load(weights), PhraseScores(), []
+        for place in self.places:
+            example = self.source.example(place, np.random.default_rng(place))
+            queries = _queries(example)
+            if not queries:
+                continue
+            answers = self._ask(model, example, queries)
+            for query in queries:
+                name = self.source.name(place)
+                scores.add(outcome_of(example, query, answers[query.phrase], image=name, subset="validation"))
+            if place in self.drawn:
+                pictures.append(self._draw(place, step, example, queries, answers))
+        return Figures(metrics=scores.metrics(), phrases=tuple(scores.phrases()), pictures=tuple(pictures))
+
+    def _load(self, weights: Weights) -> Model:
+        device = choose_device(self.recipe.device)
+        return make_model(weights, device, choose_dtype("auto" if self.recipe.bfloat16 else "float32", device))
+
+    def _ask(self, model: Any, example: Example, queries: Sequence[PhraseQuery]) -> dict[str, Answer]:
+        kept = AnswerFiles(folder=self.out, floor=SCORE_THRESHOLD, cuts=(0.5,))  # weights on their way are not cached
+        return ask_image(example.image, [query.phrase for query in queries], segmenter=model, kept=kept)
+
+    def _draw(
+        self,
+        place: int,
+        step: int,
+        example: Example,
+        queries: Sequence[PhraseQuery],
+        answers: dict[str, Answer],
+    ) -> Path:
+        stem = re.sub(r"[^\w.-]+", "_", Path(self.source.name(place)).stem)[:80]
+        name = f"{self.drawn[place]:02d}-{stem}.png"  # pictures of one name in several folders stay apart
+        truth = self.out / PICTURES / TRUTH / name
+        if not truth.is_file():
+            _save(truth, _labelled(example, queries))
+        return _save(self.out / PICTURES / f"step-{step:06d}" / name, _answered(example, answers))
+
+
+def open_validation(recipe: Recipe, out: Path) -> PictureValidation | None:
+    """The validation that a recipe wants, if there are pictures for it. Raises: InputError, see there."""
+    found = validation_pictures(recipe)
+    return None if found is None else PictureValidation(*found, recipe, out)
+
+
+def _queries(example: Example) -> list[PhraseQuery]:
+    """The phrases that are labelled in full, each once, those that are there first."""
+    complete = {query.phrase: query for query in example.queries if query.exhaustive}
+    return sorted(complete.values(), key=lambda query: not query.object_index)
+
+
+def _labelled(example: Example, queries: Sequence[PhraseQuery]) -> ImageResult:
+    """The labels, as if a model had found them; of an object without a mask, its box."""
+    rows = [row for query in queries for row in query.object_index]
+    detections = Detections(
+        boxes_xyxy=torch.from_numpy(example.boxes_xyxy[rows]),
+        scores=torch.ones(len(rows)),
+        mask_logits=_logits(example, [_mask(example, row) for row in rows]),
+        prompt_index=torch.tensor([prompt for prompt, query in enumerate(queries) for _ in query.object_index]).long(),
+        presence=torch.tensor([float(bool(query.object_index)) for query in queries]),
+    )
+    return _result(example, detections, [query.phrase for query in queries])
+
+
+def _mask(example: Example, row: int) -> Bool[np.ndarray, "height width"]:
+    if example.mask_valid[row]:
+        return example.masks[row]
+    mask = np.zeros(example.image.shape[:2], bool)
+    x0, y0, x1, y1 = example.boxes_xyxy[row].round().astype(int).tolist()
+    mask[y0:y1, x0:x1] = True
+    return mask
+
+
+def _answered(example: Example, answers: dict[str, Answer]) -> ImageResult:
+    height, width = example.image.shape[:2]
+    each = list(answers.values())
+    masks = (rle_decode(counts, height, width) for answer in each for counts in answer.counts)
+    detections = Detections(
+        boxes_xyxy=torch.from_numpy(np.concatenate([answer.boxes_xyxy for answer in each])).float(),
+        scores=torch.from_numpy(np.concatenate([answer.scores for answer in each])).float(),
+        mask_logits=_logits(example, masks),
+        prompt_index=torch.tensor([prompt for prompt, answer in enumerate(each) for _ in answer.counts]).long(),
+        presence=torch.tensor([answer.presence for answer in each]),
+    )
+    return _result(example, detections, list(answers))
+
+
+def _logits(
+    example: Example, masks: Iterable[Bool[np.ndarray, "height width"]]
+) -> Float[Tensor, "detection rows columns"]:
+    """Masks at the size at which they are drawn."""
+    width, height = _drawn_size(example)
+    small = [np.asarray(Image.fromarray(mask).resize((width, height), Image.Resampling.NEAREST)) for mask in masks]
+    return torch.from_numpy(np.array(small, bool).reshape(-1, height, width)).float() * 2 - 1
+
+
+def _result(example: Example, detections: Detections, phrases: Sequence[str]) -> ImageResult:
+    """The picture with its instances, no larger than it is looked at."""
+    size = _drawn_size(example)
+    image = np.asarray(Image.fromarray(example.image).resize(size, Image.Resampling.LANCZOS))
+    scale = size[0] / example.image.shape[1]
+    detections = replace(detections, boxes_xyxy=detections.boxes_xyxy * scale)
+    return ImageResult(image=image, detections=detections, queries=tuple(phrases))
+
+
+def _drawn_size(example: Example) -> tuple[int, int]:
+    """Width and height."""
+    height, width = example.image.shape[:2]
+    scale = min(1.0, MOST_PIXELS / max(height, width))
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+def _save(path: Path, result: ImageResult) -> Path:
+    return write_atomically(path, lambda file: result.plot().save(file, "PNG"))
