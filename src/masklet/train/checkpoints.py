@@ -84,8 +84,12 @@ class Checkpoints:
             writing.result()
 
     def _write(self, beside: Path, tensors: dict[str, Tensor], content: str) -> None:
-        with replacing(beside / _part(self.rank, self.world)) as path:
-            save_file(tensors, path)
+        part = beside / _part(self.rank, self.world)
+        with replacing(part) as path:
+            try:
+                save_file(tensors, path)
+            except SafetensorError as error:  # it wraps the operating system's reason
+                raise InputError(f"cannot write {part}: {error}") from error
         if self.rank == 0:
             write_atomically(beside / STATE, content)
             self._finish(beside)
