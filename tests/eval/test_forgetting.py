@@ -121,11 +121,11 @@ def test_a_users_pictures_are_asked_for_everyday_things_that_no_label_speaks_of(
 
 
 def test_scenes_are_those_that_no_training_draws():
-    scenes = scene_questions(2)
+    scenes = scene_questions()
     (name, first), (_, second) = scenes.picture(0), scenes.picture(1)
     assert FIRST_SCENE >= 2**31  # `GeneratedSource` draws below
     assert name == "scene 0"
-    assert np.array_equal(first.image, scene_questions(2).picture(0)[1].image)
+    assert np.array_equal(first.image, scene_questions().picture(0)[1].image)
     assert not np.array_equal(first.image, second.image)
     assert {bool(query.object_index) for query in first.queries} == {True, False}
 

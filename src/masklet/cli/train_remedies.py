@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 GENERAL = "general"  # the source that `finetune-replay` mixes in
 USUAL = {"mine": {"kind": "coco", "annotations": "annotations.json", "images": "images"}}  # sources of `finetune`
+GENERATED = ("scenes", "cutouts")  # kinds of sources that need no files of the user's, or other ones
 USUAL_SIZE = 1008  # pixels
 PRESENCE = "decoder.presence_head.*"
 
@@ -55,20 +56,23 @@ def _train(name: str, recipe: "Recipe", initial: str, out: str) -> str:
 
 
 def _data(recipe: "Recipe", name: str) -> list[str]:
-    """Overrides that give another recipe the sources of files of this one."""
+    """Overrides that give another recipe the sources of files of this one, and what it was validated on."""
     arguments = [] if recipe.data.root == "." else [f"data.root={recipe.data.root}"]
-    weights = {
-        source: weight
-        for source, weight in recipe.phases[-1].weights.items()
-        if weight > 0 and source != GENERAL and "annotations" in type(recipe.data.sources[source]).model_fields
-    }
-    specs = {source: recipe.data.sources[source].model_dump(mode="json", exclude_defaults=True) for source in weights}
-    if specs == USUAL:
-        return arguments
-    arguments += [f"data.sources.{source}={json.dumps(spec)}" for source, spec in specs.items()]
-    if name in ("finetune-replay", "presence-only"):
-        weights[GENERAL] = sum(weights.values())
-    return [*arguments, f"phases.0.weights={json.dumps(weights)}"]
+    shares = recipe.phases[-1].weights
+    files = {source: spec for source, spec in recipe.data.sources.items() if spec.kind not in GENERATED}
+    weights = {source: shares[source] for source in files if source != GENERAL and shares.get(source, 0) > 0}
+    specs = {source: spec.model_dump(mode="json", exclude_defaults=True) for source, spec in files.items()}
+    mixes = name in ("finetune-replay", "presence-only")
+    if {source: specs[source] for source in weights} != USUAL:
+        arguments += [f"data.sources.{source}={json.dumps(specs[source])}" for source in weights]
+        mixed = {GENERAL: sum(weights.values())} if mixes else {}
+        arguments.append(f"phases.0.weights={json.dumps({**weights, **mixed})}")
+    if mixes and GENERAL in specs:
+        arguments.append(f"data.sources.{GENERAL}={json.dumps(specs[GENERAL])}")
+    if recipe.validation is not None and recipe.validation.source is not None:
+        source = recipe.validation.source.model_dump(mode="json", exclude_defaults=True)
+        arguments.append(f"validation.source={json.dumps(source)}")
+    return arguments
 
 
 def _line(*arguments: str) -> str:

@@ -47,14 +47,14 @@ class Questions:
     sure: bool = True
 
 
-def scene_questions(count: int = SCENES, *, learnt: bool = False) -> Questions:
+def scene_questions(*, learnt: bool = False) -> Questions:
     """Generated scenes that no training draws; `learnt` says in the title that it drew others of the kind."""
 
     def draw(index: int) -> tuple[str, Example]:
         return f"scene {index}", render_scene(FIRST_SCENE + index, SceneConfig(size=SCENE_SIDE))
 
     title = "Generated scenes, of a kind that was learnt from" if learnt else "Generated scenes"
-    return Questions(name="scenes", title=title, count=count, picture=draw)
+    return Questions(name="scenes", title=title, count=SCENES, picture=draw)
 
 
 def picture_questions(name: str, title: str, source: PictureSource, places: Sequence[int]) -> Questions:

@@ -26,7 +26,11 @@ from masklet.eval.report import Card, Cell, Figure, Gallery, Report, Section, Ta
 from masklet.eval.train_log import Record, is_number, training_curves
 
 WORST, BEST = 12, 6  # pictures shown
-FIGURES = {"cgF1": "cgF1", "IL_MCC": "IL_MCC", "pmF1": "pmF1"}  # of a validation, under which name
+FIGURES = ("cgF1", "IL_MCC", "pmF1")  # of a validation
+_ALWAYS_THERE = (
+    "Update 0 is the model before training. Every phrase that was asked is there, so nothing tells whether the model "
+    "can say no: label what is absent, or more kinds of things, for cgF1 and IL_MCC."
+)
 _AS_THEY_ARE = ("IL_MCC",)  # the others are shown in percent
 
 Pixels = UInt8[np.ndarray, "height width 3"]
@@ -94,7 +98,7 @@ def _subtitle(run: TrainRun) -> str:
 
 
 def _headline(run: TrainRun) -> list[Figure]:
-    found = [] if run.best is None else [_figure(run, run.best, name) for name in FIGURES]
+    found = [] if run.best is None else [_figure(run, run.best, name) for name in _told(run)]
     if run.forgetting is not None:
         found += [
             Figure(
@@ -111,10 +115,16 @@ def _headline(run: TrainRun) -> list[Figure]:
     return found
 
 
+def _told(run: TrainRun) -> tuple[str, ...]:
+    """The figures that validations give: where every phrase asked is there, only how well it is found."""
+    has_negatives = any(row["negatives"] for line in run.validations for row in line["phrases"])
+    return FIGURES if has_negatives else ("pmF1",)
+
+
 def _figure(run: TrainRun, best: Record, name: str) -> Figure:
     before = None if run.first is None else _scaled(name, run.first["metrics"].get(name))
     note = _before(before, 3 if name in _AS_THEY_ARE else 1)
-    return Figure(FIGURES[name], _scaled(name, best["metrics"].get(name)), note=note)
+    return Figure(name, _scaled(name, best["metrics"].get(name)), note=note)
 
 
 def _before(value: float | int | None, digits: int) -> str:
@@ -138,8 +148,8 @@ def _validation_sections(run: TrainRun) -> list[Section]:
     lines = sorted(run.validations, key=lambda line: line["step"])
     steps = [line["step"] for line in lines]
     curves = [
-        Line(title, steps, [_or_nan(_scaled("pmF1", line["metrics"].get(name))) for line in lines])
-        for name, title in FIGURES.items()
+        Line(name, steps, [_or_nan(_scaled("pmF1", line["metrics"].get(name))) for line in lines])
+        for name in _told(run)
     ]
     sections: list[Section] = []
     if len(lines) > 1:
@@ -149,9 +159,9 @@ def _validation_sections(run: TrainRun) -> list[Section]:
                 "On the validation pictures",
                 curves,
                 x_label="updates",
-                y_label="percent; IL_MCC times 100",
+                y_label="percent; IL_MCC times 100" if len(curves) > 1 else "percent",
                 marks=marks,
-                note="Update 0 is the model before training.",
+                note="Update 0 is the model before training." if len(curves) > 1 else _ALWAYS_THERE,
             )
         )
     return [*sections, *_phrase_table(run)]
@@ -169,15 +179,14 @@ def _phrase_table(run: TrainRun) -> list[Section]:
     rows: list[list[Cell]] = []
     for row in run.best["phrases"]:
         base = before.get(row["phrase"], {})
-        pairs = [_scaled(name, each.get(name)) for name in FIGURES for each in (base, row)]
-        known = pairs[4] is not None and pairs[5] is not None
-        gain = pairs[5] - pairs[4] if known else None  # type: ignore[operator]
-        rows.append([row["phrase"], row["positives"], row["negatives"], *pairs, gain])
-    rows.sort(key=lambda row: (row[-1] is None, row[-1]))
-    columns = ["phrase", "shown in", "not in"]
-    columns += [f"{title} {when}" for title in FIGURES.values() for when in ("before", "after")]
-    note = "Figures of the best weights and of the model before training; the phrases that gained least stand first."
-    return [Table("By phrase", [*columns, "pmF1 gained"], rows, note)]
+        old, new = _scaled("pmF1", base.get("pmF1")), _scaled("pmF1", row.get("pmF1"))
+        gain = None if old is None or new is None else new - old
+        others = [_scaled(name, each.get(name)) for name in ("cgF1", "IL_MCC") for each in (base, row)]
+        rows.append([row["phrase"], row["positives"], row["negatives"], old, new, gain, *others])
+    rows.sort(key=lambda row: math.inf if row[5] is None else float(row[5]))
+    columns = ["phrase", "shown in", "not in", "pmF1 before", "after", "gained", "cgF1 before", "after"]
+    note = "Figures of the model before training and of the best weights; the phrases that gained least stand first."
+    return [Table("By phrase", [*columns, "IL_MCC before", "after"], rows, note)]
 
 
 # --- forgetting ---------------------------------------------------------------------------------------------------
