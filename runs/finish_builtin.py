@@ -35,8 +35,9 @@ def examples(data: Path) -> list[Example]:
     """Pictures of the training split, of all sources."""
     seeds = range(7_000_000, 7_000_000 + NUM_EACH)
     library = CutoutLibrary.open(data / "cutouts", data / "backgrounds")
-    scenes = load_recipe("builtin").data.sources["real"].scenes
-    photos = CocoSource(data / "real/annotations.json", data / "real/images", CocoConfig(scenes=scenes))
+    real = load_recipe("builtin").data.sources["real"]
+    taught = CocoConfig(scenes=real.scenes, origins=real.origins)
+    photos = CocoSource(data / "real/annotations.json", data / "real/images", taught)
     rng = np.random.default_rng(7)
     return [
         *(render_scene(seed, SceneConfig()) for seed in seeds),

@@ -64,6 +64,11 @@ def batch_of(phrases: list[list[int]], asked: list[tuple[int, int]], answers: li
     )
 
 
+def words(*directions: int) -> torch.Tensor:
+    """Phrases of three tokens, all in one of four directions."""
+    return F.one_hot(torch.tensor(directions), 4)[:, None].expand(-1, 3, -1).float()
+
+
 def features(columns: list[list[int]]) -> torch.Tensor:
     """Pictures of two by two cells; each lists the direction of its left and of its right column."""
     return torch.stack([F.one_hot(torch.tensor([left, right] * 2), 4).T for left, right in columns]).float()
@@ -75,11 +80,10 @@ LEFT, RIGHT = slice(0, 2), slice(2, 4)
 
 def test_what_agrees_costs_less_than_what_does_not() -> None:
     batch = batch_of([[START, 5, END], [START, 6, END]], [(0, 0), (0, 1)], [LEFT, RIGHT])
-    words = torch.eye(4)[:2]
-    right = contrast_losses(features([[0, 1]]), words, batch, ContrastConfig())
-    wrong = contrast_losses(features([[1, 0]]), words, batch, ContrastConfig())
+    right = contrast_losses(features([[0, 1]]), words(0, 1), batch, ContrastConfig())
+    wrong = contrast_losses(features([[1, 0]]), words(0, 1), batch, ContrastConfig())
     assert right["loss_contrast"] < 1e-5
-    assert right["loss_cells"] < 0.01
+    assert right["loss_cells"] < 0.02
     assert wrong["loss_contrast"] > 10
     assert wrong["loss_cells"] > 5
 
@@ -87,10 +91,10 @@ def test_what_agrees_costs_less_than_what_does_not() -> None:
 def test_the_contrast_is_cross_entropy_both_ways() -> None:
     batch = batch_of([[START, 5, END], [START, 6, END]], [(0, 0), (1, 1)], [LEFT, RIGHT])
     cells = F.normalize(torch.randn(2, 4, 4, generator=torch.Generator().manual_seed(0)), dim=1)
-    words = F.normalize(torch.randn(2, 4, generator=torch.Generator().manual_seed(1)), dim=1)
-    got = contrast_losses(cells, words, batch, ContrastConfig())["loss_contrast"]
+    phrases = F.normalize(torch.randn(2, 4, generator=torch.Generator().manual_seed(1)), dim=1)
+    got = contrast_losses(cells, phrases[:, None].expand(-1, 3, -1), batch, ContrastConfig())["loss_contrast"]
     regions = F.normalize(torch.stack([cells[0][:, [0, 2]].sum(1), cells[1][:, [1, 3]].sum(1)]), dim=1)
-    logits = regions @ words.T / 0.07
+    logits = regions @ phrases.T / 0.07
     wanted = (F.cross_entropy(logits, torch.arange(2)) + F.cross_entropy(logits.T, torch.arange(2))) / 2
     torch.testing.assert_close(got, wanted)
 
@@ -104,24 +108,36 @@ def test_the_contrast_is_cross_entropy_both_ways() -> None:
 )
 def test_what_may_hold_too_is_no_negative(second, asked, answers) -> None:
     batch = batch_of([[START, 5, END, END], second], asked, answers)
-    words = torch.eye(4)[[0, 0]]  # as if both phrases meant the same
-    alike = contrast_losses(features([[0, 0]] * (1 + asked[1][0])), words, batch, ContrastConfig())
+    meant_alike = torch.cat([words(0, 0), words(0, 0)[:, :1]], dim=1)
+    alike = contrast_losses(features([[0, 0]] * (1 + asked[1][0])), meant_alike, batch, ContrastConfig())
     assert alike["loss_contrast"] == 0
 
 
 def test_absent_phrases_are_denied_everywhere_and_unknown_ones_nowhere() -> None:
     batch = batch_of([[START, 5, END]], [(0, 0)], [None])
-    cells, words = features([[0, 1]]), torch.eye(4)[:1]
-    losses = contrast_losses(cells, words, batch, ContrastConfig())
+    cells = features([[0, 1]])
+    losses = contrast_losses(cells, words(0), batch, ContrastConfig())
     assert losses["loss_contrast"] == 0
     assert losses["loss_cells"] > 2
     batch.targets.exhaustive[:] = False
-    assert contrast_losses(cells, words, batch, ContrastConfig())["loss_cells"] == 0
+    assert contrast_losses(cells, words(0), batch, ContrastConfig())["loss_cells"] == 0
 
 
 def test_coverage_is_the_share_of_a_cell() -> None:
     batch = batch_of([[START, 5, END]], [(0, 0)], [slice(1, 4)])
     assert cell_coverage(batch.targets, 4).tolist() == [[0.5, 1.0, 0.5, 1.0]]
+
+
+def test_lengths_are_bound_to_the_width_and_padding_is_not_looked_at() -> None:
+    batch = batch_of([[START, 5, END]], [(0, 0)], [LEFT])
+    batch.prompts.token_valid[0, 2] = False
+    tokens = torch.full((1, 3, 4), 1.0)
+    tokens[0, 2] = 9
+    right = contrast_losses(2 * features([[0, 1]]), tokens, batch, ContrastConfig())
+    assert right["loss_lengths"] == 0
+    assert contrast_losses(features([[0, 1]]), tokens, batch, ContrastConfig())["loss_lengths"] == pytest.approx(
+        0.75**2
+    )
 
 
 def test_padding_is_not_pooled() -> None:
@@ -164,8 +180,9 @@ def test_only_encoders_are_learnt(pictures, tmp_path) -> None:
 def test_a_few_pictures_are_told_apart(pictures, tmp_path) -> None:
     rates = [f"optim.lr_{part}=3e-3" for part in ("vision", "text", "rest")]
     short = ["optim.warmup_steps=2", "optim.cooldown_steps=2", "optim.timescale=100"]
-    phase = "phases=[{steps: 60, image_size: 112, batch_size: 8, weights: {hq: 1}, augment: {crop_probability: 0}}]"
+    still = "{crop_probability: 0, flip_probability: 0, pad_probability: 0, keep_aspect_probability: 0}"
+    phase = f"phases=[{{steps: 70, image_size: 112, batch_size: 8, weights: {{hq: 1}}, augment: {still}}}]"
     loop.run("pretrain-encoders", [*RUN, *rates, *short, f"data.root={pictures}", phase], tmp_path)
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     first, last = (sum(line["loss_contrast"] for line in part) / 5 for part in (lines[:5], lines[-5:]))
-    assert last < 0.6 * first
+    assert last < 0.5 * first

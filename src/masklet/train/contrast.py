@@ -25,13 +25,37 @@ from masklet.types import PromptBatch
 class ContrastConfig:
     """`temperature` divides the cosines of regions and phrases: 0.07 is where CLIP begins, and here it stays.
 
-    A cell answers a phrase with even odds at half of `cell_scale` times a cosine of one, and `cells` weighs that
-    question against the contrast.
+    A cell answers a phrase with even odds at a cosine of `even`, and with more by `cell_scale`: what is unrelated then
+    has the odds of a cell drawn at random. Cosines leave lengths free, and free they grow until nothing turns any more
+    and the detector sees nothing else: `lengths` weighs how far squares of features are from 1. `cells` weighs the
+    question to cells against the contrast.
     """
 
     temperature: float = 0.07
     cell_scale: float = 12.0
+    even: float = 0.3
     cells: float = 5.0
+    lengths: float = 0.1
+
+
+def contrast_losses(
+    cells: Float[Tensor, "image dim cell"],
+    tokens: Float[Tensor, "phrase token dim"],
+    batch: TrainingBatch,
+    config: ContrastConfig,
+) -> dict[str, Tensor]:
+    """The losses of one batch from the features of its cells and of the tokens of its phrases."""
+    prompts, targets = batch.prompts, batch.targets
+    lengths = _lengths(cells.transpose(1, 2)) + _lengths(tokens[prompts.token_valid])
+    cells, phrases = F.normalize(cells, dim=1), pool_phrases(tokens, prompts.token_valid)
+    coverage = cell_coverage(targets, cells.shape[-1])
+    region = targets.semantic_valid & present_prompts(targets)
+    absent = targets.exhaustive & ~present_prompts(targets)
+    return {
+        "loss_contrast": _contrast(cells, phrases, prompts, coverage, region, config),
+        "loss_cells": _cells(cells, phrases, prompts, coverage, region | absent, config),
+        "loss_lengths": lengths,
+    }
 
 
 def pool_phrases(
@@ -41,21 +65,9 @@ def pool_phrases(
     return F.normalize((tokens * valid[..., None]).sum(dim=1), dim=1)
 
 
-def contrast_losses(
-    cells: Float[Tensor, "image dim cell"],
-    phrases: Float[Tensor, "phrase dim"],
-    batch: TrainingBatch,
-    config: ContrastConfig,
-) -> dict[str, Tensor]:
-    """Both losses of one batch from features and phrases of length one."""
-    prompts, targets = batch.prompts, batch.targets
-    coverage = cell_coverage(targets, cells.shape[-1])
-    region = targets.semantic_valid & present_prompts(targets)
-    absent = targets.exhaustive & ~present_prompts(targets)
-    return {
-        "loss_contrast": _contrast(cells, phrases, prompts, coverage, region, config),
-        "loss_cells": _cells(cells, phrases, prompts, coverage, region | absent, config),
-    }
+def _lengths(features: Float[Tensor, "*rows dim"]) -> Tensor:
+    """How far the mean square of each feature is from 1."""
+    return (features.square().mean(dim=-1) - 1).square().mean()
 
 
 def cell_coverage(targets: Targets, num_cells: int) -> Float[Tensor, "prompt cell"]:
@@ -119,5 +131,5 @@ def _cells(
 ) -> Tensor:
     """Binary cross-entropy of each cell of a prompt's picture, for prompts whose whole answer is known."""
     cosine = torch.einsum("pdc,pd->pc", cells[prompts.image_index], phrases[prompts.phrase_index])
-    each = F.binary_cross_entropy_with_logits(config.cell_scale * (cosine - 0.5), coverage, reduction="none")
+    each = F.binary_cross_entropy_with_logits(config.cell_scale * (cosine - config.even), coverage, reduction="none")
     return (each.mean(dim=1) * known).sum() / known.sum().clamp(min=1)

@@ -5,13 +5,12 @@ from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist
-import torch.nn.functional as F
 from torch import Tensor
 
 from masklet.data.collate import TrainingBatch
 from masklet.models.detector import Detector
 from masklet.train.concept import Batches, ConceptTask
-from masklet.train.contrast import ContrastConfig, contrast_losses, pool_phrases
+from masklet.train.contrast import ContrastConfig, contrast_losses
 from masklet.train.criterion import LossReport
 from masklet.train.recipes import Phase
 
@@ -42,11 +41,10 @@ class EncoderTask:
             with torch.autocast(batch.images.device.type, torch.bfloat16, enabled=bfloat16):
                 cells = model.vision.concept_neck.coarse(model.vision.trunk(batch.images))
                 tokens = model.encode_phrases(batch.prompts)
-            cells = F.normalize(cells.float().flatten(2), dim=1)
-            phrases = pool_phrases(tokens.tokens.float(), batch.prompts.token_valid)
-            yield _scaled(contrast_losses(cells, phrases, batch, config), config, 1 / parts)
+            losses = contrast_losses(cells.float().flatten(2), tokens.tokens.float(), batch, config)
+            yield _scaled(losses, config, 1 / parts)
 
 
 def _scaled(parts: dict[str, Tensor], config: ContrastConfig, share: float) -> LossReport:
-    total = parts["loss_contrast"] + config.cells * parts["loss_cells"]
+    total = parts["loss_contrast"] + config.cells * parts["loss_cells"] + config.lengths * parts["loss_lengths"]
     return LossReport(share * total, {name: share * value.detach() for name, value in parts.items()})
