@@ -15,10 +15,10 @@ import torch
 from labelled_pictures import write_pictures
 from safetensors.torch import load_file
 
-from masklet.data.collate import TrainingBatch
 from masklet.data.pointing import PointedBatch
 from masklet.models.weights import read
 from masklet.train import distributed, loop
+from masklet.train.concept import ConceptTask
 from masklet.train.criterion import present_prompts
 from masklet.train.recipes import load_recipe
 
@@ -90,15 +90,14 @@ def alone(tmp_path_factory: pytest.TempPathFactory, pictures: str) -> Path:
 def test_the_processes_have_different_work(pictures) -> None:
     recipe = load_recipe("builtin", [*OVERRIDES, PHASES, pictures])
     task = loop.make_task(recipe, loop.initial_weights(recipe))
+    assert isinstance(task, ConceptTask)
     dataset = task.dataset(recipe.phases[0])
-    every: list[TrainingBatch] = [dataset[index] for index in range(2 * STEPS)]
-    assert [isinstance(batch, PointedBatch) for batch in every[::2]] == [
-        isinstance(b, PointedBatch) for b in every[1::2]
-    ]
+    every = [dataset[index] for index in range(2 * STEPS)]
+    kinds = [isinstance(batch, PointedBatch) for batch in every]
+    assert kinds[::2] == kinds[1::2]
     clicked = [batch for batch in every if isinstance(batch, PointedBatch)]
-    assert any(
-        len(a.targets.exhaustive) != len(b.targets.exhaustive) for a, b in zip(clicked[::2], clicked[1::2], strict=True)
-    )
+    objects = [len(batch.targets.exhaustive) for batch in clicked]
+    assert any(first != second for first, second in zip(objects[::2], objects[1::2], strict=True)), objects
     batches = [batch for batch in every if not isinstance(batch, PointedBatch)]
     present = [int(present_prompts(batch.targets).sum()) for batch in batches]
     shown = [bool(batch.prompts.exemplars.box_valid.any()) for batch in batches]

@@ -17,6 +17,7 @@ from masklet.errors import InputError
 from masklet.models.detector import Detector
 from masklet.models.weights import Weights, belongs, read, write
 from masklet.train import loop
+from masklet.train.concept import ConceptTask
 from masklet.train.criterion import present_prompts
 from masklet.train.recipes import load_recipe
 
@@ -107,7 +108,9 @@ def test_adapters_are_a_small_file_that_loads(base, pictures, tmp_path) -> None:
 def test_pictures_are_asked_for_what_they_do_not_show(base, pictures) -> None:
     for name in ("finetune", "finetune-lora", "presence-only"):
         recipe = load_recipe(name, overrides(name, base, pictures))
-        batches = loop.make_task(recipe, read(base)).dataset(recipe.phases[0])
+        task = loop.make_task(recipe, read(base))
+        assert isinstance(task, ConceptTask)
+        batches = task.dataset(recipe.phases[0])
         present = torch.cat([present_prompts(batches[index].targets) for index in range(24)])
         assert 0.15 < (~present).float().mean() < 0.35  # half of the pictures lack one of two kinds
 
