@@ -12,9 +12,8 @@ def test_shipped_recipes_are_valid(name) -> None:
 
 
 def test_overrides_reach_nested_values_and_list_entries() -> None:
-    recipe = load_recipe(
-        "builtin", ["data.root=/data", "phases.0.steps=7", "optim.lr_text=1e-4", "criterion.weights.mask=3"]
-    )
+    changes = ["data.root=/data", "phases.0.steps=7", "optim.lr_text=1e-4", "criterion.weights.mask=3"]
+    recipe = load_recipe("builtin", [*changes, "phases.1.criterion.weights.classes=50"])
     assert recipe.data.root == "/data"
     assert recipe.phases[0].steps == 7
     assert recipe.optim_config().lr_text == 1e-4
