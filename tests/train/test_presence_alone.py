@@ -21,6 +21,7 @@ def make_recipe(refine: str = "{}") -> Recipe:
         "data={sources: {scenes: {kind: scenes}}}",
         f"phases=[{{{PHASE}, refine: {refine}}}]",
         "validation=null",
+        "general=null",
     ]
     return load_recipe("presence-only", changes)
 
