@@ -242,10 +242,10 @@ def _alarm_table(found: Forgetting) -> list[Section]:
     for change in found.changes:
         before, after = change.before.false_alarms, change.after.false_alarms
         for phrase in dict.fromkeys([*after, *before]):
-            rows.append([phrase, change.title, before.get(phrase, 0), after.get(phrase, 0)])
-    rows.sort(key=lambda row: (-int(row[3] or 0), str(row[0])))
+            rows.append([phrase, before.get(phrase, 0), after.get(phrase, 0), change.title])
+    rows.sort(key=lambda row: (-int(row[2] or 0), str(row[0])))
     note = "Pictures in which something was found for a phrase that is absent from them."
-    columns = ["phrase", "questions", "pictures before", "pictures after"]
+    columns = ["phrase", "pictures before", "pictures after", "questions"]
     return [Table("Absent things that were seen", columns, rows[:100], note)] if rows else []
 
 
@@ -258,7 +258,8 @@ def _gallery(run: TrainRun) -> list[Section]:
         return []
     told = [each for each in run.outcomes if len(each.iou) or quality_of(score_outcome(each)) < 1]
     ranked = sorted(told, key=lambda each: quality_of(score_outcome(each)))
-    worst = _one_of_each_picture(ranked, WORST)
+    half = -(-len({each.image for each in ranked}) // 2)
+    worst = _one_of_each_picture(ranked, min(WORST, half))
     best = [each for each in _one_of_each_picture(ranked[::-1], BEST) if not any(each is other for other in worst)]
     cards = [_card(each, tag, run.pixels) for tag, kept in (("worst", worst), ("best", best)) for each in kept]
     note = "Validation pictures with the best weights: the worst answers, one of each picture, then the best."
