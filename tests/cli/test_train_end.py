@@ -111,7 +111,7 @@ def test_a_run_is_shown_validated_and_drawn(capsys, base, pictures, tmp_path) ->
 
 
 def test_as_json_nothing_else_is_said_and_the_report_is_made(capsys, base, pictures, tmp_path, monkeypatch) -> None:
-    def finish_run(out: Path, *, advance: Any) -> list[str]:
+    def finish_run(out: Path, *, advance: Any = lambda: None) -> list[str]:
         advance()
         (out / "report.html").write_text("a page")
         return ["forgetting: nothing"]

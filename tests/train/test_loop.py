@@ -1,5 +1,6 @@
 """The loop on the debug model: resuming, phases, accumulation, export, and learning at all."""
 
+import errno
 import json
 
 import numpy as np
@@ -17,7 +18,7 @@ from masklet.ops.scores import joint_scores
 from masklet.tokenizer import Tokenizer
 from masklet.train import loop
 from masklet.train.trainer import Trainer
-from masklet.train.watch import JsonLog
+from masklet.train.watch import JsonLog, Observer
 
 
 def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(tmp_path) -> None:
@@ -107,6 +108,38 @@ def test_run_trains_exports_and_refuses_to_overwrite(tmp_path) -> None:
     with pytest.raises(InputError, match="already holds a run"):
         loop.run("builtin", overrides, tmp_path)
     assert loop.run("builtin", overrides, tmp_path, resume=True)
+
+
+class Breaking(Observer):
+    """Fails after the second update, as a device or a disk would."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def stepped(self, step: int) -> None:
+        if step == 2:
+            raise self.error
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB"), "out of memory: set checkpoint_"),
+        (OSError(errno.ENOSPC, "No space left on device"), "the disk is full; the last checkpoint stands"),
+    ],
+)
+def test_a_run_that_breaks_says_why_and_goes_on_from_its_checkpoint(tmp_path, error, sentence) -> None:
+    given = [
+        "preset=debug",
+        "device=cpu",
+        "checkpoint_minutes=0",
+        "data={sources: {scenes: {kind: scenes}}}",
+        "phases=[{steps: 3, image_size: 112, batch_size: 1, weights: {scenes: 1}}]",
+    ]
+    with pytest.raises(InputError, match=sentence):
+        loop.run("builtin", given, tmp_path, observers=[Breaking(error)])
+    assert loop.run("builtin", given, tmp_path, resume=True)
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-00000003"]
 
 
 @pytest.mark.slow

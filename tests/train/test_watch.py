@@ -96,6 +96,7 @@ def test_on_a_terminal_a_bar_moves_and_validations_stay_above_it(monkeypatch) ->
     for step in (2, 3, 4):
         display.stepped(step)
     display.logged(LINE)
+    display.validating(7)
     display.validated(validated(2))
     display.ended()
     shown = stream.getvalue()
@@ -103,6 +104,7 @@ def test_on_a_terminal_a_bar_moves_and_validations_stay_above_it(monkeypatch) ->
     assert "phase 2 of 2" in shown
     assert "loss 12.35" in shown
     assert "validation after 2 updates" in shown
+    assert "validating on 7 pictures" in shown
 
 
 def test_a_run_is_told_from_start_to_end(tmp_path) -> None:

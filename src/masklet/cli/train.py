@@ -104,10 +104,11 @@ def _close(out: Path, *, complete: bool, report: bool, json: bool) -> None:
     if complete and validations and report:
         from masklet.cli.train_report import finish_run
 
-        with progress_bar(None, "pictures") as advance:
-            lines = finish_run(out, advance=advance)
-        if not json:
-            typer.echo("\n".join(lines))
+        if json:
+            finish_run(out)
+        else:
+            with progress_bar(None, "pictures") as advance:
+                typer.echo("\n".join(finish_run(out, advance=advance)))
     best, base = best_validation(validations), next((line for line in validations if line["step"] == 0), None)
     page = out / "report.html"
     state = {

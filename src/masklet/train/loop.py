@@ -5,7 +5,8 @@ it is and validates.
 """
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from masklet.config import PRESETS
 from masklet.errors import InputError
-from masklet.files import write_atomically
+from masklet.files import REASONS, write_atomically
 from masklet.models.detector import Detector
 from masklet.models.weights import OPTIONAL_PARTS, Weights, belongs, find, is_adapter_file, read
 from masklet.tokenizer import Tokenizer
@@ -52,7 +53,7 @@ def run(  # noqa: PLR0913 - what a run may be given
     what came of each validation.
     """
     recipe, out = load_recipe(recipe_name, overrides), Path(out_dir)
-    with memory_explained(recipe):
+    with memory_explained(recipe), disk_explained(out):
         trainer, base = make_trainer(recipe, out, [JsonLog(out), *observers])
         newest = trainer.checkpoints.newest
         if newest is not None and not resume:
@@ -86,6 +87,17 @@ def make_trainer(recipe: Recipe, out: Path, observers: Sequence[Observer] = ()) 
     if not base.state:  # what this task does not learn the next one begins with
         base = replace(base, state=_detector_of(model))
     return Trainer(model, task, recipe, out, observers), base
+
+
+@contextmanager
+def disk_explained(out: Path) -> Iterator[None]:
+    """Raises: InputError in place of what the system says when nothing more can be written."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in REASONS:
+            raise
+        raise InputError(f"cannot write in {out}: {REASONS[error.errno]}; the last checkpoint stands") from error
 
 
 def estimate_run(recipe: Recipe) -> Estimate:

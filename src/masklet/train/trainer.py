@@ -137,6 +137,8 @@ class Trainer:
         began, learnt = time.monotonic(), self.weights()
         if self.rank == 0:
             with interrupt.at_once():
+                for observer in self.observers:
+                    observer.validating(len(validator.validate))
                 validated = validator(self.step, learnt)
                 for observer in self.observers:
                     observer.validated(validated)

@@ -50,8 +50,11 @@ class Observer(Protocol):
     def logged(self, line: Mapping[str, Any]) -> None:
         """Means since the line before: `step`, `loss`, its parts `loss_...`, `lr` and others."""
 
+    def validating(self, pictures: int) -> None:
+        """The weights are about to be tried on so many validation pictures."""
+
     def validated(self, validation: Validated) -> None:
-        """The weights were tried on the validation pictures."""
+        """They were."""
 
     def ended(self) -> None:
         """The run is complete, or it stops here."""
@@ -128,6 +131,7 @@ class Display(Observer):
         """Onto stderr."""
         self.stream = sys.stderr
         self.bar: _Bar | None = None
+        self.means = ""
 
     def started(self, recipe: Recipe, step: int) -> None:
         self.recipe, self.first, self.began = recipe, step, time.monotonic()
@@ -140,17 +144,21 @@ class Display(Observer):
             self.bar.move(step, self._place(step), self._left(step))
 
     def logged(self, line: Mapping[str, Any]) -> None:
-        text = describe(line)
+        self.means, step = describe(line), line["step"]
         if self.bar is not None:
-            self.bar.say_below(text)
+            self.bar.say_below(self.means)
         else:
-            step = line["step"]
             where = f"update {step} of {self.recipe.total_steps} ({self._place(step)})"
-            self._print(f"{where}: {text}, {self._left(step)}")
+            self._print(f"{where}: {self.means}, {self._left(step)}")
+
+    def validating(self, pictures: int) -> None:
+        if self.bar is not None:
+            self.bar.say_below(f"validating on {pictures} pictures")
 
     def validated(self, validation: Validated) -> None:
         if self.bar is not None:
             self.bar.say_above(validation.summary)
+            self.bar.say_below(self.means)
         else:
             self._print(validation.summary)
 
@@ -201,6 +209,7 @@ class _Bar:
 
     def say_below(self, text: str) -> None:
         self._below.plain = text
+        self._live.refresh()
 
     def say_above(self, text: str) -> None:
         self._live.console.print(text, highlight=False)
