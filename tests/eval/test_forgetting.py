@@ -202,6 +202,13 @@ def test_a_model_that_says_yes_to_everything_is_told(tmp_path):
     assert "nothing was forgotten" in back.verdict
 
 
+def test_a_base_that_hardly_said_no_is_told(tmp_path):
+    pictures = [example("mug", absent=["cat", "dog"], value=value) for value in range(3)]
+    found = forgetting(pictures, Model("yes"), Model("as ever"), tmp_path)
+    assert not found.troubles
+    assert found.verdict.startswith("nothing more was forgotten, but the model hardly says no: 0.0 % of absent")
+
+
 def test_a_model_that_finds_less_is_told(tmp_path):
     pictures = [example("mug", "cup", absent=["cat"], value=value) for value in range(4)]
     found = forgetting(pictures, Model("good", believes=["mug", "cup"]), Model("poor", believes=["mug"]), tmp_path)

@@ -32,6 +32,7 @@ MOST_PICTURES = 40
 ABSENT_QUESTIONS = 480  # over all of a user's pictures: a share is known to about 4 points
 LOST_REJECTIONS = 5.0  # points; less cannot be told from luck with so many questions
 LOST_QUALITY = 5.0  # points of pmF1; both models answer the same questions, so that luck matters less
+HARDLY = 50.0  # percent of rejections below which a coin says no as often
 
 Trouble = Literal["rejections", "quality"]
 
@@ -209,7 +210,7 @@ class Forgetting:
     def verdict(self) -> str:
         """One sentence for people."""
         if not self.troubles:
-            return f"nothing was forgotten that these questions could show: {self._kept()}"
+            return self._kept()
         parts = []
         if "rejections" in self.troubles:
             worst = max(self.changes, key=lambda change: change.lost_rejections)
@@ -226,12 +227,15 @@ class Forgetting:
         return "; ".join(parts)
 
     def _kept(self) -> str:
-        """The rejections of the last set that has some, which is nearest to the user's pictures."""
+        """With the rejections of the last set that has some, which is nearest to the user's pictures."""
         known = [change for change in self.changes if change.before.rejections is not None]
+        kept = "nothing was forgotten that these questions could show"
         if not known:
-            return "there were no absent phrases to ask"
+            return f"{kept}: there were no absent phrases to ask"
         last = known[-1]
+        hardly = (last.before.rejections or 0.0) < HARDLY and (last.after.rejections or 0.0) < HARDLY
         return (
+            f"{'nothing more was forgotten, but the model hardly says no' if hardly else kept}: "
             f"{last.before.rejections:.1f} % of absent phrases were rejected before, {last.after.rejections:.1f} % are "
             f"now ({last.title.lower()})"
         )
