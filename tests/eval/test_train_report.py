@@ -134,7 +134,7 @@ def test_a_page_says_what_changed_and_what_it_cost():
     assert "It unlearnt to say no: 95.0 %" in cost.note
     assert "assumed, not verified" in cost.note
     assert [row[1] for row in cost.rows] == ["before", "after"]
-    assert table(report, "What helps").rows[0][1] == "masklet train presence-only initial_weights='a b'"
+    assert table(report, "What may help").rows[0][1] == "masklet train presence-only initial_weights='a b'"
     assert table(report, "Absent things that were seen").rows[0] == [
         "giraffe",
         0,

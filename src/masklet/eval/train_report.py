@@ -199,7 +199,7 @@ def _forgetting_sections(run: TrainRun) -> list[Section]:
     sections: list[Section] = [_change_table(run.forgetting)]
     if run.remedies:
         rows = [[remedy.what, remedy.command] for remedy in run.remedies]
-        sections.append(Table("What helps", ["what it does", "command"], rows))
+        sections.append(Table("What may help", ["what it does", "command"], rows))
     return [*sections, *_alarm_table(run.forgetting)]
 
 

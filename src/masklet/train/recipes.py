@@ -60,8 +60,8 @@ class Phase(_Strict):
     augment: dict[str, Any] = {}
     criterion: dict[str, Any] = {}
     refine: dict[str, Any] = {}
-    contrast: dict[str, Any] = {}
     clicks: dict[str, Any] = {}
+    contrast: dict[str, Any] = {}
     tracking: dict[str, Any] = {}
 
 
@@ -96,7 +96,8 @@ class Recipe(_Strict):
     or a file; without, `preset` says the size of a model that begins from scratch. `train` lists patterns of names of
     parameters: of what the task can learn, what the last fitting pattern names is learnt, unless it begins with `!`.
     `lora` adds adapters; what `train` names is then learnt beside them. `checkpoint_activations` computes layers twice
-    to remember less. `parallel` says what several processes do with the weights of the encoders: each keeps all (`ddp`)
+    to remember less. `general` names a source of files, of what is not the recipe's own subject, whose pictures tell
+    what was forgotten. `parallel` says what several processes do with the weights of the encoders: each keeps all (`ddp`)
     or its share (`fsdp`).
     """
 
@@ -115,6 +116,7 @@ class Recipe(_Strict):
     checkpoint_minutes: float = 10.0
     data: DataSpec
     validation: Validation | None = None
+    general: str | None = None
     phases: tuple[Phase, ...]
     optim: dict[str, Any] = {}
     criterion: dict[str, Any] = {}
@@ -125,8 +127,6 @@ class Recipe(_Strict):
         """Updates of all phases together."""
         return sum(phase.steps for phase in self.phases)
 
-    @property
-    def pictures_of_update(self) -> float:
     def course(self, step: int) -> tuple[int, int, float]:
         """The schedule that an update belongs to: its first update, how many it has, its share of the peak rates."""
         first, end, rate = 0, 0, 1.0
@@ -138,6 +138,8 @@ class Recipe(_Strict):
             end += phase.steps
         return first, end - first, rate
 
+    @property
+    def pictures_of_update(self) -> float:
         """Pictures, or clips, of an update, on average over the run."""
         return sum(phase.steps * phase.batch_size * phase.accumulate for phase in self.phases) / self.total_steps
 
@@ -174,13 +176,13 @@ class Recipe(_Strict):
         """Defaults with the phase's changes."""
         return settings(ContrastConfig, phase.contrast)
 
-    def tracking_config(self, phase: Phase) -> TrackingConfig:
-        """Defaults with the phase's changes."""
-        return settings(TrackingConfig, phase.tracking)
     def clicks_config(self, phase: Phase) -> ClicksConfig:
         """Defaults with the phase's changes."""
         return settings(ClicksConfig, phase.clicks)
 
+    def tracking_config(self, phase: Phase) -> TrackingConfig:
+        """Defaults with the phase's changes."""
+        return settings(TrackingConfig, phase.tracking)
 
     def tracking_loss_config(self, phase: Phase) -> TrackingLossConfig:
         """Defaults with this recipe's and the phase's changes."""
@@ -194,12 +196,12 @@ class Recipe(_Strict):
         """Defaults with the phase's changes."""
         return settings(AugmentConfig, phase.augment)
 
-
-def settings(kind: type[C], values: dict[str, Any]) -> C:
     def clip_augment_config(self, phase: Phase) -> ClipAugmentConfig:
         """What the section `augment` means to the tracker: defaults with the phase's changes."""
         return settings(ClipAugmentConfig, phase.augment)
 
+
+def settings(kind: type[C], values: dict[str, Any]) -> C:
     """The config of `kind` with these changes. Raises `ValueError` on an unknown key or a value of the wrong type."""
     _refuse_unknown(kind, values)  # which pydantic lets pass in a dataclass
     return TypeAdapter(kind).validate_python(values)
@@ -247,6 +249,8 @@ def parse_recipe(values: Mapping[str, Any]) -> Recipe:
         unknown = (phase.weights.keys() | phase.options.keys() | clicked.keys()) - recipe.data.sources.keys()
         if unknown:
             raise InputError(f"a phase names unknown sources: {', '.join(sorted(unknown))}")
+    if recipe.general is not None and recipe.general not in recipe.data.sources:
+        raise InputError(f"general names an unknown source: {recipe.general}")
     return recipe
 
 
@@ -255,15 +259,15 @@ def _check_phase(recipe: Recipe, phase: Phase) -> None:
     if recipe.task == "tracking":
         recipe.tracking_config(phase)
         recipe.tracking_loss_config(phase)
+        recipe.clip_augment_config(phase)
     else:
         recipe.criterion_config(phase)
         recipe.refine_config(phase)
+        recipe.clicks_config(phase)
         recipe.contrast_config(phase)
-        recipe.clip_augment_config(phase)
         recipe.collate_config(phase, patch_size=1)
         recipe.augment_config(phase)
 
-        recipe.clicks_config(phase)
 
 def _read(name: str) -> dict[str, Any]:
     path = Path(name) if name.endswith((".yaml", ".yml")) else RECIPES / f"{name}.yaml"

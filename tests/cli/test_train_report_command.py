@@ -123,7 +123,7 @@ def test_a_run_that_unlearnt_no_is_told_with_commands_that_help(finished):
     assert everyday["after"]["rejected"] < 8
     assert not {"fire truck", "police car"} & everyday["after"]["false_alarms"].keys()
     page = (out / "report.html").read_text()
-    for title in ("By phrase", "What it cost elsewhere", "What helps", "What it looks like", "What it learnt from"):
+    for title in ("By phrase", "What it cost elsewhere", "What may help", "What it looks like", "What it learnt from"):
         assert f"<h2>{title}</h2>" in page
     commands = [each["command"] for each in found["remedies"]]
     assert [shlex.split(each)[2] for each in commands] == ["presence-only", "finetune-replay", "finetune-lora"]
