@@ -149,7 +149,7 @@ def test_a_run_stopped_by_hand_says_how_to_go_on(capsys, base, pictures, tmp_pat
 
     given = arguments(base, pictures, tmp_path, "--no-report")
     with monkeypatch.context() as patched:
-        patched.setattr("masklet.train.watch.Display.stepped", press)
+        patched.setattr("masklet.cli.train_display.Display.stepped", press)
         status, out, err = run(capsys, *given)
     assert (status, out) == (130, "")
     assert err.splitlines()[-1] == (

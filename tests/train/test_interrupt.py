@@ -27,11 +27,11 @@ class Pressing(Observer):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_run_that_is_stopped_by_hand_goes_on_as_if_it_had_not_been(tmp_path, capsys, number) -> None:
+def test_a_run_that_is_stopped_by_hand_goes_on_as_if_it_had_not_been(tmp_path, caplog, number) -> None:
     stopped = make_trainer(make_recipe((3,)), tmp_path / "parts", [Pressing(number)])
     assert not stopped.train()
     assert stopped.step == 1
-    assert "stopping after this update" in capsys.readouterr().err
+    assert "stopping after this update" in caplog.text
     assert [path.name for path in (tmp_path / "parts/checkpoints").iterdir()] == ["step-00000001"]
     rest, whole = (make_trainer(make_recipe((3,)), tmp_path / name) for name in ("parts", "whole"))
     rest.resume()
@@ -41,7 +41,7 @@ def test_a_run_that_is_stopped_by_hand_goes_on_as_if_it_had_not_been(tmp_path, c
         assert torch.equal(value, rest.model.state_dict()[name]), name
 
 
-def test_the_second_time_it_ends_at_once_and_handlers_are_as_before(capsys) -> None:
+def test_the_second_time_it_ends_at_once_and_handlers_are_as_before(caplog) -> None:
     before = signal.getsignal(signal.SIGINT)
     with Interrupt() as interrupt:
         press()
@@ -49,15 +49,15 @@ def test_the_second_time_it_ends_at_once_and_handlers_are_as_before(capsys) -> N
         with pytest.raises(KeyboardInterrupt):
             press()
     assert signal.getsignal(signal.SIGINT) is before
-    assert capsys.readouterr().err.count("stopping") == 1
+    assert caplog.text.count("stopping") == 1
 
 
-def test_the_end_asked_for_twice_by_a_launcher_is_no_second_wish(capsys) -> None:
+def test_the_end_asked_for_twice_by_a_launcher_is_no_second_wish(caplog) -> None:
     with Interrupt() as interrupt:
         press()
         press(signal.SIGTERM)
     assert interrupt.wished
-    assert "stopping" in capsys.readouterr().err
+    assert "stopping" in caplog.text
 
 
 def test_what_keeps_nothing_is_left_at_once() -> None:

@@ -1,9 +1,7 @@
-"""Who watches a run: lines and a bar for people, TensorBoard, and what happens where they cannot be written."""
+"""Who watches a run: lines of a log, TensorBoard, and what happens where they cannot be written."""
 
 import errno
-import io
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +13,12 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from masklet.errors import InputError
 from masklet.train.watch import (
-    Display,
     JsonLog,
     Observer,
     TensorBoard,
     Validated,
     append_line,
     boards,
-    describe,
     duration,
 )
 
@@ -42,18 +38,8 @@ LINE = {
 METRICS = {"cgF1": 0.412, "IL_MCC": 0.71, "pmF1": 0.58, "macro_F1": None}
 
 
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
-
-
 def validated(step: int, *, best: bool = True, pictures: tuple[Path, ...] = ()) -> Validated:
     return Validated(line={"step": step, "metrics": METRICS, "best": best, "phrases": []}, pictures=pictures)
-
-
-def test_a_line_says_the_largest_parts_the_rate_and_the_speed() -> None:
-    assert describe(LINE) == "loss 12.35 (class one to many 3, dice 1, presence 0.5), lr 2.5e-05, 1 pictures/s"
-    assert describe({"step": 1, "loss": 2.0, "lr": 1e-3}) == "loss 2, lr 0.001"
 
 
 DURATIONS = {
@@ -70,41 +56,6 @@ DURATIONS = {
 @pytest.mark.parametrize("seconds", DURATIONS)
 def test_durations_as_people_say_them(seconds) -> None:
     assert duration(seconds) == DURATIONS[seconds]
-
-
-def test_without_a_terminal_each_log_and_validation_is_a_plain_line(capsys) -> None:
-    display = Display()
-    display.started(make_recipe((3, 2)), 0)
-    for step in (1, 2):
-        display.stepped(step)
-    display.logged(LINE)
-    display.validated(validated(0, best=False))
-    display.validated(validated(2))
-    display.ended()
-    first, base, second = capsys.readouterr().err.splitlines()
-    assert first.startswith("update 2 of 5 (phase 1 of 2, 112 px): loss 12.35 (")
-    assert first.endswith("0 seconds left")
-    assert base == "validation of the base: cgF1 41.2, IL_MCC 0.71, pmF1 58.0"
-    assert second == "validation after 2 updates: cgF1 41.2, IL_MCC 0.71, pmF1 58.0, the best of this run so far"
-
-
-def test_on_a_terminal_a_bar_moves_and_validations_stay_above_it(monkeypatch) -> None:
-    stream = Terminal()
-    monkeypatch.setattr(sys, "stderr", stream)
-    display = Display()
-    display.started(make_recipe((3, 2)), 1)
-    for step in (2, 3, 4):
-        display.stepped(step)
-    display.logged(LINE)
-    display.validating(7)
-    display.validated(validated(2))
-    display.ended()
-    shown = stream.getvalue()
-    assert "4/5" in shown
-    assert "phase 2 of 2" in shown
-    assert "loss 12.35" in shown
-    assert "validation after 2 updates" in shown
-    assert "validating on 7 pictures" in shown
 
 
 def test_a_run_is_told_from_start_to_end(tmp_path) -> None:

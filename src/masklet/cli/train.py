@@ -75,10 +75,11 @@ def _estimate(recipe: str, overrides: list[str], *, json: bool) -> None:
 
 
 def _run(recipe: str, overrides: list[str], out: Path, *, resume: bool, json: bool) -> bool:
+    from masklet.cli.train_display import Display
     from masklet.cli.train_validation import open_validation
     from masklet.train import loop
     from masklet.train.recipes import load_recipe
-    from masklet.train.watch import Display, boards
+    from masklet.train.watch import boards
 
     loaded = load_recipe(recipe, overrides)
     validate = open_validation(loaded, out)

@@ -154,7 +154,8 @@ class CocoConfig(QueryConfig):
 
     `scenes` groups image sources whose things may turn up in each other's pictures: names of another group are safe
     negatives, those of the own group are not. Without groups only the labels of the own source are used.
-    `origins` keeps pictures whose record's `source` is one of these; all, when there are none. `complete` is taken when the file does not say what is labelled in full: True for COCO-like sets.
+    `origins` keeps pictures whose record's `source` is one of these; all, when there are none. `complete` is taken when
+    the file does not say what is labelled in full: True for COCO-like sets.
     """
 
     scenes: tuple[tuple[str, ...], ...] = ()

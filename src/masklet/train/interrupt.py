@@ -1,7 +1,7 @@
 """Stopping a run by hand: the first Ctrl-C is a wish that is granted after the update, a second one ends at once."""
 
+import logging
 import signal
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -47,4 +47,4 @@ class Interrupt(AbstractContextManager):
         again, self.wished = self.wished and number == signal.SIGINT, True
         if again or self._at_once:
             raise KeyboardInterrupt
-        print("stopping after this update; Ctrl-C once more to stop at once", file=sys.stderr, flush=True)  # noqa: T201
+        logging.getLogger(__name__).warning("stopping after this update; Ctrl-C once more to stop at once")

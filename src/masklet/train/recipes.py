@@ -97,8 +97,8 @@ class Recipe(_Strict):
     parameters: of what the task can learn, what the last fitting pattern names is learnt, unless it begins with `!`.
     `lora` adds adapters; what `train` names is then learnt beside them. `checkpoint_activations` computes layers twice
     to remember less. `general` names a source of files, of what is not the recipe's own subject, whose pictures tell
-    what was forgotten. `parallel` says what several processes do with the weights of the encoders: each keeps all (`ddp`)
-    or its share (`fsdp`).
+    what was forgotten. `parallel` says what several processes do with the weights of the encoders: each keeps all
+    (`ddp`) or its share (`fsdp`).
     """
 
     task: Literal["encoders", "concept", "tracking"] = "concept"
