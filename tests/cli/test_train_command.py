@@ -124,3 +124,21 @@ def test_names_matter_for_concepts_alone(tmp_path, task):
     values["data"]["sources"]["mugs"]["max_negatives"] = 0
     kinds = [finding.kind for finding in DataCheck(parse_recipe(values), whole=True).examine().findings]
     assert kinds == (["no negatives"] if task == "concept" else [])
+
+
+def test_what_is_only_clicked_on_is_looked_at_without_its_names(tmp_path):
+    values = json.loads(write(tmp_path).read_text())
+    masks_alone = {**values["data"]["sources"]["mugs"], "max_negatives": 0}
+    values["data"]["sources"]["clicked"] = masks_alone
+    for share, looked_at in ((0.0, {"mugs"}), (0.5, {"mugs", "clicked"})):
+        values["phases"][0]["clicks"] = {"share": share, "weights": {"clicked": 1}}
+        found = DataCheck(parse_recipe(values), whole=True).examine()
+        assert (set(found.tallies), found.findings) == (looked_at, ())
+
+
+def test_pictures_to_validate_on_are_compared_with_those_learnt_from(tmp_path):
+    values = json.loads(write(tmp_path, 6).read_text())
+    mugs = values["data"]["sources"]["mugs"]
+    values["validation"] = {"source": mugs}
+    (finding,) = DataCheck(parse_recipe(values), whole=True).examine().findings
+    assert (finding.source, finding.kind, finding.count) == ("validation", "leaked", 6)

@@ -151,7 +151,7 @@ def test_a_source_without_negatives_is_warned_of() -> None:
 
 def test_where_words_do_not_matter_neither_names_nor_negatives_are_looked_at() -> None:
     alone = (PhraseQuery(phrase="cls_3", object_index=(0,)),)
-    assert look(Pictures(lambda _: {"queries": alone}), has_phrases=False).findings == ()
+    assert look(Pictures(lambda _: {"queries": alone}), unasked={"mine"}).findings == ()
 
 
 def test_the_same_picture_twice_in_a_source_is_warned_of() -> None:

@@ -6,7 +6,7 @@ judge. Each finding says how often it was met and where first.
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -146,7 +146,7 @@ def examine(
     *,
     held_out: Mapping[str, PictureSource] | None = None,
     most: int | None = None,
-    has_phrases: bool = True,
+    unasked: Collection[str] = (),
     advance: Callable[[], object] = lambda: None,
 ) -> Findings:
     """What is wrong with the pictures of named sources for training at `image_size` pixels.
@@ -156,13 +156,13 @@ def examine(
         image_size: Side of the square that pictures are resized to.
         held_out: Pictures that must not be among them; they are examined for that alone.
         most: Pictures to look at in each source, at even distances; all by default.
-        has_phrases: False where only masks are learnt from, so that names and negatives do not matter.
+        unasked: Sources of which only masks are learnt, so that names and negatives do not matter.
         advance: Called after each picture.
     """
     notes = [_read_source(name, source, image_size, most, advance) for name, source in sources.items()]
     unseen = [_read_source(name, source, image_size, most, advance) for name, source in (held_out or {}).items()]
     for each in notes:
-        _judge_source(each, has_phrases=has_phrases)
+        _judge_source(each, has_phrases=each.source not in unasked)
     _compare(notes, unseen)
     found = [_finding(each, kind) for each in [*notes, *_only_leaks(unseen)] for kind in SENTENCES if each.counts[kind]]
     return Findings(
