@@ -14,12 +14,12 @@ from typing import Any, Literal
 
 import numpy as np
 
+from masklet.data.everyday import PROBES, absent_phrases
 from masklet.data.schema import Example, PhraseQuery
 from masklet.data.sources import PictureSource
 from masklet.data.synthetic.layout import SceneConfig
 from masklet.data.synthetic.scene import render_scene
 from masklet.eval.concept import SCORE_THRESHOLD
-from masklet.eval.everyday import absent_phrases
 from masklet.eval.examples import ask_example, figures_of, outcome_of
 from masklet.eval.outcomes import PairOutcome
 from masklet.eval.predict import Segmenter
@@ -80,7 +80,7 @@ def everyday_questions(own: Questions) -> Questions:
     """The same pictures, asked for everyday things that none of their labels speaks of."""
     examples = [own.picture(index)[1] for index in range(own.count)]
     known = {query.phrase for example in examples for query in example.queries}
-    phrases = absent_phrases(known.union(*(example.absent for example in examples)))
+    phrases = absent_phrases(known.union(*(example.absent for example in examples)), PROBES)
     each = min(len(phrases), -(-ABSENT_QUESTIONS // own.count))
 
     def read(index: int) -> tuple[str, Example]:

@@ -1,7 +1,8 @@
 """The kinds of sources that a recipe may name, and how those that are files are opened.
 
 Every kind that is read from files has `split` and `limit`: a tenth of the pictures (of videos: of the videos) is held
-out by a hash of their names unless `split` is "all", and `limit` keeps so many, always the same ones.
+out by a hash of their names unless `split` is "all", and `limit` keeps so many, always the same ones. Where labels of
+other things may serve as negatives, `everyday_negatives` more are made up of things that few pictures show.
 """
 
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from masklet.data.everyday import WithEverydayNegatives
 from masklet.data.lvis import read_lvis
 from masklet.data.mask_folders import MaskFolderSource
 from masklet.data.sources import CocoConfig, CocoSource, PictureSource, QueryConfig, SacoSource, Split, read_coco
@@ -27,6 +29,7 @@ class _Files(_Strict):
 
 class _Asked(_Files):
     max_negatives: Annotated[int, Field(ge=0)] = 8
+    everyday_negatives: Annotated[int, Field(ge=0)] = 0
     complete: bool = True
 
 
@@ -113,6 +116,12 @@ SourceSpec = Annotated[FileSpec | ScenesSpec | CutoutsSpec, Field(discriminator=
 
 def open_pictures(spec: FileSpec, root: Path) -> PictureSource:
     """The labelled pictures of a source; of videos, their frames. Raises: InputError naming what cannot be used."""
+    pictures = _open_pictures(spec, root)
+    few = spec.everyday_negatives if isinstance(spec, _Asked) else 0
+    return WithEverydayNegatives(pictures, few) if few else pictures
+
+
+def _open_pictures(spec: FileSpec, root: Path) -> PictureSource:
     if isinstance(spec, VideoSpec):
         return VideoFrames(open_videos(spec, root))
     if isinstance(spec, YoloSpec):
@@ -122,7 +131,7 @@ def open_pictures(spec: FileSpec, root: Path) -> PictureSource:
     annotations, images = root / spec.annotations, root / spec.images
     if isinstance(spec, SacoSpec):
         return SacoSource(annotations, images, spec.split, spec.limit)
-    settings = spec.model_dump(exclude={"kind", "annotations", "images"})
+    settings = spec.model_dump(exclude={"kind", "annotations", "images", "everyday_negatives"})
     read = read_lvis if isinstance(spec, LvisSpec) else read_coco
     return CocoSource(annotations, images, CocoConfig(**settings), read=read)
 
