@@ -3,7 +3,6 @@ import json
 import os
 import subprocess
 import sys
-import types
 from pathlib import Path
 
 import numpy as np
@@ -312,27 +311,9 @@ def test_doctor_reports_what_it_can_when_the_model_is_missing(capsys):
     assert "problem   unknown model 'huge'" in out
 
 
-@pytest.fixture
-def loop(monkeypatch):
-    """Stands in for the training loop and notes its calls."""
-    fake = types.ModuleType("masklet.train.loop")
-    fake.calls = []
-
-    def train(recipe, overrides, out_dir, *, resume=False):
-        fake.calls.append((recipe, list(overrides), out_dir, resume))
-        return True
-
-    fake.run = train
-    monkeypatch.setitem(sys.modules, "masklet.train.loop", fake)
-    monkeypatch.setattr("masklet.train.loop", fake, raising=False)
-    return fake
-
-
-def test_training_gets_its_recipe_and_overrides(loop, capsys, tmp_path):
-    status, out, _ = run(capsys, "train", "builtin", "optim.lr=1e-4", "--out", tmp_path, "--resume", "--json")
-    assert status == 0
-    assert json.loads(out) == {"out": str(tmp_path), "complete": True}
-    assert loop.calls == [("builtin", ["optim.lr=1e-4"], tmp_path, True)]
+def test_a_recipe_is_printed_with_its_overrides(capsys):
+    status, out, _ = run(capsys, "train", "builtin", "optim.lr_text=1e-4", "--print-config")
+    assert (status, json.loads(out)["optim"]["lr_text"]) == (0, 1e-4)
     assert "an override is key=value" in run(capsys, "train", "builtin", "fast")[2]
 
 
