@@ -312,8 +312,8 @@ def test_doctor_reports_what_it_can_when_the_model_is_missing(capsys):
 
 
 def test_a_recipe_is_printed_with_its_overrides(capsys):
-    status, out, _ = run(capsys, "train", "builtin", "optim.lr_text=1e-4", "--print-config")
-    assert (status, json.loads(out)["optim"]["lr_text"]) == (0, 1e-4)
+    status, out, _ = run(capsys, "train", "builtin", "optim.lr_text=0.5", "--print-config")
+    assert (status, json.loads(out)["optim"]["lr_text"]) == (0, 0.5)
     assert "an override is key=value" in run(capsys, "train", "builtin", "fast")[2]
 
 
