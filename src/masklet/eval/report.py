@@ -171,7 +171,7 @@ def decimals(cells: Sequence[Cell]) -> int:
     if all(isinstance(number, int) for number in numbers):
         return 0
     largest = max(abs(number) for number in numbers)
-    return 3 if largest <= 1 else 2 if largest < 10 else 1
+    return 3 if 0 < largest <= 1 else 2 if 1 < largest < 10 else 1
 
 
 def show(cell: Cell, digits: int) -> str:

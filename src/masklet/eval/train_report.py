@@ -172,12 +172,14 @@ def _or_nan(value: float | None) -> float:
 
 
 def _phrase_table(run: TrainRun) -> list[Section]:
-    """Each phrase with its figures before and after, those that gained least first."""
+    """Each phrase that some picture shows with its figures before and after, those that gained least first."""
     if run.best is None:
         return []
+    shown = [row for row in run.best["phrases"] if row["positives"]]
+    absent = len(run.best["phrases"]) - len(shown)
     before = {} if run.first is None else {row["phrase"]: row for row in run.first["phrases"]}
     rows: list[list[Cell]] = []
-    for row in run.best["phrases"]:
+    for row in shown:
         base = before.get(row["phrase"], {})
         old, new = _scaled("pmF1", base.get("pmF1")), _scaled("pmF1", row.get("pmF1"))
         gain = None if old is None or new is None else new - old
@@ -186,6 +188,7 @@ def _phrase_table(run: TrainRun) -> list[Section]:
     rows.sort(key=lambda row: math.inf if row[5] is None else float(row[5]))
     columns = ["phrase", "shown in", "not in", "pmF1 before", "after", "gained", "cgF1 before", "after"]
     note = "Figures of the model before training and of the best weights; the phrases that gained least stand first."
+    note += f" Another {absent} phrases were asked of pictures that do not show them." if absent else ""
     return [Table("By phrase", [*columns, "IL_MCC before", "after"], rows, note)]
 
 
