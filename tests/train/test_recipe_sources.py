@@ -23,8 +23,9 @@ from masklet.models.weights import Weights, read, write
 from masklet.ops.masks import mask_to_polygons, rle_encode
 from masklet.tokenizer import Tokenizer
 from masklet.train import loop
-from masklet.train.concept import ConceptTask, SourceShelf
+from masklet.train.concept import ConceptTask
 from masklet.train.recipes import load_recipe, parse_recipe
+from masklet.train.shelf import SourceShelf
 from masklet.train.sources import FileSpec, open_pictures
 from masklet.train.tracker import ClipShelf
 

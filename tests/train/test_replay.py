@@ -7,13 +7,14 @@ import torch
 from labelled_pictures import write_pictures
 
 from masklet.config import PRESETS
-from masklet.data.sources import CocoSource, GeneratedSource
+from masklet.data.everyday import WithEverydayNegatives
+from masklet.data.sources import GeneratedSource
 from masklet.errors import InputError
 from masklet.models.detector import Detector
 from masklet.models.weights import Weights, read, write
 from masklet.train import loop
-from masklet.train.concept import SourceShelf
 from masklet.train.recipes import load_recipe
+from masklet.train.shelf import SourceShelf
 from masklet.train.sources import SacoSpec
 
 SMALL = ["device=cpu", "bfloat16=false", "data.workers=0", "phases.0.image_size=112", "phases.0.steps=2"]
@@ -26,7 +27,7 @@ def test_every_other_picture_is_a_general_one(name, tmp_path):
     (phase,) = recipe.phases
     assert phase.weights == {"mine": 0.5, "general": 0.5}
     kinds = {source: type(each) for source, each in SourceShelf(recipe)(phase).items()}
-    assert kinds == {"mine": CocoSource, "general": GeneratedSource}
+    assert kinds == {"mine": WithEverydayNegatives, "general": GeneratedSource}
 
 
 def test_ones_own_pictures_are_learnt_from_as_often_as_without_replay():

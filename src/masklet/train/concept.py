@@ -1,10 +1,8 @@
-"""The detector's task: batches of pictures with phrases, the losses they cause, and where the pictures come from."""
+"""The detector's task: batches of pictures with phrases or clicks, and the losses they cause."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,10 +11,7 @@ from torch.utils.data import Dataset
 
 from masklet.data.collate import CollateConfig, Encoder, TrainingBatch, collate, select_prompts
 from masklet.data.pointing import ClicksConfig, PointedBatch, collate_pointed
-from masklet.data.sources import ExampleSource, GeneratedSource, Mixture
-from masklet.data.synthetic.cutouts import CutoutLibrary, compose_scene
-from masklet.data.synthetic.layout import SceneConfig
-from masklet.data.synthetic.scene import render_scene
+from masklet.data.sources import ExampleSource, Mixture
 from masklet.data.transforms import AugmentConfig, augment
 from masklet.errors import InputError
 from masklet.models.detector import Detector, Grounding, ImageFeatures
@@ -24,9 +19,9 @@ from masklet.models.weights import OPTIONAL_PARTS, Weights, belongs
 from masklet.ops.scores import joint_scores
 from masklet.train.clicks import clicked_again
 from masklet.train.criterion import Counts, Criterion, LossReport, present_prompts
-from masklet.train.recipes import Phase, Recipe, settings
+from masklet.train.recipes import Phase, Recipe
 from masklet.train.refine import RefineConfig, with_corrections
-from masklet.train.sources import CutoutsSpec, DavisSpec, ScenesSpec, SourceSpec, open_pictures
+from masklet.train.sources import DavisSpec
 from masklet.types import TokenSet
 
 # Distinguishes the streams of random numbers drawn for one example or batch.
@@ -255,39 +250,3 @@ def with_click_queries(base: Weights, recipe: Recipe) -> Weights:
         raise InputError("clicks: the model has no queries for them yet, so they must be learnt: train decoder.*")
     decoder = replace(base.config.decoder, num_click_queries=CLICK_QUERIES)
     return replace(base, config=replace(base.config, decoder=decoder))
-
-
-class SourceShelf:
-    """Builds the sources that a phase draws from; what is read from files is read once."""
-
-    def __init__(self, recipe: Recipe) -> None:
-        self.root, self.specs = Path(recipe.data.root), recipe.data.sources
-        self.loaded: dict[str, Any] = {}
-
-    def __call__(self, phase: Phase) -> dict[str, ExampleSource]:
-        """Sources by name, with the phase's options."""
-        return {
-            name: self._build(name, self.specs[name], {"size": phase.image_size, **phase.options.get(name, {})})
-            for name, weight in phase.weights.items()
-            if weight > 0
-        }
-
-    def _build(self, name: str, spec: SourceSpec, options: dict[str, Any]) -> ExampleSource:
-        if isinstance(spec, ScenesSpec):
-            return GeneratedSource(partial(render_scene, config=scene_config(spec, options)))
-        if isinstance(spec, CutoutsSpec):
-            library = self._once(
-                name, lambda: CutoutLibrary.open(self.root / spec.cutouts, self.root / spec.backgrounds, split="train")
-            )
-            return GeneratedSource(partial(compose_scene, library=library, config=scene_config(spec, options)))
-        return self._once(name, lambda: open_pictures(spec, self.root))
-
-    def _once(self, name: str, load: Callable[[], Any]) -> Any:
-        if name not in self.loaded:
-            self.loaded[name] = load()
-        return self.loaded[name]
-
-
-def scene_config(spec: ScenesSpec | CutoutsSpec, options: dict[str, Any]) -> SceneConfig:
-    """The sampling weights of a source, changed by a phase."""
-    return settings(SceneConfig, {**spec.options, **options})

@@ -19,12 +19,13 @@ from masklet.files import REASONS, write_atomically
 from masklet.models.detector import Detector
 from masklet.models.weights import OPTIONAL_PARTS, Weights, belongs, find, is_adapter_file, read
 from masklet.tokenizer import Tokenizer
-from masklet.train.concept import ConceptTask, SourceShelf, with_click_queries
+from masklet.train.concept import ConceptTask, with_click_queries
 from masklet.train.distributed import meet
 from masklet.train.encoders import EncoderTask
 from masklet.train.estimate import Estimate, estimate, memory_explained
 from masklet.train.export import Exporter
 from masklet.train.recipes import Recipe, load_recipe, to_json
+from masklet.train.shelf import SourceShelf
 from masklet.train.tracker import ClipShelf, TrackingTask, start_tracker
 from masklet.train.trainer import Trainer
 from masklet.train.validation import Validate, Validator, updates_of_epoch

@@ -23,10 +23,10 @@ from masklet.data.tracking import TrackBatch, TrackingConfig, draw_batch
 from masklet.data.videos import VideoClips
 from masklet.models.detector import Detector
 from masklet.models.weights import OPTIONAL_PARTS, belongs
-from masklet.train.concept import scene_config
 from masklet.train.criterion import LossReport
 from masklet.train.recipes import Phase, Recipe
 from masklet.train.rollout import rollout_losses
+from masklet.train.shelf import scene_config
 from masklet.train.sources import CutoutsSpec, ScenesSpec, VideoSpec, open_pictures, open_videos
 
 CLIP_STREAM = 7  # of random numbers, apart from those of other tasks
