@@ -64,7 +64,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def arguments(base: Path, pictures: Path, out: Path, *more: str) -> list[str]:
     small = ["device=cpu", "bfloat16=false", "data.workers=0", "phases.0.image_size=112", "phases.0.steps=2"]
-    few = ["train=['decoder.*']", "log_every=1", "validation.pictures=3"]
+    few = ["train=['decoder.*']", "log_every=1", "validation.pictures=3", "data.sources.mine.everyday_negatives=0"]
     return [
         "train",
         "finetune",

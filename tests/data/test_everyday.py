@@ -50,8 +50,8 @@ def corn(tmp_path):
     for image in images:
         Image.fromarray(np.zeros((48, 48, 3), np.uint8)).save(tmp_path / image["file_name"])
 
-    def open_with(name: str, **options) -> PictureSource:
-        labels["categories"] = [{"id": 1, "name": name}]
+    def open_with(name: str, *others: str, **options) -> PictureSource:
+        labels["categories"] = [{"id": 1 + row, "name": each} for row, each in enumerate((name, *others))]
         (tmp_path / "labels.json").write_text(json.dumps(labels))
         spec = {"kind": "coco", "annotations": "labels.json", "images": ".", "split": "all", **options}
         recipe = load_recipe("finetune", [f"data.sources.mine={json.dumps(spec)}"])
@@ -74,6 +74,15 @@ def test_pictures_of_one_class_are_asked_for_everyday_things_too(corn):
     assert pictures.example(1, np.random.default_rng(5)).queries == asked.queries
     assert pictures.sample(np.random.default_rng(6)).queries != asked.queries
     assert (len(pictures), pictures.name(1)) == (2, "1.png")
+
+
+def test_everyday_things_fill_up_what_other_classes_leave(corn):
+    two = corn("corn kernel", "rice", "wheat", everyday_negatives=3).example(0, np.random.default_rng(0))
+    absent = [query.phrase for query in two.queries if not query.object_index]
+    assert {"rice", "wheat"} < set(absent)
+    assert len(absent) == 3
+    enough = corn("corn kernel", "rice", "wheat", everyday_negatives=2).example(0, np.random.default_rng(0))
+    assert {query.phrase for query in enough.queries} == {"corn kernel", "rice", "wheat"}
 
 
 def test_what_the_labels_may_speak_of_is_not_denied(corn):

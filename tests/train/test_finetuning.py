@@ -112,7 +112,8 @@ def test_pictures_are_asked_for_what_they_do_not_show(base, pictures) -> None:
         assert isinstance(task, ConceptTask)
         batches = task.dataset(recipe.phases[0])
         present = torch.cat([present_prompts(batches[index].targets) for index in range(24)])
-        assert 0.15 < (~present).float().mean() < 0.35  # half of the pictures lack one of two kinds
+        # half of the pictures lack one of two kinds; everyday things make it two negatives for one or two positives
+        assert 0.4 < (~present).float().mean() < 0.7
 
 
 @pytest.mark.parametrize("recipe", ["detector", "detector-refine"])

@@ -57,9 +57,9 @@ LESSONS = {
 
 
 class WithEverydayNegatives(PictureSource):
-    """Pictures that are also asked for `count` everyday things of `LESSONS`, as if they were known not to show them.
+    """Pictures that are asked for `count` absent things at least: where labels have fewer, for some of `LESSONS`.
 
-    For data of few classes, whose own labels have little to say no to.
+    That those are absent is assumed. For data of few classes, which have little to say no to.
     """
 
     def __init__(self, pictures: PictureSource, count: int) -> None:
@@ -79,7 +79,8 @@ class WithEverydayNegatives(PictureSource):
 
     def _asked(self, example: Example, rng: np.random.Generator) -> Example:
         known = [*(query.phrase for query in example.queries), *example.absent]
-        more = draw_phrases(absent_phrases(known, LESSONS), self.count, rng)
+        missing = self.count - sum(not query.object_index for query in example.queries)
+        more = draw_phrases(absent_phrases(known, LESSONS), missing, rng)
         queries = (*example.queries, *(PhraseQuery(phrase=phrase, object_index=()) for phrase in more))
         return replace(example, queries=queries)
 

@@ -2,7 +2,7 @@
 
 Every kind that is read from files has `split` and `limit`: a tenth of the pictures (of videos: of the videos) is held
 out by a hash of their names unless `split` is "all", and `limit` keeps so many, always the same ones. Where labels of
-other things may serve as negatives, `everyday_negatives` more are made up of things that few pictures show.
+other things may serve as negatives and are fewer than `everyday_negatives`, things that few pictures show fill up.
 """
 
 from pathlib import Path
