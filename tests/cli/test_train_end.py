@@ -17,8 +17,7 @@ import masklet
 from masklet import cli
 from masklet.cli import train_report
 from masklet.config import PRESETS
-from masklet.models.detector import Detector
-from masklet.models.weights import Weights, read, write
+from masklet.models.weights import read
 from masklet.train.validation import read_validations
 from masklet.train.watch import Observer
 
@@ -28,15 +27,6 @@ COLORS = {"red square": (220, 30, 30), "blue square": (40, 60, 230), "green squa
 @pytest.fixture(autouse=True)
 def one_thread() -> None:
     torch.set_num_threads(1)
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(0)
-    config = PRESETS["debug"]()
-    path = tmp_path_factory.mktemp("base") / "base.safetensors"
-    write(Weights(config=config, state=dict(Detector(config).state_dict()), origin="a test"), path)
-    return path
 
 
 @pytest.fixture(scope="module")

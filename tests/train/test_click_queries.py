@@ -9,7 +9,7 @@ import pytest
 import torch
 from labelled_pictures import write_pictures
 
-from masklet.config import PRESETS, debug
+from masklet.config import debug
 from masklet.data.collate import CollateConfig
 from masklet.data.pointing import PointedBatch, collate_pointed
 from masklet.data.schema import Example
@@ -232,15 +232,6 @@ def test_the_debug_model_learns_what_is_meant_click_by_click() -> None:
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_pictures(tmp_path_factory.mktemp("pictures"), count=6, bare_every=3)
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(0)
-    config = PRESETS["debug"]()
-    path = tmp_path_factory.mktemp("base") / "base.safetensors"
-    write(Weights(config=config, state=dict(Detector(config).state_dict()), origin="a test"), path)
-    return path
 
 
 def given(base: Path, pictures: Path, clicks: str = "{share: 0.5, steps: 1}") -> list[str]:

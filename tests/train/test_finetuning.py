@@ -15,7 +15,7 @@ import masklet
 from masklet.config import PRESETS
 from masklet.errors import InputError
 from masklet.models.detector import Detector
-from masklet.models.weights import Weights, belongs, read, write
+from masklet.models.weights import belongs, read, write
 from masklet.train import loop
 from masklet.train.concept import ConceptTask
 from masklet.train.criterion import present_prompts
@@ -36,16 +36,6 @@ RECIPES = {
     "presence-only": lambda name: name.startswith("decoder.presence_head."),
     "tracker-finetune": is_optional,
 }
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A whole debug model."""
-    torch.manual_seed(0)
-    config = PRESETS["debug"]()
-    path = tmp_path_factory.mktemp("base") / "base.safetensors"
-    write(Weights(config=config, state=dict(Detector(config).state_dict()), origin="a test"), path)
-    return path
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,7 @@ from safetensors.torch import load_file
 
 from masklet.config import PRESETS
 from masklet.errors import InputError
-from masklet.models.detector import Detector
-from masklet.models.weights import Weights, read, write
+from masklet.models.weights import Weights, read
 from masklet.train import loop
 from masklet.train.export import Exporter
 from masklet.train.recipes import load_recipe, parse_recipe
@@ -48,15 +47,6 @@ class Scripted:
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_pictures(tmp_path_factory.mktemp("pictures"), count=40)
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(0)
-    config = PRESETS["debug"]()
-    path = tmp_path_factory.mktemp("base") / "base.safetensors"
-    write(Weights(config=config, state=dict(Detector(config).state_dict()), origin="a test"), path)
-    return path
 
 
 def overrides(base: Path, pictures: Path, *changes: str) -> list[str]:
