@@ -125,3 +125,15 @@ def test_the_log_is_a_line_each_in_a_folder_that_is_made(tmp_path) -> None:
     log.logged({**LINE, "step": 4})
     lines = (tmp_path / "new/run/log.jsonl").read_text().splitlines()
     assert [json.loads(line) for line in lines] == [LINE, {**LINE, "step": 4}]
+
+
+def test_the_log_of_a_run_that_was_killed_repeats_nothing(tmp_path) -> None:
+    log = JsonLog(tmp_path)
+    for step in (2, 4, 6):
+        log.logged({**LINE, "step": step})
+    with log.path.open("a") as file:
+        file.write('{"step": 8, "lo')
+    log.started(make_recipe((9,)), 4)
+    log.logged({**LINE, "step": 6, "loss": 1.0})
+    lines = [json.loads(line) for line in log.path.read_text().splitlines()]
+    assert [(line["step"], line["loss"]) for line in lines] == [(2, 12.5), (4, 12.5), (6, 1.0)]

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from masklet.errors import InputError
+from masklet.train.means import Means
 from masklet.train.recipes import Phase, Recipe
 from masklet.train.trainer import Trainer
 from masklet.train.watch import duration
@@ -92,7 +93,7 @@ def _time_update(trainer: Trainer, phase: Phase) -> float:
 
 def _forget(trainer: Trainer) -> None:
     """The state in which a run begins."""
-    trainer.step, trainer.sums = 0, {}
+    trainer.step, trainer.means = 0, Means()
     trainer.optimizer.zero_grad(set_to_none=True)
     for state in trainer.optimizer.state.values():
         for tensor in state.values():

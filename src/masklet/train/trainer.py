@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import torch
-import torch.distributed as dist
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -31,6 +30,7 @@ from masklet.train.distributed import (
     whole,
 )
 from masklet.train.interrupt import Interrupt
+from masklet.train.means import Means
 from masklet.train.optim import WeightAverage, factor_of_update, make_optimizer, named_state, set_learning_rates
 from masklet.train.parts import prepare_parts, recompute_layers
 from masklet.train.recipes import Phase, Recipe
@@ -86,7 +86,7 @@ class Trainer:
         self.optimizer = make_optimizer(self.model, self.optim)
         self.average = WeightAverage(self.model, recipe.ema_decay) if recipe.ema_decay else None
         self.step = 0
-        self.sums: dict[str, Tensor] = {}
+        self.means = Means()
         self.checkpoints = Checkpoints(out)
 
     def train(
@@ -186,20 +186,17 @@ class Trainer:
         on_device = [batch.to(self.device) for batch in batches]
         for report in self.task.losses(self.model, on_device, phase, seeds):
             report.total.backward()
-            self._add({"loss": report.total.detach(), **report.parts})
+            self.means.add({"loss": report.total.detach(), **report.parts})
         sum_gradients(self.learnt.values())
         norm = clip_gradients(list(self.learnt.values()), self.optim.clip_norm)
-        self._add({"gradient_norm": norm})
+        self.means.add({"gradient_norm": norm / self.world})  # everybody's already
+        self.means.end_update()
         self.step += 1
         if not torch.isfinite(norm):  # one bad batch must not end a run of days; the log shows the norm
             return
         self.optimizer.step()
         if self.average is not None:
             self.average.update(self.model, self.step)
-
-    def _add(self, values: dict[str, Tensor]) -> None:
-        for name, value in values.items():
-            self.sums[name] = self.sums.get(name, 0) + value
 
     def _tell(self, phase: Phase, last: int) -> None:
         for observer in self.observers:
@@ -211,15 +208,9 @@ class Trainer:
         """One line with the means since the last; the only place where numbers leave the device."""
         began, at = self._clock
         now, steps = time.monotonic(), max(1, self.step - at)
-        names = list(self.sums)
-        totals = torch.stack([self.sums[name].float() for name in names]) if names else torch.zeros(0)
-        self.sums, self._clock = {}, (now, self.step)
-        if self.world > 1:  # losses are each process's share of the sum; the norm is everybody's already
-            dist.all_reduce(totals)
-            totals[names.index("gradient_norm")] /= self.world
+        self._clock, means = (now, self.step), self.means.take()
         if self.rank:
             return
-        means = (totals / steps).tolist()
         seconds = (now - began) / steps
         things = "clips" if self.recipe.task == "tracking" else "pictures"
         line = {
@@ -229,7 +220,7 @@ class Trainer:
             "seconds_per_step": round(seconds, 4),
             f"{things}_per_second": round(phase.batch_size * phase.accumulate / seconds, 3),
             **self._memory(),
-            **{name: round(value, 5) for name, value in zip(names, means, strict=True)},
+            **{name: round(value, 5) for name, value in means.items()},
         }
         for observer in self.observers:
             observer.logged(line)

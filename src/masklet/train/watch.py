@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from masklet.errors import InputError
-from masklet.files import REASONS
+from masklet.files import REASONS, write_atomically
 from masklet.train.recipes import Recipe
 
 LOG, BOARD = "log.jsonl", "tensorboard"
@@ -68,13 +68,28 @@ def append_line(path: Path, line: Mapping[str, Any]) -> None:
 
 
 class JsonLog(Observer):
-    """Writes what is logged to `log.jsonl` in the folder of the run."""
+    """Writes what is logged to `log.jsonl` in the folder of the run, a line for each step."""
 
     def __init__(self, out: Path) -> None:
         self.path = out / LOG
 
+    def started(self, recipe: Recipe, step: int) -> None:
+        """What a continued run makes again goes, and what was being written when it was killed."""
+        del recipe
+        if self.path.is_file():
+            lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
+            write_atomically(self.path, "".join(line for line in lines if _is_of(line, step)))
+
     def logged(self, line: Mapping[str, Any]) -> None:
         append_line(self.path, line)
+
+
+def _is_of(line: str, last: int) -> bool:
+    """Whether a line is whole, and of an update up to the last."""
+    try:
+        return json.loads(line)["step"] <= last
+    except ValueError:
+        return False
 
 
 def boards(out: Path) -> list[Observer]:
