@@ -134,16 +134,21 @@ def measure_masks(given: argparse.Namespace) -> dict[str, Any]:
 
 
 def measure_flops() -> dict[str, float]:
-    """Multiply-adds, counted as two, of the forward pass of one picture and of one prompt of each kind; in 10^12."""
+    """Multiply-adds, counted as two, of the forward pass, in 10^12.
+
+    Of one picture, of one prompt of each kind; of the tracker's view of a picture over the trunk that both share, of
+    a click, and of one object followed through as many frames as published clips have.
+    """
     from torch.nn.attention import SDPBackend, sdpa_kernel
     from torch.utils.flop_counter import FlopCounterMode
 
     from masklet.config import sam3
     from masklet.models.detector import Detector
-    from masklet.types import TokenSet
+    from masklet.train.rollout import Rollout
+    from masklet.types import ClickPrompt, TokenSet
 
     torch.manual_seed(0)
-    model, found = Detector(sam3()).eval(), {}
+    model, found = Detector(sam3()).eval().requires_grad_(requires_grad=False), {}
 
     def count(name: str, function: Callable[[], Any]) -> Any:
         # written out, because attention in one kernel is not counted on a CPU
@@ -160,7 +165,31 @@ def measure_flops() -> dict[str, float]:
         "prompt, present", lambda: model.ground_tokens(features, prompt, image, one_to_many=True, all_layers=True)
     )
     count("prompt, present", lambda: model.segment(features, answer, image))
+    tracker, trunk = model.tracker, torch.zeros(1, sam3().vision.trunk.dim, 72, 72)
+    seen = count("tracker's view of a picture", lambda: tracker.look(trunk))
+    click = ClickPrompt(points_xy=torch.zeros(1, 1, 2), point_labels=torch.ones(1, 1, dtype=torch.int64))
+    count("click", lambda: tracker.click(tracker.click.without_memory(seen), click, multimask=True))
+    for num_frames in (8, 16, 32):
+        frames = seen.map(lambda x, size=num_frames: x.expand(size, *x.shape[1:]))
+        rollout = Rollout(tracker, _clip(num_frames), frames, torch.Generator())
+        count(f"object followed through {num_frames} frames", lambda rollout=rollout: list(rollout.answers()))
     return {name: round(value, 3) for name, value in found.items()}
+
+
+def _clip(num_frames: int) -> Any:
+    """An object that is given as a mask, as a batch for the tracker; its pictures are not looked at."""
+    from masklet.data.tracking import TrackBatch
+
+    return TrackBatch(
+        images=torch.zeros(num_frames, 3, 1, 1),
+        masks=torch.ones(1, num_frames, 1008, 1008, dtype=torch.bool),
+        clip_index=torch.zeros(1, dtype=torch.int64),
+        conditioning=(0,),
+        pointing="mask",
+        first_points=torch.zeros(1, 1, 0, 2),
+        first_labels=torch.zeros(0, dtype=torch.int64),
+        corrections=0,
+    )
 
 
 def _peak() -> int:

@@ -4,6 +4,7 @@ import json
 import shlex
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -301,3 +302,16 @@ def test_each_command_trains_on_the_same_data(changes):
         assert shares == {source: weight / total for source, weight in recipe.phases[0].weights.items()}
         for source in weights:
             assert other.data.sources[source] == recipe.data.sources[source]
+
+
+def test_replay_learns_as_the_run_did():
+    recipe = load_recipe("builtin-finetune", ["phases.0.steps=50", "data.root=mine"])
+    arguments = remedies(lost(rejections=50), recipe)["finetune-replay"]
+    other = load_recipe("finetune-replay", arguments[3:-2])
+    assert other.optim_config() == replace(recipe.optim_config(), warmup_steps=40)
+    assert (other.train, other.checkpoint_activations) == (recipe.train, recipe.checkpoint_activations)
+    (phase,), (own,) = other.phases, recipe.phases
+    assert phase.steps == 2 * own.steps
+    assert (phase.batch_size, phase.accumulate, phase.image_size) == (own.batch_size, own.accumulate, own.image_size)
+    adapted = remedies(lost(rejections=50), load_recipe("finetune-lora"))["finetune-replay"]
+    assert load_recipe("finetune-replay", adapted[3:-2]).optim == load_recipe("finetune-replay").optim

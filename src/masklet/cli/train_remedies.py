@@ -14,6 +14,8 @@ GENERAL = "general"  # the source that `finetune-replay` mixes in
 USUAL = {"mine": {"kind": "coco", "annotations": "annotations.json", "images": "images"}}  # sources of `finetune`
 GENERATED = ("scenes", "cutouts")  # kinds of sources that need no files of the user's, or other ones
 USUAL_SIZE = 1008  # pixels
+REPLAY = "finetune-replay"
+TWICE = 2  # every other picture is a general one
 PRESENCE = "decoder.presence_head.*"
 
 
@@ -30,7 +32,7 @@ def find_remedies(found: "Forgetting", recipe: "Recipe", out: Path, weights: Pat
         softer = _line("masklet", "merge", str(out / "softer.safetensors"), f"{weights}=0.5")
         remedies.append(Remedy(what="takes half of what the adapter changes, without training", command=softer))
     if found.troubles and GENERAL not in recipe.data.sources:
-        command = _train("finetune-replay", recipe, str(recipe.initial_weights), _beside(out, "replay"))
+        command = _train(REPLAY, recipe, str(recipe.initial_weights), _beside(out, "replay"))
         what = "trains anew from the base, with a general picture for each of yours"
         remedies.append(Remedy(what=what, command=command))
     if found.troubles and recipe.lora is None:
@@ -50,9 +52,30 @@ def _train(name: str, recipe: "Recipe", initial: str, out: str) -> str:
     last = recipe.phases[-1]
     if last.image_size != USUAL_SIZE:
         arguments.append(f"phases.0.image_size={last.image_size}")
+    if name == REPLAY:
+        arguments += _course(recipe)
     if recipe.device != "auto":
         arguments.append(f"device={recipe.device}")
     return _line(*arguments, "--out", out)
+
+
+def _course(recipe: "Recipe") -> list[str]:
+    """Overrides that let `finetune-replay` learn as this run did where it did not learn as `finetune` does."""
+    from masklet.train.recipes import load_recipe
+
+    if recipe.lora is not None or recipe.train == (PRESENCE,):
+        return []
+    usual = load_recipe("finetune")
+    last, their_last = recipe.phases[-1], usual.phases[-1]
+    settings = {
+        "train": (list(recipe.train), list(usual.train)),
+        "checkpoint_activations": (recipe.checkpoint_activations, usual.checkpoint_activations),
+        "phases.0.steps": (TWICE * recipe.total_steps, TWICE * usual.total_steps),
+        "phases.0.batch_size": (last.batch_size, their_last.batch_size),
+        "phases.0.accumulate": (last.accumulate, their_last.accumulate),
+        **{f"optim.{name}": (value, usual.optim.get(name)) for name, value in recipe.optim.items()},
+    }
+    return [f"{name}={json.dumps(value)}" for name, (value, theirs) in settings.items() if value != theirs]
 
 
 def _data(recipe: "Recipe", name: str) -> list[str]:
@@ -62,7 +85,7 @@ def _data(recipe: "Recipe", name: str) -> list[str]:
     files = {source: spec for source, spec in recipe.data.sources.items() if spec.kind not in GENERATED}
     weights = {source: shares[source] for source in files if source != GENERAL and shares.get(source, 0) > 0}
     specs = {source: spec.model_dump(mode="json", exclude_defaults=True) for source, spec in files.items()}
-    mixes = name in ("finetune-replay", "presence-only")
+    mixes = name in (REPLAY, "presence-only")
     if {source: specs[source] for source in weights} != USUAL:
         arguments += [f"data.sources.{source}={json.dumps(specs[source])}" for source in weights]
         mixed = {GENERAL: sum(weights.values())} if mixes else {}
