@@ -165,3 +165,13 @@ class Detections:
     mask_logits: Float[Tensor, "detection height width"]
     prompt_index: Int[Tensor, " detection"]
     presence: Float[Tensor, " prompt"]
+
+    def take(self, rows: Int[Tensor, " taken"]) -> "Detections":
+        """The detections in these rows; all prompts stay."""
+        return replace(
+            self,
+            boxes_xyxy=self.boxes_xyxy[rows],
+            scores=self.scores[rows],
+            mask_logits=self.mask_logits[rows],
+            prompt_index=self.prompt_index[rows],
+        )

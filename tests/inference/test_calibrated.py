@@ -127,8 +127,9 @@ def test_the_identity_tells_weights_sizes_and_types_apart(weights: Weights, tmp_
         make_model(weights, cpu, torch.bfloat16).identity,
         make_model(replace(weights, state=changed), cpu, torch.float32).identity,
         make_model(replace(weights, even_score=0.4), cpu, torch.float32).identity,
+        make_model(replace(weights, max_overlap=0.4), cpu, torch.float32).identity,
     ]
-    assert len({own, *others}) == 5
+    assert len({own, *others}) == 6
     write(weights, tmp_path / "model.safetensors")
     again = read(tmp_path / "model.safetensors")
     assert make_model(again, cpu, torch.float32).identity == own

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from masklet.inference.devices import choose_device, choose_dtype
 from masklet.inference.image import Model, make_model
 from masklet.models.detector import Detector
 from masklet.models.weights import Weights
+from masklet.ops.nms import nms_masks
 from masklet.tokenizer import Tokenizer
 
 EVERYTHING = 0.0
@@ -38,6 +40,21 @@ def test_every_query_above_the_threshold_is_a_detection_best_first(model: Model,
     assert result.masks.dtype == bool
     some = model.segment(picture, "cat", threshold=float(result.scores[4]))
     np.testing.assert_array_equal(some.scores, result.scores[:4])
+
+
+def test_of_finds_that_overlap_more_than_the_model_allows_the_surest_stays(picture: np.ndarray) -> None:
+    weights = random_weights()
+    every, distinct = (
+        make_model(each, torch.device("cpu"), torch.float32).segment(picture, ["cat", "dog"], threshold=EVERYTHING)
+        for each in (weights, replace(weights, max_overlap=0.3))
+    )
+    assert 0 < len(distinct) < len(every)
+    for phrase in ("cat", "dog"):
+        found, kept = every.for_phrase(phrase), distinct.for_phrase(phrase)
+        chosen = nms_masks(found.detections.mask_logits, found.detections.scores, 0.3).numpy()
+        np.testing.assert_array_equal(kept.scores, found.scores[chosen])
+        np.testing.assert_array_equal(kept.masks, found.masks[chosen])
+    assert distinct.presence == every.presence
 
 
 def test_a_phrase_alone_and_among_others_gives_the_same(model: Model, picture: np.ndarray) -> None:

@@ -1,6 +1,7 @@
 """Weight files: three formats in and out, nothing loaded in part, and one clear sentence for every wrong file."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -49,11 +50,22 @@ def test_own_files_hold_config_origin_and_a_hash_of_the_tensors(weights: Weights
     back = read(tmp_path / "model.safetensors")
     assert back.config == weights.config
     assert back.origin == "a test"
-    assert back.even_score == 0.5
+    assert (back.even_score, back.max_overlap) == (0.5, 1.0)
     assert_same(back.state, weights.state)
     with safe_open(tmp_path / "model.safetensors", "pt") as opened:
         tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - not a dict
         assert opened.metadata()["hash"] == content_hash(tensors)
+
+
+def test_what_a_model_makes_of_its_scores_is_in_its_file(weights: Weights, tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    write(replace(weights, even_score=0.4, max_overlap=0.6), path)
+    assert (read(path).even_score, read(path).max_overlap) == (0.4, 0.6)
+    with safe_open(path, "pt") as opened:
+        metadata, tensors = opened.metadata(), {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+    save_file(tensors, path, metadata | {"max_overlap": "some"})
+    with pytest.raises(InputError, match="config cannot be read: could not convert string to float: 'some'"):
+        read(path)
 
 
 @pytest.mark.parametrize("kind", ["official", "transformers"])

@@ -31,6 +31,7 @@ from masklet.models.detector import Detector, Grounding, ImageFeatures
 from masklet.models.weights import Weights, content_hash, find, load_detector, read
 from masklet.nn.precision import cast_compute
 from masklet.ops.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
+from masklet.ops.nms import nms_prompts
 from masklet.ops.scores import joint_scores, recentre
 from masklet.tokenizer import Tokenizer
 from masklet.types import Detections, Exemplars, PromptBatch, TokenSet
@@ -69,6 +70,7 @@ class Model:
     parts: frozenset[str]
     tokenizer: Tokenizer
     even_score: float = 0.5
+    max_overlap: float = 1.0
     digest: str = ""
     _phrases: dict[str, Tensor] = field(default_factory=dict, repr=False)
 
@@ -76,7 +78,7 @@ class Model:
     def identity(self) -> str:
         """What answers depend on: a hash of the weights, the image size and the number type, as `1a2b-1008-float32`."""
         digest = self.digest or content_hash(self.detector.state_dict())
-        weights = hashlib.sha256(f"{digest} {self.even_score}".encode()).hexdigest()[:16]
+        weights = hashlib.sha256(f"{digest} {self.even_score} {self.max_overlap}".encode()).hexdigest()[:16]
         return f"{weights}-{self.image_size}-{str(self.dtype).removeprefix('torch.')}"
 
     def segment(
@@ -210,13 +212,16 @@ class Model:
         masks = self.masks(features, grounding, prompt_index, query_index)
         if limits is not None:
             masks = cut_masks(masks, [limits[prompt].mask for prompt in prompt_index.tolist()])
-        return Detections(
+        detections = Detections(
             boxes_xyxy=boxes,
             scores=scores[prompt_index, query_index],
             mask_logits=masks,
             prompt_index=prompt_index,
             presence=presence.sigmoid(),
         )
+        if self.max_overlap == 1:
+            return detections
+        return detections.take(nms_prompts(masks, detections.scores, prompt_index, self.max_overlap))
 
     def masks(
         self, features: ImageFeatures, grounding: Grounding, prompt_index: Tensor, query_index: Tensor
@@ -479,5 +484,6 @@ def make_model(weights: Weights, device: torch.device, dtype: torch.dtype, image
         parts=weights.parts,
         tokenizer=Tokenizer(text.vocab_size, text.context),
         even_score=weights.even_score,
+        max_overlap=weights.max_overlap,
         digest=weights.digest,
     )

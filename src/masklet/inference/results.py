@@ -45,14 +45,7 @@ class ImageResult:
         """The detections chosen by number, slice, list of numbers or array of bools; one number selects one."""
         chosen = np.arange(len(self))[index].reshape(-1)
         rows = torch.from_numpy(chosen).to(self.detections.scores.device)
-        detections = replace(
-            self.detections,
-            boxes_xyxy=self.detections.boxes_xyxy[rows],
-            scores=self.detections.scores[rows],
-            mask_logits=self.detections.mask_logits[rows],
-            prompt_index=self.detections.prompt_index[rows],
-        )
-        return replace(self, detections=detections)
+        return replace(self, detections=self.detections.take(rows))
 
     def above(self, threshold: float) -> "ImageResult":
         """Detections whose score exceeds `threshold`."""

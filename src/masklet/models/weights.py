@@ -43,14 +43,17 @@ LAYOUTS: dict[str, Callable[[Detector.Config], Layout]] = {"official": official,
 class Weights:
     """A model's tensors under our names.
 
-    `even_score` is the score at which a detection is as likely right as wrong (`ops.scores.recentre`). `digest` is the
-    `content_hash` that the file was written with, empty where its format has none.
+    `even_score` is the score at which a detection is as likely right as wrong (`ops.scores.recentre`). Of detections of
+    one phrase in a picture whose masks' IoU exceeds `max_overlap`, the surest alone counts: for a model that learnt too
+    briefly to find each object once. As published all count. `digest` is the `content_hash` that the file was written
+    with, empty where its format has none.
     """
 
     config: Detector.Config
     state: dict[str, Tensor]
     origin: str
     even_score: float = 0.5
+    max_overlap: float = 1.0
     digest: str = ""
 
     @property
@@ -229,14 +232,15 @@ def _with_prefix(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 def _read_own(path: Path, metadata: Mapping[str, str], tensors: dict[str, Tensor]) -> Weights:
     try:
         config = from_dict(Detector.Config, json.loads(metadata["config"]))
+        even_score, max_overlap = float(metadata.get("even_score", 0.5)), float(metadata.get("max_overlap", 1.0))
     except (KeyError, ValueError, TypeError) as error:
         raise InputError(f"{path} was written by masklet, but its config cannot be read: {error}") from error
-    even_score = float(metadata.get("even_score", 0.5))
     weights = Weights(
         config=config,
         state=tensors,
         origin=metadata.get("origin", "unknown"),
         even_score=even_score,
+        max_overlap=max_overlap,
         digest=metadata.get("hash", ""),
     )
     lacking = OPTIONAL_PARTS.keys() - weights.parts
@@ -323,6 +327,7 @@ def write(weights: Weights, path: Path) -> None:
         "config": json.dumps(to_dict(weights.config)),
         "origin": weights.origin,
         "even_score": str(weights.even_score),
+        "max_overlap": str(weights.max_overlap),
         "hash": content_hash(tensors),
     }
     _save(tensors, path, metadata)

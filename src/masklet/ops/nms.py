@@ -1,7 +1,7 @@
 """Non-maximum suppression of masks: of several detections of one thing the surest is kept."""
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Int, Int64
 from torch import Tensor
 
 from masklet.ops.overlaps import binary_masks, overlap_table
@@ -26,3 +26,17 @@ def nms_masks(
     for index in scores.cpu().argsort(descending=True, stable=True).tolist():
         is_kept[index] = not (overlaps[index, is_kept] > max_overlap).any()
     return is_kept.nonzero()[:, 0].to(scores.device)
+
+
+def nms_prompts(
+    mask_logits: Float[Tensor, "detection height width"],
+    scores: Float[Tensor, " detection"],
+    prompt_index: Int[Tensor, " detection"],
+    max_overlap: float,
+) -> Int64[Tensor, " kept"]:
+    """As `nms_masks` by IoU, but a detection gives way only to those of its own prompt."""
+    is_kept = torch.zeros_like(prompt_index, dtype=torch.bool)
+    for prompt in prompt_index.unique():
+        rows = (prompt_index == prompt).nonzero()[:, 0]
+        is_kept[rows[nms_masks(mask_logits[rows], scores[rows], max_overlap)]] = True
+    return is_kept.nonzero()[:, 0]
