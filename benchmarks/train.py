@@ -139,6 +139,7 @@ def measure_flops() -> dict[str, float]:
     Of one picture, of one prompt of each kind; of the tracker's view of a picture over the trunk that both share, of
     a click, and of one object followed through as many frames as published clips have.
     """
+    from torch._subclasses.fake_tensor import FakeTensorMode
     from torch.nn.attention import SDPBackend, sdpa_kernel
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -157,22 +158,26 @@ def measure_flops() -> dict[str, float]:
         found[name] = found.get(name, 0.0) + counter.get_total_flops() / 1e12
         return result
 
-    features = count("picture", lambda: model.encode_images(torch.zeros(1, 3, 1008, 1008)))
-    tokens = count("phrase", lambda: model.text(torch.zeros(1, 8, dtype=torch.int64)))
-    prompt, image = TokenSet(tokens=tokens, valid=torch.ones(1, 8, dtype=torch.bool)), torch.zeros(1, dtype=torch.int64)
-    count("prompt, absent", lambda: model.ground_tokens(features, prompt, image, all_layers=True))
-    answer = count(
-        "prompt, present", lambda: model.ground_tokens(features, prompt, image, one_to_many=True, all_layers=True)
-    )
-    count("prompt, present", lambda: model.segment(features, answer, image))
-    tracker, trunk = model.tracker, torch.zeros(1, sam3().vision.trunk.dim, 72, 72)
-    seen = count("tracker's view of a picture", lambda: tracker.look(trunk))
-    click = ClickPrompt(points_xy=torch.zeros(1, 1, 2), point_labels=torch.ones(1, 1, dtype=torch.int64))
-    count("click", lambda: tracker.click(tracker.click.without_memory(seen), click, multimask=True))
-    for num_frames in (8, 16, 32):
-        frames = seen.map(lambda x, size=num_frames: x.expand(size, *x.shape[1:]))
-        rollout = Rollout(tracker, _clip(num_frames), frames, torch.Generator())
-        count(f"object followed through {num_frames} frames", lambda rollout=rollout: list(rollout.answers()))
+    with FakeTensorMode(allow_non_fake_inputs=True):  # tensors of shapes alone: nothing is computed
+        features = count("picture", lambda: model.encode_images(torch.zeros(1, 3, 1008, 1008)))
+        tokens = count("phrase", lambda: model.text(torch.zeros(1, 8, dtype=torch.int64)))
+        prompt, image = (
+            TokenSet(tokens=tokens, valid=torch.ones(1, 8, dtype=torch.bool)),
+            torch.zeros(1, dtype=torch.int64),
+        )
+        count("prompt, absent", lambda: model.ground_tokens(features, prompt, image, all_layers=True))
+        answer = count(
+            "prompt, present", lambda: model.ground_tokens(features, prompt, image, one_to_many=True, all_layers=True)
+        )
+        count("prompt, present", lambda: model.segment(features, answer, image))
+        tracker, trunk = model.tracker, torch.zeros(1, sam3().vision.trunk.dim, 72, 72)
+        seen = count("tracker's view of a picture", lambda: tracker.look(trunk))
+        click = ClickPrompt(points_xy=torch.zeros(1, 1, 2), point_labels=torch.ones(1, 1, dtype=torch.int64))
+        count("click", lambda: tracker.click(tracker.click.without_memory(seen), click, multimask=True))
+        for num_frames in (8, 16, 32):
+            frames = seen.map(lambda x, size=num_frames: x.expand(size, *x.shape[1:]))
+            rollout = Rollout(tracker, _clip(num_frames), frames, torch.Generator())
+            count(f"object followed through {num_frames} frames", lambda rollout=rollout: list(rollout.answers()))
     return {name: round(value, 3) for name, value in found.items()}
 
 
