@@ -283,6 +283,7 @@ def test_remedies_fit_what_was_lost_and_how_it_was_trained():
 )
 def test_each_command_trains_on_the_same_data(changes):
     recipe = load_recipe("finetune", changes)
+    own_sources = any(change.startswith("data.sources") for change in changes)
     for name, arguments in remedies(lost(rejections=50), recipe).items():
         assert arguments[:3] == ["masklet", "train", name]
         assert arguments[-2:] == ["--out", f"a run-{name.removeprefix('finetune-').removesuffix('-only')}"]
@@ -291,6 +292,7 @@ def test_each_command_trains_on_the_same_data(changes):
             "a run/weights.safetensors" if name == "presence-only" else recipe.initial_weights
         )
         assert other.data.root == recipe.data.root
+        assert any(argument.startswith("data.sources.mine=") for argument in arguments) == own_sources
         assert other.device == recipe.device
         assert other.phases[0].image_size == recipe.phases[0].image_size
         assert other.validation == recipe.validation

@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from masklet.train.recipes import Recipe
 
 GENERAL = "general"  # the source that `finetune-replay` mixes in
-USUAL = {"mine": {"kind": "coco", "annotations": "annotations.json", "images": "images"}}  # sources of `finetune`
 GENERATED = ("scenes", "cutouts")  # kinds of sources that need no files of the user's, or other ones
 USUAL_SIZE = 1008  # pixels
 REPLAY = "finetune-replay"
@@ -80,13 +79,15 @@ def _course(recipe: "Recipe") -> list[str]:
 
 def _data(recipe: "Recipe", name: str) -> list[str]:
     """Overrides that give another recipe the sources of files of this one, and what it was validated on."""
+    from masklet.train.recipes import load_recipe
+
     arguments = [] if recipe.data.root == "." else [f"data.root={recipe.data.root}"]
     shares = recipe.phases[-1].weights
     files = {source: spec for source, spec in recipe.data.sources.items() if spec.kind not in GENERATED}
     weights = {source: shares[source] for source in files if source != GENERAL and shares.get(source, 0) > 0}
     specs = {source: spec.model_dump(mode="json", exclude_defaults=True) for source, spec in files.items()}
     mixes = name in (REPLAY, "presence-only")
-    if {source: specs[source] for source in weights} != USUAL:
+    if {source: files[source] for source in weights} != load_recipe("finetune").data.sources:
         arguments += [f"data.sources.{source}={json.dumps(specs[source])}" for source in weights]
         mixed = {GENERAL: sum(weights.values())} if mixes else {}
         arguments.append(f"phases.0.weights={json.dumps({**weights, **mixed})}")
