@@ -12,7 +12,6 @@ if TYPE_CHECKING:
 
 GENERAL = "general"  # the source that `finetune-replay` mixes in
 GENERATED = ("scenes", "cutouts")  # kinds of sources that need no files of the user's, or other ones
-USUAL_SIZE = 1008  # pixels
 REPLAY = "finetune-replay"
 TWICE = 2  # every other picture is a general one
 PRESENCE = "decoder.presence_head.*"
@@ -46,25 +45,25 @@ def _beside(out: Path, ending: str) -> str:
 
 
 def _train(name: str, recipe: "Recipe", initial: str, out: str) -> str:
-    """`masklet train` on the same data, of another recipe."""
-    arguments = ["masklet", "train", name, f"initial_weights={initial}", *_data(recipe, name)]
+    """`masklet train` on the same data, of another recipe that derives from `finetune`."""
+    from masklet.train.recipes import load_recipe
+
+    usual = load_recipe("finetune")
+    arguments = ["masklet", "train", name, f"initial_weights={initial}", *_data(recipe, name, usual)]
     last = recipe.phases[-1]
-    if last.image_size != USUAL_SIZE:
+    if last.image_size != usual.phases[-1].image_size:
         arguments.append(f"phases.0.image_size={last.image_size}")
     if name == REPLAY:
-        arguments += _course(recipe)
+        arguments += _course(recipe, usual)
     if recipe.device != "auto":
         arguments.append(f"device={recipe.device}")
     return _line(*arguments, "--out", out)
 
 
-def _course(recipe: "Recipe") -> list[str]:
-    """Overrides that let `finetune-replay` learn as this run did where it did not learn as `finetune` does."""
-    from masklet.train.recipes import load_recipe
-
+def _course(recipe: "Recipe", usual: "Recipe") -> list[str]:
+    """Overrides that let `finetune-replay` learn as this run did where it did not learn as is usual."""
     if recipe.lora is not None or recipe.train == (PRESENCE,):
         return []
-    usual = load_recipe("finetune")
     last, their_last = recipe.phases[-1], usual.phases[-1]
     settings = {
         "train": (list(recipe.train), list(usual.train)),
@@ -77,17 +76,15 @@ def _course(recipe: "Recipe") -> list[str]:
     return [f"{name}={json.dumps(value)}" for name, (value, theirs) in settings.items() if value != theirs]
 
 
-def _data(recipe: "Recipe", name: str) -> list[str]:
+def _data(recipe: "Recipe", name: str, usual: "Recipe") -> list[str]:
     """Overrides that give another recipe the sources of files of this one, and what it was validated on."""
-    from masklet.train.recipes import load_recipe
-
     arguments = [] if recipe.data.root == "." else [f"data.root={recipe.data.root}"]
     shares = recipe.phases[-1].weights
     files = {source: spec for source, spec in recipe.data.sources.items() if spec.kind not in GENERATED}
     weights = {source: shares[source] for source in files if source != GENERAL and shares.get(source, 0) > 0}
     specs = {source: spec.model_dump(mode="json", exclude_defaults=True) for source, spec in files.items()}
     mixes = name in (REPLAY, "presence-only")
-    if {source: files[source] for source in weights} != load_recipe("finetune").data.sources:
+    if {source: files[source] for source in weights} != usual.data.sources:
         arguments += [f"data.sources.{source}={json.dumps(specs[source])}" for source in weights]
         mixed = {GENERAL: sum(weights.values())} if mixes else {}
         arguments.append(f"phases.0.weights={json.dumps({**weights, **mixed})}")
