@@ -71,11 +71,18 @@ def test_an_object_of_a_clip_is_followed(model: masklet.Model) -> None:
     assert overlaps[1:].mean() > still[1:].mean() + 0.2
 
 
-def test_a_box_around_a_coin_gives_the_coin_and_so_does_an_answer_to_a_click(model: masklet.Model) -> None:
+def test_a_click_on_a_coin_gives_the_coin(model: masklet.Model) -> None:
+    with model.open(PHOTO) as session:
+        clicked = session.click([(102, 196)], [1])
+    rows, columns = np.mgrid[:303, :384]
+    coin = np.hypot(columns - 102.5, rows - 196) < 21
+    mask = clicked.masks[0]
+    assert (mask & coin).sum() / (mask | coin).sum() > 0.7
+
+
+def test_a_box_around_a_coin_gives_the_coin(model: masklet.Model) -> None:
     with model.open(PHOTO) as session:
         boxed = session.click(box=(81, 175, 124, 217))
-        clicked = session.click([(102, 196)], [1])  # three answers, for one point may mean a part or the whole
     rows, columns = np.mgrid[:303, :384]
     coin = np.hypot(columns - 102.5, rows - 196) < 21
     assert mask_iou(coin[None], boxed.masks).item() > 0.75
-    assert mask_iou(coin[None], clicked.masks).max() > 0.7
