@@ -88,9 +88,9 @@ def _instance(shapes: list, boxes: list, shape: int) -> dict:
 
 def score_concepts(truth: Path, predicted: Path, kinds: str, processes: int) -> None:
     """One run, in this process; prints what it took as JSON."""
-    from masklet.eval.concept_files import Source
-    from masklet.eval.concept_run import ConceptEvaluation
-    from masklet.eval.saco import Subset
+    from masklet.eval.concepts.buckets import Source
+    from masklet.eval.concepts.concept_run import ConceptEvaluation
+    from masklet.formats.saco import Subset
 
     source = Source(subset=Subset(name="made-up", files=(truth,)), predictions=predicted)
     clock = time.process_time if processes == 1 else time.perf_counter
@@ -106,8 +106,8 @@ def score_concepts(truth: Path, predicted: Path, kinds: str, processes: int) -> 
 
 def score_video(truth: Path, predicted: Path) -> None:
     """One run, in this process; prints what it took as JSON."""
-    from masklet.eval.video import score_videos
-    from masklet.eval.video_files import read_predictions, read_truth
+    from masklet.eval.videos.video_files import read_predictions, read_truth
+    from masklet.eval.videos.video_scores import score_videos
 
     started = time.process_time()
     labels = read_truth(truth)

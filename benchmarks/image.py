@@ -52,10 +52,10 @@ def build_transformers(dtype: torch.dtype, device: torch.device) -> Any:
 
 def build_ours(dtype: torch.dtype, device: torch.device, peer: Any | None) -> Any:
     """Our model at full size, with the peer's weights or random ones."""
+    from masklet.checkpoints.weights import Weights, read_tensors
     from masklet.config import sam3
-    from masklet.inference.image import make_model
+    from masklet.inference.model import make_model
     from masklet.models.detector import Detector
-    from masklet.models.weights import Weights, read_tensors
 
     if peer is not None:
         weights = read_tensors(dict(peer.state_dict()), sam3())
@@ -118,7 +118,7 @@ class Ours:
         return self.eight([phrase])
 
     def eight(self, phrases: list[str]) -> Any:
-        from masklet.inference.image import Concept
+        from masklet.inference.model import Concept
 
         self.model._phrases.clear()
         # a threshold of 0 keeps all queries, as transformers computes the masks of all of them
@@ -134,7 +134,7 @@ def compare(peer: Peer, ours: Ours, image: torch.Tensor) -> dict[str, float]:
     """Largest difference of one answer, query by query, and the size of what is compared."""
     theirs = peer.first(image, PHRASES[0])
     ours.first(image, PHRASES[0])
-    from masklet.inference.image import Concept
+    from masklet.inference.model import Concept
 
     model, features = ours.model, ours.features
     grounding = model.detector.ground(features, *model._prompts([Concept(phrase=PHRASES[0])], FULL_HD))
@@ -224,7 +224,7 @@ def report_peak(side: str, dtype: torch.dtype) -> None:
 def build_empty(dtype: torch.dtype) -> Any:
     """Our model with small random weights, allocated once in its type, as when a file is loaded."""
     from masklet.config import sam3
-    from masklet.inference.image import Model
+    from masklet.inference.model import Model
     from masklet.models.detector import Detector
     from masklet.nn.precision import cast_compute
     from masklet.tokenizer import Tokenizer

@@ -5,8 +5,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from masklet.data.synthetic.cutouts import CutoutLibrary, compose_scene
-from masklet.data.synthetic.scene import SceneConfig, render_scene
+from masklet.scenes.cutouts import CutoutLibrary, compose_scene
+from masklet.scenes.scene import SceneConfig, render_scene
 
 
 def measure(name: str, make: Callable[[int], object], count: int = 400) -> None:

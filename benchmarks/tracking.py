@@ -19,14 +19,15 @@ from pathlib import Path
 import numpy as np
 
 import masklet
-from masklet.data.clips import StillClips
+from masklet.data.schema import Clip
 from masklet.data.sources import CocoConfig, CocoSource
-from masklet.data.synthetic.clips import Clip, compose_clip, render_clip
-from masklet.data.synthetic.cutouts import CutoutLibrary
-from masklet.data.synthetic.layout import SceneConfig
 from masklet.data.tracking import TrackingConfig, choose_objects
-from masklet.eval.tracks import identity_switches, mask_overlaps, score_tracks, total
-from masklet.eval.vos import MaskletScore, mean_scores, region_similarity, score_masklet
+from masklet.eval.videos.hota import identity_switches, mask_overlaps, score_tracks, total
+from masklet.eval.videos.vos import MaskletScore, mean_scores, region_similarity, score_masklet
+from masklet.scenes.clips import compose_clip, render_clip
+from masklet.scenes.cutouts import CutoutLibrary
+from masklet.scenes.layout import SceneConfig
+from masklet.scenes.stills import StillClips
 
 FIRST_HELD_OUT_SEED = 2**31  # training draws seeds below this
 GIVEN_AS = ("mask", "box", "click")

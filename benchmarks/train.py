@@ -58,7 +58,7 @@ class Clock:
 
 
 def recipe_of(given: argparse.Namespace) -> Any:
-    from masklet.train.recipes import load_recipe
+    from masklet.train.recipes.schema import load_recipe
 
     size = given.size or (1008 if given.full else 336)
     batch = given.batch or (1 if given.full else 4)
@@ -71,11 +71,11 @@ def recipe_of(given: argparse.Namespace) -> Any:
 
 def measure_steps(given: argparse.Namespace) -> dict[str, Any]:
     """Medians of a step's parts, after one that is not counted; without `steps`, that one alone."""
+    from masklet.checkpoints.weights import Weights
     from masklet.config import PRESETS
     from masklet.models.detector import Detector
-    from masklet.models.weights import Weights
     from masklet.train import criterion
-    from masklet.train.loop import Trainer, make_task
+    from masklet.train.run.loop import Trainer, make_task
 
     recipe = recipe_of(given)
     config = PRESETS["sam3" if given.full else "tiny"]()
@@ -122,7 +122,7 @@ def measure_steps(given: argparse.Namespace) -> dict[str, Any]:
 
 def measure_masks(given: argparse.Namespace) -> dict[str, Any]:
     """The mask loss of a crowded picture, forward and backward."""
-    from masklet.train.losses import mask_losses
+    from masklet.train.losses.terms import mask_losses
 
     torch.manual_seed(0)
     logits = torch.randn(MASKS, GRID, GRID, requires_grad=True)
@@ -145,7 +145,7 @@ def measure_flops() -> dict[str, float]:
 
     from masklet.config import sam3
     from masklet.models.detector import Detector
-    from masklet.train.rollout import Rollout
+    from masklet.train.tasks.rollout import Rollout
     from masklet.types import ClickPrompt, TokenSet
 
     torch.manual_seed(0)

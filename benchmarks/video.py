@@ -144,9 +144,9 @@ def build(dtype: torch.dtype, device: torch.device, *, full: bool) -> tuple[Any,
     from transformers.models.sam3_video.modeling_sam3_video import Sam3VideoModel
     from twins import concept_config, tracker_config
 
+    from masklet.checkpoints.weights import read_tensors
     from masklet.config import sam3
-    from masklet.inference.image import make_model
-    from masklet.models.weights import read_tensors
+    from masklet.inference.model import make_model
 
     torch.manual_seed(0)
     config, foreign = sam3(), Sam3VideoConfig()
@@ -226,8 +226,8 @@ def run_ours(model: Any, scene: Scene, video: Path, clock: Clock, stack: ExitSta
 
 
 def ours_asks(name: str) -> Any:
-    from masklet.inference.concepts import VideoConcept
-    from masklet.inference.image import Concept
+    from masklet.inference.model import Concept
+    from masklet.inference.video.detect import VideoConcept
 
     return VideoConcept(name=name, concept=Concept(phrase=name))
 
@@ -240,7 +240,7 @@ def choose(scene: Scene, logits: Tensor, _presence: Tensor) -> Tensor:
 
 def detect_ours(scene: Scene, here: list[int], detect: Callable, *args: Any) -> dict[str, Any]:
     """What the detector took its time for, and then the discs."""
-    from masklet.inference.association import FrameDetections
+    from masklet.inference.video.association import FrameDetections
 
     names, found = list(detect(*args)), {}
     for number, name in enumerate(names):
@@ -264,8 +264,8 @@ def run_theirs(model: Any, scene: Scene, video: Path, clock: Clock, stack: ExitS
     from transformers.models.sam3_video.modeling_sam3_video import Sam3VideoInferenceSession
     from transformers.models.sam3_video.processing_sam3_video import Sam3VideoProcessor
 
-    from masklet.inference.frames import open_frames
-    from masklet.inference.media import preprocess
+    from masklet.media.frames import open_frames
+    from masklet.media.images import preprocess
 
     here, dtype = [0], next(model.parameters()).dtype
     side = model.config.detector_config.image_size
@@ -353,8 +353,8 @@ def time_association(device: torch.device, cells: int = 288) -> float:
 
     transformers compares masks pixel by pixel in one array, for which it asks for 26 GB here: it is not timed.
     """
-    from masklet.inference.association import FrameDetections, Proposals, associate
-    from masklet.inference.rules import sam3
+    from masklet.inference.video.association import FrameDetections, Proposals, associate
+    from masklet.inference.video.rules import sam3
 
     scene = Scene(objects=MANY, concepts=1, cells=cells, device=device)
     logits, scores, boxes = scene.found(0, 0)

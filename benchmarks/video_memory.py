@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "inference"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 
 SETTLED = 200  # frames
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 import masklet
-from masklet.data.synthetic.clips import render_clip
-from masklet.data.synthetic.layout import SceneConfig
+from masklet.scenes.clips import render_clip
+from masklet.scenes.layout import SceneConfig
 
 
 def main(out: Path) -> None:

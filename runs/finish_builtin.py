@@ -14,16 +14,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from masklet.checkpoints.weights import Weights, read, write
 from masklet.data.schema import Example
 from masklet.data.sources import CocoConfig, CocoSource
-from masklet.data.synthetic.cutouts import CutoutLibrary, compose_scene
-from masklet.data.synthetic.layout import SceneConfig
-from masklet.data.synthetic.scene import render_scene
-from masklet.eval.concept import PairScore, score_overlaps, total
-from masklet.inference.image import make_model
-from masklet.models.weights import Weights, read, write
+from masklet.eval.concepts.cgf1 import PairScore, score_overlaps, total
+from masklet.inference.model import make_model
 from masklet.ops.masks import mask_iou
-from masklet.train.recipes import load_recipe
+from masklet.scenes.cutouts import CutoutLibrary, compose_scene
+from masklet.scenes.layout import SceneConfig
+from masklet.scenes.scene import render_scene
+from masklet.train.recipes.schema import load_recipe
 
 PRESENCE_BIAS = "decoder.presence_head.layers.2.bias"
 SHIFTS = (0.0, 1.0, 2.0)

@@ -19,15 +19,15 @@ from typing import Any
 import numpy as np
 
 from masklet.cli import main as masklet
-from masklet.data.schema import Example
+from masklet.data.schema import Clip, Example
 from masklet.data.sources import CocoConfig, CocoSource
-from masklet.data.synthetic.clips import Clip, compose_clip, render_clip
-from masklet.data.synthetic.cutouts import CutoutLibrary, compose_scene
-from masklet.data.synthetic.layout import SceneConfig
-from masklet.data.synthetic.scene import render_scene
 from masklet.data.writers import write_saco, write_veval
 from masklet.files import write_atomically
-from masklet.train.recipes import load_recipe
+from masklet.scenes.clips import compose_clip, render_clip
+from masklet.scenes.cutouts import CutoutLibrary, compose_scene
+from masklet.scenes.layout import SceneConfig
+from masklet.scenes.scene import render_scene
+from masklet.train.recipes.schema import load_recipe
 
 FIRST_HELD_OUT_SEED = 2**31  # training draws seeds below this
 CARD = Path(__file__).parents[1] / "docs" / "model_card.md"

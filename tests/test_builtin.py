@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 import masklet
-from masklet.data.synthetic.clips import render_clip
-from masklet.data.synthetic.layout import SceneConfig
 from masklet.ops.masks import mask_iou
+from masklet.scenes.clips import render_clip
+from masklet.scenes.layout import SceneConfig
 
 PHOTO = Path(__file__).parents[1] / "examples" / "images" / "coins.jpg"
 

@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 import torch
 
+from masklet.checkpoints.configs import from_dict, to_dict
 from masklet.config import PRESETS, sam3
 from masklet.models.detector import Detector
-from masklet.models.sizes import from_dict, to_dict
 from masklet.models.vision import Trunk, VisionEncoder
 
 

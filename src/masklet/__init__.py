@@ -12,33 +12,33 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from masklet.calibration import Calibration
     from masklet.config import PRESETS
     from masklet.errors import InputError
-    from masklet.inference.clicks import ClickResult
-    from masklet.inference.image import Concept, ImageSession, Model, load
-    from masklet.inference.results import ImageResult
-    from masklet.inference.rules import Rules
-    from masklet.inference.tracks import FrameResult
-    from masklet.inference.video import VideoSession
+    from masklet.formats.calibration import Calibration
+    from masklet.inference.image.clicks import ClickResult
+    from masklet.inference.image.image_result import ImageResult
+    from masklet.inference.model import Concept, ImageSession, Model, load
+    from masklet.inference.video.frame_result import FrameResult
+    from masklet.inference.video.rules import Rules
+    from masklet.inference.video.video_session import VideoSession
     from masklet.types import Detections
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Calibration": "masklet.calibration",
-    "ClickResult": "masklet.inference.clicks",
-    "Concept": "masklet.inference.image",
+    "Calibration": "masklet.formats.calibration",
+    "ClickResult": "masklet.inference.image.clicks",
+    "Concept": "masklet.inference.model",
     "Detections": "masklet.types",
-    "FrameResult": "masklet.inference.tracks",
-    "ImageResult": "masklet.inference.results",
-    "ImageSession": "masklet.inference.image",
+    "FrameResult": "masklet.inference.video.frame_result",
+    "ImageResult": "masklet.inference.image.image_result",
+    "ImageSession": "masklet.inference.model",
     "InputError": "masklet.errors",
-    "Model": "masklet.inference.image",
+    "Model": "masklet.inference.model",
     "PRESETS": "masklet.config",
-    "Rules": "masklet.inference.rules",
-    "VideoSession": "masklet.inference.video",
-    "load": "masklet.inference.image",
+    "Rules": "masklet.inference.video.rules",
+    "VideoSession": "masklet.inference.video.video_session",
+    "load": "masklet.inference.model",
 }
 
 __all__ = [

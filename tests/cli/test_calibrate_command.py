@@ -9,9 +9,9 @@ from PIL import Image
 
 import masklet
 from masklet import cli
-from masklet.calibration import Calibration, Thresholds, read_calibration, write_calibration
 from masklet.cli import calibrate as _command  # noqa: F401 - adds it to the application
 from masklet.errors import InputError
+from masklet.formats.calibration import Calibration, Thresholds, read_calibration, write_calibration
 from masklet.ops.masks import rle_encode
 
 SIZE = (20, 30)
@@ -191,8 +191,8 @@ def test_track_takes_the_file_and_a_run_goes_on_only_with_the_same(monkeypatch, 
     assert run(capsys, "track", "frames", "-p", "coin", "--calibration", "mine.json")[2] == "masklet: enough\n"
     assert seen == [(None, mine)]
 
-    from masklet.inference.track_prompts import TrackPrompts
-    from masklet.inference.track_run import TrackJob
+    from masklet.workflows.track_prompts import TrackPrompts
+    from masklet.workflows.track_video import TrackJob
 
     prompts = TrackPrompts(phrases=("coin",))
     job = TrackJob(video="frames", prompts=prompts, calibration=mine)

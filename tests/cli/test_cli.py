@@ -13,7 +13,7 @@ from PIL import Image
 import masklet
 from masklet import cli
 from masklet.errors import InputError
-from masklet.inference.results import ImageResult
+from masklet.inference.image.image_result import ImageResult
 from masklet.ops.masks import rle_decode
 from masklet.types import Detections
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 import masklet
 from masklet.cli import main
-from masklet.eval.semantic import UNJUDGED
+from masklet.eval.tasks.semantic import UNJUDGED
 from masklet.ops.masks import rle_encode
 
 HEIGHT, WIDTH = 40, 60

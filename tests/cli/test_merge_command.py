@@ -8,9 +8,9 @@ import torch
 from typer.testing import CliRunner
 
 import masklet.cli.merge  # noqa: F401 - which adds the command
+from masklet.checkpoints.weights import find, read, write_adapter
 from masklet.cli.app import app
 from masklet.errors import InputError
-from masklet.models.weights import find, read, write_adapter
 from masklet.nn.lora import Adapter
 
 BIAS = "decoder.presence_head.layers.2.bias"

@@ -15,13 +15,13 @@ from PIL import Image
 
 import masklet
 from masklet import cli
+from masklet.checkpoints.weights import Weights, write
 from masklet.config import debug
 from masklet.errors import InputError
-from masklet.inference import track_run
-from masklet.inference.frames import FrameSource, open_frames
-from masklet.inference.tracks import FrameResult
+from masklet.inference.video.frame_result import FrameResult
+from masklet.media.frames import FrameSource, open_frames
 from masklet.models.detector import Detector
-from masklet.models.weights import Weights, write
+from masklet.workflows import track_video as track_run
 
 COUNT = 8
 SIZE = (40, 60)
@@ -321,7 +321,7 @@ def test_a_camera_runs_until_it_is_stopped(model, capsys, monkeypatch):
         pictures = (np.full((*SIZE, 3), 10 * index, dtype=np.uint8) for index in range(100))
         return open_frames(pictures)
 
-    monkeypatch.setattr("masklet.inference.video_reader.open_camera", camera)
+    monkeypatch.setattr("masklet.media.video_reader.open_camera", camera)
     model.interrupt_at = 3
     status, out, err = run(capsys, 2, "-p", "dog", "--format", "overlay,mot")
     assert (status, err) == (130, "masklet: stopped after frame 3\n")
@@ -332,7 +332,9 @@ def test_a_camera_runs_until_it_is_stopped(model, capsys, monkeypatch):
 
 
 def test_a_file_that_cannot_be_finished_is_reported(model, capsys, monkeypatch):
-    monkeypatch.setattr("masklet.inference.video_writer.write_ytvis", Mock(side_effect=OSError(28, "No space left")))
+    monkeypatch.setattr(
+        "masklet.inference.output.video_writer.write_ytvis", Mock(side_effect=OSError(28, "No space left"))
+    )
     status, out, err = run(capsys, "clip", "-p", "dog", "--format", "ytvis,mot")
     assert (status, out) == (1, f"clip: dog 1 -> {Path('out/mot.txt')}\n")
     assert "masklet: ytvis: cannot write out/ytvis.json: the disk is full\n" in err
@@ -364,7 +366,7 @@ def test_a_run_goes_on_only_as_what_it_was(model, capsys):
 
 @pytest.mark.usefixtures("model")
 def test_a_format_that_cannot_go_on_is_given_up_and_the_others_are_written(capsys, monkeypatch):
-    monkeypatch.setattr("masklet.inference.video_export.MAX_INDEXED", 1)
+    monkeypatch.setattr("masklet.inference.output.video_export.MAX_INDEXED", 1)
     status, out, err = run(capsys, "clip", "-p", "dog", "-p", "cat", "--format", "davis,mot")
     assert status == 1
     assert "masklet: davis: an indexed picture holds at most 1 objects" in err

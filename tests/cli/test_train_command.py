@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from masklet import cli
-from masklet.train.check import FIRST_LOOK, DataCheck
-from masklet.train.recipes import parse_recipe
+from masklet.train.recipes.schema import parse_recipe
+from masklet.train.run.data_check import FIRST_LOOK, DataCheck
 
 
 def write(folder: Path, count: int = 12, **changes: Any) -> Path:

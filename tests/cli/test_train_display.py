@@ -4,8 +4,8 @@ import io
 import sys
 
 from masklet.cli.train_display import Display, describe
-from masklet.train.recipes import Recipe, load_recipe
-from masklet.train.watch import Validated
+from masklet.train.recipes.schema import Recipe, load_recipe
+from masklet.train.run.observers import Validated
 
 LINE = {
     "step": 2,

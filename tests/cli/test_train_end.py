@@ -15,11 +15,11 @@ from PIL import Image
 
 import masklet
 from masklet import cli
+from masklet.checkpoints.weights import read
 from masklet.cli import train_report
 from masklet.config import PRESETS
-from masklet.models.weights import read
-from masklet.train.validation import read_validations
-from masklet.train.watch import Observer
+from masklet.train.run.observers import Observer
+from masklet.train.run.validation import read_validations
 
 COLORS = {"red square": (220, 30, 30), "blue square": (40, 60, 230), "green square": (30, 200, 40)}
 
@@ -168,7 +168,7 @@ def test_a_full_disk_is_one_line_and_the_older_checkpoint_stands(capsys, base, p
         raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
 
     with monkeypatch.context() as patched:
-        patched.setattr("masklet.train.checkpoints.save_file", fail)
+        patched.setattr("masklet.train.run.run_state.save_file", fail)
         status, _, err = run(capsys, *given)
     assert status == 1
     assert "cannot write" in err.splitlines()[-1]

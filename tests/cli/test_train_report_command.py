@@ -13,14 +13,14 @@ import torch
 from PIL import Image
 
 from masklet import cli
+from masklet.checkpoints.weights import Weights, read, write
 from masklet.cli.train_remedies import find_remedies
 from masklet.cli.train_report import finish_run
 from masklet.config import PRESETS
-from masklet.eval import forgetting
-from masklet.eval.forgetting import Change, Forgetting, Standing
+from masklet.eval.analysis import forgetting
+from masklet.eval.analysis.forgetting import Change, Forgetting, Standing
 from masklet.models.detector import Detector
-from masklet.models.weights import Weights, read, write
-from masklet.train.recipes import Recipe, load_recipe, to_json
+from masklet.train.recipes.schema import Recipe, load_recipe, to_json
 
 SIDE = 112
 FEW = {"SCENES": 2, "SCENE_SIDE": 64, "ABSENT_QUESTIONS": 16}
@@ -132,7 +132,7 @@ def test_a_run_that_unlearnt_no_is_told_with_commands_that_help(finished):
 
 
 def test_a_second_time_models_are_not_asked_again(run, finished, capsys, monkeypatch):
-    monkeypatch.setattr("masklet.inference.image.Model.open", lambda *_: pytest.fail("asked again"))
+    monkeypatch.setattr("masklet.inference.model.Model.open", lambda *_: pytest.fail("asked again"))
     status, out, err = command(capsys, run)
     assert (status, err) == (0, "")
     first, again = (json.loads((folder / "forgetting.json").read_text()) for folder in (finished[0], run))

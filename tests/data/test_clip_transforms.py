@@ -7,8 +7,7 @@ import pytest
 from jaxtyping import Bool
 
 from masklet.data.clip_transforms import ClipAugmentConfig, augment_clip, boxes_of, random_affine
-from masklet.data.schema import Example
-from masklet.data.synthetic.clips import Clip
+from masklet.data.schema import Clip, Example
 
 SIDE = 64
 NOTHING = ClipAugmentConfig(

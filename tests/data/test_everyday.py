@@ -9,8 +9,8 @@ from PIL import Image
 from masklet.data.everyday import LESSONS, PROBES, absent_phrases
 from masklet.data.sources import PictureSource
 from masklet.errors import InputError
-from masklet.train.recipes import load_recipe
-from masklet.train.sources import FileSpec, open_pictures
+from masklet.train.recipes.schema import load_recipe
+from masklet.train.recipes.source_specs import FileSpec, open_pictures
 
 
 def test_everyday_things_share_no_word_with_what_is_labelled():

@@ -9,7 +9,7 @@ from PIL import Image
 
 from masklet.data.reading import check_records, decode_objects, inside, list_pictures, read_image, read_json
 from masklet.errors import InputError
-from masklet.inference.media import read_image as read_as_in_use
+from masklet.media.images import read_image as read_as_in_use
 
 
 @pytest.mark.parametrize("name", ["../a.jpg", "/etc/passwd", "a/../../b", "C:\\a.jpg", "..\\a.jpg", "", "a\0.jpg"])

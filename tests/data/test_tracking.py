@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from masklet.data.schema import Example
-from masklet.data.synthetic.clips import Clip
+from masklet.data.schema import Clip, Example
 from masklet.data.tracking import TrackBatch, TrackingConfig, choose_objects, draw_batch
 from masklet.errors import InputError
 

@@ -5,9 +5,9 @@ import io
 import numpy as np
 from PIL import Image
 
-from masklet.data.synthetic.layout import SceneConfig
-from masklet.data.synthetic.scene import render_scene
 from masklet.data.twins import fingerprint, near_twins
+from masklet.scenes.layout import SceneConfig
+from masklet.scenes.scene import render_scene
 
 SCENES = [render_scene(seed, SceneConfig(size=160)).image for seed in range(12)]
 

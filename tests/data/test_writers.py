@@ -4,13 +4,13 @@ import json
 
 import numpy as np
 
-from masklet.data.schema import Example, PhraseQuery
+from masklet.data.schema import Clip, Example, PhraseQuery
 from masklet.data.sources import SacoSource
-from masklet.data.synthetic.clips import Clip, render_clip
-from masklet.data.synthetic.layout import SceneConfig
-from masklet.data.synthetic.scene import render_scene
 from masklet.data.writers import write_saco, write_veval
 from masklet.ops.masks import rle_decode
+from masklet.scenes.clips import render_clip
+from masklet.scenes.layout import SceneConfig
+from masklet.scenes.scene import render_scene
 
 SCENES = [render_scene(seed, SceneConfig(size=96)) for seed in range(3)]
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from masklet.inference.results import ImageResult
+from masklet.inference.image.image_result import ImageResult
 from masklet.types import Detections
 
 

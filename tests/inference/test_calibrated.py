@@ -7,13 +7,13 @@ import pytest
 import torch
 from random_model import random_weights
 
-from masklet.calibration import Calibration, Thresholds
+from masklet.checkpoints.weights import Weights, read, write
 from masklet.errors import InputError
+from masklet.formats.calibration import Calibration, Thresholds
 from masklet.inference.calibrated import cut_masks, gate_scores
-from masklet.inference.concepts import VideoConcept, detect
-from masklet.inference.image import Concept, Model, make_model
-from masklet.inference.rules import Rules
-from masklet.models.weights import Weights, read, write
+from masklet.inference.model import Concept, Model, make_model
+from masklet.inference.video.detect import VideoConcept, detect
+from masklet.inference.video.rules import Rules
 
 EVERYTHING = 0.0
 

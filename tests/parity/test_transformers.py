@@ -23,8 +23,8 @@ from transformers.models.sam3_video.configuration_sam3_video import Sam3VideoCon
 from transformers.models.sam3_video.modeling_sam3_video import Sam3VideoModel
 from twins import CONTEXT, VOCABULARY, Twins, entries, make_twins, whole_state
 
+from masklet.checkpoints import names
 from masklet.config import sam3
-from masklet.models import names
 from masklet.models.detector import Detector
 from masklet.ops.boxes import cxcywh_to_xyxy
 from masklet.types import ClickOutput, ClickPrompt, DetectorOutput, Exemplars, PromptBatch

@@ -25,10 +25,10 @@ from transformers.models.sam3_tracker_video import modeling_sam3_tracker_video a
 from transformers.models.sam3_tracker_video.modeling_sam3_tracker_video import Sam3TrackerVideoInferenceSession
 from twins import TrackerTwins, make_tracker_twins
 
-from masklet.inference import cohorts
-from masklet.inference.cohorts import Cohort, View
-from masklet.inference.rules import Rules
-from masklet.inference.video_step import SessionState, StepOptions, step
+from masklet.inference.video import cohorts
+from masklet.inference.video.cohorts import Cohort, View
+from masklet.inference.video.rules import Rules
+from masklet.inference.video.step import SessionState, StepOptions, step
 from masklet.models.click import ClickFeatures
 from masklet.models.memory import resize_smoothly
 from masklet.models.memory_bank import Course, Memory

@@ -17,13 +17,13 @@ from transformers import (
 )
 from transformers.models.sam3.configuration_sam3 import Sam3VisionConfig, Sam3ViTConfig
 
+from masklet.checkpoints.names import Layout, names_of, transformers
 from masklet.models.click import ClickHead
 from masklet.models.decoder import Decoder
 from masklet.models.detector import Detector
 from masklet.models.fusion import FusionEncoder
 from masklet.models.heads import ConceptScorer, MaskHead
 from masklet.models.memory import MaskMemory
-from masklet.models.names import Layout, names_of, transformers
 from masklet.models.prompts import ExemplarEncoder
 from masklet.models.text import TextEncoder
 from masklet.models.vision import Trunk, VisionEncoder

@@ -10,7 +10,7 @@ from masklet.cli.app import Device, Dtype, Json, Model, app, progress_bar
 from masklet.errors import InputError
 
 if TYPE_CHECKING:
-    from masklet.calibration import Calibration
+    from masklet.formats.calibration import Calibration
 
 NAMES = {
     "local_F1": "local F1",
@@ -43,13 +43,13 @@ def calibrate(  # noqa: PLR0913 - one argument for each option
     """Choose a model's thresholds of presence, score and mask for each phrase, from labelled images."""
     if target_precision is not None and not 0 < target_precision < 1:
         raise InputError(f"the target precision must lie between 0 and 1, not {target_precision:g}")
-    from masklet.eval.labelled import LabelledImages
+    from masklet.eval.predict.labelled import LabelledImages
 
     labelled = LabelledImages(gt, images, limit=limit)
     import masklet
-    from masklet.calibration import write_calibration
-    from masklet.eval.calibrate import calibrate as choose
-    from masklet.eval.calibrate import measure
+    from masklet.eval.analysis.calibrate import calibrate as choose
+    from masklet.eval.analysis.calibrate import measure
+    from masklet.formats.calibration import write_calibration
 
     loaded: Any = masklet.load(model, device=device, dtype=dtype)
     answers = out.with_suffix(".answers") if cache is None else cache

@@ -11,8 +11,8 @@ from masklet.errors import InputError
 from masklet.files import write_atomically
 
 if TYPE_CHECKING:
-    from masklet.eval.click_report import Plot
-    from masklet.eval.report import Report
+    from masklet.eval.reports.click_report import Plot
+    from masklet.eval.reports.page import Report
 
 ROUNDS = {"images": 10, "videos": 8, "exemplars": 5}  # clicks, frames clicked on, examples
 HELP_GT = "Labels in COCO or SA-Co JSON; for videos the folder of DAVIS annotations, one folder in it for each."
@@ -42,7 +42,7 @@ def clicks(  # noqa: PLR0913 - one argument for each option
     steps = rounds or ROUNDS[mode]
     measure = {"images": _click_images, "videos": _click_videos, "exemplars": _give_examples}[mode]
     figures = measure(gt, images, lambda: load(model, device, dtype), steps, limit, seed)
-    from masklet.eval.click_report import PLOTS
+    from masklet.eval.reports.click_report import PLOTS
 
     plots = PLOTS[mode](figures)
     settings = {"gt": str(gt), "images": str(images), "mode": mode, "rounds": steps, "limit": limit, "seed": seed}
@@ -52,8 +52,8 @@ def clicks(  # noqa: PLR0913 - one argument for each option
 
 
 def _click_images(gt: Path, images: Path, load: Any, rounds: int, limit: int | None, seed: int) -> dict[str, Any]:
-    from masklet.eval.interactive import click_images, image_figures
-    from masklet.eval.labelled import LabelledImages
+    from masklet.eval.predict.labelled import LabelledImages
+    from masklet.eval.users.interactive import click_images, image_figures
 
     labelled = LabelledImages(gt, images, seed=seed, limit=limit)
     with progress_bar(len(labelled), "images") as advance:
@@ -66,7 +66,7 @@ def _click_images(gt: Path, images: Path, load: Any, rounds: int, limit: int | N
 def _click_videos(gt: Path, images: Path, load: Any, rounds: int, limit: int | None, seed: int) -> dict[str, Any]:
     import numpy as np
 
-    from masklet.eval.interactive_video import find_objects, follow_objects, video_figures
+    from masklet.eval.users.interactive_video import find_objects, follow_objects, video_figures
 
     if not gt.is_dir():
         raise InputError(f"{gt} is not a folder: videos need a folder of annotations for each")
@@ -79,8 +79,8 @@ def _click_videos(gt: Path, images: Path, load: Any, rounds: int, limit: int | N
 
 
 def _give_examples(gt: Path, images: Path, load: Any, rounds: int, limit: int | None, seed: int) -> dict[str, Any]:
-    from masklet.eval.exemplars import correct_concepts
-    from masklet.eval.labelled import LabelledImages
+    from masklet.eval.predict.labelled import LabelledImages
+    from masklet.eval.users.exemplars import correct_concepts
 
     labelled = LabelledImages(gt, images, seed=seed, limit=limit)
     with progress_bar(len(labelled), "images") as advance:
@@ -107,7 +107,7 @@ def _lines(plots: "list[Plot]") -> list[str]:
 
 def _page(mode: str, subtitle: str, figures: dict[str, Any], plots: "list[Plot]", out: Path | None) -> "Report":
     """The page; its first drawing also becomes a file of its own."""
-    from masklet.eval.click_report import make_page
+    from masklet.eval.reports.click_report import make_page
 
     page = make_page(mode, subtitle, figures, plots)
     if out is not None:

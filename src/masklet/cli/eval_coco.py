@@ -24,8 +24,8 @@ from masklet.cli.evaluate import (
 from masklet.files import write_atomically
 
 if TYPE_CHECKING:
-    from masklet.eval.detection import DetectionTruth
-    from masklet.eval.report import Report
+    from masklet.eval.reports.page import Report
+    from masklet.eval.tasks.detection import DetectionTruth
 
 SHOWN = ("AP_all", "AP_50", "AP_75", "AP_small", "AP_medium", "AP_large", "APr", "APc", "APf", "AR_all")
 
@@ -52,7 +52,7 @@ def coco(  # noqa: PLR0913 - one argument for each option
     target = out or (None if json else Path("out"))
     check_asked(pred, model, images, target)
     kinds = kinds_of(iou)
-    from masklet.eval.detection import DetectionProtocol, DetectionTruth, read_results
+    from masklet.eval.tasks.detection import DetectionProtocol, DetectionTruth, read_results
 
     truth = DetectionTruth.read(gt)
     if pred is None and target is not None:
@@ -74,7 +74,7 @@ def coco(  # noqa: PLR0913 - one argument for each option
 
 
 def _predict(truth: "DetectionTruth", model: Any, images: list[Path], target: Path, cache: Path | None) -> Path:
-    from masklet.eval.detection import requests_of, results_of
+    from masklet.eval.tasks.detection import requests_of, results_of
 
     requests = requests_of(truth)
     with progress_bar(len(requests), "questions") as advance:
@@ -93,7 +93,7 @@ def _row(kind: str, figures: dict[str, float], metrics: dict[Any, dict[str, floa
 
 
 def _page(scores: dict[str, Any]) -> "Report":
-    from masklet.eval.report import Figure, Report, Table
+    from masklet.eval.reports.page import Figure, Report, Table
 
     metrics = scores["metrics"]
     columns = _columns(metrics)

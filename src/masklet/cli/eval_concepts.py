@@ -21,12 +21,12 @@ from masklet.cli.evaluate import (
     load,
     table_lines,
 )
-from masklet.eval.outcomes import RunFiles
+from masklet.eval.concepts.outcomes import RunFiles
 
 if TYPE_CHECKING:
-    from masklet.eval.concept_tally import Tally
-    from masklet.eval.report import Report
-    from masklet.eval.saco import Subset
+    from masklet.eval.concepts.tally import Tally
+    from masklet.eval.reports.page import Report
+    from masklet.formats.saco import Subset
 
 COLUMNS = {
     "cgF1": "cgF1",
@@ -60,7 +60,7 @@ def concepts(  # noqa: PLR0913 - one argument for each option
     json: Json = False,
 ) -> None:
     """Score what was found for phrases: is the concept there, and are its instances found."""
-    from masklet.eval.saco import find_predictions, find_subsets
+    from masklet.formats.saco import find_predictions, find_subsets
 
     kinds = kinds_of(iou)
     target = out or (None if json else Path("out"))
@@ -84,15 +84,15 @@ def concepts(  # noqa: PLR0913 - one argument for each option
 
 
 def _page(target: Path | None, images: list[Path]) -> "Report":
-    from masklet.eval.concept_report import build_concept_report
+    from masklet.eval.reports.concept_report import build_concept_report
 
     return build_concept_report(RunFiles(target or Path()), images)
 
 
 def _predict(subsets: "list[Subset]", model: Any, images: list[Path], target: Path, cache: Path | None) -> list[Path]:
     """Asks the model for every pair and writes its predictions, subset by subset."""
-    from masklet.eval.predict import Request, write_predictions
-    from masklet.eval.saco import read_pairs
+    from masklet.eval.predict.predict import Request, write_predictions
+    from masklet.formats.saco import read_pairs
 
     files = []
     for subset in subsets:
@@ -112,8 +112,8 @@ def _score(
     target: Path | None,
     settings: dict[str, Any],
 ) -> dict[str, Any]:
-    from masklet.eval.concept_files import Source
-    from masklet.eval.concept_run import ConceptEvaluation, summarise
+    from masklet.eval.concepts.buckets import Source
+    from masklet.eval.concepts.concept_run import ConceptEvaluation, summarise
 
     sources = tuple(map(Source.of, subsets, predictions))
     evaluation = ConceptEvaluation(

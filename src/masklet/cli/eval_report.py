@@ -9,7 +9,7 @@ import typer
 from masklet.cli.app import Json
 from masklet.cli.evaluate import eval_app, table_lines
 from masklet.errors import InputError
-from masklet.eval.outcomes import RunFiles
+from masklet.eval.concepts.outcomes import RunFiles
 
 Images = Annotated[list[Path] | None, typer.Option(help="Where the images are; may be repeated.")]
 Run = Annotated[Path, typer.Argument(help="Folder of an evaluation.", show_default=False)]
@@ -18,8 +18,8 @@ Run = Annotated[Path, typer.Argument(help="Folder of an evaluation.", show_defau
 @eval_app.command("report")
 def report(*, run: Run, images: Images = None, json: Json = False) -> None:
     """Write the page of an evaluation of concepts anew: what goes wrong, where, and what it looks like."""
-    from masklet.eval.concept_report import build_concept_report, read_scores
-    from masklet.eval.report import write_report
+    from masklet.eval.reports.concept_report import build_concept_report, read_scores
+    from masklet.eval.reports.page import write_report
 
     files = _run_files(run)
     folders = _folders(images, read_scores(files)["settings"])
@@ -38,10 +38,10 @@ def compare(
     json: Json = False,
 ) -> None:
     """Say what changed from one evaluation of concepts to another, and whether that is more than luck."""
-    from masklet.eval.compare import compare_runs
-    from masklet.eval.compare_report import build_compare_report, comparison_scores
-    from masklet.eval.concept_report import read_scores
-    from masklet.eval.report import write_report
+    from masklet.eval.analysis.compare import compare_runs
+    from masklet.eval.reports.compare_report import build_compare_report, comparison_scores
+    from masklet.eval.reports.concept_report import read_scores
+    from masklet.eval.reports.page import write_report
     from masklet.files import write_atomically
 
     first, second = _run_files(run_a), _run_files(run_b)
@@ -87,8 +87,8 @@ def _names(run_a: Path, run_b: Path) -> tuple[str, str]:
 
 
 def _table(figures: dict[str, Any]) -> list[str]:
-    from masklet.eval.compare_report import p_text
-    from masklet.eval.concept_report import HEADLINE, scaled
+    from masklet.eval.reports.compare_report import p_text
+    from masklet.eval.reports.concept_report import HEADLINE, scaled
 
     rows = []
     for name, each in figures["figures"].items():

@@ -12,7 +12,7 @@ from masklet.cli.evaluate import Asked, Cache, Images, Out, ask, check_asked, ev
 from masklet.errors import InputError
 
 if TYPE_CHECKING:
-    from masklet.eval.report import Report
+    from masklet.eval.reports.page import Report
 
 
 @eval_app.command("counting")
@@ -31,9 +31,9 @@ def counting(  # noqa: PLR0913 - one argument for each option
     """How many are there: mean absolute error, and the share counted exactly."""
     target = out or (None if json else Path("out"))
     check_asked(pred, model, images, target)
-    from masklet.eval.counting import read_questions, score_counts
-    from masklet.eval.outcomes import RunFiles
-    from masklet.eval.predict import Request, write_predictions
+    from masklet.eval.concepts.outcomes import RunFiles
+    from masklet.eval.predict.predict import Request, write_predictions
+    from masklet.eval.tasks.counting import read_questions, score_counts
 
     questions = read_questions(gt)
     if pred is None and target is not None:
@@ -72,7 +72,7 @@ def semantic(  # noqa: PLR0913 - one argument for each option
             raise InputError(f"no such folder: {folder}")
     if model is not None and classes is None:
         raise InputError("--model needs --classes: the names that it is asked for")
-    from masklet.eval.semantic import read_classes, score_folders
+    from masklet.eval.tasks.semantic import read_classes, score_folders
 
     names = read_classes(classes) if classes else {}
     if pred is None and target is not None:
@@ -89,8 +89,8 @@ def semantic(  # noqa: PLR0913 - one argument for each option
 
 def _paint(gt: Path, names: dict[int, str], model: Any, images: list[Path], labels: Path, cache: Path | None) -> Path:
     """Label maps of the model's answers, under the names of the true ones."""
-    from masklet.eval.predict import Request
-    from masklet.eval.semantic import paint, picture_of, write_labels
+    from masklet.eval.predict.predict import Request
+    from masklet.eval.tasks.semantic import paint, picture_of, write_labels
 
     maps = sorted(path.relative_to(gt) for path in gt.rglob("*.png"))
     numbers = list(names)
@@ -115,7 +115,7 @@ def verdicts(
     json: Json = False,
 ) -> None:
     """How far a verifier can be trusted: precision and recall of what it rejects."""
-    from masklet.eval.verdicts import score_verdicts
+    from masklet.eval.tasks.verdicts import score_verdicts
 
     target = out or (None if json else Path("out"))
     scores = _scores("verdicts", {"gt": str(gt), "pred": str(pred)}, score_verdicts(gt, pred))
@@ -133,7 +133,7 @@ def _lines(scores: dict[str, Any]) -> list[str]:
 
 
 def _page(title: str, scores: dict[str, Any], table: str, columns: list[str], rows: list[list[Any]]) -> "Report":
-    from masklet.eval.report import Figure, Report, Table
+    from masklet.eval.reports.page import Figure, Report, Table
 
     settings = scores["settings"]
     figures = [Figure(name, value) for name, value in list(scores["metrics"].items())[:6]]

@@ -21,7 +21,7 @@ from masklet.cli.evaluate import (
 from masklet.errors import InputError
 
 if TYPE_CHECKING:
-    from masklet.eval.video_files import VideoTruth
+    from masklet.eval.videos.video_files import VideoTruth
 
 
 @eval_app.command("video")
@@ -42,9 +42,9 @@ def video(  # noqa: PLR0913 - one argument for each option
     target = out or (None if json else Path("out"))
     check_asked(pred, model, videos and [videos], target, "--videos")
     _check_there(gt, *([pred] if pred else []))
-    from masklet.eval.video import score_videos
-    from masklet.eval.video_files import read_predictions, read_truth
-    from masklet.eval.video_report import describe, main_figures, make_report
+    from masklet.eval.reports.video_report import describe, main_figures, make_report
+    from masklet.eval.videos.video_files import read_predictions, read_truth
+    from masklet.eval.videos.video_scores import score_videos
 
     truth = read_truth(gt)
     if pred is None:
@@ -67,7 +67,7 @@ def _check_there(*paths: Path) -> None:
 
 
 def _predict(truth: "VideoTruth", model: Any, videos: Path, target: Path, cache: Path | None) -> Path:
-    from masklet.eval.predict_video import predict_videos, write_predictions
+    from masklet.eval.predict.predict_video import predict_videos, write_predictions
 
     with progress_bar(len(truth.videos), "videos") as advance:
         records = predict_videos(truth, videos, model, cache or default_cache(), advance)
@@ -88,8 +88,8 @@ def vos(
 ) -> None:
     """Score objects that were given and followed: J&F, as DAVIS does."""
     _check_there(gt, pred)
-    from masklet.eval.vos_files import find_videos, score_followed
-    from masklet.eval.vos_report import describe, make_report
+    from masklet.eval.reports.vos_report import describe, make_report
+    from masklet.eval.videos.vos_files import find_videos, score_followed
 
     target = out or (None if json else Path("out"))
     videos = find_videos(gt, pred, all_frames=all_frames)

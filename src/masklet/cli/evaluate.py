@@ -13,9 +13,9 @@ from masklet.errors import InputError
 from masklet.files import write_atomically
 
 if TYPE_CHECKING:
-    from masklet.eval.pairs import Kind
-    from masklet.eval.predict import PairPrediction, Request
-    from masklet.eval.report import Report
+    from masklet.eval.concepts.pairs import Kind
+    from masklet.eval.predict.predict import PairPrediction, Request
+    from masklet.eval.reports.page import Report
 
 eval_app = typer.Typer(no_args_is_help=True, help="Score predictions, and see where they fail.")
 app.add_typer(eval_app, name="eval")
@@ -69,7 +69,7 @@ def ask(
     assume_present: bool = False,
 ) -> "Iterator[PairPrediction]":
     """The model's answers, from the cache where it gave them before."""
-    from masklet.eval.predict import predict_pairs
+    from masklet.eval.predict.predict import predict_pairs
 
     folder = cache or default_cache()
     return predict_pairs(requests, images, model, folder, assume_present=assume_present, advance=advance)
@@ -85,7 +85,7 @@ def finish(
     out: Path | None, scores: dict[str, Any], lines: list[str], page: "Callable[[], Report]", *, json: bool
 ) -> None:
     """Leaves figures and page in the folder, and prints the figures: as JSON, or as the lines of a table."""
-    from masklet.eval.outcomes import RunFiles
+    from masklet.eval.concepts.outcomes import RunFiles
 
     if out is not None:
         write_atomically(RunFiles(out).scores, jsonlib.dumps(scores, indent=1) + "\n")
@@ -96,7 +96,7 @@ def finish(
 
 def write_page(path: Path, page: "Callable[[], Report]", *, json: bool) -> None:
     """Writes the report and says where; without the packages that draw it, everything else still stands."""
-    from masklet.eval.report import write_report
+    from masklet.eval.reports.page import write_report
 
     try:
         write_report(page(), path)

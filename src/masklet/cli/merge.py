@@ -25,7 +25,7 @@ def merge(
     shares = dict(_share(adapter) for adapter in adapters)
     if len(shares) < len(adapters):
         raise InputError("an adapter is given twice")
-    from masklet.models import weights
+    from masklet.checkpoints import weights
 
     merged = weights.merge_adapters(shares, None if base is None else weights.find(base))
     weights.write(merged, path_out)

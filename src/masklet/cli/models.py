@@ -11,7 +11,7 @@ from masklet.cli.app import Device, Dtype, Json, Model, app
 from masklet.errors import InputError
 
 if TYPE_CHECKING:
-    from masklet.models.weights import ModelInfo
+    from masklet.checkpoints.weights import ModelInfo
 
 
 @app.command()
@@ -24,7 +24,7 @@ def models(
     """List the models, or fetch one so that it is there offline."""
     if action not in ("list", "fetch") or (action == "fetch") != (name is not None):
         raise InputError("use `masklet models list` or `masklet models fetch NAME`")
-    from masklet.models import weights
+    from masklet.checkpoints import weights
 
     if name is not None:
         path = weights.fetch(name)
@@ -58,7 +58,7 @@ def convert(
     """Rewrite weights in another format."""
     if to not in ("masklet", "official", "transformers"):
         raise InputError(f"unknown format {to!r}: choose from masklet, official, transformers")
-    from masklet.models import weights
+    from masklet.checkpoints import weights
 
     weights.convert(path_in, path_out, to)
     typer.echo(jsonlib.dumps({"path": str(path_out), "format": to}) if json else f"wrote {path_out} as {to}")
@@ -67,7 +67,7 @@ def convert(
 @app.command()
 def doctor(*, model: Model = "tiny", device: Device = "auto", dtype: Dtype = "auto", json: Json = False) -> None:
     """Say what is installed, what it will run on, and how fast."""
-    from masklet.doctor import describe, examine
+    from masklet.workflows.machine import describe, examine
 
     report = examine(model, device, dtype)
     typer.echo(jsonlib.dumps(report) if json else "\n".join(describe(report)))

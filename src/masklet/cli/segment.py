@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from masklet.calibration import Calibration, read_calibration
 from masklet.cli.app import Device, Dtype, Json, Model, app, complain, progress_bar
 from masklet.errors import InputError
 from masklet.files import write_atomically
-from masklet.inference import folder
+from masklet.formats.calibration import Calibration, read_calibration
+from masklet.workflows import segment_folder as folder
 
 if TYPE_CHECKING:
-    from masklet.inference.results import ImageResult
+    from masklet.inference.image.image_result import ImageResult
 
 
 @app.command()
@@ -142,7 +142,7 @@ class _SegmentRun:
     def _read(self, job: folder.Job) -> Any:
         if not job.source.exists():
             raise InputError(f"no such file: {job.source}")
-        from masklet.inference.media import read_image
+        from masklet.media.images import read_image
 
         image = read_image(job.source)
         boxes = (self.prompt["boxes"] or []) + (self.prompt["not_boxes"] or [])

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from masklet.calibration import read_calibration
 from masklet.cli.app import Device, Dtype, Json, Model, Stopped, app, complain, progress_bar
 from masklet.errors import InputError
-from masklet.inference.track_prompts import parse_prompts, parse_track_formats
+from masklet.formats.calibration import read_calibration
+from masklet.workflows.track_prompts import parse_prompts, parse_track_formats
 
 if TYPE_CHECKING:
-    from masklet.inference.track_run import TrackRun
+    from masklet.workflows.track_video import TrackRun
 
 
 @app.command()
@@ -56,7 +56,7 @@ def track(  # noqa: PLR0913 - one argument for each option
     if resume and target is None:
         raise InputError("--resume needs the folder of the run: give --out")
     calibrated = None if calibration is None else read_calibration(calibration)
-    from masklet.inference.track_run import TrackJob, TrackRun
+    from masklet.workflows.track_video import TrackJob, TrackRun
 
     def load() -> Any:
         import masklet

@@ -42,7 +42,7 @@ def train(  # noqa: PLR0913 - one argument for each option
         if "=" not in each:
             raise InputError(f"an override is key=value, not {each!r}")
     if print_config:
-        from masklet.train.recipes import load_recipe, to_json
+        from masklet.train.recipes.schema import load_recipe, to_json
 
         typer.echo(to_json(load_recipe(recipe, changes)))
         return
@@ -66,8 +66,8 @@ def _is_first() -> bool:
 
 
 def _estimate(recipe: str, overrides: list[str], *, json: bool) -> None:
-    from masklet.train.loop import estimate_run
-    from masklet.train.recipes import load_recipe
+    from masklet.train.recipes.schema import load_recipe
+    from masklet.train.run.loop import estimate_run
 
     found = estimate_run(load_recipe(recipe, overrides))
     if _is_first():
@@ -77,9 +77,9 @@ def _estimate(recipe: str, overrides: list[str], *, json: bool) -> None:
 def _run(recipe: str, overrides: list[str], out: Path, *, resume: bool, json: bool) -> bool:
     from masklet.cli.train_display import Display
     from masklet.cli.train_validation import open_validation
-    from masklet.train import loop
-    from masklet.train.recipes import load_recipe
-    from masklet.train.watch import boards
+    from masklet.train.recipes.schema import load_recipe
+    from masklet.train.run import loop
+    from masklet.train.run.observers import boards
 
     loaded = load_recipe(recipe, overrides)
     validate = open_validation(loaded, out)
@@ -99,7 +99,7 @@ def _close(out: Path, *, complete: bool, report: bool, json: bool) -> None:
 
     Raises: Stopped when it is to be continued.
     """
-    from masklet.train.validation import best_validation, read_validations
+    from masklet.train.run.validation import best_validation, read_validations
 
     validations = read_validations(out)
     if complete and validations and report:
@@ -143,8 +143,8 @@ def _comparison(base: dict[str, Any] | None, best: dict[str, Any] | None) -> str
 
 def _check(recipe: str, overrides: list[str], out: Path, *, json: bool) -> None:
     """Prints what is wrong with all of the data; ends with status 1 when there are errors."""
-    from masklet.train.check import DataCheck
-    from masklet.train.recipes import load_recipe
+    from masklet.train.recipes.schema import load_recipe
+    from masklet.train.run.data_check import DataCheck
 
     checked = DataCheck(load_recipe(recipe, overrides), whole=True)
     with progress_bar(len(checked), "pictures") as advance:
@@ -163,8 +163,8 @@ def _look_first(recipe: str, overrides: list[str]) -> None:
 
     Raises: InputError when there are errors.
     """
-    from masklet.train.check import DataCheck
-    from masklet.train.recipes import load_recipe
+    from masklet.train.recipes.schema import load_recipe
+    from masklet.train.run.data_check import DataCheck
 
     checked = DataCheck(load_recipe(recipe, overrides), whole=False)
     with progress_bar(len(checked), "pictures") as advance:

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from masklet.train.recipes import Recipe
-from masklet.train.watch import Observer, Validated, duration
+from masklet.train.recipes.schema import Recipe
+from masklet.train.run.observers import Observer, Validated, duration
 
 MOST_PARTS = 3  # of the loss that a person is shown
 

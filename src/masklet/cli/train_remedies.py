@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from masklet.eval.forgetting import Forgetting
-    from masklet.eval.train_report import Remedy
-    from masklet.train.recipes import Recipe
+    from masklet.eval.analysis.forgetting import Forgetting
+    from masklet.eval.reports.train_report import Remedy
+    from masklet.train.recipes.schema import Recipe
 
 GENERAL = "general"  # the source that `finetune-replay` mixes in
 GENERATED = ("scenes", "cutouts")  # kinds of sources that need no files of the user's, or other ones
@@ -19,7 +19,7 @@ PRESENCE = "decoder.presence_head.*"
 
 def find_remedies(found: "Forgetting", recipe: "Recipe", out: Path, weights: Path) -> "list[Remedy]":
     """The cheapest first; none where nothing was forgotten. What the run has done already is not offered again."""
-    from masklet.eval.train_report import Remedy
+    from masklet.eval.reports.train_report import Remedy
 
     remedies = []
     if "rejections" in found.troubles and recipe.train != (PRESENCE,):
@@ -46,7 +46,7 @@ def _beside(out: Path, ending: str) -> str:
 
 def _train(name: str, recipe: "Recipe", initial: str, out: str) -> str:
     """`masklet train` on the same data, of another recipe that derives from `finetune`."""
-    from masklet.train.recipes import load_recipe
+    from masklet.train.recipes.schema import load_recipe
 
     usual = load_recipe("finetune")
     arguments = ["masklet", "train", name, f"initial_weights={initial}", *_data(recipe, name, usual)]

@@ -16,10 +16,10 @@ from masklet.files import write_atomically
 if TYPE_CHECKING:
     from masklet.data.doctor import Tally
     from masklet.data.sources import PictureSource
-    from masklet.eval.forgetting import Forgetting, Questions
-    from masklet.eval.outcomes import PairOutcome
-    from masklet.eval.train_report import Remedy
-    from masklet.train.recipes import Recipe
+    from masklet.eval.analysis.forgetting import Forgetting, Questions
+    from masklet.eval.concepts.outcomes import PairOutcome
+    from masklet.eval.reports.train_report import Remedy
+    from masklet.train.recipes.schema import Recipe
 
 LOOKED_AT = 50  # pictures of each source, to say what it holds
 
@@ -89,7 +89,7 @@ class FinishedRun:
         }
 
     def _validation_pictures(self, recipe: "Recipe") -> "tuple[PictureSource, list[int]] | None":
-        from masklet.train.validation import validation_pictures
+        from masklet.train.run.validation import validation_pictures
 
         try:
             return validation_pictures(recipe)
@@ -99,7 +99,7 @@ class FinishedRun:
 
     def _sets(self, recipe: "Recipe") -> "list[Questions]":
         """What both models are asked; nothing where there is no base."""
-        from masklet.eval.forgetting import everyday_questions, picture_questions, scene_questions, spread
+        from masklet.eval.analysis.forgetting import everyday_questions, picture_questions, scene_questions, spread
 
         if recipe.initial_weights is None:
             self.notes.append("no forgetting check: the run began from nothing")
@@ -117,7 +117,7 @@ class FinishedRun:
 
     def _ask(self, advance: Callable[[], object]) -> "list[PairOutcome]":
         """One model after the other: both on the sets, then the trained one on the validation pictures."""
-        from masklet.eval.forgetting import ask_questions, compare, standings
+        from masklet.eval.analysis.forgetting import ask_questions, compare, standings
 
         recipe, cache = self.recipe, self.out / "answers"
         if recipe is None or self.weights is None or not (self.sets or self.own):
@@ -135,10 +135,10 @@ class FinishedRun:
 
     def _write_page(self, outcomes: "Sequence[PairOutcome]") -> None:
         """Without the packages that draw it, everything else still stands."""
-        from masklet.eval.report import write_report
-        from masklet.eval.train_log import read_log
-        from masklet.eval.train_report import TrainRun, build_train_report
-        from masklet.train.validation import best_validation, read_validations
+        from masklet.eval.reports.page import write_report
+        from masklet.eval.reports.train_log import read_log
+        from masklet.eval.reports.train_report import TrainRun, build_train_report
+        from masklet.train.run.validation import best_validation, read_validations
 
         lines = read_validations(self.out)
         run = TrainRun(
@@ -167,14 +167,14 @@ class FinishedRun:
 
 
 def _own_questions(source: "PictureSource", places: list[int]) -> "Questions":
-    from masklet.eval.forgetting import picture_questions
+    from masklet.eval.analysis.forgetting import picture_questions
 
     return picture_questions("validation", "Validation pictures", source, places)
 
 
 def _read_recipe(path: Path) -> "Recipe | None":
     """The recipe of a run; None where none was written."""
-    from masklet.train.recipes import parse_recipe
+    from masklet.train.recipes.schema import parse_recipe
 
     if not path.is_file():
         return None
@@ -189,7 +189,7 @@ def _read_recipe(path: Path) -> "Recipe | None":
 
 def _general_pictures(recipe: "Recipe") -> "PictureSource | None":
     """What the general source holds out, or all of it where it is not learnt from; None where it is generated."""
-    from masklet.train.sources import FileSpec, open_pictures
+    from masklet.train.recipes.source_specs import FileSpec, open_pictures
 
     spec = None if recipe.general is None else recipe.data.sources[recipe.general]
     if not isinstance(spec, FileSpec):
@@ -200,7 +200,7 @@ def _general_pictures(recipe: "Recipe") -> "PictureSource | None":
 
 
 def _learns_scenes(recipe: "Recipe") -> bool:
-    from masklet.train.sources import ScenesSpec
+    from masklet.train.recipes.source_specs import ScenesSpec
 
     used = {name for phase in recipe.phases for name, weight in phase.weights.items() if weight > 0}
     return any(isinstance(recipe.data.sources[name], ScenesSpec) for name in used)
@@ -215,7 +215,7 @@ def _load(weights: str | Path | None, recipe: "Recipe") -> Any:
 def _tallies(recipe: "Recipe") -> "dict[str, Tally]":
     """What the sources hold, from a part of their pictures; nothing where they are gone."""
     from masklet.data.doctor import examine
-    from masklet.train.check import DataCheck
+    from masklet.train.run.data_check import DataCheck
 
     try:
         checked = DataCheck(recipe, whole=False)

@@ -12,21 +12,21 @@ from jaxtyping import Bool, Float
 from PIL import Image
 from torch import Tensor
 
+from masklet.checkpoints.weights import Weights
 from masklet.data.schema import Example, PhraseQuery
 from masklet.data.sources import PictureSource
-from masklet.eval.answers import Answer, AnswerFiles
-from masklet.eval.concept import SCORE_THRESHOLD
-from masklet.eval.examples import outcome_of
-from masklet.eval.predict import ask_image
-from masklet.eval.validation import PhraseScores
+from masklet.eval.analysis.validation import PhraseScores
+from masklet.eval.concepts.cgf1 import SCORE_THRESHOLD
+from masklet.eval.predict.answers import Answer, AnswerFiles
+from masklet.eval.predict.examples import outcome_of
+from masklet.eval.predict.predict import ask_image
 from masklet.files import write_atomically
 from masklet.inference.devices import choose_device, choose_dtype
-from masklet.inference.image import Model, make_model
-from masklet.inference.results import ImageResult
-from masklet.models.weights import Weights
+from masklet.inference.image.image_result import ImageResult
+from masklet.inference.model import Model, make_model
 from masklet.ops.masks import rle_decode
-from masklet.train.recipes import Recipe
-from masklet.train.validation import Figures, validation_pictures
+from masklet.train.recipes.schema import Recipe
+from masklet.train.run.validation import Figures, validation_pictures
 from masklet.types import Detections
 
 MOST_DRAWN, MOST_PIXELS = 8, 1000  # pictures, and pixels of the longer side of one

@@ -11,8 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float64
 from PIL import Image
 
-from masklet.data.schema import Example
-from masklet.data.synthetic.clips import Clip
+from masklet.data.schema import Clip, Example
 from masklet.data.transforms import Placement, enhance, place_image, place_masks
 from masklet.ops.masks import mask_to_box
 

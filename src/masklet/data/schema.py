@@ -37,3 +37,13 @@ class Example:
     queries: tuple[PhraseQuery, ...]
     source: str
     absent: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clip:
+    """Frames whose objects keep their index: the same index is the same object, an empty mask says it is not seen.
+
+    The phrases are the same in all frames; their answers are the objects that can be seen in the frame.
+    """
+
+    frames: tuple[Example, ...]

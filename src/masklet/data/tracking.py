@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from masklet.data.synthetic.clips import Clip
+from masklet.data.schema import Clip
 from masklet.errors import InputError
 from masklet.ops.masks import mask_to_box
 from masklet.types import Bundle, bundle

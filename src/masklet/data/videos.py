@@ -16,9 +16,8 @@ import numpy as np
 from masklet.data.clip_transforms import ClipAugmentConfig, augment_clip, boxes_of
 from masklet.data.mask_folders import read_numbers
 from masklet.data.reading import check_records, check_references, decode_objects, inside, read_image, read_json
-from masklet.data.schema import Example, PhraseQuery
+from masklet.data.schema import Clip, Example, PhraseQuery
 from masklet.data.sources import ID, QueryConfig, ask, kept_names
-from masklet.data.synthetic.clips import Clip
 from masklet.data.transforms import Placement, place_image, place_masks
 from masklet.errors import InputError
 from masklet.ops.masks import mask_to_box

@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from masklet.data.schema import Example, PhraseQuery
-from masklet.data.synthetic.clips import Clip
+from masklet.data.schema import Clip, Example, PhraseQuery
 from masklet.files import write_atomically
 from masklet.ops.masks import mask_to_box, rle_encode
 

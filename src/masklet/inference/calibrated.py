@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from masklet.calibration import Thresholds
+from masklet.formats.calibration import Thresholds
 from masklet.ops.scores import recentre
 
 

@@ -1,0 +1,215 @@
+"""From files to columns: one bucket of SA-Co records as the instances of its pairs.
+
+A bucket holds everything that was said of some pairs: the pairs themselves and their labels by each annotator, and the
+predictions. Pairs that any annotator did not label exhaustively are left out, and so are labels of crowds.
+"""
+
+import json
+from collections.abc import Container, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+
+from masklet.errors import InputError
+from masklet.eval.concepts.cgf1 import SCORE_THRESHOLD
+from masklet.eval.concepts.pairs import Instances, Kind
+from masklet.eval.predict.predict import PRESENCE_FILE
+from masklet.formats.records import check, check_text, describe
+from masklet.formats.saco import CategoryRecord, LabelRecord, PairRecord, PredictionRecord, PresenceRecord, Subset
+from masklet.formats.stream import Buckets, iterate_items, read_bucket
+from masklet.ops.masks import pack_runs, read_runs
+from masklet.ops.runs import DamagedMask, RunTable
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """The files of one subset: labels of each annotator, predictions, and what a model said of presence."""
+
+    subset: Subset
+    predictions: Path
+    presence: Path | None = None
+
+    @classmethod
+    def of(cls, subset: Subset, predictions: Path) -> "Source":
+        """With the file of presences that may lie beside the predictions."""
+        presence = predictions.with_name(PRESENCE_FILE)
+        return cls(subset=subset, predictions=predictions, presence=presence if presence.is_file() else None)
+
+    @property
+    def num_bytes(self) -> int:
+        """Size of all files."""
+        return sum(path.stat().st_size for path in (*self.subset.files, self.predictions))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Notes:
+    """What was passed over: predictions of pairs that no file holds, and of categories that the labels do not have."""
+
+    unknown_pairs: int = 0
+    unknown_categories: int = 0
+
+    def __add__(self, other: "Notes") -> "Notes":
+        return Notes(**{name: value + getattr(other, name) for name, value in vars(self).items()})
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PairBatch:
+    """The evaluated pairs of a bucket, what each annotator saw there, and what was predicted."""
+
+    records: list[dict[str, Any]]
+    annotators: list[Instances]
+    predictions: Instances
+    presence: dict[int, float]
+    notes: Notes
+
+
+def fill_buckets(source: Source, buckets: Buckets, floor: float) -> None:
+    """Puts every record of the files into the bucket of its pair, but predictions that score below `floor`.
+
+    Raises: InputError on a record that is not whole.
+    """
+    categories: set[int] = set()
+    for annotator, path in enumerate(source.subset.files):
+        sections = set()
+        for section, value, text in iterate_items(path):
+            sections.add(section)
+            if section == "images":
+                buckets.add(check(PairRecord, value, path, "image")["id"], f"i{annotator}", text)
+            elif section == "annotations":
+                buckets.add(check(LabelRecord, value, path, "annotation")["image_id"], f"a{annotator}", text)
+            elif section == "categories" and annotator == 0:
+                categories.add(check(CategoryRecord, value, path, "category")["id"])
+        if "images" not in sections:
+            raise InputError(f"{path}: has no images: these are no SA-Co labels")
+    for section, value, text in iterate_items(source.predictions):
+        if section:
+            raise InputError(f"{source.predictions}: a list of predictions is expected, not an object")
+        record = check(PredictionRecord, value, source.predictions, "prediction")
+        if record["score"] < floor:
+            continue
+        known = not categories or record.get("category_id", 1) in categories
+        buckets.add(record["image_id"], "p" if known else "x", text)
+    if source.presence is not None:
+        for number, line in enumerate(source.presence.read_text(encoding="utf-8").splitlines(), start=1):
+            record = check_text(PresenceRecord, line, source.presence, number)
+            buckets.add(record["image_id"], "q", line)
+
+
+def read_batch(path: Path, source: Source, kinds: Sequence[Kind]) -> PairBatch:
+    """The bucket at `path` as columns. Raises: InputError naming file, record and field."""
+    files = source.subset.files
+    pairs: list[dict[int, dict[str, Any]]] = [{} for _ in files]
+    labels = [_Columns(file, "annotation", kinds) for file in files]
+    predictions = _Columns(source.predictions, "prediction", kinds)
+    presence: dict[int, float] = {}
+    strangers = 0
+    for tag, text in read_bucket(path):
+        record = json.loads(text)
+        if tag == "p":
+            predictions.add(record)
+        elif tag == "q":
+            presence[record["image_id"]] = record["presence"]
+        elif tag == "x":
+            strangers += 1
+        elif tag[0] == "a":
+            if not record.get("iscrowd"):
+                labels[int(tag[1:])].add(record)
+        elif pairs[int(tag[1:])].setdefault(record["id"], record) is not record:
+            raise InputError(f"{files[int(tag[1:])]}: image {record['id']}: id: stands there twice")
+    _check_same(pairs, files)
+    for columns, own in zip(labels, pairs, strict=True):
+        columns.check_known(own)
+    records = [
+        record for key, record in pairs[0].items() if all(each[key].get("is_instance_exhaustive", 1) for each in pairs)
+    ]
+    return PairBatch(
+        records=records,
+        annotators=[each.instances(records) for each in labels],
+        predictions=predictions.instances(records),
+        presence=presence,
+        notes=Notes(
+            unknown_pairs=sum(image not in pairs[0] for image in predictions.images), unknown_categories=strangers
+        ),
+    )
+
+
+def _check_same(pairs: Sequence[dict[int, Any]], files: Sequence[Path]) -> None:
+    for other, file in zip(pairs[1:], files[1:], strict=True):
+        if other.keys() != pairs[0].keys():
+            odd = next(iter(other.keys() ^ pairs[0].keys()))
+            raise InputError(f"{file}: image {odd}: id: is not in both this file and {files[0].name}")
+
+
+class _Columns:
+    """Collects records of one file field by field: many small objects kept alive would cost more time than all else."""
+
+    def __init__(self, file: Path, name: str, kinds: Sequence[Kind]) -> None:
+        self.file, self.name, self.kinds = file, name, kinds
+        self.ids: list[int | None] = []
+        self.images: list[int] = []
+        self.scores: list[float] = []
+        self.boxes: list[float] = []
+        self.sizes: list[int] = []
+        self.counts: list[str] = []
+
+    def add(self, record: dict[str, Any]) -> None:
+        """One label or prediction. Raises: InputError when it lacks what is to be scored."""
+        self.ids.append(record.get("id"))
+        self.images.append(record["image_id"])
+        self.scores.append(record.get("score", 1.0))
+        if "bbox" in self.kinds:
+            self.boxes += record.get("bbox") or self._lacks("bbox", "masks")
+        if "segm" in self.kinds:
+            segmentation = record.get("segmentation") or self._lacks("segmentation", "boxes")
+            self.sizes += segmentation["size"]
+            counts = segmentation["counts"]
+            self.counts.append(counts if isinstance(counts, str) else self._compress(counts))
+
+    def check_known(self, images: Container[int]) -> None:
+        """Raises: InputError on a record of an image that there is not."""
+        for row, image in enumerate(self.images):
+            if image not in images:
+                self._fail(row, f"image_id: there is no image {image}")
+
+    def instances(self, records: list[dict[str, Any]]) -> Instances:
+        """Columns of those that belong to the pairs, in their order. Raises: InputError on a mask that is none."""
+        index = {record["id"]: place for place, record in enumerate(records)}
+        pair = np.array([index.get(image, -1) for image in self.images], np.int64)
+        scores = np.array(self.scores, np.float64)
+        order = np.lexsort((scores < SCORE_THRESHOLD, pair))
+        order = order[pair[order] >= 0]
+        boxes = np.array(self.boxes, np.float64).reshape(-1, 4) if "bbox" in self.kinds else np.zeros((len(pair), 4))
+        return Instances(
+            pair=pair[order],
+            boxes_xywh=boxes[order],
+            masks=self._masks(order, pair, records) if "segm" in self.kinds else None,
+            scores=scores[order],
+            texts=tuple(self.counts[row] for row in order) if "segm" in self.kinds else (),
+        )
+
+    def _masks(self, order: np.ndarray, pair: np.ndarray, records: list[dict[str, Any]]) -> RunTable:
+        sizes = np.array(self.sizes, np.int64).reshape(-1, 2)[order]
+        expected = np.array([[each["height"], each["width"]] for each in records], np.int64).reshape(-1, 2)[pair[order]]
+        wrong = np.flatnonzero((sizes != expected).any(axis=1))
+        if wrong.size:
+            size, image = sizes[wrong[0]].tolist(), expected[wrong[0]].tolist()
+            self._fail(int(order[wrong[0]]), f"segmentation.size: is {size}, the image is {image}")
+        try:
+            return RunTable.of([self.counts[row] for row in order], sizes[:, 0], sizes[:, 1])
+        except DamagedMask as error:
+            self._fail(int(order[error.row]), f"segmentation.counts: {error.reason}")
+
+    def _lacks(self, field: str, other: str) -> NoReturn:
+        self._fail(-1, f"{field}: is missing; --iou {other} does without it")
+
+    def _compress(self, counts: list[int]) -> str:
+        try:
+            return pack_runs(read_runs(counts))
+        except ValueError as error:
+            self._fail(-1, f"segmentation.counts: {error}")
+
+    def _fail(self, row: int, reason: str) -> NoReturn:
+        known = {"image_id": self.images[row]} | ({} if self.ids[row] is None else {"id": self.ids[row]})
+        raise InputError(f"{self.file}: {describe(known, self.name)}: {reason}")

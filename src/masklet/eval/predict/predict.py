@@ -1,0 +1,289 @@
+"""Asking a model for every pair of an image and a phrase, and keeping its answers.
+
+Pairs are grouped by image, so that each image is encoded once however many phrases are asked of it. Answers are kept on
+disk by the content of the image, so that a run that was stopped goes on where it was, and a phrase that is new is all
+that is asked. Masks become run lengths one at a time.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Bool, Float32, UInt8
+
+from masklet.data.reading import inside
+from masklet.errors import InputError
+from masklet.eval.predict.answers import Answer, AnswerFiles
+from masklet.files import replacing
+from masklet.ops.masks import rle_area, rle_encode
+
+PHRASES_AT_ONCE = 16  # asked in one pass, which bounds memory
+FLOOR = 0.05  # scores below it hardly move any figure
+PRESENCE_FILE = "presence.jsonl"
+_CHUNK_BYTES = 2**20
+_DIGITS = 5  # of scores, as in published predictions: 0.499996 becomes 0.5
+
+
+@runtime_checkable
+class Found(Protocol):
+    """The instances of some phrases in one image, best first; boxes are xyxy pixels inside the image."""
+
+    @property
+    def presence(self) -> Mapping[str, float]:
+        """Probability of each phrase asked for to be in the image at all."""
+        ...
+
+    @property
+    def phrases(self) -> Sequence[str]:
+        """The phrase of each instance."""
+        ...
+
+    @property
+    def scores(self) -> Float32[np.ndarray, " detection"]:
+        """Probability of each instance."""
+        ...
+
+    @property
+    def boxes(self) -> Float32[np.ndarray, "detection 4"]:
+        """Boxes in pixels."""
+        ...
+
+    def mask(self, index: int, *, cut: float) -> Bool[np.ndarray, "height width"]:
+        """Pixels of an instance whose probability is above `cut`."""
+        ...
+
+
+@runtime_checkable
+class Session(Protocol):
+    """One image, encoded."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width."""
+        ...
+
+    def find(self, phrases: list[str], *, threshold: float, assume_present: bool = False) -> Found:
+        """Instances of the phrases that score above `threshold`, whether or not presence is taken for granted."""
+        ...
+
+    def close(self) -> None:
+        """Lets the image go."""
+        ...
+
+
+@runtime_checkable
+class Segmenter(Protocol):
+    """What is asked; `masklet.Model` is one. The same `identity` gives the same answers."""
+
+    @property
+    def identity(self) -> str:
+        """A name for the model with its settings, fit to name a folder."""
+        ...
+
+    def open(self, image: Path | UInt8[np.ndarray, "height width 3"]) -> Session:
+        """Encodes an image, from its file or its pixels. Raises: InputError when it cannot be read."""
+        ...
+
+
+@dataclass(frozen=True)
+class Request:
+    """A phrase asked of an image, which is a path inside the folders of images."""
+
+    image: str
+    pair_id: int
+    phrase: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairPrediction(Answer):
+    """The answer to a request."""
+
+    pair_id: int
+
+
+def predict_pairs(
+    requests: Iterable[Request],
+    images: Sequence[Path],
+    segmenter: Segmenter,
+    cache: Path,
+    *,
+    floor: float = FLOOR,
+    cuts: Sequence[float] = (0.5,),
+    assume_present: bool = False,
+    advance: Callable[[], object] = lambda: None,
+) -> Iterator[PairPrediction]:
+    """The answers to all requests, image after image in the order in which images are first asked for.
+
+    `images` are the folders to look in. Instances score above `floor`; masks are cut at one half and at the other
+    `cuts`. With `assume_present`, presence does not enter the scores. `advance` is called after each answer. Answers
+    are kept in `cache`, in one file for each image that is written when all of its phrases are answered.
+
+    Raises: InputError naming the image, and a pair that asks for it, when that or a phrase cannot be read.
+    """
+    folder = cache / (_folder_name(segmenter.identity) + ("-assumed-present" if assume_present else ""))
+    kept = AnswerFiles(folder=folder, floor=floor, cuts=tuple(dict.fromkeys((0.5, *cuts))))
+    ask = partial(ask_image, segmenter=segmenter, kept=kept, assume_present=assume_present)
+    asked: dict[str, list[Request]] = {}
+    for request in requests:
+        asked.setdefault(request.image, []).append(request)
+    for name, of_image in asked.items():
+        answers = _answer_image(name, of_image, images, ask, kept)
+        for request in of_image:
+            yield PairPrediction(pair_id=request.pair_id, **vars(answers[request.phrase]))
+            advance()
+
+
+def _answer_image(
+    name: str,
+    requests: Sequence[Request],
+    images: Sequence[Path],
+    ask: Callable[[Path, Sequence[str]], dict[str, Answer]],
+    kept: AnswerFiles,
+) -> dict[str, Answer]:
+    """Answers from the cache, and from the model for what is not there."""
+    try:
+        path = find_image(name, images)
+        digest = _hash_file(path)
+        answers = kept.read(digest)
+        missing = [phrase for phrase in dict.fromkeys(each.phrase for each in requests) if phrase not in answers]
+        if missing:
+            answers |= ask(path, missing)
+            kept.write(digest, answers)
+    except InputError as error:
+        raise InputError(f"{name} (pair {requests[0].pair_id}): {error}") from error
+    return answers
+
+
+def ask_image(
+    image: Path | UInt8[np.ndarray, "height width 3"],
+    phrases: Sequence[str],
+    *,
+    segmenter: Segmenter,
+    kept: AnswerFiles,
+    assume_present: bool = False,
+) -> dict[str, Answer]:
+    """The answers to all phrases, above the floor and with the cuts of `kept`, whose files are left alone.
+
+    Raises: InputError when the image or a phrase cannot be read.
+    """
+    session = segmenter.open(image)
+    answers: dict[str, Answer] = {}
+    try:
+        for start in range(0, len(phrases), PHRASES_AT_ONCE):
+            chunk = list(phrases[start : start + PHRASES_AT_ONCE])
+            found = session.find(chunk, threshold=kept.floor, assume_present=assume_present)
+            answers |= {phrase: _answer(phrase, found, session.size, kept.cuts) for phrase in chunk}
+    finally:
+        session.close()
+    return answers
+
+
+def _answer(phrase: str, found: Found, size: tuple[int, int], cuts: Sequence[float]) -> Answer:
+    """Rounded, so that an answer is the same whether it comes from the model or from the file."""
+    rows = [row for row, each in enumerate(found.phrases) if each == phrase]
+    return Answer(
+        height=size[0],
+        width=size[1],
+        presence=round(float(found.presence[phrase]), _DIGITS),
+        scores=np.round(found.scores[rows].astype(np.float64), _DIGITS),
+        boxes_xyxy=np.round(found.boxes[rows].astype(np.float64), 3),
+        masks={cut: tuple(rle_encode(found.mask(row, cut=cut)) for row in rows) for cut in cuts},
+    )
+
+
+# --- files --------------------------------------------------------------------------------------------------------
+
+
+def find_image(name: str, folders: Sequence[Path]) -> Path:
+    """The file of this name in the first folder that has it.
+
+    Raises: InputError when none has it, or when the name leads out of the folders.
+    """
+    for folder in folders:
+        path = inside(folder, name, "the labels")
+        if path.is_file():
+            return path
+    raise InputError(f"there is no {name} in {', '.join(map(str, folders))}")
+
+
+def _folder_name(identity: str) -> str:
+    if not re.fullmatch(r"\w[\w.-]*", identity):
+        raise ValueError(f"identity {identity!r} cannot name a folder")
+    return identity
+
+
+def _hash_file(path: Path) -> str:
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while chunk := file.read(_CHUNK_BYTES):
+                digest.update(chunk)
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+    return digest.hexdigest()
+
+
+class PredictionWriter(AbstractContextManager):
+    """Writes predictions as they come, in the layout in which they are published, and `PRESENCE_FILE` beside it.
+
+    The first is a COCO list of `image_id` (the pair), `category_id` 1, `segmentation`, `bbox` (xywh in fractions),
+    `score` and `area` (in fractions), with the `presence` of the pair in each record. The second has a line for each
+    pair, those without instances too. Both take their places when all went well.
+
+    Raises: InputError when they cannot be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._stack = ExitStack()
+        beside = self._stack.enter_context(replacing(path))
+        presence = self._stack.enter_context(replacing(path.with_name(PRESENCE_FILE)))
+        self._records: BinaryIO = self._stack.enter_context(beside.open("xb"))
+        self._presence: BinaryIO = self._stack.enter_context(presence.open("xb"))
+        self._separator = b"["
+
+    def add(self, prediction: PairPrediction) -> None:
+        """All instances of one pair."""
+        line = {"image_id": prediction.pair_id, "presence": prediction.presence}
+        self._presence.write(json.dumps(line).encode() + b"\n")
+        for record in to_records(prediction):
+            self._records.write(self._separator + json.dumps(record, separators=(",", ":")).encode())
+            self._separator = b",\n"
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        if kind is None:
+            self._records.write(b"[]\n" if self._separator == b"[" else b"]\n")
+        return self._stack.__exit__(kind, error, trace)
+
+
+def write_predictions(predictions: Iterable[PairPrediction], path: Path) -> None:
+    """Writes all predictions as `PredictionWriter` does."""
+    with PredictionWriter(path) as writer:
+        for prediction in predictions:
+            writer.add(prediction)
+
+
+def to_records(prediction: PairPrediction) -> Iterator[dict[str, Any]]:
+    """The records of one pair."""
+    height, width = prediction.height, prediction.width
+    instances = zip(prediction.scores.tolist(), prediction.boxes_xyxy.tolist(), prediction.counts, strict=True)
+    for score, (x0, y0, x1, y1), counts in instances:
+        box = (x0 / width, y0 / height, (x1 - x0) / width, (y1 - y0) / height)
+        yield {
+            "image_id": prediction.pair_id,
+            "category_id": 1,
+            "segmentation": {"size": [height, width], "counts": counts},
+            "bbox": [round(value, _DIGITS) for value in box],
+            "score": score,
+            "area": round(rle_area(counts) / (height * width), 7),
+            "presence": prediction.presence,
+        }

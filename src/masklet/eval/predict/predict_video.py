@@ -1,0 +1,254 @@
+"""Asking a model for every phrase of every video, and keeping its answers.
+
+All phrases of a video are followed in one session, a few at a time. Answers are kept on disk by the content of the
+frames, one file for each video, so that a run that was stopped goes on where it was, and a phrase that is new is all
+that is asked.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Bool, Float32, Int64
+from pydantic import TypeAdapter
+
+from masklet.errors import InputError
+from masklet.eval.predict.predict import find_image
+from masklet.eval.videos.video_files import Video, VideoTruth
+from masklet.files import write_atomically
+from masklet.ops.masks import rle_encode
+from masklet.ops.runs import RunTable
+
+PHRASES_AT_ONCE = 8
+MAX_CACHE_BYTES = 2**30  # of a file, far above the answers to any video
+_DIGITS = 5  # of scores, as in published predictions
+
+
+@runtime_checkable
+class FrameAnswer(Protocol):
+    """The objects seen on one frame; masks are of the size of the video."""
+
+    @property
+    def index(self) -> int:
+        """Which frame, from 0."""
+        ...
+
+    @property
+    def concepts(self) -> Sequence[str]:
+        """The phrase of each object."""
+        ...
+
+    @property
+    def ids(self) -> Int64[np.ndarray, " object"]:
+        """The name that each object keeps."""
+        ...
+
+    @property
+    def scores(self) -> Float32[np.ndarray, " object"]:
+        """Probability of each object."""
+        ...
+
+    @property
+    def masks(self) -> Bool[np.ndarray, "object height width"]:
+        """Pixels of each object."""
+        ...
+
+
+@runtime_checkable
+class Session(Protocol):
+    """A video that is being followed."""
+
+    def add_concept(self, phrase: str, *, frame: int) -> object:
+        """Follows every instance of a phrase."""
+        ...
+
+    def track(self) -> Iterator[FrameAnswer]:
+        """All frames from the first on."""
+        ...
+
+    def close(self) -> None:
+        """Lets the video go."""
+        ...
+
+
+@runtime_checkable
+class Tracker(Protocol):
+    """What is asked; `masklet.Model` is one. The same `identity`, fit to name a folder, gives the same answers."""
+
+    @property
+    def identity(self) -> str:
+        """A name for the model with its settings."""
+        ...
+
+    def open_video(self, source: list[Path]) -> Session:
+        """A session on pictures in order. Raises: InputError when one cannot be read."""
+        ...
+
+
+@dataclass(frozen=True)
+class FollowedObject:
+    """One object as it was followed: run lengths of the frames where it was seen.
+
+    The score is the mean of its scores on those frames.
+    """
+
+    score: float
+    frames: tuple[int, ...]
+    counts: tuple[str, ...]
+
+
+Answers = dict[str, tuple[FollowedObject, ...]]
+
+
+def predict_videos(
+    truth: VideoTruth,
+    folder: Path,
+    tracker: Tracker,
+    kept: Path,
+    advance: Callable[[], object] = lambda: None,
+) -> Iterator[dict[str, Any]]:
+    """Masklets of all phrases asked of all videos, as published predictions have them, video after video.
+
+    Frames are the `file_names` of a video inside `folder`. Answers are kept in `kept`, in one file for each video and
+    model that is written when all phrases of the video are answered. `advance` is called after each video.
+
+    Raises: InputError naming the video when a frame or a phrase cannot be used.
+    """
+    for video in truth.videos.values():
+        phrase_ids = sorted(phrase for of, phrase in truth.asked if of == video.video_id)
+        try:
+            answers = _answer(video, [truth.phrases[each] for each in phrase_ids], folder, tracker, kept)
+        except InputError as error:
+            raise InputError(f"video {video.name}: {error}") from error
+        for phrase_id in phrase_ids:
+            for each in answers[truth.phrases[phrase_id]]:
+                yield _to_record(video, phrase_id, each)
+        advance()
+
+
+def write_predictions(records: Iterator[dict[str, Any]], path: Path) -> Path:
+    """Writes predictions as one list, as they come. Raises: InputError when the file cannot be written."""
+
+    def content(file: Any) -> None:
+        separator = b"["
+        for record in records:
+            file.write(separator + json.dumps(record, separators=(",", ":")).encode())
+            separator = b",\n"
+        file.write(b"[]\n" if separator == b"[" else b"]\n")
+
+    return write_atomically(path, content)
+
+
+def _answer(video: Video, phrases: Sequence[str], folder: Path, tracker: Tracker, kept: Path) -> Answers:
+    """Answers from the file, and from the model for what is not in it."""
+    if not phrases:
+        return {}
+    if not video.file_names:
+        raise InputError("its record has no file_names, so that there is nothing to ask a model of")
+    frames = [find_image(name, [folder]) for name in video.file_names]
+    path = kept / tracker.identity / "videos" / f"{_digest(frames)}.json"
+    answers = _read_answers(path, video)
+    missing = [phrase for phrase in dict.fromkeys(phrases) if phrase not in answers]
+    if missing:
+        for start in range(0, len(missing), PHRASES_AT_ONCE):
+            answers |= _follow(video, frames, missing[start : start + PHRASES_AT_ONCE], tracker)
+        _write_answers(path, answers)
+    return answers
+
+
+def _follow(video: Video, frames: list[Path], phrases: Sequence[str], tracker: Tracker) -> Answers:
+    scores: dict[tuple[str, int], list[float]] = {}
+    masks: dict[tuple[str, int], dict[int, str]] = {}
+    session = tracker.open_video(frames)
+    try:
+        for phrase in phrases:
+            session.add_concept(phrase, frame=0)
+        for answer in session.track():
+            if answer.masks.shape[1:] != (video.height, video.width):
+                size = " x ".join(map(str, answer.masks.shape[1:]))
+                raise InputError(f"its frames are {size} pixels, and its record says {video.height} x {video.width}")
+            for phrase, object_id, score, mask in zip(
+                answer.concepts, answer.ids.tolist(), answer.scores.tolist(), answer.masks, strict=True
+            ):
+                if mask.any():
+                    masks.setdefault((phrase, object_id), {})[answer.index] = rle_encode(mask)
+                    scores.setdefault((phrase, object_id), []).append(score)
+    finally:
+        session.close()
+    answers: dict[str, list[FollowedObject]] = {phrase: [] for phrase in phrases}
+    for (phrase, object_id), seen in masks.items():
+        score = round(float(np.mean(scores[phrase, object_id])), _DIGITS)
+        answers[phrase].append(FollowedObject(score, tuple(seen), tuple(seen.values())))
+    return {phrase: tuple(objects) for phrase, objects in answers.items()}
+
+
+def _to_record(video: Video, phrase_id: int, followed: FollowedObject) -> dict[str, Any]:
+    """A masklet with an entry for each frame, empty where it is not seen."""
+    size, table = [video.height, video.width], _runs(video, followed)
+    corners = table.boxes_xyxy
+    boxes = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1).tolist()
+    empty = {"size": size, "counts": rle_encode(np.zeros(size, bool))}
+    record: dict[str, Any] = {
+        "video_id": video.video_id,
+        "category_id": phrase_id,
+        "score": followed.score,
+        "bboxes": [[0, 0, 0, 0]] * video.length,
+        "segmentations": [empty] * video.length,
+        "areas": [0] * video.length,
+    }
+    for frame, counts, box, area in zip(followed.frames, followed.counts, boxes, table.areas.tolist(), strict=True):
+        record["segmentations"][frame] = {"size": size, "counts": counts}
+        record["bboxes"][frame], record["areas"][frame] = box, area
+    return record
+
+
+def _runs(video: Video, followed: FollowedObject) -> RunTable:
+    sides = [np.full(len(followed.counts), side) for side in (video.height, video.width)]
+    return RunTable.of(followed.counts, *sides)
+
+
+# --- files --------------------------------------------------------------------------------------------------------
+
+
+def _digest(frames: Sequence[Path]) -> str:
+    """A hash of all frames in order."""
+    digest = hashlib.sha256()
+    for path in frames:
+        try:
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
+        except OSError as error:
+            raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+    return digest.hexdigest()
+
+
+@cache
+def _adapter() -> TypeAdapter:
+    return TypeAdapter(Answers)
+
+
+def _read_answers(path: Path, video: Video) -> Answers:
+    """What is known of a video; a file that is damaged or that does not fit the video counts as empty."""
+    try:
+        with path.open("rb") as file:
+            checksum, _, body = file.read(MAX_CACHE_BYTES).partition(b"\n")
+        if checksum.decode() != hashlib.sha256(body).hexdigest():
+            return {}
+        answers = _adapter().validate_json(body)
+        for followed in (each for objects in answers.values() for each in objects):
+            if not set(followed.frames) <= set(range(video.length)):
+                raise ValueError("a frame that the video does not have")
+            _runs(video, followed)
+    except (OSError, ValueError):
+        return {}
+    return answers
+
+
+def _write_answers(path: Path, answers: Mapping[str, Sequence[FollowedObject]]) -> None:
+    document = {phrase: [asdict(each) for each in objects] for phrase, objects in answers.items()}
+    body = json.dumps(document, separators=(",", ":")).encode()
+    write_atomically(path, hashlib.sha256(body).hexdigest().encode() + b"\n" + body)

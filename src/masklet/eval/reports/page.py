@@ -1,0 +1,189 @@
+"""A page of results in one file: headline figures, tables, charts and pictures that can be filtered.
+
+It needs no network, no second file and no server. Titles, phrases and file names are hostile text: all of it is
+escaped, and the page forbids its browser everything but its own script.
+"""
+
+import base64
+import hashlib
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from masklet.errors import InputError
+from masklet.files import write_atomically
+
+Cell = str | int | float | None
+
+NOTHING = "\N{EN DASH}"  # how a value that does not exist is shown
+_TEMPLATES = Path(__file__).parent / "templates"
+_SIGNATURES = ((b"\x89PNG", "image/png"), (b"\xff\xd8", "image/jpeg"), (b"RIFF", "image/webp"))
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A headline number with the ends of its interval, where it has one; None or NaN when it could not be computed."""
+
+    name: str
+    value: float | int | None
+    low: float | int | None = None
+    high: float | int | None = None
+    unit: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of cells, as many in each as there are columns; a reader sorts them by a click on a column."""
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        for row in self.rows:
+            if len(row) != len(self.columns):
+                raise ValueError(f"table {self.title!r}: a row of {len(row)} cells under {len(self.columns)} columns")
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A drawing made by `masklet.eval.reports.charts`; `svg` is put into the page as it is."""
+
+    title: str
+    svg: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Card:
+    """A PNG, JPEG or WebP picture with what to read below it; `tags` are what a gallery is filtered by."""
+
+    picture: bytes
+    caption: str
+    tags: tuple[str, ...] = ()
+    details: str = ""
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Pictures that are searched by caption, filtered by tag and enlarged by a click."""
+
+    title: str
+    cards: Sequence[Card]
+    note: str = ""
+
+
+Section = Table | Chart | Gallery
+
+
+@dataclass(frozen=True)
+class Report:
+    """A page; sections stand in the order given, charts that follow each other stand side by side."""
+
+    title: str
+    subtitle: str
+    figures: Sequence[Figure]
+    sections: Sequence[Section]
+
+
+def write_report(report: Report, path: Path) -> Path:
+    """Writes the page as one HTML file and returns its path.
+
+    Raises: InputError when jinja2 is missing or the file cannot be written.
+    """
+    return write_atomically(path, render_report(report))
+
+
+def render_report(report: Report) -> str:
+    """The page as HTML; the same report gives the same text. Raises: InputError when jinja2 is missing."""
+    try:
+        from jinja2 import Environment, FileSystemLoader, StrictUndefined
+        from markupsafe import Markup
+    except ImportError as error:
+        raise InputError('a report needs jinja2: pip install "masklet[eval]"') from error
+    environment = Environment(
+        autoescape=True,
+        loader=FileSystemLoader(_TEMPLATES),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+    )
+    script = (_TEMPLATES / "report.js").read_text(encoding="utf-8")
+    return environment.get_template("report.html.j2").render(
+        report=report,
+        figures=[_figure(figure) for figure in report.figures],
+        sections=[_section(section, Markup) for section in report.sections],
+        style=Markup((_TEMPLATES / "report.css").read_text(encoding="utf-8")),
+        script=Markup(script),
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+    )
+
+
+def _figure(figure: Figure) -> dict[str, Any]:
+    digits = decimals([figure.value, figure.low, figure.high])
+    value, low, high = (show(number, digits) for number in (figure.value, figure.low, figure.high))
+    interval = "" if NOTHING in (low, high) else f"{low} to {high}"
+    return {"name": figure.name, "value": value, "unit": figure.unit, "interval": interval, "note": figure.note}
+
+
+def _section(section: Section, markup: Any) -> dict[str, Any]:
+    common = {"title": section.title, "note": section.note, "kind": type(section).__name__.lower()}
+    if isinstance(section, Chart):
+        return common | {"svg": markup(section.svg)}
+    if isinstance(section, Table):
+        return common | {"columns": _columns(section), "rows": _rows(section)}
+    counts = Counter(tag for card in section.cards for tag in card.tags)
+    return common | {"tags": list(counts.items()), "cards": [_card(card) for card in section.cards]}
+
+
+def _columns(table: Table) -> list[dict[str, Any]]:
+    """A column of numbers stands to the right; one without any value is taken for numbers too."""
+    texts = [any(isinstance(row[index], str) for row in table.rows) for index in range(len(table.columns))]
+    return [{"name": name, "is_number": not text} for name, text in zip(table.columns, texts, strict=True)]
+
+
+def _rows(table: Table) -> list[list[dict[str, Any]]]:
+    """Each cell as it is shown and as it is sorted; all numbers of a column have the same number of decimals."""
+    digits = [decimals([row[index] for row in table.rows]) for index in range(len(table.columns))]
+    return [
+        [{"text": show(cell, digits[index]), "key": _sort_key(cell)} for index, cell in enumerate(row)]
+        for row in table.rows
+    ]
+
+
+def _sort_key(cell: Cell) -> str | float | int:
+    """Text for text, a number for numbers; nothing at all is sorted to the end by the page."""
+    return "" if _is_nothing(cell) or cell is None else cell
+
+
+def _is_nothing(cell: Cell) -> bool:
+    return cell is None or (isinstance(cell, float) and not math.isfinite(cell))
+
+
+def decimals(cells: Sequence[Cell]) -> int:
+    """How many to show for these numbers together: none for whole ones, more the smaller the largest is."""
+    numbers = [cell for cell in cells if isinstance(cell, int | float) and not _is_nothing(cell)]
+    if all(isinstance(number, int) for number in numbers):
+        return 0
+    largest = max(abs(number) for number in numbers)
+    return 3 if 0 < largest <= 1 else 2 if 1 < largest < 10 else 1
+
+
+def show(cell: Cell, digits: int) -> str:
+    """A cell as a reader sees it."""
+    if isinstance(cell, str):
+        return cell
+    return NOTHING if cell is None or _is_nothing(cell) else f"{cell:,.{digits}f}"
+
+
+def _card(card: Card) -> dict[str, Any]:
+    kind = next((kind for signature, kind in _SIGNATURES if card.picture.startswith(signature)), None)
+    if kind is None:
+        raise ValueError(f"the picture of card {card.caption!r} is neither PNG, JPEG nor WebP")
+    picture = f"data:{kind};base64,{base64.b64encode(card.picture).decode()}"
+    return {"picture": picture, "caption": card.caption, "tags": list(card.tags), "details": card.details}

@@ -1,0 +1,140 @@
+"""What a reader wants to see of scored videos first, and a page with all of it: figures, curves, phrases and pairs."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from masklet.eval.concepts.cgf1 import IOU_THRESHOLDS
+from masklet.eval.reports.charts import Line, line_chart
+from masklet.eval.reports.page import Cell, Figure, Report, Table
+from masklet.eval.videos.hota import ALPHAS
+from masklet.eval.videos.video_files import VideoTruth
+from masklet.eval.videos.video_scores import KINDS, VideoScores
+
+# Published figures by the names of papers; all but a correlation and TETA, which is percent already, times a hundred.
+MAIN = {
+    "cgF1": "demo_cgf1_macro_50_95",
+    "pmF1": "demo_positive_macro_f1_50_95",
+    "VL_MCC": "demo_ilmcc_50_95",
+    "cgF1 micro": "demo_cgf1_micro_50_95",
+    "pmF1 micro": "demo_positive_micro_f1_50_95",
+    "pHOTA": "all_phrase_HOTA",
+    "pDetA": "all_phrase_DetA",
+    "pAssA": "all_phrase_AssA",
+    "TETA": "teta",
+    "mAP": "mAP_50_95",
+    "phrase AP": "phrase_ap_50_95",
+}
+_AS_IT_IS = ("VL_MCC", "TETA")
+
+
+@dataclass(frozen=True)
+class MainFigure:
+    """A figure as papers print it; None where there is nothing that it could be computed from."""
+
+    name: str
+    by_mask: float | None
+    by_box: float | None
+
+    def show(self, value: float | None) -> str:
+        """One of the two values as a table has it."""
+        return "-" if value is None else f"{value:.{3 if self.name == 'VL_MCC' else 1}f}"
+
+
+def main_figures(metrics: Mapping[str, float]) -> list[MainFigure]:
+    """The figures of papers: percent, except the correlation VL_MCC. cgF1 and pmF1 are macro, as the paper defines."""
+    return [
+        MainFigure(name, *(_main(metrics.get(f"video_{kind}_{key}"), name) for kind in KINDS))
+        for name, key in MAIN.items()
+    ]
+
+
+def _main(value: float | None, name: str) -> float | None:
+    if value is None or (value == -1 and name != "VL_MCC"):
+        return None
+    return value if name in _AS_IT_IS else 100 * value
+
+
+def describe(scores: VideoScores, truth: VideoTruth, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What `scores.json` holds: all published figures, and those of each pair under the names of video and phrase."""
+    names = [
+        {"video": truth.videos[pair.video_id].name, "phrase": _phrase(truth, pair.phrase_id)} for pair in scores.pairs
+    ]
+    return {
+        "format": "masklet-eval-video",
+        "version": 1,
+        "settings": dict(settings),
+        "metrics": scores.metrics(),
+        "pairs": [name | record for name, record in zip(names, scores.per_pair(), strict=True)],
+    }
+
+
+def make_report(scores: VideoScores, truth: VideoTruth, subtitle: str) -> Report:
+    """The page. Raises: InputError when matplotlib is missing."""
+    figures = main_figures(scores.metrics())
+    shown = [each for each in figures if each.name in ("cgF1", "pmF1", "VL_MCC", "pHOTA", "TETA", "mAP")]
+    return Report(
+        title="Video concepts",
+        subtitle=subtitle,
+        figures=[Figure(each.name, each.by_mask, note="masks") for each in shown],
+        sections=[
+            Table(
+                "Figures",
+                ["by", *(each.name for each in figures)],
+                [["masks", *(each.by_mask for each in figures)], ["boxes", *(each.by_box for each in figures)]],
+                "cgF1 and pmF1 are means over pairs, as the paper defines them for videos; micro ones count objects.",
+            ),
+            line_chart(
+                "Found: F1 where the phrase applies",
+                [Line(_PLURALS[kind], IOU_THRESHOLDS, scores.counts(kind).pmf1) for kind in KINDS],
+                x_label="IoU over the whole video, at least",
+                y_label="pmF1 (micro)",
+                y_range=(0, 1),
+            ),
+            line_chart(
+                "Followed: HOTA and its parts, by masks",
+                [Line(name, ALPHAS, scores.tracks("mask").curves()[name]) for name in ("HOTA", "DetA", "AssA")],
+                x_label="IoU in a frame, at least",
+                y_label="share",
+                y_range=(0, 1),
+            ),
+            _phrase_table(scores, truth),
+            _pair_table(scores, truth),
+        ],
+    )
+
+
+_PLURALS = {"mask": "masks", "bbox": "boxes"}
+
+
+def _phrase_table(scores: VideoScores, truth: VideoTruth) -> Table:
+    rows: list[Sequence[Cell]] = []
+    for phrase_id, own in scores.by_phrase().items():
+        counts, followed = own.counts("mask"), own.tracks("mask").metrics()
+        objects = sum(pair.num_truths for pair in own.pairs)
+        f1 = 100 * float(counts.pmf1.mean()) if objects else None
+        errors = [counts.image_fp, counts.image_fn]
+        tracks = [100 * followed[name] if objects else None for name in ("HOTA", "DetA", "AssA")]
+        rows.append([_phrase(truth, phrase_id), len(own.pairs), objects, f1, *errors, *tracks])
+    columns = ["phrase", "videos", "objects", "pmF1", "false alarms", "overlooked", "pHOTA", "pDetA", "pAssA"]
+    note = "By masks. A false alarm is a video without the thing in which one was found; an overlooked one the reverse."
+    return Table("Phrases", columns, rows, note)
+
+
+def _pair_table(scores: VideoScores, truth: VideoTruth) -> Table:
+    rows: list[Sequence[Cell]] = []
+    for pair in scores.pairs:
+        by_mask = pair.kinds["mask"]
+        figures, objects = by_mask.figures(), pair.num_truths
+        f1 = 100 * figures["F1_50_95"]
+        tracks = [100 * figures[name] if name in figures else None for name in ("HOTA", "DetA", "AssA")]
+        counts = [objects, by_mask.concept.num_predictions, int(by_mask.concept.matches[0])]
+        names = truth.videos[pair.video_id].name, _phrase(truth, pair.phrase_id)
+        rows.append([*names, *counts, f1, *tracks])
+    columns = ["video", "phrase", "objects", "predicted", "matched", "F1", "HOTA", "DetA", "AssA"]
+    note = "By masks. Matched at an IoU of 0.5; a phrase that is absent and was not found has an F1 of 100."
+    return Table("Pairs of a video and a phrase", columns, rows, note)
+
+
+def _phrase(truth: VideoTruth, phrase_id: int) -> str:
+    return truth.phrases.get(phrase_id, str(phrase_id))

@@ -1,0 +1,54 @@
+"""A file and a page with J&F of every video and object."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from masklet.eval.reports.page import Cell, Figure, Report, Table
+from masklet.eval.videos.vos import MaskletScore, mean_scores
+from masklet.eval.videos.vos_files import FollowedVideo
+
+Scores = Sequence[Mapping[int, MaskletScore]]
+
+
+def describe(videos: Sequence[FollowedVideo], scores: Scores, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What `scores.json` holds: figures of all objects, of those of each video, and of each; fractions."""
+    return {
+        "format": "masklet-eval-vos",
+        "version": 1,
+        "settings": dict(settings),
+        "metrics": mean_scores([score for objects in scores for score in objects.values()]),
+        "videos": [
+            {
+                "video": video.name,
+                **mean_scores([*objects.values()]),
+                "objects": [{"id": each, **mean_scores([score])} for each, score in objects.items()],
+            }
+            for video, objects in zip(videos, scores, strict=True)
+        ],
+    }
+
+
+def make_report(described: Mapping[str, Any], subtitle: str) -> Report:
+    """The page."""
+    overall = described["metrics"]
+    videos: list[Sequence[Cell]] = []
+    objects: list[Sequence[Cell]] = []
+    for video in described["videos"]:
+        videos.append([video["video"], len(video["objects"]), *_percent(video)])
+        objects += [[video["video"], str(each["id"]), *_percent(each)] for each in video["objects"]]
+    return Report(
+        title="Followed objects",
+        subtitle=subtitle,
+        figures=[Figure(name, value) for name, value in zip(_NAMES, _percent(overall), strict=True)],
+        sections=[
+            Table("Videos", ["video", "objects", *_NAMES], videos),
+            Table("Objects", ["video", "object", *_NAMES], objects),
+        ],
+    )
+
+
+_NAMES = ("J&F", "J", "F")
+
+
+def _percent(figures: Mapping[str, Any]) -> list[float]:
+    return [100 * figures[name] for name in _NAMES]

@@ -1,0 +1,140 @@
+"""Semantic segmentation: which class each pixel has, as mean IoU over classes (ADE20K, Pascal Context, Cityscapes).
+
+Label maps are PNG files of one channel whose pixel values are class numbers; 255 is not judged. A model that finds
+instances is asked for every class, and its masks are painted over one another, the surest on top.
+"""
+
+import glob
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int64, UInt8
+
+from masklet.errors import InputError
+from masklet.eval.predict.answers import Answer
+from masklet.files import write_atomically
+from masklet.ops.masks import rle_decode
+
+UNJUDGED = 255
+LEAST_SCORE = 0.5
+LEAST_PRESENCE = 0.5
+LEAST_AREA = 0.0005  # of the picture; smaller masks are left out
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConfusionTally:
+    """Pixels by their true class (rows) and the class they were given (columns); the last column is "none"."""
+
+    pixels: Int64[np.ndarray, "truth predicted"]
+
+    @classmethod
+    def of(
+        cls, truth: UInt8[np.ndarray, "height width"], predicted: UInt8[np.ndarray, "height width"]
+    ) -> "ConfusionTally":
+        """Pixels of one picture."""
+        judged = truth != UNJUDGED
+        code = truth[judged].astype(np.int64) * 256 + predicted[judged]
+        return cls(pixels=np.bincount(code, minlength=256 * 256).reshape(256, 256))
+
+    def __add__(self, other: "ConfusionTally") -> "ConfusionTally":
+        return ConfusionTally(pixels=self.pixels + other.pixels)
+
+    def iou(self) -> dict[int, float]:
+        """IoU of each class that is anywhere, in the truth or in the prediction."""
+        right = np.diagonal(self.pixels)
+        union = self.pixels.sum(axis=0) + self.pixels.sum(axis=1) - right
+        return {int(each): float(right[each] / union[each]) for each in np.flatnonzero(union[:UNJUDGED])}
+
+    def metrics(self) -> dict[str, float]:
+        """Mean IoU over classes that are anywhere in the truth, and the share of judged pixels that are right."""
+        present = np.flatnonzero(self.pixels.sum(axis=1))
+        iou = self.iou()
+        total = max(1, int(self.pixels.sum()))
+        return {
+            "mIoU": float(np.mean([iou[int(each)] for each in present])) if present.size else -1.0,
+            "pixel_accuracy": float(np.diagonal(self.pixels).sum() / total),
+        }
+
+
+def paint(answers: Sequence[tuple[int, Answer]]) -> UInt8[np.ndarray, "height width"]:
+    """A label map of the answers for the classes of one picture; pixels that no mask covers are 255."""
+    height, width = answers[0][1].height, answers[0][1].width
+    found = [
+        (score, number, counts)
+        for number, answer in answers
+        if answer.presence >= LEAST_PRESENCE
+        for score, counts in zip(answer.scores.tolist(), answer.counts, strict=True)
+        if score >= LEAST_SCORE
+    ]
+    labels = np.full((height, width), UNJUDGED, np.uint8)
+    for _, number, counts in sorted(found, key=lambda each: each[0]):
+        mask = rle_decode(counts, height, width)
+        if mask.mean() >= LEAST_AREA:
+            labels[mask] = number
+    return labels
+
+
+def picture_of(name: Path, folders: Sequence[Path]) -> str:
+    """The picture of a label map: the file of the same name with any suffix, inside the first folder that has one.
+
+    Raises: InputError when none has.
+    """
+    for folder in folders:
+        for path in sorted((folder / name.parent).glob(f"{glob.escape(name.stem)}.*")):
+            return path.relative_to(folder).as_posix()
+    raise InputError(f"there is no picture of {name} in {', '.join(map(str, folders))}")
+
+
+def write_labels(path: Path, labels: UInt8[np.ndarray, "height width"]) -> Path:
+    """Writes a label map."""
+    from PIL import Image
+
+    return write_atomically(path, lambda file: Image.fromarray(labels).save(file, "PNG"))
+
+
+def read_classes(path: Path) -> dict[int, str]:
+    """Names by class number. Raises: InputError naming the file and the entry."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: not readable as JSON: {error}") from error
+    entries = document.items() if isinstance(document, dict) else ()
+    for number, name in entries:
+        if not (number.isdecimal() and int(number) < UNJUDGED and isinstance(name, str) and name.strip()):
+            raise InputError(f"{path}: {number!r}: a number below {UNJUDGED} and a name are expected")
+    if not entries:
+        raise InputError(f"{path}: an object of names by class number is expected")
+    return {int(number): name for number, name in entries}
+
+
+def score_folders(truth: Path, predicted: Path) -> Iterator[tuple[str, ConfusionTally]]:
+    """Pixels of each picture of a folder of label maps against the one of the same name in the other.
+
+    Raises: InputError naming the file that is missing, unreadable or of another size.
+    """
+    names = sorted(path.relative_to(truth) for path in truth.rglob("*.png"))
+    if not names:
+        raise InputError(f"no .png file in {truth}")
+    for name in names:
+        labels, found = read_labels(truth / name), read_labels(predicted / name)
+        if labels.shape != found.shape:
+            height, width = labels.shape
+            raise InputError(f"{predicted / name}: is not {width} x {height} pixels as {truth / name} is")
+        yield name.as_posix(), ConfusionTally.of(labels, found)
+
+
+def read_labels(path: Path) -> UInt8[np.ndarray, "height width"]:
+    """The class of each pixel. Raises: InputError naming the file."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as picture:
+            labels = np.array(picture)
+    except (OSError, UnidentifiedImageError) as error:
+        raise InputError(f"{path}: cannot be read: {error}") from error
+    if labels.ndim != 2 or labels.dtype != np.uint8:
+        raise InputError(f"{path}: is no label map: one channel of 8 bits is expected")
+    return labels

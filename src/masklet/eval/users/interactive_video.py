@@ -1,0 +1,234 @@
+"""The simulated user of `eval.interactive` on videos: one object at a time, three clicks on each frame looked at.
+
+Offline, the user sees the whole clip after each pass and clicks on the frame that is worst. Online, the clip is seen
+once: the user stops it where the object is about to be lost. Clips begin where their object is first seen.
+
+Source: SAM 2 paper, interactive evaluation.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from masklet.errors import InputError
+from masklet.eval.users.interactive import next_click
+from masklet.eval.videos.vos import region_similarity, score_masklet
+from masklet.eval.videos.vos_files import FolderVideo
+
+CLICKS_PER_FRAME = 3
+MAX_FRAMES = 8  # that a user looks at
+STOP_IOU = 0.75  # online, the first frame below it is corrected
+PICTURES = (".jpg", ".jpeg", ".png")
+
+OBJECT = 0
+
+Clip = Bool[np.ndarray, "frame height width"]
+
+
+@runtime_checkable
+class FrameAnswer(Protocol):
+    """The objects seen on a frame."""
+
+    @property
+    def index(self) -> int:
+        """The frame's number."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def mask(self, place: int) -> Bool[np.ndarray, "height width"]:
+        """The mask of an object."""
+        ...
+
+
+@runtime_checkable
+class ClickedVideo(Protocol):
+    """A clip on which objects are clicked. See `masklet.VideoSession`."""
+
+    def click(
+        self, object_id: int, frame: int, points: Sequence[tuple[float, float]], labels: Sequence[int], *, add: bool
+    ) -> FrameAnswer:
+        """The frame after clicks; with `add` they join those made there before."""
+        ...
+
+    def track(self, *, start: int) -> Iterator[FrameAnswer]:
+        """The frames from `start` on."""
+        ...
+
+    def close(self) -> None:
+        """Lets the clip go."""
+        ...
+
+
+@runtime_checkable
+class VideoClicker(Protocol):
+    """What follows objects; `masklet.Model` is one."""
+
+    def open_video(self, source: Sequence[Path]) -> ClickedVideo:
+        """A session on a clip given by its frames."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class FollowedObject:
+    """J&F of one object over its clip by the number of frames that were clicked on: 1, 2, ..."""
+
+    video: str
+    object_id: int
+    offline: Float[np.ndarray, " clicked"]
+    online: Float[np.ndarray, " clicked"]
+
+
+def find_objects(truth: Path, images: Path) -> list[tuple[FolderVideo, tuple[Path, ...], int]]:
+    """Every object of every video of two folders, with the pictures of the frames that are labelled.
+
+    `truth` holds a folder of indexed pictures for each video, as DAVIS has it, and `images` one of its frames.
+
+    Raises: InputError naming what is missing.
+    """
+    folders = sorted(folder for folder in truth.iterdir() if folder.is_dir())
+    if not folders:
+        raise InputError(f"{truth} holds no folders; it should hold one for each video")
+    found = []
+    for folder in folders:
+        names = tuple(path.name for path in sorted(folder.glob("*.png")))
+        video = FolderVideo(folder, folder, names)
+        frames = tuple(_find_frame(images / folder.name, Path(name).stem) for name in names)
+        found += [(video, frames, object_id) for masks, _ in islice(video.frames(), 1) for object_id in masks]
+    if not found:
+        raise InputError(f"{truth} shows no object on any frame")
+    return found
+
+
+def _find_frame(folder: Path, stem: str) -> Path:
+    for suffix in PICTURES:
+        if (folder / f"{stem}{suffix}").is_file():
+            return folder / f"{stem}{suffix}"
+    raise InputError(f"{folder} has no frame {stem} ({', '.join(PICTURES)})")
+
+
+def follow_objects(
+    objects: Sequence[tuple[FolderVideo, tuple[Path, ...], int]],
+    clicker: VideoClicker,
+    *,
+    num_frames: int = MAX_FRAMES,
+    advance: Callable[[], object] = lambda: None,
+) -> Iterator[FollowedObject]:
+    """Every object offline and online; `advance` is called after each. Raises: InputError."""
+    for video, frames, object_id in objects:
+        truth = _read_clip(video, object_id)
+        first = int(truth.any(axis=(1, 2)).argmax())
+        try:
+            offline = follow_offline(clicker, frames[first:], truth[first:], num_frames)
+            online = follow_online(clicker, frames[first:], truth[first:], num_frames)
+        except InputError as error:
+            raise InputError(f"{video.name}: {error}") from error
+        yield FollowedObject(video=video.name, object_id=object_id, offline=offline, online=online)
+        advance()
+
+
+def _read_clip(video: FolderVideo, object_id: int) -> Clip:
+    masks = [truths[object_id] for truths, _ in video.frames()]
+    if len({mask.shape for mask in masks}) > 1:
+        raise InputError(f"{video.truth}: its pictures are not of one size")
+    return np.stack(masks)
+
+
+def follow_offline(
+    clicker: VideoClicker, frames: Sequence[Path], truth: Clip, num_frames: int
+) -> Float[np.ndarray, " clicked"]:
+    """J&F after each pass over the clip, each with one frame more clicked on: the worst of the pass before."""
+    session = clicker.open_video(frames)
+    predicted, scores, frame = np.zeros_like(truth), [], 0
+    try:
+        while len(scores) < num_frames:
+            click_frame(session, frame, truth[frame], predicted[frame])
+            for answer in session.track(start=0):
+                predicted[answer.index] = _mask(answer, truth.shape[1:])
+            scores.append(score_masklet(truth, predicted).j_and_f)
+            overlaps = [region_similarity(*pair) for pair in zip(truth, predicted, strict=True)]
+            frame = int(np.argmin(overlaps))
+            if overlaps[frame] == 1:
+                break
+    finally:
+        session.close()
+    return _carried_on(scores, num_frames)
+
+
+def follow_online(
+    clicker: VideoClicker, frames: Sequence[Path], truth: Clip, num_frames: int
+) -> Float[np.ndarray, " clicked"]:
+    """J&F of one pass over the clip for each number of frames that may be clicked on."""
+    scores = []
+    for allowed in range(1, num_frames + 1):
+        predicted, num_clicked = _watch(clicker, frames, truth, allowed)
+        scores.append(score_masklet(truth, predicted).j_and_f)
+        if num_clicked < allowed:  # a user with more patience would do the same
+            break
+    return _carried_on(scores, num_frames)
+
+
+def _watch(clicker: VideoClicker, frames: Sequence[Path], truth: Clip, allowed: int) -> tuple[Clip, int]:
+    """The clip as it was seen once, and the number of frames clicked on."""
+    session = clicker.open_video(frames)
+    predicted, num_clicked, at = np.zeros_like(truth), 1, 0
+    try:
+        click_frame(session, 0, truth[0], predicted[0])
+        while at is not None:
+            begin, at = at, None
+            for answer in session.track(start=begin):
+                frame = answer.index
+                predicted[frame] = _mask(answer, truth.shape[1:])
+                is_lost = region_similarity(truth[frame], predicted[frame]) < STOP_IOU
+                if is_lost and frame > begin and num_clicked < allowed:
+                    predicted[frame] = click_frame(session, frame, truth[frame], predicted[frame])
+                    num_clicked, at = num_clicked + 1, frame
+                    break
+    finally:
+        session.close()
+    return predicted, num_clicked
+
+
+def click_frame(
+    session: ClickedVideo,
+    frame: int,
+    truth: Bool[np.ndarray, "height width"],
+    predicted: Bool[np.ndarray, "height width"],
+) -> Bool[np.ndarray, "height width"]:
+    """The mask after `CLICKS_PER_FRAME` clicks, each on the largest error that is left."""
+    for _ in range(CLICKS_PER_FRAME):
+        click = next_click(truth, predicted)
+        if click is None:
+            break
+        answer = session.click(OBJECT, frame, [(click.x, click.y)], [click.label], add=True)
+        predicted = _mask(answer, truth.shape)
+    return predicted
+
+
+def _mask(answer: FrameAnswer, size: tuple[int, ...]) -> Bool[np.ndarray, "height width"]:
+    """The one object's mask; nothing where it is not seen."""
+    mask = answer.mask(0) if len(answer) else np.zeros(size, dtype=bool)
+    if mask.shape != size:
+        sizes = [" x ".join(map(str, reversed(shape))) for shape in (mask.shape, size)]
+        raise InputError(f"the frames are {sizes[0]} pixels, and their annotations {sizes[1]}")
+    return mask
+
+
+def _carried_on(scores: list[float], length: int) -> Float[np.ndarray, " clicked"]:
+    """Scores up to the full length: who has nothing to correct stays where they are."""
+    return np.array(scores + scores[-1:] * (length - len(scores)))
+
+
+def video_figures(objects: Sequence[FollowedObject]) -> dict[str, Any]:
+    """Mean J&F over objects by the number of frames clicked on."""
+    return {
+        "objects": len(objects),
+        "videos": len({each.video for each in objects}),
+        "offline_J&F": np.mean([each.offline for each in objects], axis=0).tolist(),
+        "online_J&F": np.mean([each.online for each in objects], axis=0).tolist(),
+    }

@@ -1,0 +1,177 @@
+"""What a user gets for one image: detections with their phrases, masks that become pixels only when asked for.
+
+Masks are kept as the small logits the model made. Whoever asks for one mask pays for one; `masks` makes them all, a few
+at a time, as bools. Drawing and exports go mask by mask, so a hundred instances on a large photo fit in memory.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float32, Int64, UInt8
+from PIL import Image
+
+from masklet.ops.enlarge import resize_mask_logits
+from masklet.types import Detections
+
+
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
+class ImageResult:
+    """Detections on one image, best first. Selecting (`[...]`, `above`, `for_phrase`) gives another result.
+
+    `queries` are the phrases asked for, in the order of the prompts in `detections`; a query without detections is
+    absent. `path` is where the image came from, if it came from a file.
+    """
+
+    image: UInt8[np.ndarray, "height width 3"]
+    detections: Detections
+    queries: tuple[str, ...]
+    path: Path | None = None
+
+    def __len__(self) -> int:
+        return len(self.detections.scores)
+
+    def __repr__(self) -> str:
+        height, width = self.image.shape[:2]
+        return f"ImageResult({width} x {height}: {self.summary()})"
+
+    def __getitem__(self, index: int | slice | list | np.ndarray) -> "ImageResult":
+        """The detections chosen by number, slice, list of numbers or array of bools; one number selects one."""
+        chosen = np.arange(len(self))[index].reshape(-1)
+        rows = torch.from_numpy(chosen).to(self.detections.scores.device)
+        return replace(self, detections=self.detections.take(rows))
+
+    def above(self, threshold: float) -> "ImageResult":
+        """Detections whose score exceeds `threshold`."""
+        return self[self.scores > threshold]
+
+    def for_phrase(self, phrase: str) -> "ImageResult":
+        """Detections of one phrase, with its presence alone."""
+        if phrase not in self.queries:
+            raise ValueError(f"{phrase!r} was not asked for; the phrases are {', '.join(map(repr, self.queries))}")
+        row = self.queries.index(phrase)
+        kept = self[np.array([each == phrase for each in self.phrases], dtype=bool)]
+        presence = self.detections.presence[row : row + 1]
+        detections = replace(
+            kept.detections, prompt_index=torch.zeros_like(kept.detections.prompt_index), presence=presence
+        )
+        return replace(kept, detections=detections, queries=(phrase,))
+
+    @cached_property
+    def boxes(self) -> Float32[np.ndarray, "detection 4"]:
+        """Boxes as xyxy pixels, cut at the border of the image (`detections.boxes_xyxy` are as predicted)."""
+        height, width = self.image.shape[:2]
+        boxes = self.detections.boxes_xyxy.detach().float().cpu().numpy()
+        return np.clip(boxes, 0, np.array([width, height, width, height], dtype=np.float32))
+
+    @cached_property
+    def scores(self) -> Float32[np.ndarray, " detection"]:
+        """Probability that each detection shows its phrase."""
+        return self.detections.scores.detach().float().cpu().numpy()
+
+    @property
+    def ids(self) -> Int64[np.ndarray, " detection"]:
+        """1, 2, ... in the order of the detections; the numbers on the overlay."""
+        return np.arange(1, len(self) + 1)
+
+    @cached_property
+    def phrases(self) -> tuple[str, ...]:
+        """The phrase of each detection."""
+        return tuple(self.queries[index] for index in self.detections.prompt_index.tolist())
+
+    @property
+    def presence(self) -> dict[str, float]:
+        """Probability of each phrase to be in the image at all."""
+        return dict(zip(self.queries, self.detections.presence.tolist(), strict=True))
+
+    @cached_property
+    def areas(self) -> Int64[np.ndarray, " detection"]:
+        """Size of each mask in the units of its small logits, good for sorting."""
+        return (self.detections.mask_logits > 0).sum((1, 2)).cpu().numpy()
+
+    @cached_property
+    def masks(self) -> Bool[np.ndarray, "detection height width"]:
+        """All masks at the size of the image; made at the first use, then kept."""
+        height, width = self.image.shape[:2]
+        return resize_mask_logits(self.detections.mask_logits, height, width).cpu().numpy()
+
+    def mask(
+        self, index: int, size: tuple[int, int] | None = None, *, cut: float = 0.5
+    ) -> Bool[np.ndarray, "height width"]:
+        """One mask, at the size of the image or at `size` (height, width): pixels of a probability above `cut`."""
+        height, width = size or self.image.shape[:2]
+        logits = self.detections.mask_logits[index] - math.log(cut / (1 - cut))
+        return resize_mask_logits(logits[None], height, width)[0].cpu().numpy()
+
+    def iterate_masks(self) -> Iterator[Bool[np.ndarray, "height width"]]:
+        """The masks one after another, without holding all of them."""
+        return (self.mask(index) for index in range(len(self)))
+
+    def counts(self) -> dict[str, int]:
+        """How many instances of each phrase were found."""
+        return {phrase: self.phrases.count(phrase) for phrase in self.queries}
+
+    def summary(self) -> str:
+        """One line for people: "coin 24, cat absent (presence 0.02)"."""
+        presence = self.presence
+        parts = [
+            f"{phrase} {count}" if count else f"{phrase} absent (presence {presence[phrase]:.2f})"
+            for phrase, count in self.counts().items()
+        ]
+        return ", ".join(parts)
+
+    def plot(self, *, legend: bool = True, scale: int | None = None) -> Image.Image:
+        """The image with masks, tags and a line of counts; small images are enlarged unless `scale` is 1."""
+        from masklet.inference.output.draw import overlay
+
+        return overlay(self, legend=legend, scale=scale)
+
+    def save(self, path: str | PathLike) -> Path:
+        """Writes the overlay (.png, .jpg, .webp) or the numbers (.json), whole or not at all."""
+        from masklet.inference.output.export import save
+
+        return save(self, Path(path))
+
+    def save_masks(self, folder: str | PathLike) -> list[Path]:
+        """Writes one black and white PNG for each mask, as `001-phrase.png`."""
+        from masklet.inference.output.export import save_masks
+
+        return save_masks(self, Path(folder))
+
+    def to_json(self) -> dict[str, Any]:
+        """Presence of each phrase, and score, box and run-length mask of each detection."""
+        from masklet.inference.output.export import to_json
+
+        return to_json(self)
+
+    def to_coco(self) -> dict[str, Any]:
+        """A COCO data set of this image; `export.CocoWriter` joins several."""
+        from masklet.inference.output.export import CocoWriter
+
+        writer = CocoWriter()
+        writer.add(self)
+        return writer.to_dict()
+
+    def to_yolo(self, classes: list[str] | None = None) -> list[str]:
+        """Lines of a YOLO segmentation label; class numbers count `classes`, by default the phrases asked for."""
+        from masklet.inference.output.export import to_yolo
+
+        return to_yolo(self, classes or list(self.queries))
+
+    def to_labelstudio(self, image_url: str | None = None) -> dict[str, Any]:
+        """A Label Studio task with polygon pre-annotations."""
+        from masklet.inference.output.export import to_labelstudio
+
+        return to_labelstudio(self, image_url)
+
+    def to_supervision(self) -> Any:
+        """The same as `supervision.Detections`; needs the package `supervision`."""
+        from masklet.inference.output.export import to_supervision
+
+        return to_supervision(self)

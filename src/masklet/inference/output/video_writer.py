@@ -1,0 +1,352 @@
+"""Writers of a video's results, fed frame by frame. What they write appears under its name when they are closed.
+
+A run that is stopped closes its writers like one that came to its end: the files then hold what was done.
+"""
+
+import json
+import re
+import shutil
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from typing import BinaryIO
+
+import av
+import numpy as np
+from av.audio.stream import AudioStream
+from av.container import InputContainer, OutputContainer
+from av.error import FFmpegError
+from av.video.stream import VideoStream
+from jaxtyping import UInt8
+from PIL import Image
+
+from masklet.errors import InputError
+from masklet.files import REASONS, write_atomically
+from masklet.inference.output.video_export import (
+    category,
+    davis_palette,
+    indexed_mask,
+    mot_lines,
+    read_journal,
+    write_ytvis,
+)
+from masklet.inference.video.frame_result import FrameResult
+from masklet.media.frames import ASSUMED_FPS, FrameSource
+from masklet.media.video_reader import VideoFile
+
+ENCODERS = ("libx264", "mpeg4")  # the first that is there is taken
+OPTIONS = {"libx264": {"crf": "20", "preset": "veryfast"}, "mpeg4": {"qmin": "3", "qmax": "5"}}
+TICKS = 60_000  # per second: times are kept to 8 microseconds, and MPEG-4 counts no finer than 65535
+BT_601 = 5  # the matrix by which PyAV turns RGB into YUV; untold, players take that of HD for large videos
+OBJECTS = "objects.json"
+
+
+class Writer(ABC):
+    """One format, written beside its place. After an error only `discard` may follow."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.notes: list[str] = []
+        self._beside = path.with_name(f".{path.name}.part")
+        self._begun = False
+
+    def add(self, result: FrameResult) -> None:
+        """Writes one frame. Raises: InputError when it cannot be written, or does not fit the format."""
+        try:
+            if not self._begun:
+                _remove(self._beside)
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                self._begin(result)
+                self._begun = True
+            self._write(result)
+        except (OSError, FFmpegError) as error:
+            raise InputError(self._cannot(error)) from error
+
+    def close(self) -> list[Path]:
+        """Gives what was written its name and returns it; of no frame nothing is made. Raises: InputError."""
+        if not self._begun:
+            return []
+        try:
+            self._finish()
+            if self.path.is_dir():
+                shutil.rmtree(self.path)
+            self._beside.replace(self.path)
+        except (OSError, FFmpegError) as error:
+            raise InputError(self._cannot(error)) from error
+        return [self.path]
+
+    def discard(self) -> None:
+        """Takes away what was written; an older result stays as it was."""
+        self._release()
+        _remove(self._beside)
+
+    def _cannot(self, error: Exception) -> str:
+        number = getattr(error, "errno", None) or 0
+        return f"cannot write {self.path}: {REASONS.get(number, getattr(error, 'strerror', None) or str(error))}"
+
+    @abstractmethod
+    def _begin(self, result: FrameResult) -> None: ...
+
+    @abstractmethod
+    def _write(self, result: FrameResult) -> None: ...
+
+    @abstractmethod
+    def _finish(self) -> None: ...
+
+    @abstractmethod
+    def _release(self) -> None: ...
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+class MotWriter(Writer):
+    """MOTChallenge text, see `video_export.mot_lines`."""
+
+    _file: BinaryIO | None = None
+
+    def _begin(self, result: FrameResult) -> None:  # noqa: ARG002 - all frames are alike
+        self._file = self._beside.open("wb")
+
+    def _write(self, result: FrameResult) -> None:
+        assert self._file is not None, "begun"
+        self._file.write("".join(f"{line}\n" for line in mot_lines(result)).encode())
+
+    def _finish(self) -> None:
+        self._release()
+
+    def _release(self) -> None:
+        if self._file is not None:
+            self._file.close()
+
+
+class YtvisWriter(Writer):
+    """A YouTube-VIS data set, see `video_export.write_ytvis`: made at the end, from the journal of the run."""
+
+    def __init__(self, path: Path, journal: Path, name: str) -> None:
+        super().__init__(path)
+        self._journal, self._name = journal, name
+
+    def _begin(self, result: FrameResult) -> None:
+        """Nothing to prepare."""
+
+    def _write(self, result: FrameResult) -> None:
+        """The journal has it."""
+
+    def _finish(self) -> None:
+        write_ytvis(self._journal, self._beside, self._name)
+
+    def _release(self) -> None:
+        """Nothing is held."""
+
+
+class _FolderWriter(Writer):
+    """A folder of pictures, with a file that says which object is which. Takes the place of its like only."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        if path.exists() and not (path / OBJECTS).exists():
+            raise InputError(f"{path} is there already and is not of masklet's making: choose another folder")
+        self._objects: list[dict[str, str | int]] = []
+
+    def _begin(self, result: FrameResult) -> None:  # noqa: ARG002 - all frames are alike
+        self._beside.mkdir()
+
+    def _finish(self) -> None:
+        write_atomically(self._beside / OBJECTS, json.dumps(self._objects, indent=1))
+
+    def _release(self) -> None:
+        """No file stays open."""
+
+
+class MaskWriter(_FolderWriter):
+    """A folder for each object, `003-dog`, with a picture for each frame it is seen on, `000012.png`.
+
+    Pictures are black and white, one bit deep. Masks are as they are: where objects overlap, both are white.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self._folders: dict[int, Path] = {}
+
+    def _write(self, result: FrameResult) -> None:
+        for place, object_id in enumerate(result.ids.tolist()):
+            if object_id not in self._folders:
+                self._folders[object_id] = self._add_object(object_id, category(result.concepts[place]))
+            picture = Image.fromarray(result.mask(place))
+            picture.save(self._folders[object_id] / f"{result.index:06d}.png", compress_level=1)  # four times faster
+
+    def _add_object(self, object_id: int, name: str) -> Path:
+        slug = re.sub(r"[^\w]+", "-", name).strip("-")[:60]
+        folder = self._beside / f"{object_id:03d}-{slug}"
+        folder.mkdir()
+        self._objects.append({"id": object_id, "name": name, "folder": folder.name})
+        return folder
+
+
+class DavisWriter(_FolderWriter):
+    """A picture with the DAVIS palette for each frame, `00012.png`: 0 is background, 1 to 255 objects as they appear.
+
+    A pixel where objects overlap is that of the one in front, see `FrameResult.masks`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self._indices: dict[int, int] = {}
+
+    def _write(self, result: FrameResult) -> None:
+        known = len(self._indices)
+        picture = Image.fromarray(indexed_mask(result, self._indices))
+        names = dict(zip(result.ids.tolist(), result.concepts, strict=True))
+        for object_id in list(self._indices)[known:]:
+            entry = {"index": self._indices[object_id], "id": object_id, "name": category(names[object_id])}
+            self._objects.append(entry)
+        picture.putpalette(davis_palette())
+        picture.save(self._beside / f"{result.index:05d}.png")
+
+
+class OverlayWriter(Writer):
+    """An MP4 of the frames with their objects, at the times of the source; frames must come in order of time.
+
+    Odd sides gain a pixel, as the codec wants them even. When the first frame is the source's own first and `sound`
+    names its file, the sound is copied along up to the last frame.
+    """
+
+    _container: OutputContainer | None = None
+    _stream: VideoStream
+    _sound: "_Sound | None" = None
+
+    def __init__(self, path: Path, fps: float | None = None, sound: Path | None = None) -> None:
+        super().__init__(path)
+        self._fps, self._source = fps or ASSUMED_FPS, sound
+        self._first = self._last = 0.0
+
+    def _begin(self, result: FrameResult) -> None:
+        self._first, self._last = result.time, -np.inf
+        self._container = av.open(str(self._beside), "w", format="mp4", options={"movflags": "faststart"})
+        encoder = next(name for name in ENCODERS if name in av.codecs_available)
+        rate = Fraction(self._fps).limit_denominator(1001)
+        self._stream = self._container.add_stream(encoder, rate=rate, options=OPTIONS[encoder])  # type: ignore[assignment]
+        self._stream.height, self._stream.width = (side + side % 2 for side in result.size)
+        self._stream.pix_fmt = "yuv420p"
+        self._stream.codec_context.time_base = Fraction(1, TICKS)
+        self._stream.codec_context.colorspace = BT_601
+        if self._source is not None and result.index == 0:
+            self._sound = _Sound.open(self._source, self._container, self._first, self.notes)
+
+    def _write(self, result: FrameResult) -> None:
+        assert self._container is not None, "begun"
+        if result.time <= self._last:
+            raise InputError(f"frame {result.index} does not come after the one before: an overlay needs them in order")
+        self._last = result.time
+        drawn = np.asarray(result.plot())
+        frame = av.VideoFrame.from_ndarray(_even(drawn), format="rgb24")
+        frame.pts, frame.time_base = round((result.time - self._first) * TICKS), Fraction(1, TICKS)
+        self._container.mux(self._stream.encode(frame))
+        if self._sound is not None:
+            self._sound.copy_until(result.time)
+
+    def _finish(self) -> None:
+        assert self._container is not None, "begun"
+        self._container.mux(self._stream.encode())
+        if self._sound is not None:
+            self._sound.copy_until(self._last + 1 / self._fps)
+        self._release()
+
+    def _release(self) -> None:
+        if self._sound is not None:
+            self._sound.close()
+        if self._container is not None:
+            self._container.close()
+
+
+def _even(pixels: UInt8[np.ndarray, "height width 3"]) -> UInt8[np.ndarray, "_ _ 3"]:
+    height, width = pixels.shape[:2]
+    return np.pad(pixels, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+
+
+class _Sound:
+    """The sound of a file on its way into another, packet by packet, as it is."""
+
+    def __init__(self, source: InputContainer, target: OutputContainer, copy: AudioStream, first: float) -> None:
+        self._source, self._target, self._copy, self._first = source, target, copy, first
+        self._packets = source.demux(source.streams.audio[0])
+        self._held: av.Packet | None = next(self._packets, None)
+
+    @classmethod
+    def open(cls, path: Path, target: OutputContainer, first: float, notes: list[str]) -> "_Sound | None":
+        """None when there is no sound, or, with a note, when MP4 cannot hold it."""
+        source = av.open(str(path))
+        if not source.streams.audio:
+            source.close()
+            return None
+        codec = source.streams.audio[0].codec_context.name
+        if codec not in target.supported_codecs:
+            source.close()
+            notes.append(f"the sound was left out: MP4 cannot hold {codec}")
+            return None
+        return cls(source, target, target.add_stream_from_template(source.streams.audio[0]), first)
+
+    def copy_until(self, time: float) -> None:
+        """Copies what begins before `time`, in seconds of the source."""
+        while self._held is not None and self._held.pts is not None and self._held.pts * self._held.time_base < time:
+            packet, begin = self._held, self._held.pts - round(self._first / self._held.time_base)
+            self._held = next(self._packets, None)
+            if begin >= 0:
+                packet.pts = packet.dts = begin
+                packet.stream = self._copy
+                self._target.mux(packet)
+
+    def close(self) -> None:
+        """Lets the file go."""
+        self._source.close()
+
+
+def open_writers(formats: Sequence[str], folder: Path, journal: Path, source: FrameSource) -> dict[str, Writer]:
+    """A writer for each format (`json` is the journal itself and needs none)."""
+    name = Path(source.name).name
+    sound = source.path if isinstance(source, VideoFile) else None
+    makers = {
+        "overlay": lambda: OverlayWriter(folder / "overlay.mp4", source.fps, sound),
+        "masks": lambda: MaskWriter(folder / "masks"),
+        "ytvis": lambda: YtvisWriter(folder / "ytvis.json", journal, name),
+        "mot": lambda: MotWriter(folder / "mot.txt"),
+        "davis": lambda: DavisWriter(folder / "davis"),
+    }
+    return {each: makers[each]() for each in formats if each != "json"}
+
+
+def with_images(results: Iterable[FrameResult], source: FrameSource) -> Iterator[FrameResult]:
+    """Results, in order of their frames, with the frame of each: its own, or else the source's."""
+    frames = None
+    for result in results:
+        if result.image is not None:
+            yield result
+            continue
+        if frames is None:
+            frames = source.frames(result.index)
+        frame = next((each for each in frames if each.index == result.index), None)
+        if frame is None:
+            raise InputError(f"{source.name} has no frame {result.index}, or not in this order")
+        yield replace(result, image=frame.pixels)
+
+
+def export(journal: Path, folder: Path, formats: Sequence[str], source: FrameSource) -> list[Path]:
+    """Makes formats of a journal anew and returns the files. Raises: InputError."""
+    writers = open_writers(formats, folder, journal, source)
+    try:
+        results = read_journal(journal)
+        for result in with_images(results, source) if "overlay" in writers else results:
+            for writer in writers.values():
+                writer.add(result)
+        return [path for writer in writers.values() for path in writer.close()]
+    except BaseException:
+        for writer in writers.values():
+            writer.discard()
+        raise

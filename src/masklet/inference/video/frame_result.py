@@ -1,0 +1,206 @@
+"""What a user gets for one frame of a video: which objects are seen, how surely, and where.
+
+Masks are kept as run lengths of their full size, a kilobyte or so each, so that the results of a long video fit in
+memory and on disk. They become pixels only when asked for.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Float32, Int64, UInt8
+from PIL import Image
+from torch import Tensor
+
+from masklet.errors import InputError
+from masklet.ops.enlarge import resize_mask_logits
+from masklet.ops.masks import mask_to_box, rle_area, rle_decode, rle_encode
+
+Numbers = Sequence[float | int] | np.ndarray | Tensor
+
+
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
+class FrameResult:
+    """The objects seen on frame `index`, at `time` seconds. Selecting (`[...]`, `for_concept`, `for_id`) gives another.
+
+    `concepts` holds the phrase of each object, "" for one that was clicked. `scores` says how sure the detector was
+    when the masklet began (1 for what the user began), `object_scores` how sure the tracker is that it sees the object
+    on this frame. `rles` are COCO compressed counts of the masks as they are, which may overlap; where they do, the
+    object of the highest `precedence` of a concept is in front.
+    """
+
+    index: int
+    time: float
+    size: tuple[int, int]
+    ids: Int64[np.ndarray, " object"]
+    concepts: tuple[str, ...]
+    scores: Float32[np.ndarray, " object"]
+    object_scores: Float32[np.ndarray, " object"]
+    precedence: Float32[np.ndarray, " object"]
+    rles: tuple[str, ...]
+    image: UInt8[np.ndarray, "height width 3"] | None = None
+
+    @classmethod
+    def of(  # noqa: PLR0913 - one argument for each field
+        cls,
+        *,
+        index: int,
+        time: float | int,
+        size: tuple[int, int],
+        ids: Sequence[int] | np.ndarray | Tensor,
+        concepts: Sequence[str],
+        scores: Numbers,
+        object_scores: Numbers,
+        precedence: Numbers | None = None,
+        mask_logits: Float[Tensor, "object cell_row cell_column"],
+        image: UInt8[np.ndarray, "height width 3"] | None = None,
+    ) -> "FrameResult":
+        """From the small logits of the model, which are enlarged to `size`; objects of which nothing is left drop out.
+
+        Without `precedence` the surest object is in front.
+
+        One object at a time: a mask at full size is two megabytes for a large video, and is gone once it is encoded.
+        """
+        logits = mask_logits.detach().cpu()
+        masks = (resize_mask_logits(each[None], *size)[0].numpy() for each in logits)
+        rles = tuple(rle_encode(mask) if mask.any() else "" for mask in masks)
+        result = cls(
+            index=index,
+            time=float(time),
+            size=size,
+            ids=_array(ids).astype(np.int64),
+            concepts=tuple(concepts),
+            scores=_array(scores).astype(np.float32),
+            object_scores=_array(object_scores).astype(np.float32),
+            precedence=_array(object_scores if precedence is None else precedence).astype(np.float32),
+            rles=rles,
+            image=image,
+        )
+        return result[np.array([rle != "" for rle in rles], dtype=bool)]
+
+    @classmethod
+    def from_json(cls, entry: dict[str, Any]) -> "FrameResult":
+        """What `to_json` made. Raises: InputError when it is something else."""
+        try:
+            height, width = entry["size"]
+            result = cls(
+                index=int(entry["index"]),
+                time=float(entry["time"]),
+                size=(int(height), int(width)),
+                ids=np.array(entry["ids"], dtype=np.int64),
+                concepts=tuple(map(str, entry["concepts"])),
+                scores=np.array(entry["scores"], dtype=np.float32),
+                object_scores=np.array(entry["object_scores"], dtype=np.float32),
+                precedence=np.array(entry["precedence"], dtype=np.float32),
+                rles=tuple(map(str, entry["rles"])),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(f"this is no result of a frame: {error}") from error
+        parts = (result.concepts, result.scores, result.object_scores, result.precedence, result.rles)
+        if {len(part) for part in parts} - {len(result)}:
+            raise InputError(f"the result of frame {result.index} names different numbers of objects")
+        return result
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything but the image."""
+        return {
+            "index": self.index,
+            "time": self.time,
+            "size": list(self.size),
+            "ids": self.ids.tolist(),
+            "concepts": list(self.concepts),
+            "scores": _short(self.scores),
+            "object_scores": _short(self.object_scores),
+            "precedence": _short(self.precedence),
+            "rles": list(self.rles),
+        }
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __repr__(self) -> str:
+        seen = ", ".join(f"{phrase} #{number}".strip() for phrase, number in zip(self.concepts, self.ids, strict=True))
+        return f"FrameResult({self.index} at {self.time:.3f} s, {self.size[1]} x {self.size[0]}: {seen or 'nothing'})"
+
+    def __getitem__(self, index: int | slice | list | np.ndarray) -> "FrameResult":
+        """The objects chosen by place, slice, list of places or array of bools; one place selects one."""
+        chosen = np.arange(len(self))[index].reshape(-1)
+        return replace(
+            self,
+            ids=self.ids[chosen],
+            concepts=tuple(self.concepts[place] for place in chosen),
+            scores=self.scores[chosen],
+            object_scores=self.object_scores[chosen],
+            precedence=self.precedence[chosen],
+            rles=tuple(self.rles[place] for place in chosen),
+        )
+
+    def for_concept(self, phrase: str) -> "FrameResult":
+        """The objects of one phrase; none when it is not seen on this frame."""
+        return self[np.array([concept == phrase for concept in self.concepts], dtype=bool)]
+
+    def for_id(self, object_id: int) -> "FrameResult":
+        """One object, or none when it is not seen on this frame."""
+        return self[self.ids == object_id]
+
+    def mask(self, place: int) -> Bool[np.ndarray, "height width"]:
+        """The mask of one object as it is, whatever it overlaps."""
+        return rle_decode(self.rles[place], *self.size)
+
+    @cached_property
+    def masks(self) -> Bool[np.ndarray, "object height width"]:
+        """All masks with overlaps resolved: a pixel goes to the object of the highest precedence, or to the first.
+
+        Within a concept, that is: what answers two phrases is whole for both.
+        """
+        masks = np.zeros((len(self), *self.size), dtype=bool)
+        free = {concept: np.ones(self.size, dtype=bool) for concept in self.concepts}
+        for place in np.argsort(-self.precedence, kind="stable").tolist():
+            concept = self.concepts[place]
+            masks[place] = self.mask(place) & free[concept]
+            free[concept] &= ~masks[place]
+        return masks
+
+    @cached_property
+    def boxes(self) -> Float32[np.ndarray, "object 4"]:
+        """Tightest boxes, xyxy in pixels, around the masks as they are."""
+        boxes = [mask_to_box(self.mask(place)) or (0, 0, 0, 0) for place in range(len(self))]
+        return np.array(boxes, dtype=np.float32).reshape(-1, 4)
+
+    @cached_property
+    def areas(self) -> Int64[np.ndarray, " object"]:
+        """Pixels of each mask as it is."""
+        return np.array([rle_area(rle) for rle in self.rles], dtype=np.int64)
+
+    def plot(self, image: UInt8[np.ndarray, "height width 3"] | None = None) -> Image.Image:
+        """The frame with masks and tags, in colours that stay with the ids; `image` is needed where none was kept."""
+        from masklet.inference.output.draw_tracks import draw_tracks
+
+        pixels = self.image if image is None else image
+        if pixels is None:
+            raise InputError(f"the result of frame {self.index} holds no image: give plot() one")
+        if pixels.shape[:2] != self.size:
+            raise InputError(
+                f"the image is {pixels.shape[1]} x {pixels.shape[0]}, the frame {self.size[1]} x {self.size[0]}"
+            )
+        return Image.fromarray(draw_tracks(self, pixels))
+
+    def to_coco(self) -> dict[str, Any]:
+        """A COCO data set of this frame; annotations also carry `track_id`."""
+        from masklet.inference.output.video_export import frame_to_coco
+
+        return frame_to_coco(self)
+
+
+def _array(values: Numbers) -> np.ndarray:
+    if not isinstance(values, Tensor):
+        return np.asarray(values)
+    values = values.detach().cpu()
+    return (values.float() if values.is_floating_point() else values).numpy()
+
+
+def _short(values: np.ndarray) -> list[float]:
+    """The shortest decimals that give the same float32 back."""
+    return [float(str(value)) for value in values]

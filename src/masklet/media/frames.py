@@ -1,0 +1,239 @@
+"""Frames in: from a video file, a folder, a list of pictures, a camera or any iterator to numbered RGB frames.
+
+`open_frames` chooses; every source then answers the same questions. What can be reached at random (files, folders,
+lists) can also be read backwards; streams give each frame once. Nowhere are more than a few frames alive.
+"""
+
+import os
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Union
+
+import numpy as np
+from jaxtyping import UInt8
+from torch import Tensor
+
+from masklet.errors import InputError
+from masklet.media.images import ImageSource, read_image
+from masklet.media.suffixes import IMAGE_SUFFIXES
+
+ASSUMED_FPS = 25.0  # of what brings no times of its own
+MOVING_SUFFIXES = frozenset({".gif"})  # pictures that are opened as videos
+
+VideoSource = Union[str, os.PathLike, int, Iterable[ImageSource], "FrameSource"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Frame:
+    """One frame: its number in order of presentation, its time in seconds, and its pixels, RGB and upright."""
+
+    index: int
+    time: float
+    pixels: UInt8[np.ndarray, "height width 3"]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width."""
+        return self.pixels.shape[0], self.pixels.shape[1]
+
+
+def open_frames(source: VideoSource) -> "FrameSource":
+    """The frames of a video file, a folder of pictures (in natural order of their names), a list of pictures, an array
+    `[frame, height, width, 3]`, a camera (its number), or any iterable of pictures, which may be endless. A source
+    that is open already is given back.
+
+    The first frame is read at once. Raises: InputError when there is none.
+    """
+    if isinstance(source, FrameSource):
+        return source
+    if isinstance(source, (str, os.PathLike)):
+        return _open_path(Path(source))
+    if isinstance(source, int) and not isinstance(source, bool):
+        from masklet.media.video_reader import open_camera
+
+        return open_camera(source)
+    if isinstance(source, (np.ndarray, Tensor)) and source.ndim != 4:
+        raise InputError(f"an array of shape {list(source.shape)} is no video: expected [frame, height, width, 3]")
+    if isinstance(source, (Sequence, np.ndarray, Tensor)) and not isinstance(source, bytes):
+        return Pictures("the list", source)
+    if isinstance(source, Iterable) and not isinstance(source, bytes):
+        return Stream("the stream", _number(source))
+    raise InputError(f"cannot read frames from {type(source).__name__}: give a path, a camera number or frames")
+
+
+def _open_path(path: Path) -> "FrameSource":
+    if path.is_dir():
+        paths = [each for each in path.iterdir() if each.suffix.lower() in IMAGE_SUFFIXES and each.name[0] != "."]
+        return Pictures(str(path), sorted(paths, key=_natural))
+    if path.suffix.lower() in IMAGE_SUFFIXES - MOVING_SUFFIXES:
+        return Pictures(str(path), [path])
+    from masklet.media.video_reader import VideoFile
+
+    return VideoFile(path)
+
+
+def _natural(path: Path) -> list[tuple[int, int, str]]:
+    """Sorts frame2 before frame10."""
+    parts = re.split(r"(\d+)", path.name)
+    return [(1, int(part), part) if part.isdecimal() else (0, 0, part.lower()) for part in parts]
+
+
+def _number(pictures: Iterable[ImageSource]) -> Iterator[Frame]:
+    for index, picture in enumerate(pictures):
+        yield Frame(index=index, time=index / ASSUMED_FPS, pixels=_read(picture, index))
+
+
+def _read(picture: ImageSource, index: int) -> UInt8[np.ndarray, "height width 3"]:
+    try:
+        return read_image(picture)
+    except InputError as error:
+        raise InputError(f"frame {index}: {error}") from error
+
+
+class FrameSource(AbstractContextManager, ABC):
+    """Where frames come from.
+
+    `size` is height and width of the first frame; all others must agree. `fps` is None where nothing is known of it
+    (times then assume `ASSUMED_FPS`). `warnings` holds a sentence for each kind of damage met so far.
+    """
+
+    seekable: bool
+
+    def __init__(self, name: str, size: tuple[int, int], fps: float | None = None) -> None:
+        self.name, self.size, self.fps = name, size, fps
+        self.warnings: list[str] = []
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    @abstractmethod
+    def num_frames(self) -> int | None:
+        """How many frames there are; None for a stream whose end has not been reached."""
+
+    def frames(
+        self, start: int = 0, stop: int | None = None, step: int = 1, *, reverse: bool = False
+    ) -> Iterator[Frame]:
+        """Frames `start`, `start + step`, ... before `stop` (by default the end); with `reverse` the same, last first.
+
+        A frame that cannot be decoded keeps its number and is left out.
+
+        Raises: InputError for a range that makes no sense, for a stream asked to go back, and, while reading, for a
+        frame that cannot be read or differs in size.
+        """
+        if start < 0 or step < 1 or (stop is not None and stop < start):
+            raise InputError(f"no frames from {start} to {stop} in steps of {step}")
+        if not reverse:
+            return self._forward(start, stop, step)
+        if not self.seekable:
+            raise InputError(f"{self.name} cannot be read backwards: it gives each frame once")
+        total = self.num_frames
+        assert total is not None, "what can be sought has a length"
+        return self._backward(range(start, total if stop is None else min(stop, total), step))
+
+    def read(self, index: int) -> Frame:
+        """One frame. Raises: InputError when there is none of that number, or when a stream is past it."""
+        frame = next(self.frames(index, index + 1), None)
+        if frame is None:
+            raise InputError(f"{self.name} has no frame {index}")
+        return frame
+
+    @abstractmethod
+    def _forward(self, start: int, stop: int | None, step: int) -> Iterator[Frame]: ...
+
+    def _backward(self, numbers: range) -> Iterator[Frame]:
+        return map(self.read, reversed(numbers))
+
+    def close(self) -> None:
+        """Lets files and devices go."""
+
+    def _checked(self, frame: Frame) -> Frame:
+        if frame.size != self.size:
+            raise InputError(
+                f"frame {frame.index} of {self.name} is {frame.size[1]} x {frame.size[0]} pixels,"
+                f" but the first one is {self.size[1]} x {self.size[0]}"
+            )
+        return frame
+
+
+class Pictures(FrameSource):
+    """A folder, list or array of pictures, each read when its turn comes."""
+
+    seekable = True
+
+    def __init__(self, name: str, pictures: Sequence[ImageSource] | np.ndarray | Tensor) -> None:
+        if len(pictures) == 0:
+            raise InputError(f"no pictures in {name}")
+        self._pictures: Any = pictures
+        super().__init__(name, _read(self._pictures[0], 0).shape[:2])
+
+    @property
+    def num_frames(self) -> int:
+        """How many pictures there are."""
+        return len(self._pictures)
+
+    def _forward(self, start: int, stop: int | None, step: int) -> Iterator[Frame]:
+        total = self.num_frames
+        return map(self._frame, range(start, total if stop is None else min(stop, total), step))
+
+    def _frame(self, index: int) -> Frame:
+        pixels = _read(self._pictures[index], index)
+        return self._checked(Frame(index=index, time=index / ASSUMED_FPS, pixels=pixels))
+
+
+class Stream(FrameSource):
+    """Frames that come once, in order. The last one given is held, so that it can be asked for again."""
+
+    seekable = False
+
+    def __init__(
+        self, name: str, frames: Iterator[Frame], fps: float | None = None, close: Callable[[], object] | None = None
+    ) -> None:
+        self._frames, self._close = frames, close
+        self._held = next(frames, None)
+        self._total: int | None = None
+        if self._held is None:
+            raise InputError(f"{name} holds no frames")
+        super().__init__(name, self._held.size, fps)
+
+    @property
+    def num_frames(self) -> int | None:
+        """How many frames there were, once the last one has been passed."""
+        return self._total
+
+    def frames(
+        self, start: int = 0, stop: int | None = None, step: int = 1, *, reverse: bool = False
+    ) -> Iterator[Frame]:
+        """As every source; `start` may not lie before the last frame given."""
+        if self._held is not None and start < self._held.index and not reverse:
+            raise InputError(f"frame {start} of {self.name} has passed: it gives each frame once")
+        return super().frames(start, stop, step, reverse=reverse)
+
+    def _forward(self, start: int, stop: int | None, step: int) -> Iterator[Frame]:
+        wanted = start
+        while stop is None or wanted < stop:
+            while self._held is not None and self._held.index < wanted:
+                self._advance(self._held.index)
+            if self._held is None:
+                return
+            yield self._held
+            wanted += step
+
+    def _advance(self, index: int) -> None:
+        following = next(self._frames, None)
+        self._held = None if following is None else self._checked(following)
+        if following is None:
+            self._total = index + 1
+
+    def close(self) -> None:
+        """Ends the stream and lets its device go."""
+        self._held = None
+        if self._close is not None:
+            self._close()

@@ -1,7 +1,0 @@
-"""How the parameters are called elsewhere: one table per foreign format, from which both directions are derived."""
-
-from masklet.models.names.entries import Entry, Layout, State, names_of
-from masklet.models.names.official import official
-from masklet.models.names.transformers import transformers
-
-__all__ = ["Entry", "Layout", "State", "names_of", "official", "transformers"]

@@ -1,0 +1,165 @@
+"""AdamW with a learning rate for each part, two schedules, and a moving average of weights."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
+
+from masklet.train.run.distributed import own_part
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimConfig:
+    """Published pre-training values, but for the gradient clip, which only the fine-tuning recipe states.
+
+    The `cosine` schedule, which is the tracker's, knows neither `cooldown_steps` nor `timescale`.
+    """
+
+    lr_vision: float = 5e-4
+    lr_text: float = 1e-4
+    lr_rest: float = 1e-3
+    layer_decay: float = 0.9
+    weight_decay: float = 0.1
+    schedule: Literal["inverse_sqrt", "cosine"] = "inverse_sqrt"
+    betas: tuple[float, float] = (0.9, 0.999)
+    warmup_steps: int = 5000
+    cooldown_steps: int = 5000
+    timescale: int = 5000
+    clip_norm: float = 0.1
+
+
+def inverse_sqrt_factor(step: int, total: int, *, warmup: int, cooldown: int, timescale: int) -> float:
+    """Share of the peak learning rate at `step` of `total`: linear up, 1 / sqrt, linear down to 0 at both ends.
+
+    Source: SAM 3's schedule, from Scaling Vision Transformers (Zhai et al. 2022).
+    """
+    decay = ((step + timescale - warmup) / timescale) ** -0.5 if step > warmup else 1.0
+    rise = min(1.0, step / warmup) if warmup else 1.0
+    fall = min(1.0, (total - step) / cooldown) if cooldown else 1.0
+    return decay * rise * fall
+
+
+def cosine_factor(step: int, total: int, *, warmup: int) -> float:
+    """Share of the peak learning rate at `step` of `total`: linear up, then half a cosine down to 0.
+
+    Source: Loshchilov and Hutter, SGDR, without restarts; SAM 3 paper, appendix (tracker).
+    """
+    if step < warmup:
+        return step / warmup
+    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, total - warmup)))
+
+
+def factor_of_update(update: int, total: int, config: OptimConfig) -> float:
+    """Factor for optimiser update `update` of `total`, counted from 0.
+
+    Shifted by one, so that neither the first nor the last update is wasted on a learning rate of 0.
+    """
+    if config.schedule == "cosine":
+        return cosine_factor(update + 1, total + 1, warmup=config.warmup_steps)
+    return inverse_sqrt_factor(
+        update + 1,
+        total + 1,
+        warmup=config.warmup_steps,
+        cooldown=config.cooldown_steps,
+        timescale=config.timescale,
+    )
+
+
+def layer_scale(name: str, depth: int, decay: float) -> float:
+    """Layer decay of a parameter of the vision transformer; 1 for all others and for the position table.
+
+    Patch embedding and first norm count as layer 0, block k as layer k + 1, out of `depth` + 1.
+    """
+    if name.startswith("vision.trunk.blocks."):
+        layer = int(name.split(".")[3]) + 1
+    elif name.startswith(("vision.trunk.patch_embed", "vision.trunk.norm")):
+        layer = 0
+    else:
+        layer = depth + 1
+    return decay ** (depth + 1 - layer)
+
+
+def parameter_groups(model: nn.Module, config: OptimConfig) -> list[dict]:
+    """AdamW groups of what is learnt, with their peak rate in `peak_lr`; only matrices of layers decay.
+
+    Sharded parameters have groups of their own, as no kernel takes them together with others.
+
+    Biases, norms, embeddings and free parameters (position tables, queries, tokens) do not; the official recipe decays
+    the latter two by accident.
+    """
+    depth = _trunk_depth(name for name, _ in model.named_parameters())
+    embeddings = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
+    groups: dict[tuple[float, float, bool], list[Tensor]] = {}
+    for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        rate = {"vision": config.lr_vision, "text": config.lr_text}.get(name.split(".")[0], config.lr_rest)
+        rate *= layer_scale(name, depth, config.layer_decay)
+        decays = name.endswith("weight") and parameter.ndim > 1 and id(parameter) not in embeddings
+        key = (rate, config.weight_decay if decays else 0.0, isinstance(parameter, DTensor))
+        groups.setdefault(key, []).append(parameter)
+    return [
+        {"params": parameters, "lr": rate, "peak_lr": rate, "weight_decay": decay}
+        for (rate, decay, _), parameters in groups.items()
+    ]
+
+
+def _trunk_depth(names: Iterable[str]) -> int:
+    return max((int(name.split(".")[3]) + 1 for name in names if name.startswith("vision.trunk.blocks.")), default=0)
+
+
+def make_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.AdamW:
+    """AdamW over `parameter_groups`, in one fused kernel. Its state is there from the start, so it can be restored."""
+    optimizer = torch.optim.AdamW(parameter_groups(model, config), betas=config.betas, fused=True)
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            optimizer.state[parameter] = {
+                "step": torch.zeros((), device=parameter.device),
+                "exp_avg": torch.zeros_like(parameter),
+                "exp_avg_sq": torch.zeros_like(parameter),
+            }
+    return optimizer
+
+
+def named_state(optimizer: torch.optim.Optimizer, model: nn.Module) -> dict[str, Tensor]:
+    """The optimiser's tensors, by name of parameter and of moment: the same however parameters are grouped."""
+    return {
+        f"{name}.{kind}": tensor
+        for name, parameter in model.named_parameters()
+        for kind, tensor in optimizer.state.get(parameter, {}).items()
+    }
+
+
+def set_learning_rates(optimizer: torch.optim.Optimizer, factor: float) -> None:
+    """Sets every group to `factor` of its peak."""
+    for group in optimizer.param_groups:
+        group["lr"] = group["peak_lr"] * factor
+
+
+class WeightAverage:
+    """Exponential moving average of what is learnt, in float32. It starts fast: early averages forget quickly."""
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.shadow = {
+            name: value.detach().float().clone() for name, value in model.named_parameters() if value.requires_grad
+        }
+
+    @torch.no_grad()
+    def update(self, model: nn.Module, step: int) -> None:
+        """Moves the average towards the weights after update number `step`, counted from 1."""
+        weight = 1 - min(self.decay, (1 + step) / (10 + step))
+        for name, value in model.named_parameters():
+            if name in self.shadow:
+                own_part(self.shadow[name]).lerp_(own_part(value.detach()).float(), weight)
+
+    def state_dict(self, model: nn.Module) -> dict[str, Tensor]:
+        """The model's state with averaged parameters, in the types of the model."""
+        return {
+            name: self.shadow[name].to(value.dtype) if name in self.shadow else value
+            for name, value in model.state_dict().items()
+        }

@@ -1,0 +1,276 @@
+"""The state of a run and the steps that move it: phases one after another, stoppable and resumable at any step.
+
+Started by `torchrun`, each process takes its share of the micro-batches of an update and gradients are summed; the
+result is that of one process with the same `accumulate`. Only what is learnt is in optimiser, average and checkpoint.
+
+Nothing random has a state that must be saved: example i of step s, its augmentation, and the dropout of step s are all
+functions of (seed, s). A resumed run therefore equals an uninterrupted one, bit for bit on a CPU.
+"""
+
+import signal
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from masklet.errors import InputError
+from masklet.models.detector import Detector
+from masklet.train.losses.criterion import LossReport
+from masklet.train.recipes.schema import Phase, Recipe
+from masklet.train.run.distributed import (
+    agree,
+    clip_gradients,
+    rank_and_world,
+    shard_encoders,
+    sum_gradients,
+    whole,
+)
+from masklet.train.run.interrupt import Interrupt
+from masklet.train.run.means import Means
+from masklet.train.run.observers import Observer
+from masklet.train.run.optim import WeightAverage, factor_of_update, make_optimizer, named_state, set_learning_rates
+from masklet.train.run.parts import prepare_parts, recompute_layers
+from masklet.train.run.run_state import Checkpoints, read_state, restore
+from masklet.train.run.validation import Validator
+
+MOST_PARTS = 4096  # micro-batches of one update, over all processes
+GIBIBYTE = 2**30
+
+
+@runtime_checkable
+class Task(Protocol):
+    """What is learnt: which parameters, from which batches (of a type that only the task knows), by which losses."""
+
+    def trains(self, name: str) -> bool:
+        """Whether a parameter of the model is learnt."""
+        ...
+
+    def dataset(self, phase: Phase) -> Dataset:
+        """The micro-batches of a phase, to be asked for by index."""
+        ...
+
+    def losses(
+        self, model: Detector, batches: Sequence[Any], phase: Phase, seeds: Sequence[int]
+    ) -> Iterator[LossReport]:
+        """The loss of each micro-batch in turn, normalised as if they were one batch of all processes."""
+        ...
+
+
+class Trainer:
+    """Model, optimiser, average and step counter, and the step that moves them.
+
+    The observers of the first process are told how it goes.
+    """
+
+    def __init__(
+        self, model: Detector, task: Task, recipe: Recipe, out: Path, observers: Sequence[Observer] = ()
+    ) -> None:
+        self.recipe, self.task, self.out = recipe, task, out
+        self.device = _device(recipe.device)
+        self.rank, self.world = rank_and_world()
+        self.observers = () if self.rank else tuple(observers)
+        self.model: Detector = model.to(self.device)
+        prepare_parts(self.model, recipe, task.trains)
+        if recipe.checkpoint_activations:
+            recompute_layers(self.model)
+        if recipe.parallel == "fsdp" and self.world > 1:
+            shard_encoders(self.model, self.device)
+        self.learnt = {name: value for name, value in self.model.named_parameters() if value.requires_grad}
+        buffers = {name for name, _ in self.model.named_buffers() if task.trains(name)}
+        self.kept = buffers | self.learnt.keys()  # of the model's state, what its base may lack
+        self.optim = recipe.optim_config()
+        self.optimizer = make_optimizer(self.model, self.optim)
+        self.average = WeightAverage(self.model, recipe.ema_decay) if recipe.ema_decay else None
+        self.step = 0
+        self.means = Means()
+        self.checkpoints = Checkpoints(out)
+
+    def train(
+        self, *, minutes: float | None = None, max_steps: int | None = None, validator: Validator | None = None
+    ) -> bool:
+        """Trains to the end, or until time or steps of this call are used up; True when the run is complete.
+
+        Ctrl-C stops it, too, after the update at hand. However it stops, it leaves a checkpoint.
+        """
+        for observer in self.observers:
+            observer.started(self.recipe, self.step)
+        try:
+            with Interrupt() as interrupt:
+                self._train(minutes, max_steps, validator, interrupt)
+                self.save()
+                self.checkpoints.wait()
+        finally:
+            for observer in self.observers:
+                observer.ended()
+        return self.step == self.recipe.total_steps
+
+    def _train(
+        self, minutes: float | None, max_steps: int | None, validator: Validator | None, interrupt: Interrupt
+    ) -> None:
+        started = saved = time.monotonic()
+        last = self.recipe.total_steps if max_steps is None else min(self.recipe.total_steps, self.step + max_steps)
+        self._validate(validator, interrupt)
+        self._clock = (time.monotonic(), self.step)
+        stopped = agree(interrupt.wished)
+        while self.step < last and not stopped:
+            phase, first = self._phase()
+            for batches in self._micro_batches(phase, min(last, first + phase.steps)):
+                self.update(batches, phase)
+                self._tell(phase, last)
+                self._validate(validator, interrupt)
+                if agree(time.monotonic() - saved > 60 * self.recipe.checkpoint_minutes):
+                    self.save()
+                    saved = time.monotonic()
+                out_of_time = minutes is not None and time.monotonic() - started > 60 * minutes
+                stopped = agree(interrupt.wished or out_of_time)
+                if stopped:
+                    break
+
+    def _validate(self, validator: Validator | None, interrupt: Interrupt) -> None:
+        """Where it is time for that: the first process alone asks the weights, which all gather."""
+        if validator is None or not agree(self.rank == 0 and validator.is_due(self.step)):
+            return
+        began, learnt = time.monotonic(), self.weights()
+        if self.rank == 0:
+            with interrupt.at_once():
+                for observer in self.observers:
+                    observer.validating(len(validator.validate))
+                validated = validator(self.step, learnt)
+                for observer in self.observers:
+                    observer.validated(validated)
+        agree(wish=False)  # where the others wait
+        if self.step:  # what a log line calls speed is that of training
+            self._clock = (self._clock[0] + time.monotonic() - began, self._clock[1])
+
+    def _phase(self) -> tuple[Phase, int]:
+        """The phase of the current step and the step it began at."""
+        first = 0
+        for phase in self.recipe.phases:
+            if self.step < first + phase.steps:
+                return phase, first
+            first += phase.steps
+        raise AssertionError("no phase is left")
+
+    def _micro_batches(self, phase: Phase, stop: int) -> Iterator[list[Any]]:
+        """The micro-batches of each update from the current step to `stop`."""
+        if phase.accumulate % self.world:
+            raise InputError(f"accumulate={phase.accumulate} cannot be shared by {self.world} processes")
+        loader = DataLoader(
+            self.task.dataset(phase),
+            batch_size=None,
+            sampler=range(self.step * phase.accumulate + self.rank, stop * phase.accumulate, self.world),
+            num_workers=self.recipe.data.workers,
+            worker_init_fn=_one_thread,
+            prefetch_factor=4 if self.recipe.data.workers else None,
+            generator=torch.Generator(),  # else the loader would draw from the generator that dropout uses
+        )
+        parts: list[Any] = []
+        for batch in loader:
+            parts.append(batch)
+            if len(parts) == phase.accumulate // self.world:
+                yield parts
+                parts = []
+
+    def update(self, batches: Sequence[Any], phase: Phase) -> None:
+        """One optimiser update over all micro-batches, normalised as if they were one batch."""
+        begun, total, rate = self.recipe.course(self.step)
+        set_learning_rates(self.optimizer, rate * factor_of_update(self.step - begun, total, self.optim))
+        self.optimizer.zero_grad(set_to_none=True)
+        # what is random in a step, too, depends on nothing but the micro-batch, whichever process runs it
+        first = (self.recipe.seed * 1_000_003 + self.step) * MOST_PARTS + self.rank
+        seeds = [first + row * self.world for row in range(len(batches))]
+        on_device = [batch.to(self.device) for batch in batches]
+        for report in self.task.losses(self.model, on_device, phase, seeds):
+            report.total.backward()
+            self.means.add({"loss": report.total.detach(), **report.parts})
+        sum_gradients(self.learnt.values())
+        norm = clip_gradients(list(self.learnt.values()), self.optim.clip_norm)
+        self.means.add({"gradient_norm": norm / self.world})  # everybody's already
+        self.means.end_update()
+        self.step += 1
+        if not torch.isfinite(norm):  # one bad batch must not end a run of days; the log shows the norm
+            return
+        self.optimizer.step()
+        if self.average is not None:
+            self.average.update(self.model, self.step)
+
+    def _tell(self, phase: Phase, last: int) -> None:
+        for observer in self.observers:
+            observer.stepped(self.step)
+        if self.step % self.recipe.log_every == 0 or self.step == last:
+            self._log(phase)
+
+    def _log(self, phase: Phase) -> None:
+        """One line with the means since the last; the only place where numbers leave the device."""
+        began, at = self._clock
+        now, steps = time.monotonic(), max(1, self.step - at)
+        self._clock, means = (now, self.step), self.means.take()
+        if self.rank:
+            return
+        seconds = (now - began) / steps
+        things = "clips" if self.recipe.task == "tracking" else "pictures"
+        line = {
+            "step": self.step,
+            "image_size": phase.image_size,
+            "lr": max(group["lr"] for group in self.optimizer.param_groups),
+            "seconds_per_step": round(seconds, 4),
+            f"{things}_per_second": round(phase.batch_size * phase.accumulate / seconds, 3),
+            **self._memory(),
+            **{name: round(value, 5) for name, value in means.items()},
+        }
+        for observer in self.observers:
+            observer.logged(line)
+
+    def _memory(self) -> dict[str, float]:
+        """The most memory of a GPU that was in use at once since the run began, in GiB; on a CPU nothing is said."""
+        if self.device.type != "cuda":
+            return {}
+        return {"peak_memory_gib": round(torch.cuda.max_memory_allocated(self.device) / GIBIBYTE, 2)}
+
+    def save(self) -> None:
+        """Writes the state of the run in the background; the checkpoint before stands until that is done."""
+        self.checkpoints.save(self.step, self._tensors(), {"recipe": self.recipe.model_dump(mode="json")})
+
+    def resume(self) -> None:
+        """Takes up the run where its newest checkpoint left it. Raises: InputError when there is none that fits."""
+        newest = self.checkpoints.newest
+        if newest is None:
+            raise InputError(f"{self.out} holds no checkpoint")
+        state = read_state(newest)
+        before, now = state.get("recipe", {}).get("initial_weights"), self.recipe.initial_weights
+        if before != now:  # what is not learnt is not in the checkpoint
+            raise InputError(f"{newest} began from {before}, so it cannot go on over {now}")
+        restore(newest, self._tensors())
+        self.step = int(state["step"])
+
+    def _tensors(self) -> dict[str, Tensor]:
+        """Everything that a step changes, by name."""
+        state = {f"model.{name}": tensor for name, tensor in self._kept(self.model.state_dict()).items()}
+        state |= {f"optimizer.{name}": tensor for name, tensor in named_state(self.optimizer, self.model).items()}
+        if self.average is not None:
+            state |= {f"average.{name}": tensor for name, tensor in self.average.shadow.items()}
+        return state
+
+    def _kept(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {name: tensor for name, tensor in state.items() if name in self.kept}
+
+    def weights(self) -> dict[str, Tensor]:
+        """What is worth shipping of what the task learns: the average where there is one. All processes must ask."""
+        state = self.average.state_dict(self.model) if self.average else self.model.state_dict()
+        return {name: whole(tensor.detach()) for name, tensor in self._kept(state).items()}
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(name)
+
+
+def _one_thread(worker: int) -> None:
+    del worker
+    torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all, but the main process is to finish its update

@@ -1,0 +1,170 @@
+"""When a run is validated, on which pictures, what came of it, and which weights were best.
+
+Each validation is a line of `validation.jsonl`. A line stays: what was validated once is not validated again by a run
+that is continued from an earlier checkpoint.
+"""
+
+import json
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+from torch import Tensor
+
+from masklet.checkpoints.weights import Weights
+from masklet.data.sources import ExampleSource, PictureSource
+from masklet.errors import InputError
+from masklet.train.recipes.schema import Recipe
+from masklet.train.recipes.source_specs import DavisSpec, FileSpec, open_pictures
+from masklet.train.run.export import Exporter
+from masklet.train.run.observers import Validated, append_line
+
+FILE = "validation.jsonl"
+MOST_VALIDATIONS = 20  # of a run, unless the recipe says how often
+LEARNT_FOR_EACH = 2  # pictures learnt from for each one validated on, which costs a third of one: a sixth of the time
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figures:
+    """What weights are worth on the validation pictures, as fractions; None where no picture gives a value.
+
+    `metrics` holds cgF1, IL_MCC and pmF1 among others. `phrases` has a row for each phrase, with `positives` and
+    `negatives`, the numbers of pictures that show it and do not. `pictures` are the files of the answers drawn.
+    """
+
+    metrics: Mapping[str, float | None]
+    phrases: tuple[Mapping[str, Any], ...]
+    pictures: tuple[Path, ...] = ()
+
+
+@runtime_checkable
+class Validate(Protocol):
+    """Asks weights, as they would be loaded, for the phrases of the same labelled pictures each time."""
+
+    def __len__(self) -> int:
+        """Number of pictures."""
+        ...
+
+    def __call__(self, weights: Weights, step: int) -> Figures:
+        """What the weights after `step` updates are worth."""
+        ...
+
+
+def validation_pictures(recipe: Recipe) -> tuple[PictureSource, list[int]] | None:
+    """The source that a recipe is validated on, and which of its pictures; None where there is none.
+
+    Without a source in the recipe it is what the first source of files that is learnt from holds out, if anything. Its
+    phrases are asked under one name each.
+
+    Raises: InputError when the source that the recipe names cannot be opened.
+    """
+    if recipe.validation is None:
+        return None
+    spec, root = recipe.validation.source or _first_files(recipe), Path(recipe.data.root)
+    if spec is None:
+        return None
+    if "synonym_probability" in type(spec).model_fields:
+        spec = spec.model_copy(update={"synonym_probability": 0.0})
+    try:
+        source = open_pictures(spec, root)
+    except InputError:
+        if recipe.validation.source is not None:
+            raise
+        return None  # so few pictures that none is held out
+    count = min(len(source), recipe.validation.pictures)
+    return source, [index * len(source) // count for index in range(count)]
+
+
+def _first_files(recipe: Recipe) -> FileSpec | None:
+    for name in (name for phase in recipe.phases for name, weight in phase.weights.items() if weight > 0):
+        spec = recipe.data.sources[name]
+        if isinstance(spec, FileSpec) and not isinstance(spec, DavisSpec):
+            return spec.model_copy(update={"split": "heldout", "limit": None}) if spec.split == "train" else None
+    return None
+
+
+def updates_of_epoch(recipe: Recipe, sources: Sequence[ExampleSource]) -> float | None:
+    """Updates in which as many pictures are learnt from as the files hold; None where pictures are made on the spot."""
+    pictures = sum(len(source) for source in sources if isinstance(source, PictureSource))
+    return pictures / recipe.pictures_of_update if pictures else None
+
+
+def read_validations(out: Path) -> list[dict[str, Any]]:
+    """The validations of a run, in the order in which they were made; none where there is no file.
+
+    Raises: InputError when it is damaged.
+    """
+    path = out / FILE
+    if not path.is_file():
+        return []
+    try:
+        lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        for line in lines:
+            _merit(line)
+            int(line["step"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path} is not a list of validations: {error}") from error
+    return lines
+
+
+def best_validation(lines: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+    """The best of those after the first update: by cgF1, then by pmF1, then the earlier, which forgot less."""
+    return max((line for line in lines if line["step"] > 0), key=_merit, default=None)
+
+
+def _merit(line: Mapping[str, Any]) -> tuple[float, float]:
+    return float(line["metrics"]["cgF1"]), float(line["metrics"]["pmF1"])
+
+
+class Validator:
+    """Validates at its steps, writes the line of each, and the weights for use when none before were as good."""
+
+    def __init__(self, validate: Validate, exporter: Exporter, recipe: Recipe, epoch: float | None) -> None:
+        """`epoch` is the number of updates in one (see `updates_of_epoch`)."""
+        self.validate, self.exporter, self.recipe, self.epoch = validate, exporter, recipe, epoch
+        self.every = self._interval()
+        self.lines = read_validations(exporter.out)
+
+    def _interval(self) -> int:
+        assert self.recipe.validation is not None, "a recipe without validation is not validated"
+        if self.recipe.validation.every is not None:
+            return self.recipe.validation.every
+        bound = LEARNT_FOR_EACH * len(self.validate) / self.recipe.pictures_of_update
+        total = self.recipe.total_steps
+        interval = max(self.epoch or 0, bound, total / MOST_VALIDATIONS)
+        return math.ceil(total / max(1, round(total / interval)))  # at even distances, the last one at the end
+
+    @property
+    def is_best_known(self) -> bool:
+        """Whether the file for use is there, and is the best of this run so far."""
+        return best_validation(self.lines) is not None
+
+    def is_due(self, step: int) -> bool:
+        """Every so many updates, after the last one, and before the first one where there is a base to compare with."""
+        if any(line["step"] == step for line in self.lines):
+            return False
+        if step == 0:
+            return self.recipe.initial_weights is not None
+        return step % self.every == 0 or step == self.recipe.total_steps
+
+    def __call__(self, step: int, learnt: Mapping[str, Tensor]) -> Validated:
+        """Validates what is learnt after `step` updates; before the first one, the base itself."""
+        began = time.monotonic()
+        figures = self.validate(self.exporter.weights(learnt) if step else self.exporter.base, step)
+        line = {
+            "step": step,
+            "epoch": None if self.epoch is None else round(step / self.epoch, 2),
+            "seconds": round(time.monotonic() - began, 2),
+            "metrics": dict(figures.metrics),
+            "phrases": [dict(row) for row in figures.phrases],
+        }
+        is_best = best_validation([*self.lines, line]) is line
+        line["best"] = is_best
+        if is_best:  # before the line, so that a line never promises weights that are not there
+            self.exporter.write(learnt, self.exporter.best)
+        append_line(self.exporter.out / FILE, line)
+        self.lines.append(line)
+        return Validated(line=line, pictures=figures.pictures)
