@@ -52,13 +52,14 @@ def build_transformers(dtype: torch.dtype, device: torch.device) -> Any:
 
 def build_ours(dtype: torch.dtype, device: torch.device, peer: Any | None) -> Any:
     """Our model at full size, with the peer's weights or random ones."""
-    from masklet.checkpoints.weights import Weights, read_tensors
+    from masklet.checkpoints.foreign import parse_foreign
+    from masklet.checkpoints.weights import Weights
     from masklet.config import sam3
     from masklet.inference.model import make_model
     from masklet.models.detector import Detector
 
     if peer is not None:
-        weights = read_tensors(dict(peer.state_dict()), sam3())
+        weights = parse_foreign(dict(peer.state_dict()), sam3())
     else:
         torch.manual_seed(0)
         state = {name: tensor for name, tensor in Detector(sam3()).state_dict().items()}
@@ -118,11 +119,11 @@ class Ours:
         return self.eight([phrase])
 
     def eight(self, phrases: list[str]) -> Any:
-        from masklet.inference.model import Concept
+        from masklet.inference.concepts import Concept
 
         self.model._phrases.clear()
         # a threshold of 0 keeps all queries, as transformers computes the masks of all of them
-        return self.model.ask(self.features, [Concept(phrase=phrase) for phrase in phrases], FULL_HD, -1.0)
+        return self.model.detect(self.features, [Concept(phrase=phrase) for phrase in phrases], FULL_HD, -1.0)
 
     def masks(self, low: torch.Tensor) -> torch.Tensor:
         from masklet.ops.enlarge import resize_mask_logits
@@ -134,7 +135,7 @@ def compare(peer: Peer, ours: Ours, image: torch.Tensor) -> dict[str, float]:
     """Largest difference of one answer, query by query, and the size of what is compared."""
     theirs = peer.first(image, PHRASES[0])
     ours.first(image, PHRASES[0])
-    from masklet.inference.model import Concept
+    from masklet.inference.concepts import Concept
 
     model, features = ours.model, ours.features
     grounding = model.detector.ground(features, *model._prompts([Concept(phrase=PHRASES[0])], FULL_HD))

@@ -171,7 +171,7 @@ def measure_flops() -> dict[str, float]:
         )
         count("prompt, present", lambda: model.segment(features, answer, image))
         tracker, trunk = model.tracker, torch.zeros(1, sam3().vision.trunk.dim, 72, 72)
-        seen = count("tracker's view of a picture", lambda: tracker.look(trunk))
+        seen = count("tracker's view of a picture", lambda: tracker.tracker_features(trunk))
         click = ClickPrompt(points_xy=torch.zeros(1, 1, 2), point_labels=torch.ones(1, 1, dtype=torch.int64))
         count("click", lambda: tracker.click(tracker.click.without_memory(seen), click, multimask=True))
         for num_frames in (8, 16, 32):

@@ -144,7 +144,7 @@ def build(dtype: torch.dtype, device: torch.device, *, full: bool) -> tuple[Any,
     from transformers.models.sam3_video.modeling_sam3_video import Sam3VideoModel
     from twins import concept_config, tracker_config
 
-    from masklet.checkpoints.weights import read_tensors
+    from masklet.checkpoints.foreign import parse_foreign
     from masklet.config import sam3
     from masklet.inference.model import make_model
 
@@ -158,7 +158,7 @@ def build(dtype: torch.dtype, device: torch.device, *, full: bool) -> tuple[Any,
             low_res_mask_size=cells_of(config),
         )
     theirs = Sam3VideoModel(foreign).eval().requires_grad_(requires_grad=False)
-    ours = make_model(read_tensors(dict(theirs.state_dict()), config), device, dtype)
+    ours = make_model(parse_foreign(dict(theirs.state_dict()), config), device, dtype)
     return theirs.to(device=device, dtype=dtype), ours
 
 
@@ -187,8 +187,8 @@ def write_video(path: Path, frames: int) -> None:
 
 def run_ours(model: Any, scene: Scene, video: Path, clock: Clock, stack: ExitStack) -> Iterator[dict[str, float]]:
     """Frames of a session, each split into parts."""
-    from masklet.inference import concepts, seen, video_step
-    from masklet.inference import video as session_module
+    from masklet.inference.video import detect, features, video_session
+    from masklet.inference.video import step as video_step
     from masklet.models.detector import Detector
     from masklet.models.tracker import Tracker
 
@@ -197,25 +197,25 @@ def run_ours(model: Any, scene: Scene, video: Path, clock: Clock, stack: ExitSta
     def patch(owner: Any, name: str, part: str, instead: Callable | None = None) -> None:
         stack.enter_context(mock.patch.object(owner, name, clock.timed(part, instead or getattr(owner, name))))
 
-    stack.enter_context(mock.patch.object(concepts, "video_scores", partial(choose, scene)))
-    patch(session_module, "detect", "detect", partial(detect_ours, scene, here, session_module.detect))
+    stack.enter_context(mock.patch.object(detect, "video_scores", partial(choose, scene)))
+    patch(video_session, "detect", "detect", partial(detect_ours, scene, here, video_session.detect))
     patch(video_step, "propagate", "propagate", partial(propagate_ours, scene, video_step.propagate))
-    patch(seen, "preprocess", "vision")
+    patch(features, "preprocess", "vision")
     patch(model.detector.vision.trunk, "forward", "vision")
-    for owner, name in ((Detector, "prepare"), (Tracker, "look")):
+    for owner, name in ((Detector, "prepare"), (Tracker, "tracker_features")):
         patch(owner, name, "vision")
     for name in ("_repair", "_plan"):
         patch(video_step, name, "associate")
-    for name in ("_reprompt", "_remember", "begin_cohort"):
+    for name in ("_reprompt", "_remember", "_begin"):
         patch(video_step, name, "memory")
-    patch(video_step, "_sight", "output")
+    patch(video_step, "_collect", "output")
     session = stack.enter_context(model.open_video(video, delay=0))
-    for name in ("_record", "_keep"):
-        patch(session, name, "output")
+    patch(video_session.FrameResult, "of", "output")
+    patch(session.results, "keep", "output")
     for number in range(scene.concepts):
         name = f"thing {number}"
         session.state = replace(session.state, concepts={**session.state.concepts, name: ours_asks(name)})
-    source = session._sight.source
+    source = session.cache.source
     frames = source.frames()
     decoded = iter(clock.timed("decode", partial(next, frames)), None)
     stack.enter_context(mock.patch.object(source, "frames", return_value=decoded))
@@ -226,8 +226,8 @@ def run_ours(model: Any, scene: Scene, video: Path, clock: Clock, stack: ExitSta
 
 
 def ours_asks(name: str) -> Any:
-    from masklet.inference.model import Concept
-    from masklet.inference.video.detect import VideoConcept
+    from masklet.inference.concepts import Concept
+    from masklet.inference.video.records import VideoConcept
 
     return VideoConcept(name=name, concept=Concept(phrase=name))
 

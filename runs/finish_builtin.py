@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from masklet.checkpoints.weights import Weights, read, write
+from masklet.checkpoints.adapters import read
+from masklet.checkpoints.weights import Weights, write
 from masklet.data.schema import Example
 from masklet.data.sources import CocoConfig, CocoSource
 from masklet.eval.concepts.cgf1 import PairScore, score_overlaps, total
@@ -24,6 +25,7 @@ from masklet.scenes.cutouts import CutoutLibrary, compose_scene
 from masklet.scenes.layout import SceneConfig
 from masklet.scenes.scene import render_scene
 from masklet.train.recipes.schema import load_recipe
+from masklet.types import DetectionSettings
 
 PRESENCE_BIAS = "decoder.presence_head.layers.2.bias"
 SHIFTS = (0.0, 1.0, 2.0)
@@ -73,7 +75,7 @@ def shifted(weights: Weights, shift: float) -> Weights:
 
 def main(run: Path, data: Path, out: Path) -> None:
     """Writes the best of all choices."""
-    weights = replace(read(run / "weights.safetensors"), max_overlap=MAX_OVERLAP)
+    weights = replace(read(run / "weights.safetensors"), settings=DetectionSettings(max_overlap=MAX_OVERLAP))
     pictures = examples(data)
     table = {
         (shift, even): total(pairs).metrics()
@@ -83,7 +85,8 @@ def main(run: Path, data: Path, out: Path) -> None:
     for (shift, even), metrics in table.items():
         print(f"{shift} {even:.2f}  cgF1 {100 * metrics['cgF1']:5.1f}  IL_MCC {metrics['IL_MCC']:.2f}", flush=True)
     shift, even = max(table, key=lambda key: table[key]["cgF1"])
-    write(replace(shifted(weights, shift), even_score=even), out)
+    settings = replace(weights.settings, even_score=even)
+    write(replace(shifted(weights, shift), settings=settings), out)
     print(f"presence shifted by {shift}, even score {even} -> {out}")
 
 

@@ -15,9 +15,11 @@ if TYPE_CHECKING:
     from masklet.config import PRESETS
     from masklet.errors import InputError
     from masklet.formats.calibration import Calibration
+    from masklet.inference.concepts import Concept
     from masklet.inference.image.clicks import ClickResult
     from masklet.inference.image.image_result import ImageResult
-    from masklet.inference.model import Concept, ImageSession, Model, load
+    from masklet.inference.image.image_session import ImageSession
+    from masklet.inference.model import Model, load
     from masklet.inference.video.frame_result import FrameResult
     from masklet.inference.video.rules import Rules
     from masklet.inference.video.video_session import VideoSession
@@ -28,11 +30,11 @@ __version__ = "0.1.0"
 _HOMES = {
     "Calibration": "masklet.formats.calibration",
     "ClickResult": "masklet.inference.image.clicks",
-    "Concept": "masklet.inference.model",
+    "Concept": "masklet.inference.concepts",
     "Detections": "masklet.types",
     "FrameResult": "masklet.inference.video.frame_result",
     "ImageResult": "masklet.inference.image.image_result",
-    "ImageSession": "masklet.inference.model",
+    "ImageSession": "masklet.inference.image.image_session",
     "InputError": "masklet.errors",
     "Model": "masklet.inference.model",
     "PRESETS": "masklet.config",

@@ -15,6 +15,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from typing_extensions import dataclass_transform
 
+VISUAL = "visual"  # the phrase that SAM 3 reads as "like the examples shown"
+
 T = TypeVar("T")
 B = TypeVar("B", bound="Bundle")
 
@@ -175,3 +177,16 @@ class Detections:
             mask_logits=self.mask_logits[rows],
             prompt_index=self.prompt_index[rows],
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectionSettings:
+    """What turns the raw detections of one set of weights into detections to show. As published nothing is changed.
+
+    `even_score` is the score at which a detection is as likely right as wrong (`ops.scores.recentre`). Of detections of
+    one phrase in an image whose masks' IoU exceeds `max_overlap`, only the one of the highest score counts: for a model
+    that trained too briefly to detect each object once.
+    """
+
+    even_score: float = 0.5
+    max_overlap: float = 1.0

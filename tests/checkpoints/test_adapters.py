@@ -9,11 +9,14 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 import masklet
-from masklet.checkpoints.weights import Weights, convert, load_detector, merge_adapters, read, write, write_adapter
+from masklet.checkpoints.adapters import merge_adapters, read, write_adapter
+from masklet.checkpoints.convert import convert
+from masklet.checkpoints.weights import Weights, load_detector, write
 from masklet.config import PRESETS
 from masklet.errors import InputError
 from masklet.models.detector import Detector
 from masklet.nn.lora import Adapter, LoraConfig, add_lora, is_adapter
+from masklet.types import DetectionSettings
 
 LAYER = "decoder.layers.0.self_attention.q"
 
@@ -24,7 +27,7 @@ def base(tmp_path: Path) -> Path:
     config = PRESETS["debug"]()
     state = {name: value.half() for name, value in Detector(config).state_dict().items()}
     path = tmp_path / "models" / "base.safetensors"
-    write(Weights(config=config, state=state, origin="a test", even_score=0.4), path)
+    write(Weights(config=config, state=state, origin="a test", settings=DetectionSettings(even_score=0.4)), path)
     return path
 
 
@@ -47,7 +50,7 @@ def adapter_file(folder: Path, base: Path, seed: int = 1) -> Path:
 def test_an_adapter_loads_as_its_base_changed(tmp_path: Path, base: Path) -> None:
     path = adapter_file(tmp_path, base)
     weights, before = read(path), read(base)
-    assert (weights.config, weights.even_score, weights.parts) == (before.config, 0.4, before.parts)
+    assert (weights.config, weights.settings, weights.parts) == (before.config, before.settings, before.parts)
     adapter = random_adapter(1)
     expected = before.state[f"{LAYER}.weight"].float() + adapter.scale * (
         adapter.tensors[f"{LAYER}.lora_up"] @ adapter.tensors[f"{LAYER}.lora_down"]
@@ -88,7 +91,7 @@ def test_another_base_is_refused(tmp_path: Path, base: Path) -> None:
     with pytest.raises(InputError, match="adapter of another model"):
         read(path)
     with pytest.raises(InputError, match="adapter of another model"):
-        merge_adapters({path: 1.0}, masklet.checkpoints.weights.find("tiny"))
+        merge_adapters({path: 1.0}, masklet.checkpoints.hub.find("tiny"))
 
 
 def test_adapters_are_merged_in_shares(tmp_path: Path, base: Path) -> None:
@@ -133,7 +136,7 @@ def test_broken_adapters_are_refused(tmp_path: Path, base: Path, scale: str | No
 
 
 def test_a_name_as_base_means_that_model(tmp_path: Path) -> None:
-    weights = read(masklet.checkpoints.weights.find("tiny"))
+    weights = read(masklet.checkpoints.hub.find("tiny"))
     name = "decoder.presence_head.layers.2.bias"
     adapter = Adapter(tensors={name: weights.state[name].float() + 2}, scale=1.0)
     write_adapter(adapter, weights, "tiny", tmp_path / "calmer.safetensors")

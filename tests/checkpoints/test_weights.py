@@ -10,22 +10,16 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from masklet.checkpoints.weights import (
-    Weights,
-    belongs,
-    content_hash,
-    convert,
-    describe_models,
-    fetch,
-    find,
-    load_detector,
-    read,
-    write,
-    write_foreign,
-)
+from masklet.checkpoints.adapters import read
+from masklet.checkpoints.containers import content_hash
+from masklet.checkpoints.convert import convert
+from masklet.checkpoints.foreign import write_foreign
+from masklet.checkpoints.hub import describe_models, fetch, find
+from masklet.checkpoints.weights import Weights, belongs, load_detector, write
 from masklet.config import debug
 from masklet.errors import InputError
 from masklet.models.detector import Detector
+from masklet.types import DetectionSettings
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +44,7 @@ def test_own_files_hold_config_origin_and_a_hash_of_the_tensors(weights: Weights
     back = read(tmp_path / "model.safetensors")
     assert back.config == weights.config
     assert back.origin == "a test"
-    assert (back.even_score, back.max_overlap) == (0.5, 1.0)
+    assert back.settings == DetectionSettings()
     assert_same(back.state, weights.state)
     with safe_open(tmp_path / "model.safetensors", "pt") as opened:
         tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - not a dict
@@ -59,8 +53,9 @@ def test_own_files_hold_config_origin_and_a_hash_of_the_tensors(weights: Weights
 
 def test_what_a_model_makes_of_its_scores_is_in_its_file(weights: Weights, tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
-    write(replace(weights, even_score=0.4, max_overlap=0.6), path)
-    assert (read(path).even_score, read(path).max_overlap) == (0.4, 0.6)
+    settings = DetectionSettings(even_score=0.4, max_overlap=0.6)
+    write(replace(weights, settings=settings), path)
+    assert read(path).settings == settings
     with safe_open(path, "pt") as opened:
         metadata, tensors = opened.metadata(), {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
     save_file(tensors, path, metadata | {"max_overlap": "some"})

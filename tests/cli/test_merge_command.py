@@ -8,7 +8,8 @@ import torch
 from typer.testing import CliRunner
 
 import masklet.cli.merge  # noqa: F401 - which adds the command
-from masklet.checkpoints.weights import find, read, write_adapter
+from masklet.checkpoints.adapters import read, write_adapter
+from masklet.checkpoints.hub import find
 from masklet.cli.app import app
 from masklet.errors import InputError
 from masklet.nn.lora import Adapter

@@ -15,7 +15,7 @@ from PIL import Image
 
 import masklet
 from masklet import cli
-from masklet.checkpoints.weights import read
+from masklet.checkpoints.adapters import read
 from masklet.cli import train_report
 from masklet.config import PRESETS
 from masklet.train.run.observers import Observer

@@ -13,7 +13,8 @@ import torch
 from PIL import Image
 
 from masklet import cli
-from masklet.checkpoints.weights import Weights, read, write
+from masklet.checkpoints.adapters import read
+from masklet.checkpoints.weights import Weights, write
 from masklet.cli.train_remedies import find_remedies
 from masklet.cli.train_report import finish_run
 from masklet.config import PRESETS

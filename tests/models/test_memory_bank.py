@@ -11,9 +11,9 @@ from official_data import GOLDEN, check, tensors
 
 from masklet.models.memory import MaskMemory
 from masklet.models.memory_bank import (
-    Course,
     Memory,
     MemoryBank,
+    Traversal,
     closest_frames,
     recall,
     trim,
@@ -60,10 +60,12 @@ def test_the_conditioning_frames_looked_at_are_the_official_ones() -> None:
 @pytest.mark.parametrize("case", recorded("frame_filter"), ids=lambda case: str(case["index"]))
 def test_the_frames_that_show_the_objects_well_are_the_official_ones(case: dict) -> None:
     args = case["args"]
-    course = Course(reverse=args["reverse"], num_frames=args["num_frames"])
+    traversal = Traversal(reverse=args["reverse"], num_frames=args["num_frames"])
     tracked = {int(frame): make_memory(int(frame), score) for frame, score in args["eff"].items()}
-    limit, threshold = course.pointer_reach(MaskMemory.Config()), MaskMemory.Config().min_usefulness
-    assert useful_frames(tracked, args["frame_idx"], course, limit=limit, threshold=threshold) == case["out"]["valid"]
+    limit, threshold = traversal.pointer_reach(MaskMemory.Config()), MaskMemory.Config().min_usefulness
+    assert (
+        useful_frames(tracked, args["frame_idx"], traversal, limit=limit, threshold=threshold) == case["out"]["valid"]
+    )
 
 
 def test_usefulness_is_the_official_one_object_by_object() -> None:
@@ -80,9 +82,9 @@ def test_usefulness_of_several_objects_is_a_product_of_means() -> None:
     assert usefulness(iou, logits) == pytest.approx(0.5 * (0.8 + 0.4) / 2)
 
 
-def reads(bank: MemoryBank, frame: int, config: MaskMemory.Config, course: Course) -> tuple[list, list]:
+def reads(bank: MemoryBank, frame: int, config: MaskMemory.Config, traversal: Traversal) -> tuple[list, list]:
     """What is recalled, by frame."""
-    recalled = recall(bank, frame, config, course)
+    recalled = recall(bank, frame, config, traversal)
     assert all(memory.maps is not None for memory, _ in recalled.maps)
     return (
         [(int(memory.pointers), age) for memory, age in recalled.maps],
@@ -94,20 +96,22 @@ def reads(bank: MemoryBank, frame: int, config: MaskMemory.Config, course: Cours
 @given(
     scores=st.lists(st.one_of(st.just(0.0), st.floats(0, 1)), min_size=1, max_size=60),
     said=st.dictionaries(st.integers(0, 59), st.booleans(), max_size=8),
-    course=st.builds(Course, reverse=st.booleans(), stride=st.integers(1, 3), num_frames=st.sampled_from([None, 180])),
+    traversal=st.builds(
+        Traversal, reverse=st.booleans(), stride=st.integers(1, 3), num_frames=st.sampled_from([None, 180])
+    ),
     keep=st.integers(0, 9),
 )
 def test_what_is_let_go_is_never_read_in_the_rest_of_a_run(
-    scores: list[float], said: dict[int, bool], course: Course, keep: int
+    scores: list[float], said: dict[int, bool], traversal: Traversal, keep: int
 ) -> None:
     """`said` are frames on which the detector (False) or the user (True) gives the objects, besides the first."""
-    frames = [place * course.stride for place in range(len(scores))]
-    frames = frames[::-1] if course.reverse else frames
+    frames = [place * traversal.stride for place in range(len(scores))]
+    frames = frames[::-1] if traversal.reverse else frames
     later = {f: make_memory(f, by_user=True) for f, by_user in said.items() if by_user}  # given before the run
     whole = MemoryBank(conditioning={**later, frames[0]: make_memory(frames[0])})
     short = whole
     for frame, score in zip(frames[1:], scores[1:], strict=True):
-        assert reads(short, frame, CONFIG, course) == reads(whole, frame, CONFIG, course)
+        assert reads(short, frame, CONFIG, traversal) == reads(whole, frame, CONFIG, traversal)
         if frame in whole.conditioning:
             continue
         memory = make_memory(frame, None if frame in said else score)
@@ -115,7 +119,7 @@ def test_what_is_let_go_is_never_read_in_the_rest_of_a_run(
             whole, short = (bank.with_conditioning(frame, memory) for bank in (whole, short))
         else:
             whole, short = (bank.with_tracked(frame, memory) for bank in (whole, short))
-        short = trim(short, frame, CONFIG, course, keep)
+        short = trim(short, frame, CONFIG, traversal, keep)
 
 
 def test_a_long_run_keeps_a_bounded_bank() -> None:
@@ -126,7 +130,7 @@ def test_a_long_run_keeps_a_bounded_bank() -> None:
         said, score = frame % 8 == 0, 0.0 if frame % 3 else 0.9
         memory = make_memory(frame, None if said else score)
         bank = bank.with_conditioning(frame, memory) if said else bank.with_tracked(frame, memory)
-        bank = trim(bank, frame, CONFIG, Course(), keep=5)
+        bank = trim(bank, frame, CONFIG, Traversal(), keep=5)
         kept = [*bank.tracked.values(), *bank.conditioning.values()]
         sizes.append((len(kept), sum(memory.maps is not None for memory in kept)))
     assert max(sizes[200:]) <= max(sizes[:200])
@@ -136,7 +140,7 @@ def test_a_long_run_keeps_a_bounded_bank() -> None:
 
 def test_what_the_user_gave_is_never_let_go() -> None:
     bank = MemoryBank(conditioning={f: make_memory(f, by_user=f % 2 == 0) for f in range(40)})
-    kept = trim(bank, 39, CONFIG, Course(), keep=0).conditioning
+    kept = trim(bank, 39, CONFIG, Traversal(), keep=0).conditioning
     assert sorted(kept) == sorted([*range(0, 40, 2), 1, 33, 35, 37, 39])
 
 

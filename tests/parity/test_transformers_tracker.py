@@ -31,7 +31,7 @@ from masklet.inference.video.rules import Rules
 from masklet.inference.video.step import SessionState, StepOptions, step
 from masklet.models.click import ClickFeatures
 from masklet.models.memory import resize_smoothly
-from masklet.models.memory_bank import Course, Memory
+from masklet.models.memory_bank import Memory, Traversal
 from masklet.types import ClickPrompt
 
 pytestmark = pytest.mark.parity
@@ -108,7 +108,7 @@ class Film:
     @cached_property
     def looks(self) -> list[ClickFeatures]:
         detector = self.twins.ours
-        return [detector.tracker.look(detector.vision.trunk(frame[None])) for frame in self.pixels]
+        return [detector.tracker.tracker_features(detector.vision.trunk(frame[None])) for frame in self.pixels]
 
     def stripe(self, given: Given) -> Tensor:
         side = self.twins.image_size
@@ -194,8 +194,8 @@ def follow_theirs(film: Film, story: Story) -> Trace:
 
 
 def follow_ours(film: Film, story: Story) -> Trace:
-    course = Course(reverse=story.reverse, num_frames=NUM_FRAMES)
-    started = tuple(begin(film, course, row, told) for row, told in enumerate(story.told))
+    traversal = Traversal(reverse=story.reverse, num_frames=NUM_FRAMES)
+    started = tuple(begin(film, traversal, row, told) for row, told in enumerate(story.told))
     state, side = SessionState(cohorts=started), film.twins.image_size
     options = StepOptions(rules=Rules(fill_area=0), size=(side, side), memory_frames=0)
     trace: Trace = {
@@ -204,7 +204,7 @@ def follow_ours(film: Film, story: Story) -> Trace:
         for frame, memory in cohort.bank.conditioning.items()
     }
     for frame in story.frames:
-        state, _ = step(view(film, course, frame), state, {}, range(len(started)), options)
+        state, _ = step(view(film, traversal, frame), state, {}, range(len(started)), options)
         for row, cohort in enumerate(state.cohorts):
             memory = cohort.bank.get(frame)
             assert memory is not None
@@ -212,20 +212,20 @@ def follow_ours(film: Film, story: Story) -> Trace:
     return trace
 
 
-def begin(film: Film, course: Course, row: int, told: Mapping[int, Given]) -> Cohort:
+def begin(film: Film, traversal: Traversal, row: int, told: Mapping[int, Given]) -> Cohort:
     cohort, half_a_pixel = Cohort(object_ids=(row,)), 0.5 / film.twins.image_size
     for frame, given in told.items():
         if given.stripe is not None:
-            cohort = cohorts.draw(view(film, course, frame), cohort, row, film.stripe(given))
+            cohort = cohorts.draw(view(film, traversal, frame), cohort, row, film.stripe(given))
         else:
             points = torch.tensor([given.points], dtype=film.dtype) + half_a_pixel  # theirs adds it
             prompt = ClickPrompt(points_xy=points, point_labels=torch.tensor([given.labels]))
-            cohort = cohorts.click(view(film, course, frame), cohort, row, prompt)
-    return cohorts.settle(lambda frame: view(film, course, frame), cohort)
+            cohort = cohorts.click(view(film, traversal, frame), cohort, row, prompt)
+    return cohorts.settle(lambda frame: view(film, traversal, frame), cohort)
 
 
-def view(film: Film, course: Course, frame: int) -> View:
-    return View(tracker=film.twins.ours.tracker, features=film.looks[frame], frame=frame, course=course)
+def view(film: Film, traversal: Traversal, frame: int) -> View:
+    return View(tracker=film.twins.ours.tracker, features=film.looks[frame], frame=frame, traversal=traversal)
 
 
 def to_trace(memory: Memory) -> dict[str, Tensor]:

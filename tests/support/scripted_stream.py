@@ -17,12 +17,13 @@ from torch import Tensor
 
 from masklet.checkpoints.weights import Weights
 from masklet.config import debug
+from masklet.inference.concepts import Concept
 from masklet.inference.model import Model, make_model
 from masklet.inference.video import step as video_step
 from masklet.inference.video import video_session as video
 from masklet.inference.video.association import FrameDetections
 from masklet.inference.video.cohorts import Cohort, View
-from masklet.inference.video.detect import VideoConcept
+from masklet.inference.video.records import VideoConcept
 from masklet.inference.video.video_session import VideoSession
 from masklet.models.detector import Detector
 from masklet.models.memory_bank import Memory
@@ -124,7 +125,7 @@ def scripted(model: Model, history_frames: int = 1000) -> Iterator[Script]:
     """A session on a stream that follows the script."""
     with model.open_video(history_frames=history_frames) as session:
         script = Script(session)
-        concept = VideoConcept(name=CONCEPT, concept=video.Concept(phrase=CONCEPT))
+        concept = VideoConcept(name=CONCEPT, concept=Concept(phrase=CONCEPT))
         session.state = replace(session.state, concepts={CONCEPT: concept})
         detect, propagate = partial(script.detect, video.detect), partial(script.propagate, video_step.propagate)
         with mock.patch.object(video, "detect", detect), mock.patch.object(video_step, "propagate", propagate):

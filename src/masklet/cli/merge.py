@@ -25,10 +25,12 @@ def merge(
     shares = dict(_share(adapter) for adapter in adapters)
     if len(shares) < len(adapters):
         raise InputError("an adapter is given twice")
-    from masklet.checkpoints import weights
+    from masklet.checkpoints.adapters import merge_adapters
+    from masklet.checkpoints.hub import find
+    from masklet.checkpoints.weights import write
 
-    merged = weights.merge_adapters(shares, None if base is None else weights.find(base))
-    weights.write(merged, path_out)
+    merged = merge_adapters(shares, None if base is None else find(base))
+    write(merged, path_out)
     found = {str(path): share for path, share in shares.items()}
     typer.echo(jsonlib.dumps({"path": str(path_out), "shares": found}) if json else f"wrote {path_out}")
 

@@ -11,7 +11,7 @@ from masklet.cli.app import Device, Dtype, Json, Model, app
 from masklet.errors import InputError
 
 if TYPE_CHECKING:
-    from masklet.checkpoints.weights import ModelInfo
+    from masklet.checkpoints.hub import ModelInfo
 
 
 @app.command()
@@ -24,13 +24,14 @@ def models(
     """List the models, or fetch one so that it is there offline."""
     if action not in ("list", "fetch") or (action == "fetch") != (name is not None):
         raise InputError("use `masklet models list` or `masklet models fetch NAME`")
-    from masklet.checkpoints import weights
+    from masklet.checkpoints.hub import describe_models
+    from masklet.checkpoints.hub import fetch as fetch_weights
 
     if name is not None:
-        path = weights.fetch(name)
+        path = fetch_weights(name)
         typer.echo(jsonlib.dumps({"name": name, "path": str(path)}) if json else f"{name}: {path}")
         return
-    known = weights.describe_models()
+    known = describe_models()
     if json:
         typer.echo(jsonlib.dumps([_plain(each) for each in known]))
         return
@@ -58,9 +59,9 @@ def convert(
     """Rewrite weights in another format."""
     if to not in ("masklet", "official", "transformers"):
         raise InputError(f"unknown format {to!r}: choose from masklet, official, transformers")
-    from masklet.checkpoints import weights
+    from masklet.checkpoints.convert import convert as convert_weights
 
-    weights.convert(path_in, path_out, to)
+    convert_weights(path_in, path_out, to)
     typer.echo(jsonlib.dumps({"path": str(path_out), "format": to}) if json else f"wrote {path_out} as {to}")
 
 

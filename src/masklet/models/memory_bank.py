@@ -102,7 +102,7 @@ def closest_frames(frames: Iterable[int], frame: int, limit: int) -> tuple[list[
 
 
 @dataclass(frozen=True, kw_only=True)
-class Course:
+class Traversal:
     """How a video is gone through: every `stride`-th frame, backwards or not, of `num_frames` if that is known."""
 
     reverse: bool = False
@@ -127,33 +127,33 @@ class Course:
 
 
 def useful_frames(
-    tracked: Mapping[int, Memory], frame: int, course: Course, *, limit: int, threshold: float
+    tracked: Mapping[int, Memory], frame: int, traversal: Traversal, *, limit: int, threshold: float
 ) -> list[int]:
     """The latest `limit` tracked frames, oldest first, on which the objects are well seen, and always the last one.
 
     Going forward, frame 0 is never chosen, as in the published model.
     """
-    if frame == course.first:
+    if frame == traversal.first:
         return []
     good = [
         f
         for f, memory in tracked.items()
-        if (frame - f) * course.step > 0
-        and (f > 0 or course.reverse)
+        if (frame - f) * traversal.step > 0
+        and (f > 0 or traversal.reverse)
         and memory.usefulness is not None
         and memory.usefulness > threshold
     ]
     good = sorted(good, key=lambda f: abs(f - frame), reverse=True)[-limit:]
-    previous = frame - course.step
+    previous = frame - traversal.step
     return good if previous in good else [*good, previous]
 
 
-def recall(bank: MemoryBank, frame: int, config: MaskMemory.Config, course: Course) -> Recall:
+def recall(bank: MemoryBank, frame: int, config: MaskMemory.Config, traversal: Traversal) -> Recall:
     """What the objects of the bank attend to on `frame`."""
-    step = course.step
+    step = traversal.step
     chosen, others = closest_frames(bank.conditioning, frame, config.max_conditioning)
     spare = {**{f: bank.conditioning[f] for f in others}, **bank.tracked}
-    frames = _earlier_frames(bank.tracked, frame, config, course)
+    frames = _earlier_frames(bank.tracked, frame, config, traversal)
     recent = [(rank, spare[f]) for rank, f in enumerate(frames, start=1) if f in spare]
     # Of the frames that it selected the published model never reads the oldest pointer.
     pointed = [(rank, memory) for rank, memory in recent if rank < len(frames) or not config.selective]
@@ -166,13 +166,13 @@ def recall(bank: MemoryBank, frame: int, config: MaskMemory.Config, course: Cour
     )
 
 
-def trim(bank: MemoryBank, frame: int, config: MaskMemory.Config, course: Course, keep: int) -> MemoryBank:
-    """The bank after `frame` without what the rest of the course cannot reach.
+def trim(bank: MemoryBank, frame: int, config: MaskMemory.Config, traversal: Traversal, keep: int) -> MemoryBank:
+    """The bank after `frame` without what the rest of the traversal cannot reach.
 
     Besides that, the `keep` frames visited last stay, and as many conditioning frames of the detector's, for
     corrections and for the way back; what the user gave stays whole.
     """
-    reachable = _earlier_frames(bank.tracked, frame + course.step, config, course)
+    reachable = _earlier_frames(bank.tracked, frame + traversal.step, config, traversal)
     mapped = {*reachable[: config.num_maps - 1], *list(bank.tracked)[len(bank.tracked) - keep :]}
     tracked = {
         f: memory if f in mapped else replace(memory, maps=None)
@@ -185,10 +185,10 @@ def trim(bank: MemoryBank, frame: int, config: MaskMemory.Config, course: Course
     return MemoryBank(conditioning=conditioning, tracked=tracked)
 
 
-def read_memory(network: MaskMemory, recalled: Recall, course: Course) -> MemoryTokens:
+def read_memory(network: MaskMemory, recalled: Recall, traversal: Traversal) -> MemoryTokens:
     """The tokens of what is recalled."""
     maps = [memory.maps for memory, _ in recalled.maps if memory.maps is not None]
-    longest = max(course.pointer_reach(network.config), 1)
+    longest = max(traversal.pointer_reach(network.config), 1)
     return network.assemble(
         maps,
         [age for _, age in recalled.maps],
@@ -198,11 +198,11 @@ def read_memory(network: MaskMemory, recalled: Recall, course: Course) -> Memory
 
 
 def _earlier_frames(
-    tracked: Mapping[int, Memory], frame: int, config: MaskMemory.Config, course: Course
+    tracked: Mapping[int, Memory], frame: int, config: MaskMemory.Config, traversal: Traversal
 ) -> Sequence[int]:
     """Frames to look back at, the latest first: those that show the objects well, or simply the latest."""
-    reach = course.pointer_reach(config)
+    reach = traversal.pointer_reach(config)
     if config.selective:
-        return useful_frames(tracked, frame, course, limit=reach, threshold=config.min_usefulness)[::-1]
-    every = (frame - course.step * age for age in range(1, reach + 1))
-    return [f for f in every if f >= 0 and (course.num_frames is None or f < course.num_frames)]
+        return useful_frames(tracked, frame, traversal, limit=reach, threshold=config.min_usefulness)[::-1]
+    every = (frame - traversal.step * age for age in range(1, reach + 1))
+    return [f for f in every if f >= 0 and (traversal.num_frames is None or f < traversal.num_frames)]

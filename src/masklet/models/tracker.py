@@ -43,7 +43,7 @@ class Tracker:
     neck: Neck
     patch_size: int
 
-    def look(self, trunk: Float[Tensor, "image trunk_dim height width"]) -> ClickFeatures:
+    def tracker_features(self, trunk: Float[Tensor, "image trunk_dim height width"]) -> ClickFeatures:
         """The tracker's view of pictures, once for all objects."""
         return self.click.narrow(self.neck(trunk))
 

@@ -18,6 +18,7 @@ from masklet.inference.model import Model, make_model
 from masklet.models.detector import Detector
 from masklet.ops.nms import nms_masks
 from masklet.tokenizer import Tokenizer
+from masklet.types import DetectionSettings
 
 EVERYTHING = 0.0
 
@@ -46,7 +47,7 @@ def test_of_finds_that_overlap_more_than_the_model_allows_the_surest_stays(pictu
     weights = random_weights()
     every, distinct = (
         make_model(each, torch.device("cpu"), torch.float32).segment(picture, ["cat", "dog"], threshold=EVERYTHING)
-        for each in (weights, replace(weights, max_overlap=0.3))
+        for each in (weights, replace(weights, settings=DetectionSettings(max_overlap=0.3)))
     )
     assert 0 < len(distinct) < len(every)
     for phrase in ("cat", "dog"):
@@ -173,7 +174,7 @@ def test_half_precision_answers_are_float32(picture: np.ndarray) -> None:
         ({"not_boxes": [(1, 1, 5, 5)]}, "at least one example box"),
         ({"phrases": ["cat", "dog"], "boxes": [(1, 1, 5, 5)]}, "belong to one concept"),
         ({"boxes": [(5, 1, 1, 5)]}, "inverted"),
-        ({"boxes": [(1, 1, 500, 5)]}, "not inside the 90 x 70 picture"),
+        ({"boxes": [(1, 1, 500, 5)]}, "not inside the 90 x 70 image"),
         ({"boxes": [(1, 1, float("nan"), 5)]}, "finite"),
         ({"phrases": "cat", "threshold": 2.0}, "not in"),
     ],

@@ -22,7 +22,7 @@ from masklet.config import debug
 from masklet.inference.video.cohorts import Cohort, View, click, draw, propagate, remember, settle
 from masklet.models.click import ClickFeatures
 from masklet.models.detector import Detector
-from masklet.models.memory_bank import Course, Memory
+from masklet.models.memory_bank import Memory, Traversal
 from masklet.models.tracker import Tracker
 from masklet.types import ClickPrompt
 
@@ -83,7 +83,7 @@ class Scenario:
             tracker=self.tracker,
             features=ClickFeatures(fine=fine, medium=medium, coarse=coarse),
             frame=frame,
-            course=Course(reverse=reverse, num_frames=NUM_FRAMES),
+            traversal=Traversal(reverse=reverse, num_frames=NUM_FRAMES),
         )
 
     def play(self) -> None:
@@ -146,7 +146,7 @@ class Scenario:
             self.cohort = self.cohort.join(object_id)
 
     def check_answer(self, call: dict, key: str) -> None:
-        memory = self.cohort.answers[call["frame"]][call["obj"]].memory
+        memory = self.cohort.prompted[call["frame"]][call["obj"]].memory
         self.check(memory.mask_logits[0], f"{key}low_res", "low_res")
         self.check(memory.object_logits, f"{key}score", "score")
         self.check(memory.pointers[0], f"{key}obj_ptr", "obj_ptr")

@@ -3,9 +3,9 @@
 import numpy as np
 import torch
 
-from masklet.inference.video.emission import FrameRecord
 from masklet.inference.video.frame_result import FrameResult
 from masklet.inference.video.history import History, join, update, without
+from masklet.inference.video.records import FrameRecord
 
 
 def make_result(index: int, ids: list[int], shift: int = 0, *, image: np.ndarray | None = None) -> FrameResult:

@@ -20,7 +20,7 @@ from masklet.inference.video.frame_result import FrameResult
 from masklet.inference.video.video_session import VideoSession
 from masklet.models.detector import Detector
 
-HAVE_DEFAULTS = {  # of a track, a memory and a course
+HAVE_DEFAULTS = {  # of a track, a memory and a traversal
     *("num_unmatched", "last_occluded", "streak", "is_confirmed", "by_user"),
     *("maps", "mask"),
     *("reverse", "stride", "num_frames"),
@@ -120,7 +120,7 @@ def test_options_and_ids_go_along(tmp_path):
         session.save(tmp_path / "session")
         with model().resume_video(tmp_path / "session", pictures()) as resumed:
             assert (resumed.rules, resumed.delay) == (session.rules, 3)
-            assert (resumed.history.limit, resumed.memory_frames) == (7, 2)
+            assert (resumed.results.history.limit, resumed.memory_frames) == (7, 2)
             assert resumed.click(None, 0, OTHER, [1]) is not None
             assert resumed.object_ids == (41, 42)
 
@@ -143,7 +143,7 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch)
             Path(path).write_bytes(b"half")
             raise OSError(28, "No space left on device")
 
-        monkeypatch.setattr("masklet.inference.video.saving.save_file", fail)
+        monkeypatch.setattr("masklet.inference.video.archive.save_file", fail)
         with pytest.raises((InputError, OSError)):
             session.save(tmp_path / "session")
     assert [path.name for path in tmp_path.iterdir()] == ["session"]

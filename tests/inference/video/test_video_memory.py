@@ -9,7 +9,7 @@ import torch
 from scripted_stream import FIRST_VISIT, STAYING, VISIT_EVERY, random_model, scripted
 
 from masklet.inference.video.cohorts import Cohort
-from masklet.inference.video.features import _REMEMBERED
+from masklet.inference.video.features import CACHED_FRAMES
 
 NUM_FRAMES, HISTORY, SETTLED = 140, 40, 60
 POINTERS, MAPS, KEPT = 15, 6, 8  # frames reached by pointers and by maps, and kept for corrections
@@ -37,9 +37,9 @@ def test_what_a_session_keeps_stays_within_its_limits() -> None:
             for cohort in session.state.cohorts:
                 check_bank(cohort)
             most = max(most, len(session.object_ids))
-            assert len(session.history.records) <= HISTORY
-            assert len(session._progress.buffer.waiting) <= session.delay
-            assert len(session._sight._held) <= _REMEMBERED
+            assert len(session.results.history.records) <= HISTORY
+            assert len(session.results.buffer.waiting) <= session.delay
+            assert len(session.cache.held) <= CACHED_FRAMES
             if frame in (SETTLED, NUM_FRAMES - 1):
                 sizes[frame] = resident()
         visitors = 1 + (NUM_FRAMES - 1 - FIRST_VISIT) // VISIT_EVERY
@@ -48,7 +48,7 @@ def test_what_a_session_keeps_stays_within_its_limits() -> None:
         oldest = session.state.cohorts[0]
         assert len(oldest.bank.conditioning) == CONDITIONING  # re-prompting went on all the time
         assert set(oldest.object_ids) == set(range(len(STAYING)))
-        assert len(session.history.records) == HISTORY
+        assert len(session.results.history.records) == HISTORY
     assert sizes[NUM_FRAMES - 1] - sizes[SETTLED] < GROWTH
 
 

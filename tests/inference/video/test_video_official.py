@@ -33,9 +33,9 @@ from masklet.inference.video import cohorts
 from masklet.inference.video import step as video_step
 from masklet.inference.video import video_session as video
 from masklet.inference.video.association import FrameDetections
-from masklet.inference.video.detect import VideoConcept
-from masklet.inference.video.features import Seen
+from masklet.inference.video.features import FrameFeatures
 from masklet.inference.video.frame_result import FrameResult
+from masklet.inference.video.records import VideoConcept
 from masklet.inference.video.rules import Rules
 from masklet.inference.video.video_session import VideoSession
 from masklet.media.frames import Frame
@@ -81,22 +81,22 @@ def model() -> Model:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class ScriptedSeen(Seen):
+class ScriptedFeatures(FrameFeatures):
     """A frame whose features are given."""
 
     given: ClickFeatures
 
     @property
-    def look(self) -> ClickFeatures:  # type: ignore[override]
+    def for_tracker(self) -> ClickFeatures:  # type: ignore[override]
         return self.given
 
     @property
-    def features(self) -> None:  # type: ignore[override]
+    def for_detector(self) -> None:  # type: ignore[override]
         return None
 
 
 @dataclass
-class ScriptedSight:
+class ScriptedCache:
     """A video without pixels."""
 
     size: tuple[int, int]
@@ -105,7 +105,7 @@ class ScriptedSight:
     fps: None = None
     last: int = 0
 
-    def at(self, index: int | None) -> ScriptedSeen:
+    def at(self, index: int | None) -> ScriptedFeatures:
         return self.hold(self.frame(self.last if index is None else index))
 
     def frame(self, index: int) -> Frame:
@@ -115,9 +115,12 @@ class ScriptedSight:
         forward = range(start, self.num_frames if stop is None else min(stop, self.num_frames), step)
         return map(self.frame, range(start, -1, -step) if reverse else forward)
 
-    def hold(self, frame: Frame) -> ScriptedSeen:
+    def pixels(self, index: int) -> None:
+        return None
+
+    def hold(self, frame: Frame) -> ScriptedFeatures:
         self.last = frame.index
-        return ScriptedSeen(model=model(), frame=frame, given=self.looks[frame.index % len(self.looks)])
+        return ScriptedFeatures(predictor=model(), frame=frame, given=self.looks[frame.index % len(self.looks)])
 
 
 @dataclass
@@ -148,9 +151,9 @@ class Play:
             model(), None, self.rules, delay=None, history_frames=None, memory_frames=EVERYTHING
         )
         height, width = self.run["video_hw"]
-        self.session._sight = ScriptedSight((height, width), self.run["num_frames"], self.looks)  # type: ignore
+        self.session.cache = ScriptedCache((height, width), self.run["num_frames"], self.looks)  # type: ignore
         self.monkeypatch.setattr(video, "detect", self.detect)
-        self.monkeypatch.setattr(video, "read_examples", lambda *_: None)
+        self.monkeypatch.setattr(video, "encode_examples", lambda *_: None)
 
     def detections(self) -> tuple[Tensor, Tensor]:
         raise NotImplementedError

@@ -159,7 +159,7 @@ def test_a_concept_that_is_no_longer_followed_takes_its_objects_along(monkeypatc
         assert session.object_ids == (1, 2)
         again = list(session.track(start=0))
         assert plain(again) == plain([result.for_concept("corner") for result in whole])
-        with pytest.raises(InputError, match="'left' is not followed; there are corner"):
+        with pytest.raises(InputError, match="'left' is not tracked; there are corner"):
             session.remove_concept("left")
 
 
@@ -237,7 +237,7 @@ def test_a_click_adds_to_those_before_it_or_replaces_them():
             for point, label, add in clicks:
                 session.click(0, 0, [point], [label], add=add)
             cohort = session.state.cohorts[0]
-            return cohort.points[0][0].points_xy.shape[1], float(cohort.answers[0][0].memory.mask_logits.sum())
+            return cohort.points[0][0].points_xy.shape[1], float(cohort.prompted[0][0].memory.mask_logits.sum())
 
     first, second = ((12, 16), 1), ((50, 34), 0)
     both, replaced, single = (
@@ -457,7 +457,7 @@ def test_without_a_delay_every_push_gives_its_frame():
 def test_what_is_no_longer_in_the_history_cannot_be_shown_again():
     with begin(model().open_video(pictures(), history_frames=4)) as session:
         whole = list(session.track())
-        assert len(session.history.records) == 4
+        assert len(session.results.history.records) == 4
         assert plain(session.track(start=COUNT - 4)) == plain(whole[-4:])
         with pytest.raises(
             InputError, match=r"^frame 0 was tracked, but of the results only the last 4 frames are kept"
@@ -471,10 +471,10 @@ MISTAKES = {
     "the phrase is empty": lambda s: s.add_concept(" "),
     "the phrase is too long": lambda s: s.add_concept("dog " * 40),
     "is inverted or empty": lambda s: s.add_concept("dog", boxes=[(9, 9, 3, 3)]),
-    "is not inside the 64 x 48 picture": lambda s: s.click(None, 0, box=(0, 0, 65, 9)),
+    "is not inside the 64 x 48 image": lambda s: s.click(None, 0, box=(0, 0, 65, 9)),
     "the list has no frame 99": lambda s: s.add_concept("dog", frame=99),
     "no frames from -1": lambda s: s.click(None, -1, [(3, 3)], [1]),
-    "'cat' is not followed; there are no concepts": lambda s: s.remove_concept("cat"),
+    "'cat' is not tracked; there are no concepts": lambda s: s.remove_concept("cat"),
     "nothing to go by": lambda s: s.click(None, 0),
     "1 points have 2 labels": lambda s: s.click(None, 0, [(3, 3)], [1, 1]),
     "a point's label is 1": lambda s: s.click(None, 0, [(3, 3)], [2]),
@@ -503,7 +503,7 @@ def test_mistakes_are_one_sentence_and_cost_nothing():
 
 
 def test_sessions_without_prompts_or_pictures_say_what_is_missing():
-    with model().open_video(pictures()) as session, pytest.raises(InputError, match="nothing to follow: call"):
+    with model().open_video(pictures()) as session, pytest.raises(InputError, match="nothing to track: call"):
         session.track()
     with model().open_video() as session:
         with pytest.raises(InputError, match="frame 0 is not there: of a live stream only the last frames"):

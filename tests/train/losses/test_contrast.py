@@ -9,7 +9,7 @@ from labelled_pictures import write_pictures
 from torch.nn import functional as F
 
 import masklet
-from masklet.checkpoints.weights import read
+from masklet.checkpoints.adapters import read
 from masklet.data.collate import Targets, TrainingBatch
 from masklet.train.losses.contrast import ContrastConfig, cell_coverage, contrast_losses, pool_phrases
 from masklet.train.run import loop

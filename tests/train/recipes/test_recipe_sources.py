@@ -10,7 +10,8 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from masklet.checkpoints.weights import Weights, read, write
+from masklet.checkpoints.adapters import read
+from masklet.checkpoints.weights import Weights, write
 from masklet.config import PRESETS
 from masklet.data.pointing import PointedBatch
 from masklet.data.schema import Example

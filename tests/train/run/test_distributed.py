@@ -15,7 +15,7 @@ import torch
 from labelled_pictures import write_pictures
 from safetensors.torch import load_file
 
-from masklet.checkpoints.weights import read
+from masklet.checkpoints.adapters import read
 from masklet.data.pointing import PointedBatch
 from masklet.train.losses.criterion import present_prompts
 from masklet.train.recipes.schema import load_recipe

@@ -12,7 +12,8 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import masklet
-from masklet.checkpoints.weights import belongs, read, write
+from masklet.checkpoints.adapters import read
+from masklet.checkpoints.weights import belongs, write
 from masklet.config import PRESETS
 from masklet.errors import InputError
 from masklet.models.detector import Detector

@@ -8,7 +8,7 @@ import pytest
 import torch
 from colored_squares import WORDS_ONLY, ColoredSquares, make_recipe, make_task, make_trainer
 
-from masklet.checkpoints.weights import read
+from masklet.checkpoints.adapters import read
 from masklet.config import PRESETS
 from masklet.data.collate import collate
 from masklet.data.schema import Example

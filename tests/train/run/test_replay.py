@@ -6,7 +6,8 @@ import pytest
 import torch
 from labelled_pictures import write_pictures
 
-from masklet.checkpoints.weights import Weights, read, write
+from masklet.checkpoints.adapters import read
+from masklet.checkpoints.weights import Weights, write
 from masklet.config import PRESETS
 from masklet.data.everyday import WithEverydayNegatives
 from masklet.data.sources import GeneratedSource

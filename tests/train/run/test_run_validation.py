@@ -8,7 +8,8 @@ import torch
 from labelled_pictures import write_pictures
 from safetensors.torch import load_file
 
-from masklet.checkpoints.weights import Weights, read
+from masklet.checkpoints.adapters import read
+from masklet.checkpoints.weights import Weights
 from masklet.config import PRESETS
 from masklet.errors import InputError
 from masklet.train.recipes.schema import load_recipe, parse_recipe

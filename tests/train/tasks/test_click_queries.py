@@ -9,7 +9,9 @@ import pytest
 import torch
 from labelled_pictures import write_pictures
 
-from masklet.checkpoints.weights import Weights, load_detector, read, write, write_foreign
+from masklet.checkpoints.adapters import read
+from masklet.checkpoints.foreign import write_foreign
+from masklet.checkpoints.weights import Weights, load_detector, write
 from masklet.config import debug
 from masklet.data.collate import CollateConfig
 from masklet.data.pointing import PointedBatch, collate_pointed

@@ -5,7 +5,8 @@ import json
 import numpy as np
 
 import masklet
-from masklet.checkpoints.weights import belongs, read
+from masklet.checkpoints.adapters import read
+from masklet.checkpoints.weights import belongs
 from masklet.train.run import loop
 
 SMALL = ["device=cpu", "bfloat16=false", "data.workers=0", "data.sources={scenes: {kind: scenes}}", "log_every=1"]

@@ -9,12 +9,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from masklet.checkpoints.weights import Weights, read, write
+from masklet.checkpoints.adapters import read
+from masklet.checkpoints.weights import Weights, write
 from masklet.config import PRESETS
 from masklet.data.tracking import TrackBatch, TrackingConfig, draw_batch
 from masklet.errors import InputError
 from masklet.models.detector import Detector
-from masklet.models.memory_bank import Course, MemoryBank, read_memory, recall
+from masklet.models.memory_bank import MemoryBank, Traversal, read_memory, recall
 from masklet.scenes.clips import render_clip
 from masklet.scenes.layout import SceneConfig
 from masklet.scenes.scene import render_scene
@@ -22,6 +23,7 @@ from masklet.train.recipes.schema import load_recipe
 from masklet.train.run import loop
 from masklet.train.tasks.rollout import Answer, Rollout, TrackingLossConfig, Truth, answer_losses, rollout_losses
 from masklet.train.tasks.tracker import start_tracker
+from masklet.types import DetectionSettings
 
 SCENES = SceneConfig(size=112, difficulty=0.2, crowd_share=0.0, coin_share=0.0, cell_share=0.0)
 CLIPS = TrackingConfig(num_frames=3, image_share=0.0, corrections=1, second_frame_share=0.0, least_area=0.01)
@@ -50,7 +52,7 @@ def _batch(config: TrackingConfig, seed: int = 0) -> TrackBatch:
 def _rollout(model: Detector, batch: TrackBatch) -> Rollout:
     tracker = model.tracker
     with torch.no_grad():
-        features = tracker.look(model.vision.trunk(batch.images))
+        features = tracker.tracker_features(model.vision.trunk(batch.images))
     return Rollout(tracker, batch, features, torch.Generator().manual_seed(0))
 
 
@@ -102,7 +104,7 @@ def test_gradients_reach_every_part_through_time(model: Detector) -> None:
     for batch in (mask, click):
         with torch.no_grad():
             trunk = model.vision.trunk(batch.images)
-        rollout = Rollout(model.tracker, batch, model.tracker.look(trunk), torch.Generator().manual_seed(0))
+        rollout = Rollout(model.tracker, batch, model.tracker.tracker_features(trunk), torch.Generator().manual_seed(0))
         list(rollout.answers())[-1].mask_logits.sum().backward()
     missing = {name for name, value in model.named_parameters() if value.requires_grad and value.grad is None}
     heads = ("click.decoder.iou_head.", "click.decoder.object_head.", "click.decoder.mask_mlps.0.")
@@ -207,7 +209,7 @@ def test_a_remembered_mask_is_heard_where_it_was(started: Detector) -> None:
     rollout = _rollout(started, batch)
     list(rollout.answers())
     bank = MemoryBank(conditioning={0: rollout.bank.conditioning[0]})
-    read = read_memory(started.memory, recall(bank, 1, rollout.config, Course()), Course())
+    read = read_memory(started.memory, recall(bank, 1, rollout.config, Traversal()), Traversal())
     seen = started.memory.look_back(rollout._see(1).coarse, [read])
     covered = F.interpolate(batch.masks[:, :1].float(), seen.shape[-2:], mode="area")[:, 0]
     pairs = [(i, j) for i in range(len(seen)) for j in range(i) if batch.clip_index[i] == batch.clip_index[j]]
@@ -225,7 +227,7 @@ def _detector_alone(path: Path) -> Path:
     config = PRESETS["debug"]()
     parts = ("click.", "memory.", "vision.click_neck.")
     state = {name: value.half() for name, value in Detector(config).state_dict().items() if not name.startswith(parts)}
-    write(Weights(config=config, state=state, origin="a test", even_score=0.4), path)
+    write(Weights(config=config, state=state, origin="a test", settings=DetectionSettings(even_score=0.4)), path)
     return path
 
 
@@ -241,7 +243,7 @@ def test_a_run_changes_the_tracker_and_nothing_else(tmp_path: Path) -> None:
     assert loop.run("builtin-tracker", overrides, tmp_path / "run")
     after = read(tmp_path / "run/weights.safetensors")
     assert after.parts == {"click", "memory"}
-    assert after.even_score == 0.4
+    assert after.settings.even_score == 0.4
     for name, value in state.items():
         assert torch.equal(after.state[name], value), name
     lines = [json.loads(line) for line in (tmp_path / "run/log.jsonl").read_text().splitlines()]

@@ -1,7 +1,7 @@
 """What a table of names is made of: entries that read our tensors from theirs and write theirs from ours.
 
 A table is made for a config, so every entry is a plain pair of names and can be checked, counted and searched for.
-Nothing here touches a file: `weights.py` does.
+Nothing here touches a file: `foreign.py` does.
 """
 
 from collections.abc import Callable, Mapping
@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from masklet.models.detector import Detector
 
 State = Mapping[str, Tensor]
 
@@ -137,6 +139,21 @@ class Layout:
     def optional(self) -> dict[str, tuple[Entry, ...]]:
         """The groups that a file may lack, by the name that `Weights.parts` has for them."""
         return {"click": self.click, "memory": self.memory}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ForeignFormat:
+    """A weight format of another program: its names, how a file of it is recognised, and how it is kept.
+
+    `complete` gives the tensors of a partial file the names of a whole one; `buffers` are tensors that its files hold
+    and that we compute on the fly. `is_checkpoint` files are PyTorch's, others are safetensors.
+    """
+
+    layout: Callable[[Detector.Config], Layout]
+    recognise: Callable[[State], bool]
+    complete: Callable[[dict[str, Tensor]], dict[str, Tensor]] = dict
+    buffers: Callable[[Detector.Config], dict[str, Tensor]] = lambda _: {}
+    is_checkpoint: bool = False
 
 
 WEIGHT_AND_BIAS = ("weight", "bias")

@@ -1,8 +1,12 @@
 """Names of `sam3.pt`."""
 
+import torch
+from torch import Tensor
+
 from masklet.checkpoints.names.entries import (
     WEIGHT_AND_BIAS,
     Entry,
+    ForeignFormat,
     Join,
     Layout,
     PositionTable,
@@ -20,6 +24,8 @@ from masklet.checkpoints.names.entries import (
 from masklet.checkpoints.names.tracker import official_memory
 from masklet.models.click import NUM_MASKS
 from masklet.models.detector import Detector
+from masklet.models.vision import grid_positions
+from masklet.nn.rope import axial_rotation
 
 
 def official(config: Detector.Config) -> Layout:
@@ -200,3 +206,27 @@ def _click(config: Detector.Config) -> list[Entry]:
 def _click_block(ours: str, theirs: str) -> list[Entry]:
     plain = {f"norm{n}": f"norm{n}" for n in (1, 2, 3, 4)} | {"mlp.up": "mlp.lin1", "mlp.down": "mlp.lin2"}
     return click_block(ours, theirs, "out_proj", plain)
+
+
+def _rotary_buffers(config: Detector.Config) -> dict[str, Tensor]:
+    """The tables that official files hold for every block; ours are made on the fly."""
+    trunk, device = config.vision.trunk, torch.device("cpu")
+    side, head_dim = config.image_size // trunk.patch_size, trunk.dim // trunk.num_heads
+    tables = {
+        is_global: axial_rotation(grid_positions(reach, reach, trunk.window, device), head_dim, trunk.rope_theta)
+        for is_global, reach in ((False, trunk.window), (True, side))
+    }
+    return {
+        f"detector.backbone.vision_backbone.trunk.blocks.{index}.attn.freqs_cis": tables[
+            index in trunk.global_blocks
+        ].clone()
+        for index in range(trunk.depth)
+    }
+
+
+OFFICIAL = ForeignFormat(
+    layout=official,
+    recognise=lambda tensors: any(name.startswith(("detector.", "tracker.")) for name in tensors),
+    buffers=_rotary_buffers,
+    is_checkpoint=True,
+)

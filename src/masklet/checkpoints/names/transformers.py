@@ -1,8 +1,11 @@
 """Names of transformers' `Sam3VideoModel`, which the published safetensors use."""
 
+from torch import Tensor
+
 from masklet.checkpoints.names.entries import (
     WEIGHT_AND_BIAS,
     Entry,
+    ForeignFormat,
     Join,
     Layout,
     Rename,
@@ -209,3 +212,17 @@ def _click(config: Detector.Config) -> list[Entry]:
 def _click_block(ours: str, theirs: str) -> list[Entry]:
     plain = {f"norm{n}": f"layer_norm{n}" for n in (1, 2, 3, 4)} | {"mlp.up": "mlp.proj_in", "mlp.down": "mlp.proj_out"}
     return click_block(ours, theirs, "o_proj", plain)
+
+
+def _with_prefix(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Files of a plain `Sam3Model` lack the prefix that files of the whole system have."""
+    if any(name.startswith("detector_model.") for name in tensors):
+        return tensors
+    return {f"detector_model.{name}": tensor for name, tensor in tensors.items()}
+
+
+TRANSFORMERS = ForeignFormat(
+    layout=transformers,
+    recognise=lambda _: True,  # so that a file of no known format is told what this one would hold
+    complete=_with_prefix,
+)

@@ -1,6 +1,6 @@
-"""Objects that began together, as the session follows them: clicked, given as masks, tracked, remembered.
+"""Objects that began together and share a memory bank: clicked, given as masks, propagated, remembered.
 
-Every function takes a cohort and gives another; none keeps anything. What a user says of a frame waits as an answer
+Every function takes a cohort and returns another; none keeps state. A user's prompt on a frame waits in `prompted`
 until tracking begins (`settle`), because only then is it known what the other objects of the cohort look like there.
 """
 
@@ -14,29 +14,29 @@ from torch import Tensor
 
 from masklet.models.click import LOGIT_LIMIT, ClickFeatures
 from masklet.models.memory import MemoryTokens, resize_smoothly, stack_reads
-from masklet.models.memory_bank import Course, Memory, MemoryBank, read_memory, recall, trim, usefulness
+from masklet.models.memory_bank import Memory, MemoryBank, Traversal, read_memory, recall, trim, usefulness
 from masklet.models.tracker import ABSENT_LOGIT, GIVEN_LOGIT, MASK_CELLS, Tracker, TrackOutput
 from masklet.ops.overlaps import keep_topmost_pixels
 from masklet.types import ClickPrompt
 
 MAX_POINTS = 16  # of one object on one frame; of more, the first and the last half are used
-REACH = 16  # frames around the user's word on which the detector's no longer conditions
+REACH = 16  # a user prompt demotes detector prompts within this many frames to ordinary memory
 _GIVEN_PIXEL = 1024.0  # logit of a pixel of a mask that was given
 
 
 @dataclass(frozen=True, kw_only=True)
 class View:
-    """A frame as the tracker sees it, on its course through the video."""
+    """A frame as the tracker sees it, and the traversal of the video that it is part of."""
 
     tracker: Tracker
     features: ClickFeatures
     frame: int
-    course: Course
+    traversal: Traversal
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answer:
-    """What one object of a cohort is on a frame, as the user said; `mask` is theirs, if they drew one."""
+class PromptedMemory:
+    """One object of a cohort on a frame that the user prompted; `mask` is the one that they gave, if any."""
 
     memory: Memory
     mask: Bool[Tensor, "height width"] | None = None
@@ -44,7 +44,7 @@ class Answer:
 
 @dataclass(frozen=True, kw_only=True)
 class Cohort:
-    """Objects with one memory bank, in the order of its rows. `answers` and `points` are by frame, then by object.
+    """Objects with one memory bank, in the order of its rows. `prompted` and `points` are by frame, then by object.
 
     `concept` is the phrase that they belong to, if to any.
     """
@@ -52,7 +52,7 @@ class Cohort:
     object_ids: tuple[int, ...]
     concept: str | None = None
     bank: MemoryBank = field(default_factory=MemoryBank)
-    answers: Mapping[int, Mapping[int, Answer]] = field(default_factory=dict)
+    prompted: Mapping[int, Mapping[int, PromptedMemory]] = field(default_factory=dict)
     points: Mapping[int, Mapping[int, ClickPrompt]] = field(default_factory=dict)
 
     @property
@@ -65,7 +65,7 @@ class Cohort:
         return replace(self, object_ids=(*self.object_ids, object_id))
 
     def without(self, object_ids: Sequence[int]) -> "Cohort | None":
-        """The cohort without some objects; None when nobody is left."""
+        """The cohort without some objects; None when none is left."""
         rows = [row for row, object_id in enumerate(self.object_ids) if object_id not in object_ids]
         if len(rows) == len(self.object_ids):
             return self
@@ -76,20 +76,21 @@ class Cohort:
             self,
             object_ids=left,
             bank=self.bank.select(torch.tensor(rows)),
-            answers=_keep_objects(self.answers, left),
+            prompted=_keep_objects(self.prompted, left),
             points=_keep_objects(self.points, left),
         )
 
     def memory_of(self, object_id: int, frame: int) -> Memory | None:
-        """What is known of one object on a frame, the user's latest word first."""
-        answer = self.answers.get(frame, {}).get(object_id)
-        if answer is not None:
-            return answer.memory
+        """The memory of one object on a frame; a user's latest prompt comes before what was tracked."""
+        prompted = self.prompted.get(frame, {}).get(object_id)
+        if prompted is not None:
+            return prompted.memory
         memory = self.bank.get(frame)
         return None if memory is None else take(memory, [self.object_ids.index(object_id)])
 
-    def _answer(self, frame: int, object_id: int, answer: Answer) -> "Cohort":
-        return replace(self, answers={**self.answers, frame: {**self.answers.get(frame, {}), object_id: answer}})
+    def with_prompted(self, frame: int, object_id: int, memory: PromptedMemory) -> "Cohort":
+        """The cohort with what a user prompted on a frame."""
+        return replace(self, prompted={**self.prompted, frame: {**self.prompted.get(frame, {}), object_id: memory}})
 
 
 def take(memory: Memory, rows: Sequence[int]) -> Memory:
@@ -103,13 +104,13 @@ def _keep_objects(by_frame: Mapping[int, Mapping], object_ids: Sequence[int]) ->
     return {frame: given for frame, given in kept.items() if given}
 
 
-# --- what the user says -------------------------------------------------------------------------------------------
+# --- prompts of the user -------------------------------------------------------------------------------------------
 
 
 def click(
     view: View, cohort: Cohort, object_id: int, prompt: ClickPrompt, *, add: bool = False, look_back: bool = False
 ) -> Cohort:
-    """The cohort with the answer to clicks on one of its objects.
+    """The cohort with one of its objects clicked on.
 
     They replace earlier clicks on that frame, or come after them (`add`). What the object looked like there is shown to
     the click head as a mask; memories are when `look_back`, which the published model does not do by default.
@@ -128,15 +129,15 @@ def click(
         reads = [_look_back_alone(view, cohort, object_id)]
     output = view.tracker.respond(view.features, replace(_limit_points(prompt), mask_logits=mask_logits), reads)
     points = {**cohort.points, frame: {**cohort.points.get(frame, {}), object_id: prompt}}
-    return replace(cohort, points=points)._answer(frame, object_id, Answer(memory=_to_memory(output)))
+    return replace(cohort, points=points).with_prompted(frame, object_id, PromptedMemory(memory=_to_memory(output)))
 
 
 def _look_back_alone(view: View, cohort: Cohort, object_id: int) -> MemoryTokens:
-    """What a click looks back at: the object's conditioning frames and the frame before, as in the published model."""
+    """What a click attends to: the object's conditioning frames and the frame before, as in the published model."""
     bank = cohort.bank.select(torch.tensor([cohort.object_ids.index(object_id)]))
     unrated = {f: replace(memory, usefulness=None) for f, memory in bank.tracked.items()}
-    course = replace(view.course, reverse=view.frame < min(bank.conditioning, default=view.frame))
-    return _read(replace(view, course=course), replace(bank, tracked=unrated))
+    traversal = replace(view.traversal, reverse=view.frame < min(bank.conditioning, default=view.frame))
+    return _read(replace(view, traversal=traversal), replace(bank, tracked=unrated))
 
 
 def _limit_points(prompt: ClickPrompt) -> ClickPrompt:
@@ -148,32 +149,32 @@ def _limit_points(prompt: ClickPrompt) -> ClickPrompt:
 
 
 def draw(view: View, cohort: Cohort, object_id: int, mask: Bool[Tensor, "height width"]) -> Cohort:
-    """The cohort with one of its objects given as a mask at the size of the video; other masks given there yield."""
+    """The cohort with an object given as a mask at the size of the video; other given masks lose its pixels."""
     frame, size = view.frame, view.tracker.memory_size(view.features)
     output = view.tracker.accept(view.features, resize_smoothly(mask[None, None].float(), size)[:, 0])
-    for other, answer in cohort.answers.get(frame, {}).items():
-        if answer.mask is not None and other != object_id:
-            cohort = cohort._answer(frame, other, _with_mask(answer.memory, answer.mask & ~mask))
+    for other, prompted in cohort.prompted.get(frame, {}).items():
+        if prompted.mask is not None and other != object_id:
+            cohort = cohort.with_prompted(frame, other, _with_mask(prompted.memory, prompted.mask & ~mask))
     points = {**cohort.points, frame: {i: p for i, p in cohort.points.get(frame, {}).items() if i != object_id}}
-    return replace(cohort, points=points)._answer(frame, object_id, _with_mask(_to_memory(output), mask))
+    return replace(cohort, points=points).with_prompted(frame, object_id, _with_mask(_to_memory(output), mask))
 
 
 def settle(view_of: Callable[[int], View], cohort: Cohort) -> Cohort:
-    """The cohort with every answer in its bank: such a frame conditions all objects, also those it says nothing of.
+    """The cohort with every prompt in its bank: such a frame conditions all objects, also those not prompted there.
 
-    What the detector gave on frames close by counts as merely tracked from then on.
+    Detector prompts on frames close by become ordinary memory from then on.
     """
-    for frame, answers in sorted(cohort.answers.items()):
-        memories = {object_id: answer.memory for object_id, answer in answers.items()}
+    for frame, prompted in sorted(cohort.prompted.items()):
+        memories = {object_id: each.memory for object_id, each in prompted.items()}
         cohort = replace(cohort, bank=_condition(view_of(frame), cohort, memories, by_user=True))
         overruled = [
             f for f, memory in cohort.bank.conditioning.items() if not memory.by_user and abs(f - frame) <= REACH
         ]
         cohort = replace(cohort, bank=cohort.bank.demote(overruled))
-    return replace(cohort, answers={})
+    return replace(cohort, prompted={})
 
 
-# --- what the detector says ---------------------------------------------------------------------------------------
+# --- prompts of the detector ---------------------------------------------------------------------------------------
 
 
 def begin(
@@ -182,7 +183,7 @@ def begin(
     mask_logits: Float[Tensor, "object low_height low_width"],
     size: tuple[int, int],
 ) -> Cohort:
-    """Objects that the detector found on a frame. A pixel belongs to the last of them that claims it."""
+    """A cohort of new detections on a frame. A pixel that several of them claim belongs to the last."""
     cohort = Cohort(object_ids=tuple(object_ids))
     return replace(cohort, bank=_condition(view, cohort, _given(view, object_ids, mask_logits, size), by_user=False))
 
@@ -218,14 +219,14 @@ def _given(
     return memories
 
 
-def _with_mask(memory: Memory, mask: Bool[Tensor, "height width"]) -> Answer:
+def _with_mask(memory: Memory, mask: Bool[Tensor, "height width"]) -> PromptedMemory:
     logits = torch.where(mask, _GIVEN_PIXEL, -_GIVEN_PIXEL)[None, None]
     low_size = (memory.mask_logits.shape[-2], memory.mask_logits.shape[-1])
-    return Answer(memory=replace(memory, mask_logits=resize_smoothly(logits, low_size)[:, 0]), mask=mask)
+    return PromptedMemory(memory=replace(memory, mask_logits=resize_smoothly(logits, low_size)[:, 0]), mask=mask)
 
 
 def _condition(view: View, cohort: Cohort, memories: Mapping[int, Memory], *, by_user: bool) -> MemoryBank:
-    """The bank with the frame as a conditioning one: what is new, what was known, nothing where nothing is known."""
+    """The bank with the frame as a conditioning one: given memories first, then known ones, then unknown objects."""
     tracker, known = view.tracker, cohort.bank.get(view.frame)
     rows = []
     for row, object_id in enumerate(cohort.object_ids):
@@ -242,7 +243,7 @@ def _condition(view: View, cohort: Cohort, memories: Mapping[int, Memory], *, by
 
 
 def _unknown(view: View) -> Memory:
-    """An object on a frame that says nothing of it. It counts as seen, as in the published model, with no pixel."""
+    """An object on a frame that it is not known of. It counts as visible, as in the published model, with no pixel."""
     height, width = view.features.coarse.shape[-2:]
     pointer = view.tracker.memory.unseen_pointer
     return Memory(
@@ -328,12 +329,12 @@ def _store(
 
 def forget(cohort: Cohort, view: View, keep: int) -> Cohort:
     """The cohort after the frame, with no more in its bank than is needed: see `memory_bank.trim`."""
-    return replace(cohort, bank=trim(cohort.bank, view.frame, view.tracker.memory.config, view.course, keep))
+    return replace(cohort, bank=trim(cohort.bank, view.frame, view.tracker.memory.config, view.traversal, keep))
 
 
 def _read(view: View, bank: MemoryBank) -> MemoryTokens:
     network = view.tracker.memory
-    return read_memory(network, recall(bank, view.frame, network.config, view.course), view.course)
+    return read_memory(network, recall(bank, view.frame, network.config, view.traversal), view.traversal)
 
 
 def _to_memory(output: TrackOutput) -> Memory:

@@ -1,30 +1,17 @@
-"""From processed frames to what the caller sees: the delay, and who is shown.
+"""From processed frames to what the caller sees: the delay, and which masklets are shown.
 
 A frame waits for the confirmation delay; a masklet that ends while it waits was never shown at all. The state here is
 immutable: pushing a frame gives another buffer.
 """
 
 from collections.abc import Collection
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from masklet.inference.video.frame_result import FrameResult
+from masklet.inference.video.records import FrameRecord
 from masklet.inference.video.rules import Rules
-
-
-@dataclass(frozen=True, kw_only=True)
-class FrameRecord:
-    """What one processed frame adds to the output: every masklet that lived on it, also those that are not shown."""
-
-    result: FrameResult
-    hidden: frozenset[int] = field(default_factory=frozenset)  # suppressed on this frame
-    unconfirmed: frozenset[int] = field(default_factory=frozenset)
-
-    @property
-    def frame(self) -> int:
-        """Which frame it is."""
-        return self.result.index
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,11 +37,11 @@ class DelayBuffer:
         return self._release(len(self.waiting))
 
     def _release(self, count: int) -> tuple["DelayBuffer", tuple[FrameRecord, ...]]:
-        released = tuple(self._as_seen_now(index) for index in range(count))
+        released = tuple(self._confirmed_since(index) for index in range(count))
         return replace(self, waiting=self.waiting[count:]), released
 
-    def _as_seen_now(self, index: int) -> FrameRecord:
-        """A waiting frame with what was learned since: who was confirmed a few frames on."""
+    def _confirmed_since(self, index: int) -> FrameRecord:
+        """A waiting frame with what was learned since: which masklets were confirmed a few frames on."""
         ahead = self.waiting[min(index + self.look_ahead, len(self.waiting) - 1)]
         return replace(self.waiting[index], unconfirmed=ahead.unconfirmed)
 

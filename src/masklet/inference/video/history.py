@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from masklet.inference.video.emission import FrameRecord
 from masklet.inference.video.frame_result import FrameResult
+from masklet.inference.video.records import FrameRecord
 
 
 class History:

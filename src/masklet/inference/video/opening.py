@@ -1,14 +1,15 @@
 """The beginning of a session on a video: a new one, or one that was saved."""
 
 import json
+from contextlib import ExitStack
 from pathlib import Path
 
 from masklet.checkpoints.configs import to_dict
 from masklet.errors import InputError
 from masklet.formats.calibration import Calibration, parse_calibration
-from masklet.inference.model import Model
+from masklet.inference.predictor import Predictor
+from masklet.inference.video.archive import read_archive
 from masklet.inference.video.rules import RULES, Rules
-from masklet.inference.video.saving import read_session
 from masklet.inference.video.video_session import VideoSession
 from masklet.media.frames import VideoSource, open_frames
 
@@ -16,7 +17,7 @@ UNFIT = (KeyError, TypeError, ValueError, AttributeError, IndexError)  # what a 
 
 
 def open_session(
-    model: Model,
+    predictor: Predictor,
     source: VideoSource | None,
     rules: str | Rules,
     *,
@@ -26,7 +27,7 @@ def open_session(
     calibration: Calibration | None = None,
 ) -> VideoSession:
     """See `Model.open_video`."""
-    if not {"click", "memory"} <= model.parts:
+    if not {"click", "memory"} <= predictor.parts:
         raise InputError("these weights have no tracker: use masklet.load('tiny'), or the sam3 model")
     if isinstance(rules, str):
         if rules not in RULES:
@@ -35,10 +36,10 @@ def open_session(
     if min(0 if delay is None else delay, memory_frames, 0 if history_frames is None else history_frames) < 0:
         raise InputError("delay, history_frames and memory_frames are numbers of frames, 0 or more")
     if calibration is not None:
-        calibration.check_model(model.identity)
+        calibration.check_model(predictor.identity)
     frames = None if source is None else open_frames(source)
     return VideoSession(
-        model,
+        predictor,
         frames,
         rules,
         delay=delay,
@@ -48,30 +49,23 @@ def open_session(
     )
 
 
-def resume_session(model: Model, path: Path, source: VideoSource | None) -> VideoSession:
+def resume_session(predictor: Predictor, path: Path, source: VideoSource | None) -> VideoSession:
     """See `Model.resume_video`."""
-    document, shelf = read_session(path)
-    if document.get("config") != json.loads(json.dumps(to_dict(model.detector.config))):
+    document, store = read_archive(path)
+    if document.get("config") != json.loads(json.dumps(to_dict(predictor.detector.config))):
         raise InputError(f"{path} is the session of another model")
-    try:
-        rules, options = Rules(**document["rules"]), dict(document["options"])
-        given = document["calibration"]
-        calibration = None if given is None else parse_calibration(given, str(path))
-        session = open_session(model, source, rules, **options, calibration=calibration)
-    except InputError:
-        raise
-    except UNFIT as error:
-        raise _damaged(path, error) from error
-    try:
-        session.restore(document, shelf)
-    except BaseException as error:
-        session.close()
-        if isinstance(error, InputError) or not isinstance(error, UNFIT):
+    with ExitStack() as stack:  # closes the video again when the rest of the file does not fit
+        try:
+            rules, options = Rules(**document["rules"]), dict(document["options"])
+            saved = document["calibration"]
+            calibration = None if saved is None else parse_calibration(saved, str(path))
+            session = open_session(predictor, source, rules, **options, calibration=calibration)
+            stack.callback(session.close)
+            session.restore(document, store)
+        except InputError:
             raise
-        raise _damaged(path, error) from error
+        except UNFIT as error:
+            reason = str(error).splitlines() or [type(error).__name__]
+            raise InputError(f"{path} is a damaged session: {reason[0]}") from error
+        stack.pop_all()
     return session
-
-
-def _damaged(path: Path, error: Exception) -> InputError:
-    reason = str(error).splitlines() or [type(error).__name__]
-    return InputError(f"{path} is a damaged session: {reason[0]}")

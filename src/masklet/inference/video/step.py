@@ -1,4 +1,4 @@
-"""One frame of a session: everything that is followed is moved on, and every rule is applied, in named steps.
+"""One frame of a session: all objects are propagated and every rule is applied, in named steps.
 
 The steps take the state of the session and give another. Concepts go through the whole pipeline; objects that only a
 user began are tracked alone, as in SAM 2.
@@ -7,7 +7,7 @@ Source: SAM 3 paper, section on video (detect, propagate, match, update).
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -16,45 +16,14 @@ from torch import Tensor
 
 from masklet.inference.video.association import FrameDetections, Proposals
 from masklet.inference.video.cohorts import Cohort, View, begin, forget, propagate, remember, reprompt
-from masklet.inference.video.detect import VideoConcept
 from masklet.inference.video.lifecycle import FramePlan, plan_frame
+from masklet.inference.video.records import SessionState
 from masklet.inference.video.rules import Rules
 from masklet.models.memory_bank import Memory
 from masklet.ops.components import fill_small
 from masklet.ops.overlaps import memory_object_logits, suppress_shrunken
 
 Moved = dict[int, tuple[Cohort, Memory]]  # cohorts by their place in the session, with what the tracker says of them
-
-
-@dataclass(frozen=True, kw_only=True)
-class SessionState:
-    """All that a session knows but its results. `scores` are those that masklets began with, also of ended ones."""
-
-    concepts: Mapping[str, VideoConcept] = field(default_factory=dict)
-    cohorts: tuple[Cohort, ...] = ()
-    next_id: int = 0
-    scores: Mapping[int, float] = field(default_factory=dict)
-
-    @property
-    def object_ids(self) -> tuple[int, ...]:
-        """Everybody who is followed."""
-        return tuple(object_id for cohort in self.cohorts for object_id in cohort.object_ids)
-
-    def cohort_of(self, object_id: int) -> int | None:
-        """The place of an object's cohort."""
-        return next((i for i, cohort in enumerate(self.cohorts) if object_id in cohort.object_ids), None)
-
-    def with_cohort(self, place: int, cohort: Cohort) -> "SessionState":
-        """The state with one cohort changed."""
-        return replace(self, cohorts=(*self.cohorts[:place], cohort, *self.cohorts[place + 1 :]))
-
-    def without(self, object_ids: Collection[int]) -> "SessionState":
-        """The state without some objects."""
-        kept = [cohort.without(list(object_ids)) for cohort in self.cohorts]
-        concepts = {
-            name: replace(concept, state=concept.state.without(object_ids)) for name, concept in self.concepts.items()
-        }
-        return replace(self, concepts=concepts, cohorts=tuple(cohort for cohort in kept if cohort is not None))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,10 +56,11 @@ class Planned:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sightings:
-    """What a step has to show: low-resolution masks, and who is not to be shown.
+class StepResult:
+    """The objects of a frame after a step, with low-resolution masks, and which of them are not to be shown.
 
-    `precedence` says who is in front: of concepts the surest, and before all of them what was tracked alone.
+    `precedence` orders overlapping objects: the highest is in front, which are objects that were tracked alone, then
+    those of concepts by their score.
     """
 
     ids: tuple[int, ...]
@@ -109,16 +79,19 @@ def step(
     detections: Mapping[str, FrameDetections],
     alone: Collection[int],
     options: StepOptions,
-) -> tuple[SessionState, Sightings]:
+) -> tuple[SessionState, StepResult]:
     """One frame for the concepts that have `detections`, and for the cohorts at the places `alone`."""
+    # Propagate the objects with the tracker
     places = [i for i, cohort in enumerate(state.cohorts) if i in alone or cohort.concept in detections]
     memories = propagate(view, [state.cohorts[i] for i in places])
     moved = {i: (state.cohorts[i], memory) for i, memory in zip(places, memories, strict=True)}
     masks = _repair(moved, options.rules)
+    # Decide who matches, begins, ends, is hidden and is re-prompted
     planned = _plan(view, state, detections, moved, masks, options.rules)
+    # Carry the decisions out in the memory banks
     corrected = _reprompt(view, moved, planned, options.size)
     remembered = _remember(view, corrected, planned, options)
-    begun = [begin_cohort(view, each, options.size) for each in planned if each.plan.births]
+    begun = [_begin(view, each, options.size) for each in planned if each.plan.births]
     state = replace(
         state,
         concepts={**state.concepts, **{p.name: replace(state.concepts[p.name], state=p.plan.state) for p in planned}},
@@ -126,8 +99,8 @@ def step(
         next_id=state.next_id + sum(len(each.born) for each in planned),
         scores={**state.scores, **_birth_scores(planned)},
     )
-    sightings = _sight(moved, masks, planned, options.rules)
-    return (state.without(sightings.removed) if sightings.removed else state), sightings
+    result = _collect(moved, masks, planned, options.rules)
+    return (state.without(result.removed) if result.removed else state), result
 
 
 def _repair(moved: Moved, rules: Rules) -> dict[int, Float[Tensor, "object low_height low_width"]]:
@@ -159,7 +132,7 @@ def _plan(
             found,
             proposals,
             rules,
-            reverse=view.course.reverse,
+            reverse=view.traversal.reverse,
             next_id=state.next_id + born,
             num_objects=len(state.object_ids) + born,
         )
@@ -170,7 +143,7 @@ def _plan(
 def _proposals(
     name: str, object_ids: tuple[int, ...], moved: Moved, masks: Mapping[int, Tensor], found: FrameDetections
 ) -> Proposals:
-    """The tracker's word on the masklets of one concept, in the order of the concept's state."""
+    """The tracker's masks of the masklets of one concept, in the order of the concept's state."""
     mine = {i: pair for i, pair in moved.items() if pair[0].concept == name}
     if not mine:
         return Proposals(object_ids=(), mask_logits=found.mask_logits[:0], object_logits=found.scores[:0])
@@ -185,7 +158,7 @@ def _proposals(
 
 
 def _reprompt(view: View, moved: Moved, planned: Sequence[Planned], size: tuple[int, int]) -> Moved:
-    """The moved cohorts with the masks that sure detections give their objects."""
+    """The moved cohorts with the masks that confident detections give their objects."""
     masks = {object_id: p.detections.mask_logits[row] for p in planned for object_id, row in p.plan.reprompted}
     corrected = dict(moved)
     for i, (cohort, memory) in moved.items():
@@ -234,7 +207,7 @@ def _memory_masks(planned: Planned, size: tuple[int, int]) -> dict[int, Tensor]:
     return dict(zip(planned.proposals.object_ids, suppress_shrunken(large), strict=True))
 
 
-def begin_cohort(view: View, planned: Planned, size: tuple[int, int]) -> Cohort:
+def _begin(view: View, planned: Planned, size: tuple[int, int]) -> Cohort:
     """The new masklets of a concept, which begin together."""
     cohort = begin(view, planned.born, planned.detections.mask_logits[planned.born_rows], size)
     return replace(cohort, concept=planned.name)
@@ -248,32 +221,60 @@ def _birth_scores(planned: Sequence[Planned]) -> dict[int, float]:
     }
 
 
-def _sight(moved: Moved, masks: Mapping[int, Tensor], planned: Sequence[Planned], rules: Rules) -> Sightings:
-    """Masklets as the rules left them, new ones as detected, and the user's own as tracked."""
+@dataclass(frozen=True, kw_only=True)
+class _Row:
+    """One object of a frame."""
+
+    object_id: int
+    concept: str
+    mask_logits: Tensor
+    object_score: float
+    precedence: float
+
+
+def _collect(moved: Moved, masks: Mapping[int, Tensor], planned: Sequence[Planned], rules: Rules) -> StepResult:
+    """Masklets as the rules left them, new ones as detected, and objects tracked alone as they are."""
     logits = {
         object_id: logit
         for cohort, memory in moved.values()
         for object_id, logit in zip(cohort.object_ids, memory.object_logits.float().cpu(), strict=True)
     }
-    certainty = {object_id: float(logit.sigmoid()) for object_id, logit in logits.items()} | _birth_scores(planned)
-    shown: list[tuple[str, tuple[int, ...], Tensor]] = [
-        (p.name, p.proposals.object_ids + p.born, p.plan.shown_logits(p.detections, p.proposals, rules))
-        for p in planned
-    ]
+    probability = {object_id: float(logit.sigmoid()) for object_id, logit in logits.items()} | _birth_scores(planned)
+    rows: list[_Row] = []
+    # Objects of concepts
+    for each in planned:
+        ids = each.proposals.object_ids + each.born
+        shown = each.plan.shown_logits(each.detections, each.proposals, rules)
+        rows += [
+            _Row(
+                object_id=object_id,
+                concept=each.name,
+                mask_logits=mask,
+                object_score=probability[object_id],
+                precedence=probability[object_id],
+            )
+            for object_id, mask in zip(ids, shown, strict=True)
+        ]
+    # Objects tracked alone
     names = {each.name for each in planned}
-    shown += [
-        (cohort.concept or "", cohort.object_ids, masks[i])
-        for i, (cohort, _) in moved.items()
-        if cohort.concept not in names
-    ]
-    ids = tuple(object_id for _, object_ids, _ in shown for object_id in object_ids)
-    alone = {i for cohort, _ in moved.values() if cohort.concept not in names for i in cohort.object_ids}
-    return Sightings(
-        ids=ids,
-        concepts=tuple(name for name, object_ids, _ in shown for _ in object_ids),
-        mask_logits=torch.cat([logits for _, _, logits in shown]) if shown else torch.zeros(0, 1, 1),
-        object_scores=tuple(certainty[object_id] for object_id in ids),
-        precedence=tuple(float(logits[i]) if i in alone else certainty[i] for i in ids),
+    for place, (cohort, _) in moved.items():
+        if cohort.concept not in names:
+            rows += [
+                _Row(
+                    object_id=object_id,
+                    concept=cohort.concept or "",
+                    mask_logits=mask,
+                    object_score=probability[object_id],
+                    precedence=float(logits[object_id]),
+                )
+                for object_id, mask in zip(cohort.object_ids, masks[place], strict=True)
+            ]
+    return StepResult(
+        ids=tuple(row.object_id for row in rows),
+        concepts=tuple(row.concept for row in rows),
+        mask_logits=torch.stack([row.mask_logits for row in rows]) if rows else torch.zeros(0, 1, 1),
+        object_scores=tuple(row.object_score for row in rows),
+        precedence=tuple(row.precedence for row in rows),
         hidden=frozenset(object_id for p in planned for object_id in p.plan.hidden),
         unconfirmed=frozenset(t.object_id for p in planned for t in p.plan.state.tracks if not t.is_confirmed),
         removed=frozenset(object_id for p in planned for object_id in p.plan.removed),

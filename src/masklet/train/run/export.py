@@ -6,7 +6,8 @@ from pathlib import Path
 
 from torch import Tensor
 
-from masklet.checkpoints.weights import Weights, write, write_adapter
+from masklet.checkpoints.adapters import write_adapter
+from masklet.checkpoints.weights import Weights, write
 from masklet.nn.lora import Adapter, merge
 from masklet.train.recipes.schema import Recipe
 

@@ -13,7 +13,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from masklet.checkpoints.weights import OPTIONAL_PARTS, Weights, belongs, find, is_adapter_file, read
+from masklet.checkpoints.adapters import is_adapter_file, read
+from masklet.checkpoints.hub import find
+from masklet.checkpoints.weights import OPTIONAL_PARTS, Weights, belongs
 from masklet.config import PRESETS
 from masklet.errors import InputError
 from masklet.files import REASONS, write_atomically

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from masklet.data.tracking import TrackBatch
 from masklet.models.click import PADDING_LABEL, ClickFeatures
-from masklet.models.memory_bank import Course, Memory, MemoryBank, read_memory, recall
+from masklet.models.memory_bank import Memory, MemoryBank, Traversal, read_memory, recall
 from masklet.models.tracker import GIVEN_LOGIT, MASK_CELLS, Tracker
 from masklet.train.losses.terms import dice, sigmoid_focal
 from masklet.train.tasks.clicks import corrected
@@ -153,8 +153,8 @@ class Rollout:
 
     def _track(self, frame: int) -> Answer:
         memory = self.tracker.memory
-        course = Course()  # of unknown length, as a clip stands for any part of a video
-        reads = [read_memory(memory, recall(self.bank, frame, self.config, course), course)]
+        traversal = Traversal()  # of unknown length, as a clip stands for any part of a video
+        reads = [read_memory(memory, recall(self.bank, frame, self.config, traversal), traversal)]
         seen = self._see(frame)
         answer = self._answer(
             frame, replace(seen, coarse=memory.look_back(seen.coarse, reads)), self._nothing(), doubtful=True
@@ -220,7 +220,7 @@ def rollout_losses(
     generator: torch.Generator,
 ) -> dict[str, Tensor]:
     """Means over the answers of the four losses, unweighted, and under `loss_total` their weighted sum."""
-    rollout = Rollout(tracker, batch, tracker.look(trunk), generator)
+    rollout = Rollout(tracker, batch, tracker.tracker_features(trunk), generator)
     every = [answer_losses(answer, rollout.truth, config) for answer in rollout.answers()]
     means = {name: torch.stack([losses[name] for losses in every]).mean() for name in every[0]}
     total = sum((getattr(config, name) * value for name, value in means.items()), torch.zeros(()))

@@ -7,13 +7,17 @@ import pytest
 import torch
 from random_model import random_weights
 
-from masklet.checkpoints.weights import Weights, read, write
+from masklet.checkpoints.adapters import read
+from masklet.checkpoints.weights import Weights, write
 from masklet.errors import InputError
 from masklet.formats.calibration import Calibration, Thresholds
-from masklet.inference.calibrated import cut_masks, gate_scores
-from masklet.inference.model import Concept, Model, make_model
-from masklet.inference.video.detect import VideoConcept, detect
+from masklet.inference.concepts import Concept
+from masklet.inference.model import Model, make_model
+from masklet.inference.thresholds import cut_masks, recentre_scores
+from masklet.inference.video.detect import detect
+from masklet.inference.video.records import VideoConcept
 from masklet.inference.video.rules import Rules
+from masklet.types import DetectionSettings
 
 EVERYTHING = 0.0
 
@@ -39,7 +43,7 @@ def calibrate(model: Model, default: Thresholds, **phrases: Thresholds) -> Calib
 
 def test_a_threshold_becomes_one_half_and_the_order_stays() -> None:
     scores = torch.tensor([[0.1, 0.3, 0.8], [0.1, 0.3, 0.8]])
-    gated = gate_scores(scores, torch.ones(2), [Thresholds(score=0.3), Thresholds()])
+    gated = recentre_scores(scores, torch.ones(2), 0.5, [Thresholds(score=0.3), Thresholds()])
     torch.testing.assert_close(gated[0], torch.tensor([0.07 / 0.34, 0.5, 0.56 / 0.62]))
     assert gated[1].equal(scores[1])
 
@@ -47,7 +51,7 @@ def test_a_threshold_becomes_one_half_and_the_order_stays() -> None:
 def test_below_its_presence_a_prompt_finds_nothing() -> None:
     scores = torch.full((3, 2), 0.9)
     limits = [Thresholds(presence=0.4)] * 3
-    gated = gate_scores(scores, torch.tensor([0.39, 0.4, 0.9]), limits)
+    gated = recentre_scores(scores, torch.tensor([0.39, 0.4, 0.9]), 0.5, limits)
     assert (gated > 0).tolist() == [[False] * 2, [True] * 2, [True] * 2]
 
 
@@ -126,8 +130,8 @@ def test_the_identity_tells_weights_sizes_and_types_apart(weights: Weights, tmp_
         make_model(weights, cpu, torch.float32, image_size=168).identity,
         make_model(weights, cpu, torch.bfloat16).identity,
         make_model(replace(weights, state=changed), cpu, torch.float32).identity,
-        make_model(replace(weights, even_score=0.4), cpu, torch.float32).identity,
-        make_model(replace(weights, max_overlap=0.4), cpu, torch.float32).identity,
+        make_model(replace(weights, settings=DetectionSettings(even_score=0.4)), cpu, torch.float32).identity,
+        make_model(replace(weights, settings=DetectionSettings(max_overlap=0.4)), cpu, torch.float32).identity,
     ]
     assert len({own, *others}) == 6
     write(weights, tmp_path / "model.safetensors")

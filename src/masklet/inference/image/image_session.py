@@ -1,0 +1,148 @@
+"""A session on one image: it is encoded once, then asked for concepts, refined by examples, and clicked on."""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from masklet.errors import InputError
+from masklet.formats.calibration import Calibration
+from masklet.inference.concepts import Box, Concept, Number, Phrases, check_box, read_concepts
+from masklet.inference.image.clicks import ClickResult, click_prompt
+from masklet.inference.image.image_result import ImageResult
+from masklet.inference.predictor import Predictor
+from masklet.models.detector import ImageFeatures
+
+THRESHOLD = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Question:
+    """One concept that was looked for, and how: what a further example is added to."""
+
+    concept: Concept
+    threshold: float
+    calibration: Calibration | None
+
+
+class ImageSession(AbstractContextManager):
+    """One image, encoded once. Ask for concepts, refine the last one with examples, or click on objects."""
+
+    def __init__(
+        self, predictor: Predictor, pixels: UInt8[np.ndarray, "height width 3"], path: Path | None = None
+    ) -> None:
+        self.predictor = predictor
+        self.pixels = pixels
+        self.path = path
+        self._features: ImageFeatures | None = predictor.encode(pixels)
+        self._click_features = None
+        self._last: _Question | None = None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Frees the features."""
+        self._features = self._click_features = None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the image."""
+        return self.pixels.shape[0], self.pixels.shape[1]
+
+    @property
+    def features(self) -> ImageFeatures:
+        """What was computed of the image. Raises: InputError after `close`."""
+        if self._features is None:
+            raise InputError("the session is closed")
+        return self._features
+
+    def find(
+        self,
+        phrases: Phrases = None,
+        *,
+        boxes: Sequence[Box] | None = None,
+        not_boxes: Sequence[Box] | None = None,
+        threshold: float | None = None,
+        calibration: Calibration | None = None,
+        assume_present: bool = False,
+    ) -> ImageResult:
+        """Every instance of the concepts, as `Model.segment`. Starts a new round of refinement.
+
+        With `assume_present` the presence of the concepts is not asked for, as when counting them.
+        """
+        threshold = THRESHOLD if threshold is None else threshold
+        if not 0 <= threshold <= 1:
+            raise InputError(f"threshold {threshold} is not in [0, 1]")
+        if calibration is not None:
+            calibration.check_model(self.predictor.identity)
+        concepts = read_concepts(phrases, boxes or (), not_boxes or (), self.size, self.predictor.tokenizer)
+        questions = [_Question(concept=each, threshold=threshold, calibration=calibration) for each in concepts]
+        self._last = questions[0] if len(questions) == 1 else None
+        return self._ask(concepts, threshold, calibration, assume_present=assume_present)
+
+    def add_exemplar(self, box: Box, *, positive: bool = True) -> ImageResult:
+        """Asks the last concept again with one more example: "this too", or "not this" where `positive` is False."""
+        if self._last is None:
+            raise InputError("there is no single concept to refine: call find with one phrase or with boxes first")
+        check_box(box, self.size)
+        asked = self._last.concept
+        concept = replace(asked, boxes=(*asked.boxes, box), labels=(*asked.labels, int(positive)))
+        self._last = replace(self._last, concept=concept)
+        return self._ask([concept], self._last.threshold, self._last.calibration)
+
+    def click(
+        self,
+        points: Sequence[Sequence[Number]] = (),
+        labels: Sequence[int] = (),
+        *,
+        box: Box | None = None,
+        mask: Float[Tensor, "height width"] | None = None,
+        multimask: bool | None = None,
+    ) -> ClickResult:
+        """The mask of one object. Points are x, y in pixels with label 1 (on it) or 0 (off it); `box` is around it.
+
+        `mask` is `ClickResult.logits[i]` of an earlier result, to be refined. `multimask` asks for three alternatives;
+        by default only a single point does, because it says too little.
+
+        Raises: InputError when the prompt cannot be used or the model has no click head.
+        """
+        if "click" not in self.predictor.parts:
+            raise InputError("these weights have no click head: use find() with example boxes, or the sam3 model")
+        if box is not None:
+            check_box(box, self.size)
+        grid, image_size = self.features.grid, self.predictor.image_size
+        prompt = click_prompt(points, labels, box, mask, self.size, image_size, (4 * grid[0], 4 * grid[1]))
+        is_single_point = len(points) == 1 and box is None and mask is None
+        detector = self.predictor.detector
+        with torch.inference_mode():
+            if self._click_features is None:
+                self._click_features = detector.click.project_image(detector.vision.click_neck(self.features.trunk))
+            output = detector.click(
+                self._click_features,
+                prompt.to(self.predictor.device),
+                multimask=is_single_point if multimask is None else multimask,
+            )
+        return ClickResult.of(output, self.pixels)
+
+    def _ask(
+        self,
+        concepts: Sequence[Concept],
+        threshold: float,
+        calibration: Calibration | None,
+        *,
+        assume_present: bool = False,
+    ) -> ImageResult:
+        detections = self.predictor.detect(
+            self.features, concepts, self.size, threshold, calibration, assume_present=assume_present
+        )
+        phrases = tuple(concept.phrase for concept in concepts)
+        return ImageResult(image=self.pixels, detections=detections, queries=phrases, path=self.path)
