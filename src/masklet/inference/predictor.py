@@ -8,7 +8,6 @@ import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 
 import numpy as np
 import torch
@@ -24,6 +23,7 @@ from masklet.models.detector import Detector, Grounding, ImageFeatures
 from masklet.ops.boxes import cxcywh_to_xyxy
 from masklet.ops.nms import nms_prompts
 from masklet.ops.scores import joint_scores
+from masklet.protocols import cached
 from masklet.tokenizer import Tokenizer
 from masklet.types import Detections, DetectionSettings, PromptBatch, TokenSet
 
@@ -44,7 +44,7 @@ class Predictor:
     digest: str = ""
     _phrases: dict[str, Tensor] = field(default_factory=dict, repr=False)
 
-    @cached_property
+    @cached
     def identity(self) -> str:
         """What results depend on: a hash of the weights, the image size and the number type, as `1a2b-1008-float32`."""
         digest = self.digest or content_hash(self.detector.state_dict())

@@ -12,7 +12,6 @@ from video_files import number_of, picture, write_video
 
 from masklet.errors import InputError
 from masklet.inference.output import video_writer
-from masklet.inference.output.draw_tracks import object_colour
 from masklet.inference.output.video_writer import (
     DavisWriter,
     MaskWriter,
@@ -24,6 +23,7 @@ from masklet.inference.output.video_writer import (
     with_images,
 )
 from masklet.media.frames import open_frames
+from masklet.render.palettes import object_colour
 
 SIZE = (48, 64)
 

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from masklet.errors import InputError
-from masklet.inference.output.draw_tracks import object_colour
 from masklet.inference.video.frame_result import FrameResult
+from masklet.render.palettes import object_colour
 
 
 @pytest.fixture

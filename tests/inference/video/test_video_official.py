@@ -115,7 +115,7 @@ class ScriptedCache:
         forward = range(start, self.num_frames if stop is None else min(stop, self.num_frames), step)
         return map(self.frame, range(start, -1, -step) if reverse else forward)
 
-    def pixels(self, index: int) -> None:
+    def pixels(self, index: int) -> None:  # noqa: ARG002
         return None
 
     def hold(self, frame: Frame) -> ScriptedFeatures:

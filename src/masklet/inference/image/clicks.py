@@ -3,7 +3,6 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import torch
@@ -16,6 +15,7 @@ from masklet.inference.image.image_result import ImageResult
 from masklet.models.click import LOGIT_LIMIT
 from masklet.ops.components import fill_holes
 from masklet.ops.enlarge import resize_mask_logits
+from masklet.protocols import cached
 from masklet.types import ClickOutput, ClickPrompt, Detections
 
 MAX_HOLE_AREA = 256  # in cells of the low-resolution mask
@@ -52,7 +52,7 @@ class ClickResult:
     def __repr__(self) -> str:
         return f"ClickResult({len(self)} masks, expected IoU {', '.join(f'{score:.2f}' for score in self.iou_scores)})"
 
-    @cached_property
+    @cached
     def masks(self) -> Bool[np.ndarray, "mask height width"]:
         """Masks at the size of the picture, holes of up to `MAX_HOLE_AREA` cells filled."""
         return resize_mask_logits(self.filled, *self.image.shape[:2]).cpu().numpy()

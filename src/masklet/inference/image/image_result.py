@@ -7,7 +7,6 @@ at a time, as bools. Drawing and exports go mask by mask, so a hundred instances
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from jaxtyping import Bool, Float32, Int64, UInt8
 from PIL import Image
 
 from masklet.ops.enlarge import resize_mask_logits
+from masklet.protocols import cached
 from masklet.types import Detections
 
 
@@ -63,14 +63,14 @@ class ImageResult:
         )
         return replace(kept, detections=detections, queries=(phrase,))
 
-    @cached_property
+    @cached
     def boxes(self) -> Float32[np.ndarray, "detection 4"]:
         """Boxes as xyxy pixels, cut at the border of the image (`detections.boxes_xyxy` are as predicted)."""
         height, width = self.image.shape[:2]
         boxes = self.detections.boxes_xyxy.detach().float().cpu().numpy()
         return np.clip(boxes, 0, np.array([width, height, width, height], dtype=np.float32))
 
-    @cached_property
+    @cached
     def scores(self) -> Float32[np.ndarray, " detection"]:
         """Probability that each detection shows its phrase."""
         return self.detections.scores.detach().float().cpu().numpy()
@@ -80,7 +80,7 @@ class ImageResult:
         """1, 2, ... in the order of the detections; the numbers on the overlay."""
         return np.arange(1, len(self) + 1)
 
-    @cached_property
+    @cached
     def phrases(self) -> tuple[str, ...]:
         """The phrase of each detection."""
         return tuple(self.queries[index] for index in self.detections.prompt_index.tolist())
@@ -90,12 +90,12 @@ class ImageResult:
         """Probability of each phrase to be in the image at all."""
         return dict(zip(self.queries, self.detections.presence.tolist(), strict=True))
 
-    @cached_property
+    @cached
     def areas(self) -> Int64[np.ndarray, " detection"]:
         """Size of each mask in the units of its small logits, good for sorting."""
         return (self.detections.mask_logits > 0).sum((1, 2)).cpu().numpy()
 
-    @cached_property
+    @cached
     def masks(self) -> Bool[np.ndarray, "detection height width"]:
         """All masks at the size of the image; made at the first use, then kept."""
         height, width = self.image.shape[:2]
@@ -128,9 +128,9 @@ class ImageResult:
 
     def plot(self, *, legend: bool = True, scale: int | None = None) -> Image.Image:
         """The image with masks, tags and a line of counts; small images are enlarged unless `scale` is 1."""
-        from masklet.inference.output.draw import overlay
+        from masklet.inference.output.overlays import image_overlay
 
-        return overlay(self, legend=legend, scale=scale)
+        return image_overlay(self, legend=legend, scale=scale)
 
     def save(self, path: str | PathLike) -> Path:
         """Writes the overlay (.png, .jpg, .webp) or the numbers (.json), whole or not at all."""

@@ -6,7 +6,6 @@ memory and on disk. They become pixels only when asked for.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from torch import Tensor
 from masklet.errors import InputError
 from masklet.ops.enlarge import resize_mask_logits
 from masklet.ops.masks import mask_to_box, rle_area, rle_decode, rle_encode
+from masklet.protocols import cached
 
 Numbers = Sequence[float | int] | np.ndarray | Tensor
 
@@ -149,7 +149,7 @@ class FrameResult:
         """The mask of one object as it is, whatever it overlaps."""
         return rle_decode(self.rles[place], *self.size)
 
-    @cached_property
+    @cached
     def masks(self) -> Bool[np.ndarray, "object height width"]:
         """All masks with overlaps resolved: a pixel goes to the object of the highest precedence, or to the first.
 
@@ -163,20 +163,20 @@ class FrameResult:
             free[concept] &= ~masks[place]
         return masks
 
-    @cached_property
+    @cached
     def boxes(self) -> Float32[np.ndarray, "object 4"]:
         """Tightest boxes, xyxy in pixels, around the masks as they are."""
         boxes = [mask_to_box(self.mask(place)) or (0, 0, 0, 0) for place in range(len(self))]
         return np.array(boxes, dtype=np.float32).reshape(-1, 4)
 
-    @cached_property
+    @cached
     def areas(self) -> Int64[np.ndarray, " object"]:
         """Pixels of each mask as it is."""
         return np.array([rle_area(rle) for rle in self.rles], dtype=np.int64)
 
     def plot(self, image: UInt8[np.ndarray, "height width 3"] | None = None) -> Image.Image:
         """The frame with masks and tags, in colours that stay with the ids; `image` is needed where none was kept."""
-        from masklet.inference.output.draw_tracks import draw_tracks
+        from masklet.inference.output.overlays import frame_overlay
 
         pixels = self.image if image is None else image
         if pixels is None:
@@ -185,7 +185,7 @@ class FrameResult:
             raise InputError(
                 f"the image is {pixels.shape[1]} x {pixels.shape[0]}, the frame {self.size[1]} x {self.size[0]}"
             )
-        return Image.fromarray(draw_tracks(self, pixels))
+        return Image.fromarray(frame_overlay(self, pixels))
 
     def to_coco(self) -> dict[str, Any]:
         """A COCO data set of this frame; annotations also carry `track_id`."""
