@@ -24,10 +24,10 @@ from masklet.data.sources import CocoConfig, CocoSource
 from masklet.data.tracking import TrackingConfig, choose_objects
 from masklet.eval.videos.hota import identity_switches, mask_overlaps, score_tracks, total
 from masklet.eval.videos.vos import MaskletScore, mean_scores, region_similarity, score_masklet
-from masklet.scenes.clips import compose_clip, render_clip
 from masklet.scenes.cutouts import CutoutLibrary
 from masklet.scenes.layout import SceneConfig
-from masklet.scenes.stills import StillClips
+from masklet.scenes.moving.clips import compose_clip, render_clip
+from masklet.scenes.moving.stills import StillClips
 
 FIRST_HELD_OUT_SEED = 2**31  # training draws seeds below this
 GIVEN_AS = ("mask", "box", "click")

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 import masklet
-from masklet.scenes.clips import render_clip
 from masklet.scenes.layout import SceneConfig
+from masklet.scenes.moving.clips import render_clip
 
 
 def main(out: Path) -> None:

@@ -23,9 +23,9 @@ from masklet.data.schema import Clip, Example
 from masklet.data.sources import CocoConfig, CocoSource
 from masklet.data.writers import write_saco, write_veval
 from masklet.files import write_atomically
-from masklet.scenes.clips import compose_clip, render_clip
 from masklet.scenes.cutouts import CutoutLibrary, compose_scene
 from masklet.scenes.layout import SceneConfig
+from masklet.scenes.moving.clips import compose_clip, render_clip
 from masklet.scenes.scene import render_scene
 from masklet.train.recipes.schema import load_recipe
 

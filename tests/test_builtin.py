@@ -11,8 +11,8 @@ import pytest
 
 import masklet
 from masklet.ops.masks import mask_iou
-from masklet.scenes.clips import render_clip
 from masklet.scenes.layout import SceneConfig
+from masklet.scenes.moving.clips import render_clip
 
 PHOTO = Path(__file__).parents[1] / "examples" / "images" / "coins.jpg"
 

@@ -8,8 +8,8 @@ from masklet.data.schema import Clip, Example, PhraseQuery
 from masklet.data.sources import SacoSource
 from masklet.data.writers import write_saco, write_veval
 from masklet.ops.masks import rle_decode
-from masklet.scenes.clips import render_clip
 from masklet.scenes.layout import SceneConfig
+from masklet.scenes.moving.clips import render_clip
 from masklet.scenes.scene import render_scene
 
 SCENES = [render_scene(seed, SceneConfig(size=96)) for seed in range(3)]

@@ -5,9 +5,9 @@ import pytest
 from scene_checks import assert_labelled, assert_same
 
 from masklet.data.schema import Example
-from masklet.scenes.clips import render_clip
 from masklet.scenes.layout import KINDS, SceneConfig
-from masklet.scenes.paint import COLOUR_WORDS, COLOURS, PATTERNS
+from masklet.scenes.moving.clips import render_clip
+from masklet.scenes.objects.paint import COLOUR_WORDS, COLOURS, PATTERNS
 from masklet.scenes.phrases import Description, Phrase, answers, is_unseen_pair, size_words
 from masklet.scenes.scene import Scene, build_scene, render_scene
 

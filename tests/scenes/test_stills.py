@@ -9,12 +9,12 @@ from PIL import Image
 
 from masklet.data.schema import Clip, Example
 from masklet.errors import InputError
-from masklet.scenes.actors import Actor, World, cut_out, make_ground
-from masklet.scenes.clips import compose_clip, render_clip
 from masklet.scenes.layout import SceneConfig
 from masklet.scenes.library import CutoutLibrary
-from masklet.scenes.motion import Bend, CameraPath, Course, Wave, sample_course, swap_courses
-from masklet.scenes.stills import GeneratedClips, StillClips, still_clip
+from masklet.scenes.moving.actors import Actor, World, cut_out, make_ground
+from masklet.scenes.moving.clips import compose_clip, render_clip
+from masklet.scenes.moving.motion import Bend, CameraPath, Course, Wave, sample_course, swap_courses
+from masklet.scenes.moving.stills import GeneratedClips, StillClips, still_clip
 
 CONFIG = SceneConfig(size=160, difficulty=0.5, crowd_share=0.0)
 STILL = CameraPath(start=(100.0, 100.0), x=(), y=(), roll=(), zoom=(), light=())

@@ -19,8 +19,8 @@ from masklet.eval.predict.predict import Request, predict_pairs, write_predictio
 from masklet.eval.videos.vos import mean_scores, region_similarity, score_masklet
 from masklet.files import write_atomically
 from masklet.formats.saco import Subset, read_pairs
-from masklet.scenes.clips import render_clip
 from masklet.scenes.layout import SceneConfig
+from masklet.scenes.moving.clips import render_clip
 from masklet.scenes.scene import render_scene
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "quality"

@@ -1,4 +1,4 @@
-"""What a camera does to a picture: exposure, cast, blur, grain, compression. It never moves anything."""
+"""What a camera does to an image: exposure, cast, blur, grain, compression. It never moves anything."""
 
 import io
 from dataclasses import dataclass
@@ -44,7 +44,7 @@ def sample_camera(rng: np.random.Generator, strength: float, *, greyscale: bool)
 def shoot(
     rng: np.random.Generator, scene: Float32[np.ndarray, "3 height width"], camera: Camera
 ) -> UInt8[np.ndarray, "height width 3"]:
-    """The picture a camera takes of a scene in [0, 255]; `rng` only draws the grain."""
+    """The image a camera takes of a scene in [0, 255]; `rng` only draws the grain."""
     channels = np.tensordot(LUMA, scene, 1)[None].repeat(3, axis=0) if camera.greyscale else scene
     planes = np.clip(channels, 0, 255).astype(np.uint8)
     levels = np.arange(256) / 255

@@ -1,10 +1,10 @@
-"""The picture being painted: pixels, and for every pixel whose it is. Masks and boxes are read off the latter."""
+"""The image being painted: pixels, and for every pixel whose it is. Masks and boxes are read off the latter."""
 
 import numpy as np
 from jaxtyping import Bool, Float32
 from scipy import ndimage
 
-from masklet.scenes.paint import Sprite
+from masklet.scenes.objects.paint import Sprite
 
 MIN_VISIBLE_PIXELS = 16
 _MIN_CONTRAST = 22.0
@@ -20,7 +20,7 @@ class Canvas:
         self.visible: list[int] = []
 
     def place(self, sprite: Sprite, max_hidden: float, shadow: tuple[float, float, float] | None) -> bool:
-        """Paint if the sprite is in the picture, stands out, and leaves `1 - max_hidden` of everything visible."""
+        """Paint if the sprite is in the image, stands out, and leaves `1 - max_hidden` of everything visible."""
         window = self._window(sprite.cover, sprite.left, sprite.top)
         if window is None:
             return False
@@ -41,7 +41,7 @@ class Canvas:
         return True
 
     def paint(self, sprite: Sprite, shadow: tuple[float, float, float] | None) -> None:
-        """Paint whatever of the sprite is in the picture, over everything else. It becomes the next object.
+        """Paint whatever of the sprite is in the image, over everything else. It becomes the next object.
 
         `shadow` is how far it falls to the right and down in pixels, and how dark it is in [0, 1].
         """
@@ -76,7 +76,7 @@ class Canvas:
         return boxes
 
     def _window(self, cover: np.ndarray, left: int, top: int) -> tuple[slice, slice, np.ndarray] | None:
-        """The rows and columns of the picture that a cover at (left, top) meets, and its part there."""
+        """The rows and columns of the image that a cover at (left, top) meets, and its part there."""
         height, width = self.owner.shape
         rows = slice(max(0, top), min(height, top + cover.shape[0]))
         columns = slice(max(0, left), min(width, left + cover.shape[1]))

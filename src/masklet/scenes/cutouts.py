@@ -18,11 +18,12 @@ from masklet.scenes.layout import (
     sample_palette,
     scatter,
 )
-from masklet.scenes.library import BROAD, Cutout, CutoutLibrary
+from masklet.scenes.library import Cutout, CutoutLibrary
 from masklet.scenes.noise import one_of
-from masklet.scenes.paint import COLOUR_WORDS, COLOURS, PATTERNS, Placed, Sprite, draw_sprite, resample
+from masklet.scenes.objects.paint import COLOUR_WORDS, COLOURS, PATTERNS, Placed, Sprite, draw_sprite, resample
 from masklet.scenes.phrases import Description, Vocabulary, is_unseen_pair
 from masklet.scenes.scene import Setting, describe, photograph, query_scene, sample_setting
+from masklet.scenes.words import words
 
 __all__ = ["CutoutLibrary", "compose_scene"]
 
@@ -74,10 +75,10 @@ def describe_cutout(pasted: Pasted, library: CutoutLibrary, *, greyscale: bool) 
 
 
 def _choose_cutouts(rng: np.random.Generator, library: CutoutLibrary) -> list[Cutout]:
-    """The sorts of a scene: a few names, some of them under the same broader word, and several pictures of each."""
+    """The sorts of a scene: a few names, some of them under the same broader word, and several images of each."""
     names = [one_of(rng, library.names)]
     for _ in range(int(rng.integers(0, 4))):
-        shared = [noun for noun in library.by_noun[names[0]][0].nouns if noun in BROAD]
+        shared = [noun for noun in library.by_noun[names[0]][0].nouns if noun in words().broad]
         related = library.siblings[one_of(rng, shared)] if shared and rng.random() < 0.5 else library.names
         names.append(one_of(rng, related))
     chosen = [one_of(rng, library.by_noun[name]) for name in names for _ in range(int(rng.integers(1, 4)))]
@@ -136,7 +137,10 @@ def _vocabulary(
 ) -> Vocabulary:
     """Wrong answers: other cut-outs' names, above all those under the same broader words as what is there."""
     shared = [
-        noun for description in descriptions for noun in description.nouns if noun in BROAD & library.siblings.keys()
+        noun
+        for description in descriptions
+        for noun in description.nouns
+        if noun in words().broad & library.siblings.keys()
     ]
     near = [one_of(rng, library.siblings[one_of(rng, shared)]) for _ in range(12)] if shared else []
     far = [one_of(rng, library.names) for _ in range(60)]

@@ -5,7 +5,7 @@ from jaxtyping import Float32, UInt8
 from PIL import Image
 
 from masklet.scenes.noise import noise_patch, one_of
-from masklet.scenes.paint import PATTERNS, pattern_weight
+from masklet.scenes.objects.paint import PATTERNS, pattern_weight
 
 
 def _quiet_colour(rng: np.random.Generator) -> np.ndarray:
@@ -63,7 +63,7 @@ def _planes(image: Image.Image) -> np.ndarray:
 
 
 def _ramp(rng: np.random.Generator, size: int) -> np.ndarray:
-    """A gradient over the picture in a random direction, in [0, 1]."""
+    """A gradient over the image in a random direction, in [0, 1]."""
     axis = np.linspace(-1, 1, size, dtype=np.float32)
     angle = rng.uniform(0, 2 * np.pi)
     ramp = np.float32(np.cos(angle)) * axis + np.float32(np.sin(angle)) * axis[:, None]

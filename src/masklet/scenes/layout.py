@@ -7,12 +7,12 @@ from typing import Literal
 import numpy as np
 
 from masklet.scenes.camera import LUMA
-from masklet.scenes.everyday_shapes import EVERYDAY
 from masklet.scenes.noise import one_of
-from masklet.scenes.paint import COLOUR_WORDS, COLOURS, METAL_WORDS, PATTERNS, Look, Placed
+from masklet.scenes.objects.everyday_shapes import EVERYDAY
+from masklet.scenes.objects.paint import COLOUR_WORDS, COLOURS, METAL_WORDS, PATTERNS, Look, Placed
+from masklet.scenes.objects.shapes import CHARACTERS, SHAPES
+from masklet.scenes.objects.silhouettes import Kind
 from masklet.scenes.phrases import is_unseen_pair
-from masklet.scenes.shapes import CHARACTERS, SHAPES
-from masklet.scenes.silhouettes import Kind
 
 Rng = np.random.Generator
 
@@ -52,7 +52,7 @@ class SceneConfig:
 
     @property
     def max_hidden(self) -> float:
-        """The largest share of an object that others or the picture's edge may hide."""
+        """The largest share of an object that others or the image's edge may hide."""
         return 0.15 + 0.6 * self.difficulty
 
 
@@ -185,7 +185,7 @@ def sample_object(rng: Rng, palette: Palette, kind: Kind, colour: str) -> Placed
 
 
 def scatter(rng: Rng, size: int) -> Iterator[tuple[float, float]]:
-    """Endless positions all over the picture."""
+    """Endless positions all over the image."""
     while True:
         x, y = rng.uniform(0.04, 0.96, 2) * size
         yield float(x), float(y)

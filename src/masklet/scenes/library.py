@@ -12,96 +12,17 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from masklet.scenes.layout import KINDS
-from masklet.scenes.paint import COLOURS
-from masklet.scenes.phrases import ALSO_CALLED
+from masklet.scenes.objects.paint import COLOURS
+from masklet.scenes.objects.shapes import CHARACTERS
+from masklet.scenes.words import words
 
 MAX_SIDE = 192
 HELD_OUT_ONE_IN = 10
 
 
-def _words(listed: str) -> frozenset[str]:
-    return frozenset(listed.split(", "))
-
-
-# Words so broad that two things may share one and still be certainly different.
-BROAD = _words(
-    "animal, bird, insect, vehicle, fruit, vegetable, food, drink, clothing, tool, musical instrument, ball, "
-    "flower, person, dinosaur, shoe, hat, medal"
-)
-# Parts and marks that many pictures show: never denied of a cut-out.
-_EVERYWHERE = _words(
-    "wheel, window, door, wood, brick, hook, knot, feather, wing, eye, ear, nose, mouth, tooth, hand, arm, leg, foot, "
-    "fist, leaf, label, ribbon, button, bolt, thread, circle, oval, square, rectangle, triangle, ring, diamond, cross, "
-    "hexagon, pentagon, arrow, crescent, cell, letter, number, seat, horn, bell, chains, basket, bowl, rock, fire, "
-    "water drop, mirror, battery, speaker, keyboard, package, film frames, heart organ"
-) | frozenset(kind.nouns[0] for kind in KINDS if kind.nouns[-1] in ("letter", "number"))
-# Different names, but a glance may not tell them apart.
-_ALIKE = tuple(
-    _words(listed)
-    for listed in (
-        "lotus, lotus flower, water lily, hibiscus, blossom, cherry blossom, flower",
-        "cougar, lion, wild cat, leopard, tiger, cat, black cat",
-        "mouse, rat, hamster, chipmunk, beaver, otter, badger",
-        "crocodile, lizard, dragon, dinosaur, tyrannosaurus",
-        "dove, pigeon, duck, goose, swan, blackbird, ibis",
-        "goat, ram, sheep, llama",
-        "ox, cow, water buffalo, bison",
-        "deer, moose, gerenuk, okapi, kangaroo",
-        "monkey, gorilla, orangutan, bear",
-        "dog, wolf, fox, dalmatian, poodle",
-        "lobster, crayfish, shrimp, scorpion, crab",
-        "bug, beetle, cockroach, ladybug, cricket, tick, ant, spider",
-        "fly, mosquito, mayfly, bee, dragonfly",
-        "fish, tropical fish, blowfish, bass fish, shark, dolphin, whale",
-        "bus, minibus, trolleybus, tram, train car, light rail train, subway train, train, locomotive",
-        "car, taxi, suv, police car, pickup truck, ambulance",
-        "mango, peach, tangerine, apple, tomato, orange, melon",
-        "lime, lemon, pear",
-        "notebook, spiral notepad, memo, calendar, clipboard, closed book, open book, newspaper, scroll, receipt",
-        "guitar, electric guitar, banjo, mandolin, violin",
-        "bottle, champagne bottle, sake, lotion bottle, baby bottle",
-        "printer, fax machine, radio, pager, telephone, cell phone",
-        "watch, wristwatch, stopwatch, alarm clock, timer, clock, compass",
-        "cd, dvd, computer disk",
-        "purse, handbag, clutch bag, backpack, briefcase, luggage, toolbox",
-        "globe, sun, moon, saturn, ball, crystal ball",
-        "pen, fountain pen, pencil, crayon, paintbrush, screwdriver",
-    )
-)
-_SHOWS = {  # what the picture of a thing may show besides it
-    "building": frozenset({"tree", "house", "flag", "clock", "star", "person", "pine tree", "cloud", "flower"}),
-    "framed picture": frozenset({"mountain", "sun", "tree", "cloud", "person"}),
-    "mountain": frozenset({"tree", "sun", "cloud", "snowflake"}),
-    "vehicle": frozenset({"person", "lamp", "light bulb", "umbrella", "flag"}),
-    "tree": frozenset({"apple", "flower", "potted plant", "vase", "bonsai tree"}),
-    "flower": frozenset({"leaf", "vase", "bee", "butterfly", "herb"}),
-    "potted plant": frozenset({"flower", "tree", "vase", "herb", "seedling"}),
-    "bottle": frozenset({"cup", "wine glass"}),
-    "party popper": frozenset({"star", "balloon"}),
-}
-# Backgrounds are not empty and barely labelled, so what is denied of them is drawn from what is unlikely in each sort.
-# Over the assorted Caltech photos: rare animals, dishes, instruments. Over supermarket shelves: no food and no farm
-# animals (those are printed on packages) but vehicles, buildings, instruments. Other words are not exhaustive there.
-_COMMON_OUTDOORS = _words(
-    "animal, bird, dog, cat, fish, horse, insect, bug, fly, ant, duck, pigeon, dove, dog face, cat face, cow, "
-    "butterfly, spider web, seashell, paw prints, coral, flower, tree, food, drink, fruit, vegetable, cup, bowl, "
-    "vase, jar, knife, spoon, fork and knife, chopsticks, wine glass, piano, grand piano, guitar, salt, bread"
-)
-_COMMON_IN_SHOPS = _words(
-    "animal, bird, fish, cow, cow face, ox, pig, pig face, chicken, chick, rooster, sheep, goat, bee, shrimp, crab, "
-    "lobster, squid, octopus, oyster, bear, rabbit, bug, fly, flower, tree, vehicle, car, truck, house, building, "
-    "convenience store, department store, shopping cart, sun"
-)
-_RARE = _words(
-    "yin yang symbol, menorah, nautilus shell, stapler, metronome, gramophone, ewer, buddha statue, trilobite fossil, "
-    "cannon, revolver, inline skate, anchor, astronaut, mermaid, vampire, unicorn, ufo, saturn, microscope, telescope, "
-    "boxing glove, trophy, yo-yo, crystal ball, treasure, crown, coffin, magic wand, parachute, dartboard"
-)
-
-
 @dataclass(frozen=True, kw_only=True)
 class Cutout:
-    """One picture with alpha. `nouns[0]` is the usual name; `colour` is set where the name itself says it."""
+    """One image with alpha. `nouns[0]` is the usual name; `colour` is set where the name itself says it."""
 
     path: Path
     nouns: tuple[str, ...]
@@ -136,7 +57,7 @@ def parse_cutout(folder: Path, record: dict) -> Cutout:
 
 
 class CutoutLibrary:
-    """The cut-outs and backgrounds of one split; pictures are decoded when first used and kept, at most 192 px long."""
+    """The cut-outs and backgrounds of one split; images are decoded when first used and kept, at most 192 px long."""
 
     def __init__(self, cutouts: tuple[Cutout, ...], backgrounds: tuple[Background, ...]) -> None:
         if not cutouts:
@@ -204,6 +125,10 @@ class CutoutLibrary:
         return {noun: frozenset(nouns) for noun, nouns in found.items()}
 
     @cached_property
+    def _everywhere(self) -> frozenset[str]:
+        return words().everywhere | {kind.nouns[0] for kind in CHARACTERS}
+
+    @cached_property
     def _groups(self) -> dict[str, frozenset[str]]:
         found: dict[str, set[str]] = {}
         for cutout in self.cutouts:
@@ -212,24 +137,24 @@ class CutoutLibrary:
         return {noun: frozenset(groups) for noun, groups in found.items()}
 
     def unclear_nouns(self, cutout: Cutout) -> frozenset[str]:
-        """Nouns that may be true of the picture though they are not among its own; the rest are certainly false."""
+        """Nouns that may be true of the image though they are not among its own; the rest are certainly false."""
         if cutout.nouns not in self._unclear:
             found = {noun for noun in self._vocabulary if self._may_be(noun, cutout)} - set(cutout.nouns)
             self._unclear[cutout.nouns] = frozenset(found)
         return self._unclear[cutout.nouns]
 
     def _may_be(self, noun: str, cutout: Cutout) -> bool:
-        own, other = set(cutout.nouns), self._vocabulary[noun]
-        words = {word for name in own for word in name.split()}
-        if noun in _EVERYWHERE or words & set(noun.split()) or (own & other) - BROAD:
+        own, other, lists = set(cutout.nouns), self._vocabulary[noun], words()
+        own_words = {word for name in own for word in name.split()}
+        if noun in self._everywhere or own_words & set(noun.split()) or (own & other) - lists.broad:
             return True
-        if any(noun in alike and own & alike for alike in _ALIKE):
+        if any(noun in alike and own & alike for alike in lists.alike):
             return True
         if cutout.nouns[0] in other:  # a plain "bird" may be the "duck" that is asked for
             return True
-        if any(noun in _SHOWS.get(name, ()) or noun in ALSO_CALLED.get(name, ()) for name in own):
+        if any(noun in lists.shown_with.get(name, ()) or noun in lists.also_called.get(name, ()) for name in own):
             return True
-        if any(name in ALSO_CALLED.get(noun, ()) for name in own):
+        if any(name in lists.also_called.get(noun, ()) for name in own):
             return True
         # People wear and hold almost anything, and one of them may also be a farmer, a woman, a singer.
         people = "person" in own or cutout.group == "People & Body"
@@ -237,15 +162,17 @@ class CutoutLibrary:
 
     @cached_property
     def _clear_outdoors(self) -> frozenset[str]:
-        return self._nouns_under("animal", "musical instrument", "dinosaur", group="Food & Drink") - _COMMON_OUTDOORS
+        rare_outdoors = self._nouns_under("animal", "musical instrument", "dinosaur", group="Food & Drink")
+        return rare_outdoors - words().common_outdoors
 
     @cached_property
     def _clear_in_shops(self) -> frozenset[str]:
-        return self._nouns_under("animal", "musical instrument", "dinosaur", "vehicle", "building") - _COMMON_IN_SHOPS
+        rare_in_shops = self._nouns_under("animal", "musical instrument", "dinosaur", "vehicle", "building")
+        return rare_in_shops - words().common_in_shops
 
     def _nouns_under(self, *broad: str, group: str = "") -> frozenset[str]:
         named = {noun for noun, others in self._vocabulary.items() if others & set(broad)}
-        return frozenset(named | {noun for noun, groups in self._groups.items() if group in groups}) | _RARE
+        return frozenset(named | {noun for noun, groups in self._groups.items() if group in groups}) | words().rare
 
     def clear_of(self, background: Background) -> frozenset[str]:
         """Nouns that the photo very likely does not show."""
@@ -255,7 +182,7 @@ class CutoutLibrary:
         return clear - background.present
 
     def tiles(self, cutout: Cutout) -> tuple[Image.Image, ...]:
-        """The picture at full, half and quarter scale, colours multiplied by alpha.
+        """The image at full, half and quarter scale, colours multiplied by alpha.
 
         CMYK only serves to resample four channels at once; Pillow would convert RGBA to and fro at every transform.
         """

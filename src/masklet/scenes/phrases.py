@@ -19,46 +19,6 @@ UNSEEN_SHARE = 0.08
 NEVER_UNSEEN = frozenset({THING, "coin", "cell"})
 SIZE_GAP = 1.7
 
-_CHARACTERS = [f"letter {letter}" for letter in "abcdefghijklmnopqrstuvwxyz"] + [
-    f"number {digit}" for digit in range(10)
-]
-
-# A thing called by the first noun could also be called by the others, so those are neither asked nor denied of it.
-ALSO_CALLED: dict[str, frozenset[str]] = {
-    noun: frozenset(others.split(", "))
-    for noun, others in {
-        "apple": "circle, tomato, leaf",
-        "balloon": "oval, circle, ball",
-        "boat": "ship, triangle, schooner, ketch, canoe, ferry",
-        "button": "circle, coin",
-        "cell": "circle, oval, ring, button",
-        "circle": "coin, button, cell, ball, balloon, sun, moon, flying disc",
-        "coin": "circle, button, medal, gold medal, silver medal, bronze medal, star, number, letter",
-        "crescent": "letter c, banana, horn",
-        "cross": "letter x, letter t",
-        "cup": "mug, bowl, bucket, vase, glass of milk",
-        "diamond": "square, kite",
-        "envelope": "rectangle",
-        "flower": "star, gear",
-        "gear": "circle, ring, wheel, flower",
-        "house": "triangle",
-        "leaf": "oval, feather",
-        "letter c": "crescent, moon",
-        "letter x": "cross",
-        "letter t": "cross",
-        "mug": "cup, pitcher, ewer",
-        "oval": "circle, cell",
-        "rectangle": "square, envelope",
-        "ring": "circle, flying disc, donut, lifebuoy",
-        "square": "diamond, rectangle",
-        "star": "flower, starfish",
-        "tree": "triangle, leaf, broccoli",
-        "triangle": "letter a, tree",
-    }.items()
-}
-# A coin may carry any letter or number.
-ALSO_CALLED["coin"] |= frozenset(_CHARACTERS)
-
 
 def is_unseen_pair(colour: str | None, noun: str) -> bool:
     """Whether this colour is never shown with this noun in training. Fixed for ever: a hash of the two words."""

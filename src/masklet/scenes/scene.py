@@ -1,4 +1,4 @@
-"""One picture from one seed: choose, paint, photograph, and say what is in it."""
+"""One image from one seed: choose, paint, photograph, and say what is in it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -19,9 +19,8 @@ from masklet.scenes.layout import (
     sample_palette,
     unseen_candidates,
 )
-from masklet.scenes.paint import COLOUR_WORDS, METAL_WORDS, NEAR_COLOURS, PATTERNS, Placed, draw_sprite
+from masklet.scenes.objects.paint import COLOUR_WORDS, METAL_WORDS, NEAR_COLOURS, PATTERNS, Placed, draw_sprite
 from masklet.scenes.phrases import (
-    ALSO_CALLED,
     THING,
     Description,
     Phrase,
@@ -29,6 +28,7 @@ from masklet.scenes.phrases import (
     is_unseen_pair,
     sample_queries,
 )
+from masklet.scenes.words import words
 
 _NOUNS = tuple(dict.fromkeys(noun for kind in KINDS for noun in kind.nouns if " " not in noun))
 _CHARACTER_NOUNS = tuple(kind.nouns[0] for kind in KINDS if " " in kind.nouns[0])
@@ -38,7 +38,7 @@ _CHARACTER_NOUNS = tuple(kind.nouns[0] for kind in KINDS if " " in kind.nouns[0]
 class Setting:
     """Everything about a scene that is not an object. `light` is the unit direction it travels in, y down.
 
-    `shadow` is how far shadows fall as a share of the picture, and how dark they are; None for none.
+    `shadow` is how far shadows fall as a share of the image, and how dark they are; None for none.
     """
 
     ground: Float32[np.ndarray, "3 height width"]
@@ -121,12 +121,12 @@ def _place_unseen(
 
 
 def describe(placed: Placed, *, greyscale: bool) -> Description:
-    """What may be said of a drawn object; in a greyscale picture its colour is not known."""
+    """What may be said of a drawn object; in a greyscale image its colour is not known."""
     patterned = placed.look.pattern != "plain"
     accents = {accent_of(placed.colour)} if patterned else set()
     return Description(
         nouns=placed.kind.nouns,
-        maybe_nouns=frozenset().union(*(ALSO_CALLED.get(noun, frozenset()) for noun in placed.kind.nouns)),
+        maybe_nouns=frozenset().union(*(words().also_called.get(noun, frozenset()) for noun in placed.kind.nouns)),
         colour=None if greyscale else placed.colour,
         maybe_colours=NEAR_COLOURS.get(placed.colour, frozenset()) | accents,
         pattern=placed.look.pattern,
@@ -165,7 +165,7 @@ def query_scene(
 def photograph(
     rng: np.random.Generator, setting: Setting, canvas: Canvas, queries: tuple[PhraseQuery, ...], source: str
 ) -> Example:
-    """The picture of a painted scene with its labels."""
+    """The image of a painted scene with its labels."""
     masks = canvas.masks()
     return Example(
         image=shoot(rng, canvas.pixels, setting.camera),

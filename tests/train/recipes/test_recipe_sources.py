@@ -20,8 +20,8 @@ from masklet.errors import InputError
 from masklet.models.detector import Detector
 from masklet.ops.masks import mask_to_polygons, rle_encode
 from masklet.scenes.layout import SceneConfig
+from masklet.scenes.moving.stills import ClipSource
 from masklet.scenes.scene import render_scene
-from masklet.scenes.stills import ClipSource
 from masklet.tokenizer import Tokenizer
 from masklet.train.recipes.schema import load_recipe, parse_recipe
 from masklet.train.recipes.source_specs import FileSpec, open_pictures

@@ -16,8 +16,8 @@ from masklet.data.tracking import TrackBatch, TrackingConfig, draw_batch
 from masklet.errors import InputError
 from masklet.models.detector import Detector
 from masklet.models.memory_bank import MemoryBank, Traversal, read_memory, recall
-from masklet.scenes.clips import render_clip
 from masklet.scenes.layout import SceneConfig
+from masklet.scenes.moving.clips import render_clip
 from masklet.scenes.scene import render_scene
 from masklet.train.recipes.schema import load_recipe
 from masklet.train.run import loop

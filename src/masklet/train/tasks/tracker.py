@@ -19,11 +19,11 @@ from masklet.data.schema import Clip
 from masklet.data.tracking import TrackBatch, TrackingConfig, draw_batch
 from masklet.data.videos import VideoClips
 from masklet.models.detector import Detector
-from masklet.scenes.clips import compose_clip, render_clip
 from masklet.scenes.cutouts import CutoutLibrary
 from masklet.scenes.layout import SceneConfig
+from masklet.scenes.moving.clips import compose_clip, render_clip
+from masklet.scenes.moving.stills import ClipSource, GeneratedClips, StillClips
 from masklet.scenes.scene import render_scene
-from masklet.scenes.stills import ClipSource, GeneratedClips, StillClips
 from masklet.train.losses.criterion import LossReport
 from masklet.train.recipes.schema import Phase, Recipe
 from masklet.train.recipes.source_specs import CutoutsSpec, ScenesSpec, VideoSpec, open_pictures, open_videos

@@ -10,13 +10,13 @@ from dataclasses import replace
 import numpy as np
 
 from masklet.data.schema import Clip, Example, PhraseQuery
-from masklet.scenes.actors import Actor, World, again, make_ground, tiles_of_sprite
 from masklet.scenes.camera import Camera
 from masklet.scenes.cutouts import Pasted, build_composition, query_composition
 from masklet.scenes.layout import SceneConfig
 from masklet.scenes.library import CutoutLibrary
-from masklet.scenes.motion import Course, sample_camera_path, sample_course, swap_courses
-from masklet.scenes.paint import Placed, draw_sprite
+from masklet.scenes.moving.actors import Actor, World, again, make_ground, tiles_of_sprite
+from masklet.scenes.moving.motion import Course, sample_camera_path, sample_course, swap_courses
+from masklet.scenes.objects.paint import Placed, draw_sprite
 from masklet.scenes.phrases import Description
 from masklet.scenes.scene import (
     Setting,
@@ -30,7 +30,7 @@ from masklet.scenes.scene import (
 MAX_OBJECTS = 10
 _TWIN_SHARE = 0.5
 _SWAP_SHARE = 0.5
-_CAMERA_REACH = 0.2  # of the picture
+_CAMERA_REACH = 0.2  # of the image
 
 
 def render_clip(seed: int, config: SceneConfig, num_frames: int) -> Clip:

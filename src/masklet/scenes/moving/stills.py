@@ -16,10 +16,10 @@ from masklet.data.clip_transforms import ClipAugmentConfig, augment_clip
 from masklet.data.schema import Clip, Example
 from masklet.data.sources import ExampleSource
 from masklet.errors import InputError
-from masklet.scenes.actors import Actor, World, cut_out, make_ground
 from masklet.scenes.camera import sample_camera
-from masklet.scenes.clips import exchange, film, sample_pace
-from masklet.scenes.motion import Course, sample_camera_path, sample_course
+from masklet.scenes.moving.actors import Actor, World, cut_out, make_ground
+from masklet.scenes.moving.clips import exchange, film, sample_pace
+from masklet.scenes.moving.motion import Course, sample_camera_path, sample_course
 from masklet.scenes.scene import Setting
 
 MAX_OBJECTS = 6

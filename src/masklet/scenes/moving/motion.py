@@ -69,7 +69,7 @@ class Course:
 
 @dataclass(frozen=True, kw_only=True)
 class View:
-    """What the camera sees at a moment: the world point in the middle, and the way from world to picture pixels.
+    """What the camera sees at a moment: the world point in the middle, and the way from world to image pixels.
 
     `brightness` is a factor.
     """
@@ -92,7 +92,7 @@ class CameraPath:
     light: Waves
 
     def at(self, time: float) -> View:
-        """The view at `time`; at time 0 world and picture have the same scale and no angle between them."""
+        """The view at `time`; at time 0 world and image have the same scale and no angle between them."""
         return View(
             x=self.start[0] + total_at(self.x, time),
             y=self.start[1] + total_at(self.y, time),
@@ -117,7 +117,7 @@ def _wave(rng: Rng, amplitude: float, fastest: float) -> Wave:
 
 
 def sample_course(rng: Rng, size: int, *, spins: bool) -> Course:
-    """A course in a picture of `size` pixels: up to 4 % of it a frame, often out of it and back.
+    """A course in an image of `size` pixels: up to 4 % of it a frame, often out of it and back.
 
     Only things that may stand at any angle spin (`spins`); the others sway.
     """

@@ -8,7 +8,7 @@ from jaxtyping import Float32
 from PIL import Image
 
 from masklet.scenes.noise import noise_patch
-from masklet.scenes.silhouettes import TILE, Kind, draw_tile
+from masklet.scenes.objects.silhouettes import TILE, Kind, draw_tile
 
 # Far enough apart that light, shadow and a mild colour cast do not carry one into another.
 COLOURS: dict[str, tuple[int, int, int]] = {
@@ -90,7 +90,7 @@ class Placed:
 
 @dataclass(frozen=True)
 class Sprite:
-    """A drawn object: `cover` in [0, 1] is how much of a pixel is its own; `left`, `top` may be outside the picture."""
+    """A drawn object: `cover` in [0, 1] is how much of a pixel is its own; `left`, `top` may be outside the image."""
 
     rgb: Float32[np.ndarray, "3 height width"]
     cover: Float32[np.ndarray, "height width"]
@@ -130,7 +130,7 @@ def resample(
 
 
 def draw_sprite(placed: Placed, light: tuple[float, float]) -> Sprite:
-    """Draw one object lit from direction `light` (a unit vector in the picture, y down)."""
+    """Draw one object lit from direction `light` (a unit vector in the image, y down)."""
     tiles = _tiles(placed.kind, placed.variant)
     tile = tiles[0] if placed.size > TILE / 2 else tiles[1] if placed.size > TILE / 4 else tiles[2]
     channels, left, top, to_unit = resample(tile, placed.matrix(), placed.x, placed.y, placed.warp)

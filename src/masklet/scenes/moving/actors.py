@@ -1,4 +1,4 @@
-"""Objects of clips: a picture with alpha that follows a course, and the world it is filmed in, frame by frame.
+"""Objects of clips: an image with alpha that follows a course, and the world it is filmed in, frame by frame.
 
 An actor knows nothing of kinds or names; drawn objects, cut-outs and things cut from photos all become one.
 """
@@ -12,15 +12,15 @@ from PIL import Image
 
 from masklet.scenes.camera import LUMA
 from masklet.scenes.canvas import Canvas
-from masklet.scenes.motion import CameraPath, Course, View, rotation, total_at
-from masklet.scenes.paint import Sprite
+from masklet.scenes.moving.motion import CameraPath, Course, View, rotation, total_at
+from masklet.scenes.objects.paint import Sprite
 
 _CELL = 24  # pixels between the points at which a deformation is computed
 
 
 @dataclass(frozen=True, kw_only=True)
 class Actor:
-    """A picture in motion. `tiles` hold it at full, half and quarter scale, colours multiplied by alpha (as CMYK).
+    """An image in motion. `tiles` hold it at full, half and quarter scale, colours multiplied by alpha (as CMYK).
 
     At time 0 its centre is at (`x`, `y`) of the world and one pixel of the full tile is `scale` pixels of the world.
     """
@@ -42,7 +42,7 @@ class Actor:
 
 @dataclass(frozen=True, kw_only=True)
 class World:
-    """The ground (larger than the picture), what is on it in painting order, and how it is filmed.
+    """The ground (larger than the image), what is on it in painting order, and how it is filmed.
 
     `pace` is how much of the courses' time passes from one frame to the next.
     """
@@ -84,7 +84,7 @@ def make_ground(pixels: Float32[np.ndarray, "3 height width"], margin: int) -> I
 def make_tiles(
     rgb: UInt8[np.ndarray, "height width 3"], alpha: UInt8[np.ndarray, "height width"]
 ) -> tuple[Image.Image, ...]:
-    """A picture and its alpha as the tiles of an actor, with a clear rim so that bending finds nothing beyond it."""
+    """An image and its alpha as the tiles of an actor, with a clear rim so that bending finds nothing beyond it."""
     colours = (rgb.astype(np.uint16) * alpha[..., None] // 255).astype(np.uint8)
     pixels = np.pad(np.dstack([colours, alpha]), ((2, 2), (2, 2), (0, 0)))
     full = Image.frombytes("CMYK", (pixels.shape[1], pixels.shape[0]), pixels.tobytes())
@@ -99,7 +99,7 @@ def tiles_of_sprite(sprite: Sprite) -> tuple[Image.Image, ...]:
 def cut_out(
     image: UInt8[np.ndarray, "height width 3"], mask: Bool[np.ndarray, "height width"]
 ) -> tuple[tuple[Image.Image, ...], float, float]:
-    """Tiles of one object of a picture (its mask is not empty) and the pixel its centre is at."""
+    """Tiles of one object of an image (its mask is not empty) and the pixel its centre is at."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     window = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
     tiles = make_tiles(image[window], mask[window].astype(np.uint8) * 255)
@@ -107,7 +107,7 @@ def cut_out(
 
 
 def draw_actor(actor: Actor, view: View, time: float, size: int, *, greyscale: bool) -> Sprite:
-    """What of an actor is inside a picture of `size` pixels at `time`; a sprite of one empty pixel for nothing."""
+    """What of an actor is inside an image of `size` pixels at `time`; a sprite of one empty pixel for nothing."""
     matrix = _matrix(actor, view, time)
     world = np.array([actor.x + total_at(actor.course.x, time), actor.y + total_at(actor.course.y, time)])
     centre = view.matrix @ (world - (view.x, view.y)) + size / 2

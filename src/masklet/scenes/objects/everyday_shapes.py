@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from masklet.scenes.silhouettes import Kind, Pen, around
+from masklet.scenes.objects.silhouettes import Kind, Pen, around
 
 Rng = np.random.Generator
 
