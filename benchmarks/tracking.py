@@ -19,8 +19,9 @@ from pathlib import Path
 import numpy as np
 
 import masklet
+from masklet.data.labels.coco import CocoSource
 from masklet.data.schema import Clip
-from masklet.data.sources import CocoConfig, CocoSource
+from masklet.data.sources import CocoConfig
 from masklet.data.tracking import TrackingConfig, choose_objects
 from masklet.eval.videos.hota import identity_switches, mask_overlaps, score_tracks, total
 from masklet.eval.videos.vos import MaskletScore, mean_scores, region_similarity, score_masklet

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from quality_set import GOLDEN, click_figures, concept_figures, draw_scenes, load_model, predict, track_figures
 
 from masklet.ops.runs import RunTable, pair_iou
-from quality_set import GOLDEN, click_figures, concept_figures, draw_scenes, load_model, predict, track_figures
 
 FIGURES = json.loads((GOLDEN / "figures.json").read_text())
 MARGIN = 0.01  # of a figure between 0 and 1: one instance of a hundred

@@ -82,7 +82,7 @@ SMALL = {"size": [4, 4], "counts": "`0"}
     [
         (edit("images", 0, text_input=None), "labels.json: image 101: text_input: Field required"),
         (edit("images", 0, width=0), "labels.json: image 101: width: Input should be greater than or equal to 1"),
-        (edit("images", 1, id=101), "labels.json: image 101: id: stands there twice"),
+        (edit("images", 1, id=101), "labels.json: image 101: id: is given twice"),
         (
             edit("annotations", 0, bbox=[10, 20, 30, 40]),
             "(boxes of these files are fractions of the image, not pixels)",

@@ -19,7 +19,8 @@ from masklet.checkpoints.weights import Weights, write
 from masklet.config import debug
 from masklet.errors import InputError
 from masklet.inference.video.frame_result import FrameResult
-from masklet.media.frames import FrameSource, open_frames
+from masklet.media.frames import FrameSource
+from masklet.media.video_source import open_frames
 from masklet.models.detector import Detector
 from masklet.workflows import track_video as track_run
 

@@ -13,7 +13,6 @@ from masklet.data.collate import (
     collate,
     dress_queries,
     jitter_boxes,
-    normalize_images,
     select_prompts,
     shrink_mask,
 )
@@ -96,11 +95,6 @@ def test_selecting_prompts_keeps_what_they_ask_and_answer() -> None:
     prompts = select_prompts(batch.prompts, kept)
     assert prompts.image_index.tolist() == [0, 1]
     assert prompts.exemplars.box_valid.shape == (2, 0)
-
-
-def test_images_are_scaled_to_plus_minus_one() -> None:
-    images = torch.tensor([0, 255], dtype=torch.uint8)[:, None, None, None].expand(2, 4, 4, 3)
-    torch.testing.assert_close(normalize_images(images)[:, 0, 0, 0], torch.tensor([-1.0, 1.0]))
 
 
 def test_the_same_generator_state_gives_the_same_batch() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from masklet.data.doctor import SENTENCES, Findings, examine, name_problem, number_to_read
 from masklet.data.schema import Example, PhraseQuery
-from masklet.data.sources import PictureSource
+from masklet.data.sources import IndexedSource
 from masklet.errors import InputError
 
 
@@ -74,8 +74,8 @@ def named(phrase: str) -> Callable[[int], dict[str, Any]]:
     return at_one(queries=(PhraseQuery(phrase=phrase, object_index=(0,)), PhraseQuery(phrase="dog", object_index=())))
 
 
-def look(source: PictureSource, **changes: Any) -> Findings:
-    assert isinstance(source, PictureSource)
+def look(source: IndexedSource, **changes: Any) -> Findings:
+    assert isinstance(source, IndexedSource)
     return examine({"mine": source}, 112, **changes)
 
 

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from masklet.data.everyday import LESSONS, PROBES, absent_phrases
-from masklet.data.sources import PictureSource
+from masklet.data.sources import IndexedSource
 from masklet.errors import InputError
 from masklet.train.recipes.schema import load_recipe
 from masklet.train.recipes.source_specs import FileSpec, open_pictures
@@ -50,7 +50,7 @@ def corn(tmp_path):
     for image in images:
         Image.fromarray(np.zeros((48, 48, 3), np.uint8)).save(tmp_path / image["file_name"])
 
-    def open_with(name: str, *others: str, **options) -> PictureSource:
+    def open_with(name: str, *others: str, **options) -> IndexedSource:
         labels["categories"] = [{"id": 1 + row, "name": each} for row, each in enumerate((name, *others))]
         (tmp_path / "labels.json").write_text(json.dumps(labels))
         spec = {"kind": "coco", "annotations": "labels.json", "images": ".", "split": "all", **options}

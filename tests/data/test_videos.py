@@ -10,8 +10,10 @@ import pytest
 from PIL import Image
 
 from masklet.data.clip_transforms import ClipAugmentConfig
+from masklet.data.labels.davis import DavisVideos
+from masklet.data.labels.ytvis import YtvisVideos
 from masklet.data.sources import QueryConfig
-from masklet.data.videos import DavisVideos, VideoClips, VideoFrames, YtvisVideos, draw_frames
+from masklet.data.videos import VideoClips, VideoFrames, draw_frames
 from masklet.errors import InputError
 from masklet.ops.masks import rle_encode
 
@@ -166,20 +168,32 @@ def test_clips_that_cannot_be_had_are_refused(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        (lambda d: d["videos"][0].pop("height"), r"videos\[0\].*height.*missing"),
+        (lambda d: d["videos"][0].pop("height"), "video 1: height: Field required"),
         (lambda d: d["videos"][0].update(file_names=[]), "video 1: file_names"),
-        (lambda d: d["videos"][0].update(file_names=["../x.png"]), "video 1, frame 0.*leads out"),
-        (lambda d: d["videos"][0].update(width=99), r"0\.png: video 1, frame 0 states 99 x 24"),
+        (lambda d: d["videos"][0].update(file_names=["../x.png"] * FRAMES), "video 1, frame 0.*leads out"),
+        (
+            lambda d: (d["videos"][0].update(width=99), d["annotations"].clear()),
+            r"video 1, frame 0: .*0\.png has 36 x 24 pixels, and its labels state 99 x 24",
+        ),
         (
             lambda d: d["annotations"][0].update(category_id=9),
-            "annotation 1: category_id 9 is not among the categories",
+            "annotation 1: category_id: there is no category 9",
         ),
-        (lambda d: d["annotations"][0].update(video_id=9), "annotation 1: video_id 9 is not among the videos"),
-        (lambda d: d.update(video_np_pairs=[{"video_id": 1}]), r"video_np_pairs\[0\].*category_id.*missing"),
-        (lambda d: d.update(video_np_pairs=[{"video_id": 1, "category_id": 9}]), r"video_np_pairs\[0\]: category_id 9"),
-        (lambda d: d["categories"].append({"id": 1, "name": "x"}), "two categories have the id 1"),
-        (lambda d: d["annotations"][0]["segmentations"].pop(), "annotation 1: segmentations has not one entry"),
-        (lambda d: d["annotations"][0]["segmentations"][0].update(counts="zz"), "annotation 1, frame 0 is broken"),
+        (lambda d: d["annotations"][0].update(video_id=9), "annotation 1: video_id: there is no video 9"),
+        (lambda d: d.update(video_np_pairs=[{"video_id": 1}]), "pair 0: category_id: Field required"),
+        (
+            lambda d: d.update(video_np_pairs=[{"video_id": 1, "category_id": 9}]),
+            "the pair of video 1 and category 9: category_id: there is no category 9",
+        ),
+        (lambda d: d["categories"].append({"id": 1, "name": "x"}), "category 1: name: is 'red box' and 'x'"),
+        (
+            lambda d: d["annotations"][0]["segmentations"].pop(),
+            "annotation 1: segmentations: 5 entries for the 6 frames of video 1",
+        ),
+        (
+            lambda d: d["annotations"][0]["segmentations"][0].update(counts="zz"),
+            "annotation 1, frame 0: segmentation: ",
+        ),
     ],
 )
 def test_broken_records_of_videos_are_named(tmp_path, change, named) -> None:
@@ -190,10 +204,10 @@ def test_broken_records_of_videos_are_named(tmp_path, change, named) -> None:
 def test_labels_without_a_picture_or_of_another_size_are_named(tmp_path) -> None:
     videos = open_davis(tmp_path)
     (tmp_path / "pictures/v/00003.jpg").unlink()
-    with pytest.raises(InputError, match=r"v/00003\.png: no picture 00003\.jpg"):
+    with pytest.raises(InputError, match=r"v/00003\.png: no image is called 00003"):
         videos.frames(0, [3], np.random.default_rng(0))
     Image.new("RGB", (8, 8)).save(tmp_path / "pictures/v/00003.jpg")
-    with pytest.raises(InputError, match=r"00003\.jpg: the frame states 36 x 24"):
+    with pytest.raises(InputError, match=r"00003\.jpg has 8 x 8 pixels, and its labels state 36 x 24"):
         videos.frames(0, [3], np.random.default_rng(0))
     with pytest.raises(InputError, match="is not a folder"):
         DavisVideos(tmp_path / "nowhere", tmp_path, ALL)

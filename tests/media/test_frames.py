@@ -8,10 +8,6 @@ import numpy as np
 import pytest
 from av.container import InputContainer
 from PIL import Image
-
-from masklet.errors import InputError
-from masklet.media import frames, video_reader
-from masklet.media.frames import Stream, open_frames
 from video_files import (
     COUNTER_TURN,
     HALF_TURN,
@@ -22,6 +18,11 @@ from video_files import (
     set_matrix,
     write_video,
 )
+
+from masklet.errors import InputError
+from masklet.media import frames, video_reader
+from masklet.media.frames import Stream
+from masklet.media.video_source import open_frames
 
 KINDS = [
     ("a.mp4", "libx264"),
@@ -100,7 +101,7 @@ def test_seeking_decodes_from_the_nearest_key_frame(tmp_path):
     with open_frames(path) as source:
         assert isinstance(source, video_reader.VideoFile)
         assert number_of(source.read(11).pixels) == 11
-        decoded = [picture.pts for picture in source._pictures(11)]
+        decoded = [picture.pts for picture in source._images(11)]
         key = source._index.keys[-1]
         assert source._index.stamps is not None
         assert decoded == source._index.stamps[key:].tolist()
@@ -162,7 +163,7 @@ def test_a_header_cut_short_is_no_video(tmp_path):
     whole = path.read_bytes()
     for share in range(1, 10):
         path.write_bytes(whole[: len(whole) * share // 10])
-        with pytest.raises(InputError, match=r"damaged|no video in it"):
+        with pytest.raises(InputError, match=r"damaged|no video stream"):
             open_frames(path)
 
 
@@ -195,8 +196,8 @@ def test_what_is_no_video_is_said_in_one_sentence(tmp_path):
         "text.mp4": "is not a video, or is damaged from its beginning",
         "empty.mp4": r"is empty \(0 bytes\)",
         "gone.mp4": "no such file: .*gone.mp4",
-        "none": "no pictures in .*none",
-        "tone.wav": "has no video in it",
+        "none": "no images in .*none",
+        "tone.wav": "has no video stream",
         "a\0b.mp4": "not a file name",
     }.items():
         with pytest.raises(InputError, match=sentence) as caught:
@@ -297,7 +298,7 @@ def test_a_file_that_may_not_be_read_is_said_so(tmp_path, monkeypatch):
 
 def test_huge_frames_are_refused_before_they_are_decoded(tmp_path, monkeypatch):
     path = write_video(tmp_path / "a.mp4")
-    monkeypatch.setattr(video_reader, "MAX_PIXELS", 1000)
+    monkeypatch.setattr("masklet.media.images.MAX_PIXELS", 1000)
     with pytest.raises(InputError, match="too large: 64 x 48 pixels"):
         open_frames(path)
 
@@ -333,9 +334,9 @@ def test_a_list_and_an_array_are_read_at_random(tmp_path):
         assert open_frames(source) is source
     with open_frames(np.stack([picture(0), picture(1)])) as source:
         assert (numbers(source.frames()), source.num_frames) == ([0, 1], 2)
-    with pytest.raises(InputError, match=r"an array of shape \[48, 64, 3\] is no video"):
+    with pytest.raises(InputError, match=r"an array of shape \[48, 64, 3\] is not a video"):
         open_frames(picture(0))
-    with pytest.raises(InputError, match="no pictures in the list"):
+    with pytest.raises(InputError, match="no images in the list"):
         open_frames([])
 
 
@@ -446,6 +447,6 @@ def test_a_camera_that_is_pulled_out_ends_the_stream_with_a_sentence(tmp_path, m
         with open_frames(0) as source:
             seen = source.frames()
             assert [next(seen).index, next(seen).index] == [0, 1]
-            with pytest.raises(InputError, match="camera 0 gives no more pictures: No such device"):
+            with pytest.raises(InputError, match="camera 0 gives no more frames: No such device"):
                 next(seen)
     opened.close.assert_called_once()

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from torch.testing import assert_close
 
 from masklet.errors import InputError
-from masklet.media.images import preprocess, read_image
+from masklet.media.images import normalise, preprocess, read_image, read_labelled_image, read_numbers
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 CASES = json.loads((GOLDEN / "6_preprocess.json").read_text())
@@ -179,3 +179,42 @@ def test_preprocessing_takes_read_only_and_strided_pictures(picture):
     view = picture[::-1]
     view.flags.writeable = False
     assert_close(preprocess(view, 14), preprocess(view.copy(), 14))
+
+
+def test_an_image_stands_upright_unless_it_was_labelled_as_it_is_stored(picture, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn clockwise to look at it
+    path = tmp_path / "a.png"
+    path.write_bytes(encode(Image.fromarray(picture), exif=exif))
+    np.testing.assert_array_equal(read_labelled_image(path, (30, 20)), read_image(path))
+    np.testing.assert_array_equal(read_labelled_image(path, (20, 30)), picture)
+    with pytest.raises(InputError, match=r"a\.png has 30 x 20 pixels, and its labels state 9 x 8"):
+        read_labelled_image(path, (8, 9))
+
+
+def test_a_damaged_exif_block_leaves_the_image_as_it_is(picture):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    content = encode(Image.fromarray(picture), "JPEG", exif=exif)
+    assert b"Exif\0\0MM\0*" in content
+    assert read_image(content.replace(b"Exif\0\0MM\0*", b"Exif\0\0MM\0\xff")).shape == (20, 30, 3)
+
+
+def test_numbers_are_not_colours(picture, tmp_path):
+    path = tmp_path / "a.png"
+    numbers = picture[..., 0] // 80
+    indexed = Image.fromarray(numbers, "P")
+    indexed.putpalette([9, 9, 9, 200, 0, 0, 0, 5, 0])
+    for image in (Image.fromarray(numbers), indexed, Image.fromarray(numbers.astype(np.uint16))):
+        image.save(path)
+        np.testing.assert_array_equal(read_numbers(path), numbers)
+    Image.fromarray(numbers > 1).save(path)
+    np.testing.assert_array_equal(read_numbers(path) > 0, numbers > 1)
+    Image.fromarray(picture).save(path)
+    with pytest.raises(InputError, match=r"a\.png: one whole number for each pixel is expected, this file has colours"):
+        read_numbers(path)
+
+
+def test_levels_are_scaled_to_plus_minus_one():
+    levels = torch.tensor([0, 255], dtype=torch.uint8)[:, None, None, None].expand(2, 3, 4, 4)
+    assert normalise(levels)[:, 0, 0, 0].tolist() == [-1, 1]

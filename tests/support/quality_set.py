@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 import masklet
+from masklet.data.labels.writers import write_saco
 from masklet.data.schema import Example
-from masklet.data.writers import write_saco
 from masklet.eval.concepts.buckets import Source
 from masklet.eval.concepts.concept_run import ConceptEvaluation
 from masklet.eval.predict.predict import Request, predict_pairs, write_predictions
@@ -47,7 +47,7 @@ def predict(model: masklet.Model, scenes: list[Example], folder: Path) -> tuple[
     """Labels of the scenes and what the model says of them, as files."""
     labels = folder / "scenes.json"
     write_saco(scenes, labels, folder / "images")
-    requests = [Request(*pair) for pair in read_pairs(labels)]
+    requests = [Request(pair.file_name, pair.id, pair.text_input) for pair in read_pairs(labels)]
     predictions = predict_pairs(requests, [folder / "images"], model, folder / "answers", floor=SCORE_FLOOR)
     write_predictions(predictions, folder / "predictions.json")
     return labels, folder / "predictions.json"

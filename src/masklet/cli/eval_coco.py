@@ -52,13 +52,14 @@ def coco(  # noqa: PLR0913 - one argument for each option
     target = out or (None if json else Path("out"))
     check_asked(pred, model, images, target)
     kinds = kinds_of(iou)
-    from masklet.eval.tasks.detection import DetectionProtocol, DetectionTruth, read_results
+    from masklet.eval.tasks.detection import DetectionProtocol, DetectionTruth
+    from masklet.formats.coco import read_results
 
     truth = DetectionTruth.read(gt)
     if pred is None and target is not None:
         pred = _predict(truth, load(model or "", device, dtype), images or [], target, cache)
     protocol = DetectionProtocol(kinds=kinds, lvis=lvis, present_only=present_only)
-    metrics = protocol.score(truth, read_results(Path(pred or ""), truth))
+    metrics = protocol.score(truth, read_results(Path(pred or ""), truth.labels))
     settings = {
         "gt": str(gt),
         "pred": str(pred),
@@ -75,10 +76,11 @@ def coco(  # noqa: PLR0913 - one argument for each option
 
 def _predict(truth: "DetectionTruth", model: Any, images: list[Path], target: Path, cache: Path | None) -> Path:
     from masklet.eval.tasks.detection import requests_of, results_of
+    from masklet.formats.records import to_json
 
     requests = requests_of(truth)
     with progress_bar(len(requests), "questions") as advance:
-        results = list(results_of(ask(model, requests, images, cache, advance), truth))
+        results = [to_json(each) for each in results_of(ask(model, requests, images, cache, advance), truth)]
     return write_atomically(target / "results.json", jsonlib.dumps(results))
 
 

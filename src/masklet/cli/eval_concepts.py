@@ -96,7 +96,7 @@ def _predict(subsets: "list[Subset]", model: Any, images: list[Path], target: Pa
 
     files = []
     for subset in subsets:
-        requests = [Request(*pair) for pair in read_pairs(subset.files[0])]
+        requests = [Request(pair.file_name, pair.id, pair.text_input) for pair in read_pairs(subset.files[0])]
         with progress_bar(len(requests), "pairs") as advance:
             answers = ask(model, requests, images, cache, advance)
             files.append(RunFiles(target).predictions(subset.name))

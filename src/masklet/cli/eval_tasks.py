@@ -33,17 +33,18 @@ def counting(  # noqa: PLR0913 - one argument for each option
     check_asked(pred, model, images, target)
     from masklet.eval.concepts.outcomes import RunFiles
     from masklet.eval.predict.predict import Request, write_predictions
-    from masklet.eval.tasks.counting import read_questions, score_counts
+    from masklet.eval.tasks.counting import score_counts
+    from masklet.formats.benchmarks import read_questions
 
     questions = read_questions(gt)
     if pred is None and target is not None:
-        requests = [Request(each["file_name"], key, each["text_input"]) for key, each in questions.items()]
+        requests = [Request(each.file_name, key, each.text_input) for key, each in questions.items()]
         with progress_bar(len(requests), "questions") as advance:
             pred = RunFiles(target).predictions("counting")
             asked = load(model or "", device, dtype)
             write_predictions(ask(asked, requests, images or [], cache, advance, assume_present=True), pred)
     tally, found = score_counts(questions, Path(pred or ""))
-    counts = [[each["text_input"], each["file_name"], each["count"], found[key]] for key, each in questions.items()]
+    counts = [[each.text_input, each.file_name, each.count, found[key]] for key, each in questions.items()]
     scores = _scores("counting", {"gt": str(gt), "pred": str(pred), "model": model}, tally.metrics())
     worst = sorted(counts, key=lambda row: -abs(row[2] - row[3]))[:200]
     columns = ["phrase", "file", "there are", "found"]
@@ -72,7 +73,8 @@ def semantic(  # noqa: PLR0913 - one argument for each option
             raise InputError(f"no such folder: {folder}")
     if model is not None and classes is None:
         raise InputError("--model needs --classes: the names that it is asked for")
-    from masklet.eval.tasks.semantic import read_classes, score_folders
+    from masklet.eval.tasks.semantic import score_folders
+    from masklet.formats.benchmarks import read_classes
 
     names = read_classes(classes) if classes else {}
     if pred is None and target is not None:
@@ -90,19 +92,20 @@ def semantic(  # noqa: PLR0913 - one argument for each option
 def _paint(gt: Path, names: dict[int, str], model: Any, images: list[Path], labels: Path, cache: Path | None) -> Path:
     """Label maps of the model's answers, under the names of the true ones."""
     from masklet.eval.predict.predict import Request
-    from masklet.eval.tasks.semantic import paint, picture_of, write_labels
+    from masklet.eval.tasks.semantic import image_of, paint
+    from masklet.formats.benchmarks import write_label_map
 
     maps = sorted(path.relative_to(gt) for path in gt.rglob("*.png"))
     numbers = list(names)
     requests = [
-        Request(picture_of(name, images), place * len(numbers) + index, names[number])
+        Request(image_of(name, images), place * len(numbers) + index, names[number])
         for place, name in enumerate(maps)
         for index, number in enumerate(numbers)
     ]
     with progress_bar(len(requests), "questions") as advance:
         answers = ask(model, requests, images, cache, advance)
         for name in maps:
-            write_labels(labels / name, paint(list(zip(numbers, islice(answers, len(numbers)), strict=True))))
+            write_label_map(labels / name, paint(list(zip(numbers, islice(answers, len(numbers)), strict=True))))
     return labels
 
 

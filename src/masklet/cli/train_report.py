@@ -15,7 +15,7 @@ from masklet.files import write_atomically
 
 if TYPE_CHECKING:
     from masklet.data.doctor import Tally
-    from masklet.data.sources import PictureSource
+    from masklet.data.sources import IndexedSource
     from masklet.eval.analysis.forgetting import Forgetting, Questions
     from masklet.eval.concepts.outcomes import PairOutcome
     from masklet.eval.reports.train_report import Remedy
@@ -88,7 +88,7 @@ class FinishedRun:
             "notes": self.notes,
         }
 
-    def _validation_pictures(self, recipe: "Recipe") -> "tuple[PictureSource, list[int]] | None":
+    def _validation_pictures(self, recipe: "Recipe") -> "tuple[IndexedSource, list[int]] | None":
         from masklet.train.run.validation import validation_pictures
 
         try:
@@ -166,7 +166,7 @@ class FinishedRun:
         return source.example(place, np.random.default_rng(place)).image
 
 
-def _own_questions(source: "PictureSource", places: list[int]) -> "Questions":
+def _own_questions(source: "IndexedSource", places: list[int]) -> "Questions":
     from masklet.eval.analysis.forgetting import picture_questions
 
     return picture_questions("validation", "Validation pictures", source, places)
@@ -187,7 +187,7 @@ def _read_recipe(path: Path) -> "Recipe | None":
     return parse_recipe(values)
 
 
-def _general_pictures(recipe: "Recipe") -> "PictureSource | None":
+def _general_pictures(recipe: "Recipe") -> "IndexedSource | None":
     """What the general source holds out, or all of it where it is not learnt from; None where it is generated."""
     from masklet.train.recipes.source_specs import FileSpec, open_pictures
 

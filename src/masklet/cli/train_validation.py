@@ -14,7 +14,7 @@ from torch import Tensor
 
 from masklet.checkpoints.weights import Weights
 from masklet.data.schema import Example, PhraseQuery
-from masklet.data.sources import PictureSource
+from masklet.data.sources import IndexedSource
 from masklet.eval.analysis.validation import PhraseScores
 from masklet.eval.concepts.cgf1 import SCORE_THRESHOLD
 from masklet.eval.predict.answers import Answer, AnswerFiles
@@ -40,7 +40,7 @@ class PictureValidation:
     `pictures/truth`.
     """
 
-    def __init__(self, source: PictureSource, places: Sequence[int], recipe: Recipe, out: Path) -> None:
+    def __init__(self, source: IndexedSource, places: Sequence[int], recipe: Recipe, out: Path) -> None:
         self.source, self.places, self.recipe, self.out = source, places, recipe, out
         count = min(MOST_DRAWN, len(places))
         self.drawn = {places[index * len(places) // count]: index for index in range(count)}

@@ -11,11 +11,12 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
 from masklet.data.schema import Example
+from masklet.media.images import normalise
 from masklet.types import Bundle, Exemplars, PromptBatch, bundle
 
 VISUAL_PHRASE = "visual"
@@ -148,15 +149,10 @@ def assemble(
             image_index.append(image)
     images = torch.from_numpy(np.stack([example.image for example in examples]))
     return TrainingBatch(
-        images=normalize_images(images),
+        images=normalise(images.permute(0, 3, 1, 2)).contiguous(),
         prompts=_prompt_batch(prompts, image_index, tokenizer),
         targets=_targets(examples, objects, targets, prompts, side // config.patch_size * 4),
     )
-
-
-def normalize_images(images: UInt8[Tensor, "image height width 3"]) -> Float[Tensor, "image 3 height width"]:
-    """Bytes to [-1, 1], channels first."""
-    return (images.permute(0, 3, 1, 2).float() / 127.5 - 1).contiguous()
 
 
 def dress_queries(example: Example, config: CollateConfig, rng: np.random.Generator) -> list[Dressed]:

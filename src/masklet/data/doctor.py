@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 
 from masklet.data.schema import Example
-from masklet.data.sources import PictureSource
+from masklet.data.sources import IndexedSource
 from masklet.data.twins import Fingerprint, fingerprint, near_twins
 from masklet.errors import InputError
 from masklet.ops.masks import mask_to_box
@@ -141,10 +141,10 @@ class _Notes:
 
 
 def examine(
-    sources: Mapping[str, PictureSource],
+    sources: Mapping[str, IndexedSource],
     image_size: int,
     *,
-    held_out: Mapping[str, PictureSource] | None = None,
+    held_out: Mapping[str, IndexedSource] | None = None,
     most: int | None = None,
     unasked: Collection[str] = (),
     advance: Callable[[], object] = lambda: None,
@@ -171,7 +171,7 @@ def examine(
     )
 
 
-def number_to_read(sources: Mapping[str, PictureSource], most: int | None) -> int:
+def number_to_read(sources: Mapping[str, IndexedSource], most: int | None) -> int:
     """How many pictures `examine` looks at."""
     return sum(len(_chosen(source, most)) for source in sources.values())
 
@@ -189,13 +189,13 @@ def name_problem(phrase: str) -> str | None:
     return None
 
 
-def _chosen(source: PictureSource, most: int | None) -> list[int]:
+def _chosen(source: IndexedSource, most: int | None) -> list[int]:
     count = len(source) if most is None else min(most, len(source))
     return [index * len(source) // count for index in range(count)]
 
 
 def _read_source(
-    name: str, source: PictureSource, image_size: int, most: int | None, advance: Callable[[], object]
+    name: str, source: IndexedSource, image_size: int, most: int | None, advance: Callable[[], object]
 ) -> _Notes:
     notes = _Notes(name, len(source))
     for index in _chosen(source, most):

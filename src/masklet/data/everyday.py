@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from masklet.data.schema import Example, PhraseQuery
-from masklet.data.sources import PictureSource, draw_phrases
+from masklet.data.sources import IndexedSource, draw_phrases
 
 # Under words for the whole kind: labels that use one of them leave out the kind.
 PROBES = {
@@ -56,13 +56,13 @@ LESSONS = {
 }
 
 
-class WithEverydayNegatives(PictureSource):
+class WithEverydayNegatives(IndexedSource):
     """Pictures that are asked for `count` absent things at least: where labels have fewer, for some of `LESSONS`.
 
     That those are absent is assumed. For data of few classes, which have little to say no to.
     """
 
-    def __init__(self, pictures: PictureSource, count: int) -> None:
+    def __init__(self, pictures: IndexedSource, count: int) -> None:
         self.pictures, self.count = pictures, count
 
     def __len__(self) -> int:

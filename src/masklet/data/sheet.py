@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from masklet.data.schema import Example
-from masklet.data.sources import PictureSource
+from masklet.data.sources import IndexedSource
 from masklet.errors import InputError
 
 COLUMNS, TILE, CAPTION = 4, 320, 76  # pixels of a tile's side, and of the lines below it
@@ -34,7 +34,7 @@ class _Tile:
     last_line: tuple[str, Colour]
 
 
-def contact_sheet(sources: Mapping[str, PictureSource]) -> Image.Image:
+def contact_sheet(sources: Mapping[str, IndexedSource]) -> Image.Image:
     """Pictures of all sources, at even distances, with masks, boxes, phrases, and what is said to be absent.
 
     The sheet has `COLUMNS` tiles in a row. A picture that cannot be used is a grey tile with the reason.
@@ -55,7 +55,7 @@ def contact_sheet(sources: Mapping[str, PictureSource]) -> Image.Image:
     return sheet
 
 
-def _tile(source_name: str, source: PictureSource, index: int) -> _Tile:
+def _tile(source_name: str, source: IndexedSource, index: int) -> _Tile:
     title = f"{source_name}: {source.name(index)}"
     try:
         example = source.example(index, np.random.default_rng(index))

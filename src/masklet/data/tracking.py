@@ -17,6 +17,7 @@ from torch import Tensor
 
 from masklet.data.schema import Clip
 from masklet.errors import InputError
+from masklet.media.images import normalise
 from masklet.ops.masks import mask_to_box
 from masklet.types import Bundle, bundle
 
@@ -122,7 +123,7 @@ def point_out(
     points = _first_points(given, pointing, config, rng).reshape(len(masks), len(conditioning), -1, 2)
     labels = {"mask": [], "box": [2, 3], "click": [1]}[pointing]
     corrections = 0 if pointing == "mask" else config.image_corrections if still else config.corrections
-    pixels = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
+    pixels = normalise(torch.from_numpy(images).permute(0, 3, 1, 2))
     return TrackBatch(
         images=pixels.contiguous(),
         masks=torch.from_numpy(masks),

@@ -13,6 +13,7 @@ from jaxtyping import Bool, UInt8
 from PIL import Image, ImageEnhance
 
 from masklet.data.schema import Example, PhraseQuery
+from masklet.media.images import resize_window
 
 MIRRORED_WORDS = {"left": "right", "right": "left", "leftmost": "rightmost", "rightmost": "leftmost"}
 # Words after which the mirror image shows something that has no name: what is written, and which way it turns.
@@ -163,11 +164,8 @@ def place_image(
 ) -> UInt8[np.ndarray, "side side 3"]:
     """The picture seen through a placement, on black."""
     left, top, right, bottom = placement.rectangle
-    view = Image.fromarray(image).resize(
-        (right - left, bottom - top), Image.Resampling.BILINEAR, box=placement.window, reducing_gap=2.0
-    )
     canvas = np.zeros((image_size, image_size, 3), np.uint8)
-    canvas[top:bottom, left:right] = np.asarray(view)
+    canvas[top:bottom, left:right] = resize_window(image, placement.window, (right - left, bottom - top))
     return canvas
 
 

@@ -1,25 +1,70 @@
-"""Records of annotation files: fields that many layouts share, and the check that names file, record and field."""
+"""Records of annotation files: common fields, the one check of all layouts, and the way back into JSON.
 
+A record is a frozen dataclass; a field that a file leaves out is None. Fields that a layout does not know are ignored.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Annotated, Any, Literal, TypeVar
 
+import numpy as np
+from jaxtyping import Bool
 from pydantic import Field, TypeAdapter, ValidationError
-from typing_extensions import TypedDict
 
 from masklet.errors import InputError
+from masklet.formats.stream import iterate_items
+from masklet.ops.masks import polygons_to_mask, rle_decode
 
+Id = int | str  # kept as it is
 Size = Annotated[int, Field(ge=1, le=2**20)]
-Pixel = Annotated[float, Field(ge=-(2**20), le=2**20)]
-Pixels = Annotated[list[Pixel], Field(min_length=4, max_length=4)]  # a box
+Pixel = Annotated[float | int, Field(ge=-(2**20), le=2**20)]
+Box = Annotated[list[Pixel], Field(min_length=4, max_length=4)]  # left, top, width, height
 Flag = Literal[0, 1] | bool
+Probability = Annotated[float | int, Field(ge=0, le=1)]
+Polygons = list[Annotated[list[float], Field(min_length=6)]]  # x, y, x, y, ... of each
+
+_NAMES = {
+    "images": "image",
+    "annotations": "annotation",
+    "categories": "category",
+    "videos": "video",
+    "video_np_pairs": "pair",
+}
+_ALTERNATIVES = (
+    "str",
+    "int",
+    "float",
+    "bool",
+    "RunLengths",
+)  # of a field, which pydantic names in the place of an error
+
+Record = TypeVar("Record")
 
 
-class RunLengths(TypedDict):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunLengths:
     """A mask as COCO writes it."""
 
     size: Annotated[list[Size], Field(min_length=2, max_length=2)]
     counts: str | list[int]
+
+
+def decode_mask(segmentation: RunLengths | Polygons | None, size: tuple[int, int]) -> Bool[np.ndarray, "height width"]:
+    """The mask of an image of this size, height and width; an empty one where there is no segmentation.
+
+    Raises: ValueError when it describes no mask of that size.
+    """
+    if isinstance(segmentation, RunLengths) and segmentation.counts:
+        if tuple(segmentation.size) != size:
+            raise ValueError(f"size is {segmentation.size}, the image is {list(size)}")
+        return rle_decode(segmentation.counts, *size)
+    return polygons_to_mask(segmentation if isinstance(segmentation, list) else [], *size)
+
+
+# --- reading ------------------------------------------------------------------------------------------------------
 
 
 @cache
@@ -27,21 +72,18 @@ def _adapter(kind: type) -> TypeAdapter:
     return TypeAdapter(kind)
 
 
-def check(kind: type, value: Any, path: Path, name: str) -> Any:
-    """The record, if it has the fields of its kind; what else it has does not matter.
-
-    `name` says what it is, such as "image"; its number, or that of the image it is of, is added where it has one.
+def parse(kind: type[Record], text: str, path: Path, name: str, place: int | None = None) -> Record:
+    """The record of a JSON text. `name` says what it is, such as "image", `place` where it stands in the file.
 
     Raises: InputError naming file, record and field.
     """
     try:
-        _adapter(kind).validate_python(value, strict=True)
+        return _adapter(kind).validate_json(text, strict=True)
     except ValidationError as error:
-        raise InputError(f"{path}: {describe(value, name)}: {_reason(error)}") from error
-    return value
+        raise InputError(f"{path}: {describe(json.loads(text), name, place)}: {_reason(error)}") from error
 
 
-def check_text(kind: type, text: str, path: Path, line: int) -> Any:
+def parse_line(kind: type[Record], text: str, path: Path, line: int) -> Record:
     """The record of a line of text. Raises: InputError naming file, line and field."""
     try:
         return _adapter(kind).validate_json(text, strict=True)
@@ -49,25 +91,79 @@ def check_text(kind: type, text: str, path: Path, line: int) -> Any:
         raise InputError(f"{path}: line {line}: {_reason(error)}") from error
 
 
-def describe(value: Any, name: str) -> str:
-    """A record as messages name it: by its number, or by the image it is of. A name with a number stays as it is."""
+def read_records(path: Path, kinds: Mapping[str, type[Record]]) -> Iterator[Record]:
+    """The records of some sections of a document, in the order of the file.
+
+    Raises: InputError naming file, record and field.
+    """
+    places = dict.fromkeys(kinds, 0)
+    for section, _, text in iterate_items(path):
+        if section in kinds:
+            yield parse(kinds[section], text, path, _NAMES[section], places[section])
+            places[section] += 1
+
+
+def read_list(path: Path, kind: type[Record], name: str) -> Iterator[Record]:
+    """The records of a document that is one list. Raises: InputError naming file, record and field."""
+    for place, (section, _, text) in enumerate(iterate_items(path)):
+        if section:
+            raise InputError(f"{path}: a list of {name}s is expected, not an object")
+        yield parse(kind, text, path, name, place)
+
+
+def by_id(records: Iterable[Record], path: Path, name: str) -> dict[Any, Record]:
+    """Records by their `id`. Raises: InputError when two have the same."""
+    found: dict[Any, Record] = {}
+    for record in records:
+        key = record.id  # type: ignore[attr-defined]
+        if found.setdefault(key, record) is not record:
+            raise InputError(f"{path}: {name} {key}: id: is given twice")
+    return found
+
+
+def describe(value: Any, name: str, place: int | None = None) -> str:
+    """A record as messages name it: by its id, or by its place and the image it belongs to."""
     known = value if isinstance(value, dict) else {}
-    if not name.isalpha():
-        return name
     if "id" in known:
         return f"{name} {known['id']}"
     article = "an" if name[0] in "aeiou" else "a"
-    return f"{article} {name}" + (f" of image {known['image_id']}" if "image_id" in known else "")
+    numbered = f"{article} {name}" if place is None else f"{name} {place}"
+    return numbered + (f" of image {known['image_id']}" if "image_id" in known else "")
 
 
 def _reason(error: ValidationError) -> str:
-    """Field and reason of the first thing that is wrong, without the names of alternatives that were tried."""
-    first = error.errors(include_url=False)[0]
-    alternatives = ("str", "list[int]", "int")
-    field = ".".join(str(part) for part in first["loc"] if part not in alternatives and "[" not in str(part))
-    fractions = first["loc"][:1] == ("bbox",) and first.get("ctx", {}).get("le", first.get("ctx", {}).get("ge")) in (
-        8,
-        -8,
-    )
-    hint = " (boxes of these files are fractions of the image, not pixels)" if fractions else ""
-    return f"{field or 'it'}: {first['msg']}{hint}"
+    """Field and reason of the first error; where a field has alternatives, of the one that fits furthest."""
+    errors = error.errors(include_url=False)
+    of_field = [each for each in errors if each["loc"][:1] == errors[0]["loc"][:1]]
+    chosen = max(of_field, key=lambda each: len(each["loc"]))
+    names = (str(part) for part in chosen["loc"] if part not in _ALTERNATIVES and "[" not in str(part))
+    limit = chosen.get("ctx", {}).get("le", chosen.get("ctx", {}).get("ge"))
+    is_fraction = chosen["loc"][:1] == ("bbox",) and limit in (8, -8)
+    hint = " (boxes of these files are fractions of the image, not pixels)" if is_fraction else ""
+    return f"{'.'.join(names) or 'it'}: {chosen['msg']}{hint}"
+
+
+def inside(folder: Path, name: str, where: str) -> Path:
+    """The path of a file that a record names, below `folder`.
+
+    Raises: InputError beginning with `where` when the name leads out of the folder.
+    """
+    parts = (*PurePosixPath(name).parts, *PureWindowsPath(name).parts)
+    if PurePosixPath(name).is_absolute() or PureWindowsPath(name).anchor or ".." in parts or "\0" in name or not parts:
+        raise InputError(f"{where}: the file name {name!r} leads out of {folder}")
+    return folder / name
+
+
+# --- writing ------------------------------------------------------------------------------------------------------
+
+
+def to_json(record: Any) -> dict[str, Any]:
+    """The fields of a record that are not None, in their order, ready for `json.dumps`."""
+    values = ((field.name, getattr(record, field.name)) for field in fields(record))
+    return {name: _plain(value) for name, value in values if value is not None}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_plain(each) for each in value]
+    return to_json(value) if is_dataclass(value) else value

@@ -1,73 +1,160 @@
-"""SA-Co image files as published: which files belong together, and records that are known to be whole.
+"""SA-Co image files as published: records, labels, predictions, and which files belong together.
 
 Gold: three files for each subset, `gold_<subset>_merged_a_release_test.json` and b, c: labels of independent annotators
 for the same pairs. Silver: one file each, `silver_<subset>_merged_test.json`. An entry of `images` is a pair of an
 image and a phrase; one without labels is a negative. Boxes are xywh fractions of the image, in predictions too.
 """
 
+import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from types import TracebackType
+from typing import Annotated, Any, BinaryIO
 
 from pydantic import Field
-from typing_extensions import NotRequired, TypedDict
 
 from masklet.errors import InputError
-from masklet.formats.records import Flag, RunLengths, Size, check
-from masklet.formats.stream import iterate_items
+from masklet.files import replacing
+from masklet.formats.records import Flag, Probability, RunLengths, Size, by_id, read_records, to_json
+from masklet.formats.stream import ListWriter
+
+PRESENCE_FILE = "presence.jsonl"
 
 _PUBLISHED = re.compile(
     r"(?:gold_)?(?P<gold>.+)_merged_(?P<annotator>[a-z])_release_test|(?:silver_)?(?P<silver>.+)_merged_test"
 )
 
-Fraction = Annotated[float, Field(ge=-8, le=8)]  # boxes may reach outside the image; pixels are far beyond this
+Fraction = Annotated[float | int, Field(ge=-8, le=8)]  # boxes may reach outside the image; pixels are far beyond this
 Fractions = Annotated[list[Fraction], Field(min_length=4, max_length=4)]
 
 
-class PairRecord(TypedDict):
-    """An entry of `images`."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SacoPair:
+    """An entry of `images`: a pair of an image and a phrase. Without the flag it is labelled exhaustively."""
 
     id: int
     file_name: str
     text_input: str
-    width: Size
     height: Size
-    is_instance_exhaustive: NotRequired[Flag | None]
+    width: Size
+    is_instance_exhaustive: Flag | None = 1
+    source: str | None = None
 
 
-class LabelRecord(TypedDict):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SacoLabel:
     """An entry of `annotations`."""
 
-    id: NotRequired[int]
+    id: int | None = None
     image_id: int
-    bbox: NotRequired[Fractions | None]
-    segmentation: NotRequired[RunLengths | None]
-    iscrowd: NotRequired[Flag]
+    category_id: int | None = None
+    iscrowd: Flag = 0
+    bbox: Fractions | None = None
+    area: float | int | None = None
+    segmentation: RunLengths | None = None
 
 
-class CategoryRecord(TypedDict):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SacoCategory:
     """An entry of `categories`."""
 
     id: int
 
 
-class PredictionRecord(TypedDict):
-    """An entry of a list of predictions."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SacoPrediction:
+    """An entry of a list of predictions; areas are fractions of the image."""
 
     image_id: int
-    category_id: NotRequired[int]
-    bbox: NotRequired[Fractions | None]
-    segmentation: NotRequired[RunLengths | None]
-    score: Annotated[float, Field(ge=0, le=1)]
+    category_id: int = 1
+    segmentation: RunLengths | None = None
+    bbox: Fractions | None = None
+    score: Probability
+    area: float | int | None = None
+    presence: float | None = None
 
 
-class PresenceRecord(TypedDict):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SacoPresence:
     """A line of a file of presences."""
 
     image_id: int
-    presence: Annotated[float, Field(ge=0, le=1)]
+    presence: Probability
+
+
+@dataclass(frozen=True, kw_only=True)
+class SacoFile:
+    """Pairs by their id, and the labels of all of them."""
+
+    pairs: dict[int, SacoPair]
+    labels: list[SacoLabel]
+
+    def to_json(self) -> dict[str, Any]:
+        """The document to write."""
+        return {
+            "images": [to_json(each) for each in self.pairs.values()],
+            "annotations": [to_json(each) for each in self.labels],
+            "categories": [{"id": 1, "name": "object"}],
+        }
+
+
+def read_saco(path: Path) -> SacoFile:
+    """The records of a file. Raises: InputError naming file, record and field."""
+    pairs, labels = [], []
+    for record in read_records(path, {"images": SacoPair, "annotations": SacoLabel}):
+        if isinstance(record, SacoPair):
+            pairs.append(record)
+        else:
+            labels.append(record)
+    if not pairs:
+        raise InputError(f"{path}: has no images: SA-Co labels are expected")
+    known = by_id(pairs, path, "image")
+    for place, label in enumerate(labels):
+        if label.image_id not in known:
+            name = f"annotation {place if label.id is None else label.id}"
+            raise InputError(f"{path}: {name}: image_id: there is no image {label.image_id}")
+    return SacoFile(pairs=known, labels=labels)
+
+
+def read_pairs(path: Path) -> Iterator[SacoPair]:
+    """The pairs of a file alone. Raises: InputError naming file, record and field."""
+    yield from read_records(path, {"images": SacoPair})
+
+
+class SacoPredictionWriter(AbstractContextManager):
+    """Writes predictions as they come, in the layout in which they are published, and `PRESENCE_FILE` beside it.
+
+    The first is a list of `SacoPrediction`, the second has a line for each pair, those without instances too. Both take
+    their places when all went well.
+
+    Raises: InputError when they cannot be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._stack = ExitStack()
+        beside = self._stack.enter_context(replacing(path))
+        presence = self._stack.enter_context(replacing(path.with_name(PRESENCE_FILE)))
+        self._records = ListWriter(self._stack.enter_context(beside.open("xb")))
+        self._presence: BinaryIO = self._stack.enter_context(presence.open("xb"))
+
+    def add(self, presence: SacoPresence, predictions: Iterable[SacoPrediction]) -> None:
+        """All instances of one pair."""
+        self._presence.write(json.dumps(to_json(presence)).encode() + b"\n")
+        for prediction in predictions:
+            self._records.add(to_json(prediction))
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        if kind is None:
+            self._records.end()
+        return self._stack.__exit__(kind, error, trace)
+
+
+# --- which files belong together ----------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,11 +229,3 @@ def find_predictions(arguments: Sequence[str], subsets: Sequence[Subset]) -> lis
 def _within(folder: Path, name: str) -> Path:
     nested = folder / name / "predictions.json"
     return nested if nested.is_file() else folder / f"{name}.json"
-
-
-def read_pairs(path: Path) -> Iterator[tuple[str, int, str]]:
-    """Image, number and phrase of each pair of a file. Raises: InputError naming file, record and field."""
-    for section, value, _ in iterate_items(path):
-        if section == "images":
-            record = check(PairRecord, value, path, "image")
-            yield record["file_name"], record["id"], record["text_input"]

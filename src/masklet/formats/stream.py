@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NoReturn, TextIO
+from typing import Any, BinaryIO, NoReturn, TextIO
 
 from masklet.errors import InputError
 
@@ -129,6 +129,22 @@ class _Reader:
     def _fail(self, what: str, offset: int = 0) -> NoReturn:
         position = self.passed + self.at + offset
         raise InputError(f"{self.path}: not readable as JSON at character {position}: {what}")
+
+
+class ListWriter:
+    """Writes a JSON list into an open file, a record at a time."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self._separator = file, b"["
+
+    def add(self, record: dict[str, Any]) -> None:
+        """Writes one record."""
+        self._file.write(self._separator + json.dumps(record, separators=(",", ":")).encode())
+        self._separator = b",\n"
+
+    def end(self) -> None:
+        """Closes the list; the file stays open."""
+        self._file.write(b"[]\n" if self._separator == b"[" else b"]\n")
 
 
 class Buckets:

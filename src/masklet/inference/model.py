@@ -19,8 +19,8 @@ from masklet.inference.predictor import Predictor
 from masklet.inference.video.opening import open_session, resume_session
 from masklet.inference.video.rules import Rules
 from masklet.inference.video.video_session import VideoSession
-from masklet.media.frames import VideoSource
 from masklet.media.images import ImageSource, read_image
+from masklet.media.video_source import VideoSource
 from masklet.nn.precision import cast_compute
 from masklet.tokenizer import Tokenizer
 

@@ -1,18 +1,15 @@
-"""Frames in: from a video file, a folder, a list of pictures, a camera or any iterator to numbered RGB frames.
+"""Numbered RGB frames and where they come from; `video_source.open_frames` chooses the class for a source.
 
-`open_frames` chooses; every source then answers the same questions. What can be reached at random (files, folders,
-lists) can also be read backwards; streams give each frame once. Nowhere are more than a few frames alive.
+Sources that can be reached at random (files, folders, lists) can also be read backwards; streams give each frame once.
+No source holds more than a few frames.
 """
 
-import os
-import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
-from typing import Any, Union
+from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
@@ -20,12 +17,8 @@ from torch import Tensor
 
 from masklet.errors import InputError
 from masklet.media.images import ImageSource, read_image
-from masklet.media.suffixes import IMAGE_SUFFIXES
 
-ASSUMED_FPS = 25.0  # of what brings no times of its own
-MOVING_SUFFIXES = frozenset({".gif"})  # pictures that are opened as videos
-
-VideoSource = Union[str, os.PathLike, int, Iterable[ImageSource], "FrameSource"]
+ASSUMED_FPS = 25.0  # of a source without time stamps
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -42,64 +35,19 @@ class Frame:
         return self.pixels.shape[0], self.pixels.shape[1]
 
 
-def open_frames(source: VideoSource) -> "FrameSource":
-    """The frames of a video file, a folder of pictures (in natural order of their names), a list of pictures, an array
-    `[frame, height, width, 3]`, a camera (its number), or any iterable of pictures, which may be endless. A source
-    that is open already is given back.
-
-    The first frame is read at once. Raises: InputError when there is none.
-    """
-    if isinstance(source, FrameSource):
-        return source
-    if isinstance(source, (str, os.PathLike)):
-        return _open_path(Path(source))
-    if isinstance(source, int) and not isinstance(source, bool):
-        from masklet.media.video_reader import open_camera
-
-        return open_camera(source)
-    if isinstance(source, (np.ndarray, Tensor)) and source.ndim != 4:
-        raise InputError(f"an array of shape {list(source.shape)} is no video: expected [frame, height, width, 3]")
-    if isinstance(source, (Sequence, np.ndarray, Tensor)) and not isinstance(source, bytes):
-        return Pictures("the list", source)
-    if isinstance(source, Iterable) and not isinstance(source, bytes):
-        return Stream("the stream", _number(source))
-    raise InputError(f"cannot read frames from {type(source).__name__}: give a path, a camera number or frames")
-
-
-def _open_path(path: Path) -> "FrameSource":
-    if path.is_dir():
-        paths = [each for each in path.iterdir() if each.suffix.lower() in IMAGE_SUFFIXES and each.name[0] != "."]
-        return Pictures(str(path), sorted(paths, key=_natural))
-    if path.suffix.lower() in IMAGE_SUFFIXES - MOVING_SUFFIXES:
-        return Pictures(str(path), [path])
-    from masklet.media.video_reader import VideoFile
-
-    return VideoFile(path)
-
-
-def _natural(path: Path) -> list[tuple[int, int, str]]:
-    """Sorts frame2 before frame10."""
-    parts = re.split(r"(\d+)", path.name)
-    return [(1, int(part), part) if part.isdecimal() else (0, 0, part.lower()) for part in parts]
-
-
-def _number(pictures: Iterable[ImageSource]) -> Iterator[Frame]:
-    for index, picture in enumerate(pictures):
-        yield Frame(index=index, time=index / ASSUMED_FPS, pixels=_read(picture, index))
-
-
-def _read(picture: ImageSource, index: int) -> UInt8[np.ndarray, "height width 3"]:
+def read_frame(image: ImageSource, index: int) -> UInt8[np.ndarray, "height width 3"]:
+    """The pixels of frame `index`. Raises: InputError naming the frame."""
     try:
-        return read_image(picture)
+        return read_image(image)
     except InputError as error:
         raise InputError(f"frame {index}: {error}") from error
 
 
 class FrameSource(AbstractContextManager, ABC):
-    """Where frames come from.
+    """A source of frames.
 
-    `size` is height and width of the first frame; all others must agree. `fps` is None where nothing is known of it
-    (times then assume `ASSUMED_FPS`). `warnings` holds a sentence for each kind of damage met so far.
+    `size` is height and width of the first frame; all others must agree. `fps` is None where it is unknown (times then
+    assume `ASSUMED_FPS`). `warnings` holds a sentence for each kind of damage met so far.
     """
 
     seekable: bool
@@ -116,7 +64,7 @@ class FrameSource(AbstractContextManager, ABC):
     @property
     @abstractmethod
     def num_frames(self) -> int | None:
-        """How many frames there are; None for a stream whose end has not been reached."""
+        """Number of frames; None for a stream whose end has not been reached."""
 
     def frames(
         self, start: int = 0, stop: int | None = None, step: int = 1, *, reverse: bool = False
@@ -135,7 +83,7 @@ class FrameSource(AbstractContextManager, ABC):
         if not self.seekable:
             raise InputError(f"{self.name} cannot be read backwards: it gives each frame once")
         total = self.num_frames
-        assert total is not None, "what can be sought has a length"
+        assert total is not None, "a seekable source has a length"
         return self._backward(range(start, total if stop is None else min(stop, total), step))
 
     def read(self, index: int) -> Frame:
@@ -152,7 +100,7 @@ class FrameSource(AbstractContextManager, ABC):
         return map(self.read, reversed(numbers))
 
     def close(self) -> None:
-        """Lets files and devices go."""
+        """Closes files and devices."""
 
     def _checked(self, frame: Frame) -> Frame:
         if frame.size != self.size:
@@ -163,33 +111,33 @@ class FrameSource(AbstractContextManager, ABC):
         return frame
 
 
-class Pictures(FrameSource):
-    """A folder, list or array of pictures, each read when its turn comes."""
+class ImageFrames(FrameSource):
+    """A folder, list or array of images, each read when its turn comes."""
 
     seekable = True
 
-    def __init__(self, name: str, pictures: Sequence[ImageSource] | np.ndarray | Tensor) -> None:
-        if len(pictures) == 0:
-            raise InputError(f"no pictures in {name}")
-        self._pictures: Any = pictures
-        super().__init__(name, _read(self._pictures[0], 0).shape[:2])
+    def __init__(self, name: str, images: Sequence[ImageSource] | np.ndarray | Tensor) -> None:
+        if len(images) == 0:
+            raise InputError(f"no images in {name}")
+        self._images: Any = images
+        super().__init__(name, read_frame(self._images[0], 0).shape[:2])
 
     @property
     def num_frames(self) -> int:
-        """How many pictures there are."""
-        return len(self._pictures)
+        """Number of images."""
+        return len(self._images)
 
     def _forward(self, start: int, stop: int | None, step: int) -> Iterator[Frame]:
         total = self.num_frames
         return map(self._frame, range(start, total if stop is None else min(stop, total), step))
 
     def _frame(self, index: int) -> Frame:
-        pixels = _read(self._pictures[index], index)
+        pixels = read_frame(self._images[index], index)
         return self._checked(Frame(index=index, time=index / ASSUMED_FPS, pixels=pixels))
 
 
 class Stream(FrameSource):
-    """Frames that come once, in order. The last one given is held, so that it can be asked for again."""
+    """Frames that come once, in order. The last one given is held, so that it can be read again."""
 
     seekable = False
 
@@ -205,7 +153,7 @@ class Stream(FrameSource):
 
     @property
     def num_frames(self) -> int | None:
-        """How many frames there were, once the last one has been passed."""
+        """Number of frames, once the last one has been passed."""
         return self._total
 
     def frames(
@@ -233,7 +181,7 @@ class Stream(FrameSource):
             self._total = index + 1
 
     def close(self) -> None:
-        """Ends the stream and lets its device go."""
+        """Ends the stream and closes its device."""
         self._held = None
         if self._close is not None:
             self._close()

@@ -1,7 +1,7 @@
-"""Pictures in: from whatever a user has to `[height, width, 3]` uint8 RGB, and from there to what the model reads.
+"""Images in: from every kind of source to `[height, width, 3]` uint8 RGB, and from there to what the model reads.
 
-Colour is settled here once: orientation from EXIF is applied, transparency is laid over white, 16 bits become 8. Sizes
-are checked in the header, before any pixel is decoded. Whatever is wrong with a source is said in one InputError.
+The only reader of images, in use, training and evaluation: orientation from EXIF is applied, transparency is laid over
+white, 16 bits become 8. Sizes are checked in the header, before any pixel is decoded. Errors are one InputError.
 """
 
 import io
@@ -9,14 +9,14 @@ import os
 import struct
 import threading
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float32, Integer, UInt8
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
@@ -25,6 +25,7 @@ from masklet.errors import InputError
 MAX_PIXELS = 200_000_000
 
 ImageSource = str | os.PathLike | bytes | Image.Image | np.ndarray | Tensor
+Conversion = Callable[[Image.Image, str], np.ndarray]  # of a decoded image; the second is what errors call it
 
 _DECODING_ERRORS = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, struct.error, zlib.error)
 _pillow_limit = threading.Lock()
@@ -39,16 +40,37 @@ def read_image(source: ImageSource) -> UInt8[np.ndarray, "height width 3"]:
     Raises: InputError naming the source and what is wrong with it.
     """
     if isinstance(source, Image.Image):
-        return _decode(source, "the image")
+        return _decode(source, "the image", _to_upright_rgb)
     if isinstance(source, np.ndarray):
         return _from_array(source)
     if isinstance(source, Tensor):
         return _from_tensor(source)
     if isinstance(source, bytes):
-        return _read_file(io.BytesIO(source), "the image data", len(source))
+        return _read_file(io.BytesIO(source), "the image data", len(source), _to_upright_rgb)
     if not isinstance(source, (str, os.PathLike)):
         raise InputError(f"cannot read an image from {type(source).__name__}: give a path, bytes, PIL image or array")
-    return _read_path(Path(source))
+    return _read_path(Path(source), _to_upright_rgb)
+
+
+def read_labelled_image(path: Path, size: tuple[int, int]) -> UInt8[np.ndarray, "height width 3"]:
+    """RGB pixels of an image whose labels state its `size`, height and width.
+
+    It stands upright, as from `read_image`, unless it has the stated size only as it is stored: then it was labelled
+    that way. Raises: InputError naming the file, also when it has neither size.
+    """
+    pixels = _read_path(path, lambda image, name: _to_rgb(_as_labelled(image, size), name))
+    if pixels.shape[:2] != size:
+        found = f"{pixels.shape[1]} x {pixels.shape[0]}"
+        raise InputError(f"{path} has {found} pixels, and its labels state {size[1]} x {size[0]}")
+    return pixels
+
+
+def read_numbers(path: Path) -> Integer[np.ndarray, "height width"]:
+    """Pixel values of an image of whole numbers, such as object ids: grey levels, or indices into a palette.
+
+    Raises: InputError naming the file when it is not such an image.
+    """
+    return _read_path(path, _to_numbers)
 
 
 def preprocess(image: UInt8[np.ndarray, "height width 3"], size: int) -> Float32[Tensor, "3 size size"]:
@@ -58,16 +80,33 @@ def preprocess(image: UInt8[np.ndarray, "height width 3"], size: int) -> Float32
     """
     pixels = torch.from_numpy(np.require(image, requirements=["C", "W"])).permute(2, 0, 1)[None]
     resized = F.interpolate(pixels, size=(size, size), mode="bilinear", antialias=True, align_corners=False)[0]
-    return (resized.float() / 255 - 0.5) / 0.5
+    return normalise(resized)
 
 
-def _read_path(path: Path) -> np.ndarray:
+def resize_window(
+    image: UInt8[np.ndarray, "height width 3"], window: tuple[int, int, int, int], size: tuple[int, int]
+) -> UInt8[np.ndarray, "rows columns 3"]:
+    """A window (left, top, right, bottom) of an image at another `size`, width and height: the resize of augmentation.
+
+    There are two resizes because each is fixed: `preprocess` is that of the published model, to the last bit, and knows
+    no windows; the numbers of published trainings depend on the pixels of this one.
+    """
+    view = Image.fromarray(image).resize(size, Image.Resampling.BILINEAR, box=window, reducing_gap=2.0)
+    return np.asarray(view)
+
+
+def normalise(levels: UInt8[Tensor, "*image 3 height width"]) -> Float32[Tensor, "*image 3 height width"]:
+    """Bytes to [-1, 1]."""
+    return (levels.float() / 255 - 0.5) / 0.5
+
+
+def _read_path(path: Path, convert: Conversion) -> np.ndarray:
     try:
         size = path.stat().st_size
         if path.is_dir():
             raise InputError(f"{path} is a folder, not an image")
         with path.open("rb") as file:
-            return _read_file(file, str(path), size)
+            return _read_file(file, str(path), size, convert)
     except FileNotFoundError as error:
         raise InputError(f"no such file: {path}") from error
     except PermissionError as error:
@@ -78,14 +117,14 @@ def _read_path(path: Path) -> np.ndarray:
         raise error if isinstance(error, InputError) else InputError(f"not a file name: {str(path)!r}") from error
 
 
-def _read_file(file: io.BytesIO | io.BufferedReader, name: str, size: int) -> np.ndarray:
+def _read_file(file: io.BytesIO | io.BufferedReader, name: str, size: int, convert: Conversion) -> np.ndarray:
     if size == 0:
         raise InputError(f"{name} is empty (0 bytes)")
     try:
         with _without_pillow_limit():
             image = Image.open(file)
         with image:
-            return _decode(image, name)
+            return _decode(image, name, convert)
     except UnidentifiedImageError as error:
         raise InputError(f"{name} is not an image, or of a kind that cannot be read") from error
     except InputError:
@@ -105,7 +144,8 @@ def _without_pillow_limit() -> Iterator[None]:
             Image.MAX_IMAGE_PIXELS = limit
 
 
-def _check_size(name: str, height: int, width: int) -> None:
+def check_size(name: str, height: int, width: int) -> None:
+    """Raises: InputError for an image or frame without pixels or with more than `MAX_PIXELS`."""
     if height < 1 or width < 1:
         raise InputError(f"{name} has no pixels ({width} x {height})")
     if height * width > MAX_PIXELS:
@@ -114,25 +154,38 @@ def _check_size(name: str, height: int, width: int) -> None:
         )
 
 
-def _decode(image: Image.Image, name: str) -> np.ndarray:
-    _check_size(name, image.height, image.width)
+def _decode(image: Image.Image, name: str, convert: Conversion) -> np.ndarray:
+    check_size(name, image.height, image.width)
     try:
         image.load()
     except _DECODING_ERRORS as error:
         raise InputError(f"{name} is damaged or cut short: {error}") from error
-    return np.array(_to_rgb(_upright(image), name))
+    return convert(image, name)
+
+
+def _to_upright_rgb(image: Image.Image, name: str) -> np.ndarray:
+    return _to_rgb(_upright(image), name)
+
+
+def _as_labelled(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    upright = _upright(image)
+    return upright if (upright.height, upright.width) == size else image
+
+
+def _to_numbers(image: Image.Image, name: str) -> np.ndarray:
+    if image.mode not in ("1", "L", "P", "I", "I;16"):
+        raise InputError(f"{name}: one whole number for each pixel is expected, this file has colours ({image.mode})")
+    return np.array(image.convert("L") if image.mode == "1" else image)
 
 
 def _upright(image: Image.Image) -> Image.Image:
     try:
         return ImageOps.exif_transpose(image)
-    except _DECODING_ERRORS:  # the picture is sound, only its EXIF block is not
+    except _DECODING_ERRORS:  # the image is sound, only its EXIF block is not
         return image
 
 
-def _to_rgb(image: Image.Image, name: str) -> Image.Image | np.ndarray:
-    if image.mode == "RGB":
-        return image
+def _to_rgb(image: Image.Image, name: str) -> np.ndarray:
     if image.mode == "F":
         values = np.asarray(image)
         return _to_levels(values / 255 if np.isfinite(values).all() and values.max() > 1 else values, name)
@@ -140,8 +193,8 @@ def _to_rgb(image: Image.Image, name: str) -> Image.Image | np.ndarray:
         return _to_levels(np.asarray(image).astype(np.int64), name)
     if image.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in image.info:
         image = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-    return image.convert("RGB")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return np.array(image.convert("RGB"))
 
 
 def _to_levels(values: np.ndarray, name: str) -> np.ndarray:
@@ -182,10 +235,10 @@ def _from_array(array: np.ndarray, name: str = "the array", expected: str = "[he
         array = array[..., None]
     if array.ndim != 3 or array.shape[-1] not in (1, 3, 4):
         raise InputError(f"{name} has shape {list(array.shape)}: expected {expected}")
-    _check_size(name, *array.shape[:2])
+    check_size(name, *array.shape[:2])
     levels = _to_bytes(array, name)
     if levels.shape[-1] == 1:
         return np.repeat(levels, 3, axis=-1)
     if levels.shape[-1] == 4:
-        return np.array(_to_rgb(Image.fromarray(np.ascontiguousarray(levels)), name))
+        return _to_rgb(Image.fromarray(np.ascontiguousarray(levels)), name)
     return np.ascontiguousarray(levels)

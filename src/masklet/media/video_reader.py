@@ -24,7 +24,7 @@ from jaxtyping import Int64, UInt8
 
 from masklet.errors import InputError
 from masklet.media.frames import ASSUMED_FPS, Frame, FrameSource, Stream
-from masklet.media.images import MAX_PIXELS
+from masklet.media.images import check_size
 
 BUFFER_BYTES = 2**28  # of decoded frames that are kept while going backwards
 CAMERAS = {"linux": "v4l2", "darwin": "avfoundation", "win32": "dshow"}
@@ -55,8 +55,8 @@ class VideoFile(FrameSource):
             fps = stream.average_rate or stream.guessed_rate
             self._time_base = stream.time_base or Fraction(1)
         super().__init__(str(path), (0, 0), None if fps is None else float(fps))
-        with closing(self._pictures(0)) as pictures:
-            first = next(pictures, None)
+        with closing(self._images(0)) as images:
+            first = next(images, None)
         if first is None:
             raise InputError(f"{path} holds no frame that can be decoded")
         self.size = _upright_size(first)
@@ -68,7 +68,7 @@ class VideoFile(FrameSource):
 
     @contextmanager
     def _opened(self) -> Iterator[tuple[InputContainer, VideoStream]]:
-        """The container and its video stream; what is wrong with either is said in one sentence."""
+        """The container and its video stream; errors name the file."""
         if "\0" in str(self.path):  # which would end the name, for PyAV
             raise InputError(f"not a file name: {str(self.path)!r}")
         try:
@@ -77,11 +77,11 @@ class VideoFile(FrameSource):
             raise InputError(_reason(self.path, error)) from error
         with container:
             if not container.streams.video:
-                raise InputError(f"{self.path} has no video in it")
+                raise InputError(f"{self.path} has no video stream")
             stream = container.streams.video[0]
             if stream.codec_context is None:
                 raise InputError(f"{self.path} is in a format that cannot be decoded, or is damaged")
-            _check_pixels(str(self.path), stream.width, stream.height)
+            check_size(str(self.path), stream.height, stream.width)
             stream.thread_type = "AUTO"
             yield container, stream
 
@@ -112,11 +112,11 @@ class VideoFile(FrameSource):
 
     def _forward(self, start: int, stop: int | None, step: int) -> Iterator[Frame]:
         with closing(self._decode(start)) as decoded:
-            for index, picture in decoded:
+            for index, image in decoded:
                 if stop is not None and index >= stop:
                     return
                 if (index - start) % step == 0:
-                    yield self._frame(index, picture)
+                    yield self._frame(index, image)
 
     def _backward(self, numbers: range) -> Iterator[Frame]:
         """A stretch between key frames at a time, or as much of its end as the buffer holds."""
@@ -129,19 +129,19 @@ class VideoFile(FrameSource):
             numbers = numbers[: -len(stretch)]
 
     def _decode(self, first: int) -> Generator[tuple[int, VideoFrame], None, None]:
-        """Numbered pictures in order, from number `first` on."""
+        """Numbered images in order, from number `first` on."""
         if first >= self._index.count:
             return
         stamps = self._index.stamps
         last = first - 1
-        for count, picture in enumerate(self._pictures(first)):
-            number = count if stamps is None else _place(stamps, picture.pts)
-            if number > last:  # damage may bring old pictures back
+        for count, image in enumerate(self._images(first)):
+            number = count if stamps is None else _place(stamps, image.pts)
+            if number > last:  # damage may bring old images back
                 last = number
-                yield number, picture
+                yield number, image
 
-    def _pictures(self, first: int) -> Generator[VideoFrame, None, None]:
-        """Decoded pictures from a key frame at or before frame `first`."""
+    def _images(self, first: int) -> Generator[VideoFrame, None, None]:
+        """Decoded images from a key frame at or before frame `first`."""
         for stamp in (*self._places(first), None):
             with self._opened() as (container, stream):
                 if stamp is not None:
@@ -156,16 +156,16 @@ class VideoFile(FrameSource):
                 return
 
     def _decoded(self, stream: VideoStream, packets: Iterable[av.Packet | None]) -> Iterator[VideoFrame]:
-        """The pictures of packets, without those that are too damaged."""
+        """The images of packets, without those that are too damaged."""
         for packet in packets:
             try:
-                pictures = stream.decode(packet)
+                images = stream.decode(packet)
             except FFmpegError:
                 self._warn()
                 continue
-            if any(picture.is_corrupt for picture in pictures):
+            if any(image.is_corrupt for image in images):
                 self._warn()
-            yield from pictures
+            yield from images
 
     def _places(self, first: int) -> list[int]:
         """Stamps to seek, the closest key frame before `first` to begin with, then ones twice, four times ... back."""
@@ -195,13 +195,13 @@ class VideoFile(FrameSource):
         if sentence not in self.warnings:
             self.warnings.append(sentence)
 
-    def _frame(self, index: int, picture: VideoFrame) -> Frame:
-        _check_pixels(self.name, picture.width, picture.height)
+    def _frame(self, index: int, image: VideoFrame) -> Frame:
+        check_size(self.name, image.height, image.width)
         if self._index.stamps is None:
             time = index / (self.fps or ASSUMED_FPS)
         else:
             time = float(int(self._index.stamps[index]) * self._time_base)
-        return self._checked(Frame(index=index, time=time, pixels=_upright_pixels(picture)))
+        return self._checked(Frame(index=index, time=time, pixels=_upright_pixels(image)))
 
 
 def _decodable(packets: list[tuple[int | None, int | None, bool]]) -> list[tuple[int | None, int | None, bool]]:
@@ -218,7 +218,7 @@ def _place(stamps: Int64[np.ndarray, " frame"], stamp: int | None) -> int:
 
 
 def open_camera(number: int) -> Stream:
-    """The pictures of a camera as they come. Raises: InputError when there is none of that number."""
+    """The frames of a camera as they come. Raises: InputError when there is none of that number."""
     kind = CAMERAS.get(sys.platform)
     if kind is None:
         raise InputError(f"cameras cannot be read on {sys.platform}")
@@ -247,26 +247,20 @@ def _camera_name(kind: str, number: int) -> str:
 def _live(container: InputContainer, number: int) -> Iterator[Frame]:
     begin: float | None = None
     try:
-        for index, picture in enumerate(container.decode(video=0)):
-            time = picture.time or 0.0
+        for index, image in enumerate(container.decode(video=0)):
+            time = image.time or 0.0
             begin = time if begin is None else begin
-            yield Frame(index=index, time=time - begin, pixels=_upright_pixels(picture))
+            yield Frame(index=index, time=time - begin, pixels=_upright_pixels(image))
     except FFmpegError as error:
-        raise InputError(f"camera {number} gives no more pictures: {_plain(error)}") from error
+        raise InputError(f"camera {number} gives no more frames: {_plain(error)}") from error
 
 
-def _check_pixels(name: str, width: int, height: int) -> None:
-    if width * height > MAX_PIXELS:
-        limit = MAX_PIXELS // 10**6
-        raise InputError(f"{name} is too large: {width} x {height} pixels, the limit is {limit} megapixels")
-
-
-def _turn(picture: VideoFrame) -> tuple[bool, bool, bool]:
+def _turn(image: VideoFrame) -> tuple[bool, bool, bool]:
     """What the display matrix asks for: swap the axes, then mirror the columns, then the rows.
 
-    Its first two rows say where one step to the right and one step down in the stored picture lead on the screen.
+    Its first two rows say where one step to the right and one step down in the stored image lead on the screen.
     """
-    data = picture.side_data.get("DISPLAYMATRIX")
+    data = image.side_data.get("DISPLAYMATRIX")
     if data is None:
         return False, False, False
     right_x, right_y, _, down_x, down_y = np.frombuffer(bytes(data), dtype="=i4")[:5].tolist()
@@ -275,13 +269,13 @@ def _turn(picture: VideoFrame) -> tuple[bool, bool, bool]:
     return True, down_x < 0, right_y < 0
 
 
-def _upright_size(picture: VideoFrame) -> tuple[int, int]:
-    return (picture.width, picture.height) if _turn(picture)[0] else (picture.height, picture.width)
+def _upright_size(image: VideoFrame) -> tuple[int, int]:
+    return (image.width, image.height) if _turn(image)[0] else (image.height, image.width)
 
 
-def _upright_pixels(picture: VideoFrame) -> UInt8[np.ndarray, "height width 3"]:
-    pixels = picture.to_ndarray(format="rgb24")
-    swap, mirror_columns, mirror_rows = _turn(picture)
+def _upright_pixels(image: VideoFrame) -> UInt8[np.ndarray, "height width 3"]:
+    pixels = image.to_ndarray(format="rgb24")
+    swap, mirror_columns, mirror_rows = _turn(image)
     if swap:
         pixels = pixels.transpose(1, 0, 2)
     if mirror_columns:

@@ -16,7 +16,7 @@ from typing import Any
 
 from masklet.errors import InputError
 from masklet.files import write_atomically
-from masklet.media.suffixes import IMAGE_SUFFIXES
+from masklet.media.suffixes import is_image
 
 FORMATS = ("overlay", "coco", "json", "png", "yolo")
 MANIFEST = "manifest.json"
@@ -59,7 +59,7 @@ def find_jobs(arguments: Sequence[str], results: Path | None = None) -> list[Job
 
 
 def _is_image(path: Path, results: Path | None) -> bool:
-    if path.suffix.lower() not in IMAGE_SUFFIXES or path.name.startswith(".") or not path.is_file():
+    if not is_image(path) or not path.is_file():
         return False
     return results is None or results not in path.resolve().parents
 

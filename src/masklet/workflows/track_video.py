@@ -22,7 +22,8 @@ from masklet.formats.calibration import Calibration
 from masklet.inference.output.video_export import Journal, category, read_journal
 from masklet.inference.output.video_writer import Writer, open_writers, with_images
 from masklet.inference.video.frame_result import FrameResult
-from masklet.media.frames import FrameSource, open_frames
+from masklet.media.frames import FrameSource
+from masklet.media.video_source import open_frames
 from masklet.workflows.track_prompts import TrackPrompts
 
 RECORD, JOURNAL = "run.json", "frames.jsonl"

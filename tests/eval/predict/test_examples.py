@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import masklet
+from masklet.data.labels.writers import write_saco
 from masklet.data.schema import Example, PhraseQuery
-from masklet.data.writers import write_saco
 from masklet.eval.concepts.buckets import Source
 from masklet.eval.concepts.concept_run import ConceptEvaluation
 from masklet.eval.predict.answers import Answer
@@ -39,7 +39,7 @@ def test_figures_are_those_of_the_same_pictures_in_files(model, scenes, tmp_path
         ]
     labels, predictions = tmp_path / "labels.json", tmp_path / "predictions.json"
     write_saco(scenes, labels, tmp_path)
-    requests = [Request(*pair) for pair in read_pairs(labels)]
+    requests = [Request(pair.file_name, pair.id, pair.text_input) for pair in read_pairs(labels)]
     write_predictions(predict_pairs(requests, [tmp_path], model, tmp_path / "other"), predictions)
     source = Source.of(Subset(name="scenes", files=(labels,)), predictions)
     (step,) = ConceptEvaluation(sources=(source,), kinds=("segm",)).run()

@@ -14,7 +14,6 @@ from masklet.config import debug
 from masklet.errors import InputError
 from masklet.eval.predict.predict import (
     PairPrediction,
-    PredictionWriter,
     Request,
     find_image,
     predict_pairs,
@@ -275,8 +274,8 @@ def test_no_predictions_are_an_empty_list_and_a_failure_leaves_the_older_file(im
     assert json.loads(path.read_text()) == []
     assert sorted(each.name for each in path.parent.iterdir()) == ["predictions.json", "presence.jsonl"]
     (tmp_path / "file").touch()
-    with pytest.raises(InputError, match="cannot write"), PredictionWriter(tmp_path / "file" / "predictions.json"):
-        pass
+    with pytest.raises(InputError, match="cannot write"):
+        write_predictions([], tmp_path / "file" / "predictions.json")
 
 
 def test_the_model_is_a_segmenter(tmp_path: Path) -> None:

@@ -135,7 +135,7 @@ def test_only_what_changed_is_asked_again(truth: VideoTruth, tmp_path: Path) -> 
         phrases={**truth.phrases, 30: "red kite"},
     )
     tracker = FakeTracker()
-    assert {(each["video_id"], each["category_id"]) for each in predict(more, tmp_path, tracker)} == more.asked
+    assert {(each.video_id, each.category_id) for each in predict(more, tmp_path, tracker)} == more.asked
     assert [session.phrases for session in tracker.sessions] == [["red kite"]]
     (tmp_path / "frames/video_0/00002.jpg").write_text("another picture")
     tracker = FakeTracker()

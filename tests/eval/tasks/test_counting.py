@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from masklet.errors import InputError
-from masklet.eval.tasks.counting import CountTally, count_instances, keep_apart, read_questions, score_counts
+from masklet.eval.tasks.counting import CountTally, count_instances, keep_apart, score_counts
+from masklet.formats.benchmarks import read_questions
 from masklet.ops.masks import rle_encode
 from masklet.ops.runs import RunTable
 
@@ -87,7 +88,7 @@ def test_files_are_counted_question_by_question(tmp_path):
     ("questions", "predictions", "message"),
     [
         ([question(1, -1)], [], "question 1: count: Input should be greater"),
-        ([question(1, 1), question(1, 2)], [], "question 1: id: stands there twice"),
+        ([question(1, 1), question(1, 2)], [], "question 1: id: is given twice"),
         ([question(1, 1)], [prediction(2, WHOLE, 0.9)], "image_id: there is no question 2"),
         ([question(1, 1)], [prediction(1, "~", 0.9)], "a prediction of image 1: segmentation.counts: "),
         ([question(1, 1)], [{"image_id": 1, "score": 0.9}], "a prediction of image 1: segmentation: is missing"),

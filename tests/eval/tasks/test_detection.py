@@ -12,7 +12,9 @@ from pycocotools.cocoeval import COCOeval
 
 from masklet.errors import InputError
 from masklet.eval.predict.predict import PairPrediction
-from masklet.eval.tasks.detection import DetectionProtocol, DetectionTruth, read_results, requests_of, results_of
+from masklet.eval.tasks.detection import DetectionProtocol, DetectionTruth, requests_of, results_of
+from masklet.formats.coco import CocoAnnotation, CocoCategory, CocoFile, CocoImage, CocoResult, read_results
+from masklet.formats.records import RunLengths
 from masklet.ops.masks import rle_encode
 
 NAMES = ("AP_all", "AP_50", "AP_75", "AP_small", "AP_medium", "AP_large")
@@ -71,7 +73,7 @@ def random_files(folder: Path, seed: int) -> tuple[Path, Path]:
 def test_equals_pycocotools(seed, kind, tmp_path):
     labels, results = random_files(tmp_path, seed)
     truth = DetectionTruth.read(labels)
-    ours = DetectionProtocol(kinds=(kind,)).score(truth, read_results(results, truth))[kind]
+    ours = DetectionProtocol(kinds=(kind,)).score(truth, read_results(results, truth.labels))[kind]
     with contextlib.redirect_stdout(io.StringIO()):
         theirs = COCO(str(labels))
         found = [
@@ -91,25 +93,24 @@ def test_equals_pycocotools(seed, kind, tmp_path):
 def labelled(images: int, objects: list[tuple[int, int]], **fields) -> DetectionTruth:
     """Images 1, 2, ... with one box for each (image, category)."""
     box = [10.0, 10.0, 40.0, 40.0]
-    return DetectionTruth(
-        path=Path("labels.json"),
+    labels = CocoFile(
         images={
-            i: {"id": i, "width": WIDTH, "height": HEIGHT, "file_name": f"{i}.jpg", **fields}
-            for i in range(1, images + 1)
+            i: CocoImage(id=i, width=WIDTH, height=HEIGHT, file_name=f"{i}.jpg", **fields) for i in range(1, images + 1)
         },
         categories={
-            1: {"id": 1, "name": "cat", "frequency": "f"},
-            2: {"id": 2, "name": "grey_seal_(animal)", "frequency": "r"},
+            1: CocoCategory(id=1, name="cat", frequency="f"),
+            2: CocoCategory(id=2, name="grey_seal_(animal)", frequency="r"),
         },
-        objects=[
-            {"id": place, "image_id": image, "category_id": category, "bbox": box}
+        annotations=[
+            CocoAnnotation(id=place, image_id=image, category_id=category, bbox=box)
             for place, (image, category) in enumerate(objects, start=1)
         ],
     )
+    return DetectionTruth(path=Path("labels.json"), labels=labels)
 
 
-def result(image: int, category: int, score: float) -> dict:
-    return {"image_id": image, "category_id": category, "bbox": [10.0, 10.0, 40.0, 40.0], "score": score}
+def result(image: int, category: int, score: float) -> CocoResult:
+    return CocoResult(image_id=image, category_id=category, bbox=[10.0, 10.0, 40.0, 40.0], score=score)
 
 
 def test_the_positive_split_forgives_false_alarms_on_absent_categories():
@@ -135,9 +136,9 @@ def test_results_are_capped_by_image_or_for_lvis_by_category(monkeypatch):
     truth = labelled(2, [(1, 1)])
     results = [result(image, category, score) for score in (0.1, 0.9, 0.5) for image in (1, 2) for category in (1, 2)]
     kept = DetectionProtocol().select(results, truth)
-    assert sorted((each["image_id"], each["score"]) for each in kept) == [(1, 0.9), (1, 0.9), (2, 0.9), (2, 0.9)]
+    assert sorted((each.image_id, each.score) for each in kept) == [(1, 0.9), (1, 0.9), (2, 0.9), (2, 0.9)]
     kept = DetectionProtocol(lvis=True).select(results, truth)
-    assert sorted((each["category_id"], each["score"]) for each in kept) == [
+    assert sorted((each.category_id, each.score) for each in kept) == [
         (category, score) for category in (1, 2) for score in (0.5, 0.9, 0.9)
     ]
 
@@ -163,8 +164,8 @@ def test_every_category_is_asked_of_every_image_and_the_answers_find_their_way_b
         masks={0.5: ("abc",)},
     )
     (record,) = results_of([answer], truth)
-    assert (record["image_id"], record["category_id"], record["bbox"]) == (2, 2, [1, 2, 3, 6])
-    assert record["segmentation"] == {"size": [HEIGHT, WIDTH], "counts": "abc"}
+    assert (record.image_id, record.category_id, record.bbox) == (2, 2, [1, 2, 3, 6])
+    assert record.segmentation == RunLengths(size=[HEIGHT, WIDTH], counts="abc")
 
 
 @pytest.mark.parametrize(
@@ -172,8 +173,8 @@ def test_every_category_is_asked_of_every_image_and_the_answers_find_their_way_b
     [
         ({"images": []}, [], "labels.json: has no images or no categories"),
         (None, {"a": [1]}, "results.json: a list of results is expected"),
-        (None, [{"image_id": 9, "category_id": 1, "score": 1.0}], "result 0: image_id: labels.json has no 9"),
-        (None, [{"image_id": 1, "category_id": 9, "score": 1.0}], "result 0: category_id: labels.json has no 9"),
+        (None, [{"image_id": 9, "category_id": 1, "score": 1.0}], "result 0: image_id: there is no image 9"),
+        (None, [{"image_id": 1, "category_id": 9, "score": 1.0}], "result 0: category_id: there is no category 9"),
         (None, [{"image_id": 1, "category_id": 1}], "score: Field required"),
         (None, [{"image_id": 1, "category_id": 1, "score": 1.0}], "result 0 has no bbox, which --iou asks for"),
     ],
@@ -192,4 +193,4 @@ def test_broken_files_are_told(labels, results, message, tmp_path):
 
 def _score_files(folder: Path) -> None:
     truth = DetectionTruth.read(folder / "labels.json")
-    DetectionProtocol().score(truth, read_results(folder / "results.json", truth))
+    DetectionProtocol().score(truth, read_results(folder / "results.json", truth.labels))

@@ -53,7 +53,7 @@ def test_files_are_compared_where_both_judged(tmp_path):
     [
         ([verdict(1, "maybe")], r"verifier\.json: verdict 1: verdict: Input should be 'accept' or 'reject'"),
         ([verdict(1, "accept", probability=2.0)], r"verdict 1: probability: Input should be less"),
-        ([verdict(1, "accept"), verdict(1, "reject")], r"verdict 1: id: stands there twice"),
+        ([verdict(1, "accept"), verdict(1, "reject")], r"verdict 1: id: is given twice"),
         ([verdict(7, "accept")], "have no item in common"),
     ],
 )

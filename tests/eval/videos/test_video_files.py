@@ -100,19 +100,19 @@ BROKEN_TRUTH: dict[str, tuple[Change, str]] = {
     ),
     "annotation twice": (
         lambda d: d["annotations"].append(d["annotations"][0]),
-        "annotation 1 stands there twice",
+        "annotation 1 is given twice",
     ),
-    "video twice": (lambda d: d["videos"].append(d["videos"][0]), "video 0 stands there twice"),
+    "video twice": (lambda d: d["videos"].append(d["videos"][0]), "video 0 is given twice"),
     "pair twice": (
         lambda d: d["video_np_pairs"].append(d["video_np_pairs"][0]),
-        "the pair of video 0 and category 3 stands there twice",
+        "the pair of video 0 and category 3 is given twice",
     ),
     "frames of another length": (
         lambda d: d["videos"][0]["file_names"].pop(),
-        "video 0: length is 3, but 2 file_names",
+        "video 0: length: is 3, but there are 2 file_names",
     ),
     "nothing": (lambda d: d.clear(), "no videos in it"),
-    "no object": (lambda d: d.update(videos=[3]), "video 0: it: Input should be a valid dictionary"),
+    "no object": (lambda d: d.update(videos=[3]), "video 0: it: Input should be an object"),
 }
 
 
@@ -162,7 +162,7 @@ def test_damaged_runs_are_told_by_record_and_frame_when_they_are_scored(tmp_path
 
 def test_predictions_are_a_list(tmp_path: Path) -> None:
     path, _ = vd.write(tmp_path, vd.document([vd.truth(0, 3, MASKS)]), [])
-    with pytest.raises(InputError, match="predictions are a list"):
+    with pytest.raises(InputError, match="a list of predictions is expected"):
         read_predictions(path, read_truth(path).videos)
 
 

@@ -108,9 +108,9 @@ def _cut(path: Path) -> None:
 WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
     "missing": (Path.unlink, "bear has no 00001.png"),
     "other size": (_shrink, "00001.png is 5 x 6 pixels, and the truth is 20 x 30"),
-    "colours": (_colour, "00001.png: pixels should be object ids"),
+    "colours": (_colour, "00001.png: one whole number for each pixel is expected"),
     "unknown object": (_stranger, "00001.png: the truth has no object 9"),
-    "damaged": (_cut, "00001.png: cannot be read as a picture"),
+    "damaged": (_cut, "00001.png is damaged"),
 }
 
 

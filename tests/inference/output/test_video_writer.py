@@ -22,7 +22,7 @@ from masklet.inference.output.video_writer import (
     open_writers,
     with_images,
 )
-from masklet.media.frames import open_frames
+from masklet.media.video_source import open_frames
 from masklet.render.palettes import object_colour
 
 SIZE = (48, 64)

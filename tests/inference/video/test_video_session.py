@@ -33,7 +33,7 @@ from masklet.inference.video import step as video_step
 from masklet.inference.video.cohorts import Cohort, View, propagate
 from masklet.inference.video.frame_result import FrameResult
 from masklet.inference.video.video_session import VideoSession
-from masklet.media.frames import open_frames
+from masklet.media.video_source import open_frames
 from masklet.models.memory_bank import Memory
 
 POINTS = {0: [(12.0, 16.0)], 1: [(50.0, 34.0)]}

@@ -15,7 +15,7 @@ from masklet.checkpoints.weights import Weights, write
 from masklet.config import PRESETS
 from masklet.data.pointing import PointedBatch
 from masklet.data.schema import Example
-from masklet.data.sources import PictureSource
+from masklet.data.sources import IndexedSource
 from masklet.errors import InputError
 from masklet.models.detector import Detector
 from masklet.ops.masks import mask_to_polygons, rle_encode
@@ -112,14 +112,14 @@ def _box(mask: np.ndarray) -> list[int]:
     return [x, y, int(columns[-1]) + 1 - x, int(rows[-1]) + 1 - y]
 
 
-def opened(folder: Path, kind: str, **changes: Any) -> PictureSource:
+def opened(folder: Path, kind: str, **changes: Any) -> IndexedSource:
     recipe = parse_recipe(recipe_of(folder, [kind]))
     spec = recipe.data.sources[kind]
     assert isinstance(spec, FileSpec)
     return open_pictures(spec.model_copy(update=changes), folder)
 
 
-def of_picture(source: PictureSource, index: int) -> Example:
+def of_picture(source: IndexedSource, index: int) -> Example:
     """The picture whose name ends with that number, as sources sort by different names."""
     (found,) = (i for i in range(len(source)) if Path(source.name(i)).stem == str(index))
     return source.example(found, np.random.default_rng(0))

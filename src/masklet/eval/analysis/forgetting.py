@@ -16,7 +16,7 @@ import numpy as np
 
 from masklet.data.everyday import PROBES, absent_phrases
 from masklet.data.schema import Example, PhraseQuery
-from masklet.data.sources import PictureSource
+from masklet.data.sources import IndexedSource
 from masklet.eval.analysis.reliability import wilson
 from masklet.eval.concepts.cgf1 import SCORE_THRESHOLD
 from masklet.eval.concepts.outcomes import PairOutcome
@@ -58,7 +58,7 @@ def scene_questions(*, learnt: bool = False) -> Questions:
     return Questions(name="scenes", title=title, count=SCENES, picture=draw)
 
 
-def picture_questions(name: str, title: str, source: PictureSource, places: Sequence[int]) -> Questions:
+def picture_questions(name: str, title: str, source: IndexedSource, places: Sequence[int]) -> Questions:
     """The phrases of the named pictures of a source that are labelled in full."""
 
     def read(index: int) -> tuple[str, Example]:

@@ -4,20 +4,26 @@ A bucket holds everything that was said of some pairs: the pairs themselves and 
 predictions. Pairs that any annotator did not label exhaustively are left out, and so are labels of crowds.
 """
 
-import json
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import numpy as np
 
 from masklet.errors import InputError
 from masklet.eval.concepts.cgf1 import SCORE_THRESHOLD
 from masklet.eval.concepts.pairs import Instances, Kind
-from masklet.eval.predict.predict import PRESENCE_FILE
-from masklet.formats.records import check, check_text, describe
-from masklet.formats.saco import CategoryRecord, LabelRecord, PairRecord, PredictionRecord, PresenceRecord, Subset
+from masklet.formats.records import describe, parse, parse_line
+from masklet.formats.saco import (
+    PRESENCE_FILE,
+    SacoCategory,
+    SacoLabel,
+    SacoPair,
+    SacoPrediction,
+    SacoPresence,
+    Subset,
+)
 from masklet.formats.stream import Buckets, iterate_items, read_bucket
 from masklet.ops.masks import pack_runs, read_runs
 from masklet.ops.runs import DamagedMask, RunTable
@@ -25,7 +31,7 @@ from masklet.ops.runs import DamagedMask, RunTable
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """The files of one subset: labels of each annotator, predictions, and what a model said of presence."""
+    """The files of one subset: labels of each annotator, predictions, and presences where a model states them."""
 
     subset: Subset
     predictions: Path
@@ -58,7 +64,7 @@ class Notes:
 class PairBatch:
     """The evaluated pairs of a bucket, what each annotator saw there, and what was predicted."""
 
-    records: list[dict[str, Any]]
+    records: list[SacoPair]
     annotators: list[Instances]
     predictions: Instances
     presence: dict[int, float]
@@ -72,58 +78,62 @@ def fill_buckets(source: Source, buckets: Buckets, floor: float) -> None:
     """
     categories: set[int] = set()
     for annotator, path in enumerate(source.subset.files):
-        sections = set()
-        for section, value, text in iterate_items(path):
-            sections.add(section)
+        has_images = False
+        for section, _, text in iterate_items(path):
             if section == "images":
-                buckets.add(check(PairRecord, value, path, "image")["id"], f"i{annotator}", text)
+                has_images = True
+                buckets.add(parse(SacoPair, text, path, "image").id, f"i{annotator}", text)
             elif section == "annotations":
-                buckets.add(check(LabelRecord, value, path, "annotation")["image_id"], f"a{annotator}", text)
+                buckets.add(parse(SacoLabel, text, path, "annotation").image_id, f"a{annotator}", text)
             elif section == "categories" and annotator == 0:
-                categories.add(check(CategoryRecord, value, path, "category")["id"])
-        if "images" not in sections:
-            raise InputError(f"{path}: has no images: these are no SA-Co labels")
-    for section, value, text in iterate_items(source.predictions):
+                categories.add(parse(SacoCategory, text, path, "category").id)
+        if not has_images:
+            raise InputError(f"{path}: has no images: SA-Co labels are expected")
+    for section, _, text in iterate_items(source.predictions):
         if section:
             raise InputError(f"{source.predictions}: a list of predictions is expected, not an object")
-        record = check(PredictionRecord, value, source.predictions, "prediction")
-        if record["score"] < floor:
-            continue
-        known = not categories or record.get("category_id", 1) in categories
-        buckets.add(record["image_id"], "p" if known else "x", text)
+        prediction = parse(SacoPrediction, text, source.predictions, "prediction")
+        if prediction.score >= floor:
+            is_known = not categories or prediction.category_id in categories
+            buckets.add(prediction.image_id, "p" if is_known else "x", text)
     if source.presence is not None:
         for number, line in enumerate(source.presence.read_text(encoding="utf-8").splitlines(), start=1):
-            record = check_text(PresenceRecord, line, source.presence, number)
-            buckets.add(record["image_id"], "q", line)
+            buckets.add(parse_line(SacoPresence, line, source.presence, number).image_id, "q", line)
 
 
 def read_batch(path: Path, source: Source, kinds: Sequence[Kind]) -> PairBatch:
     """The bucket at `path` as columns. Raises: InputError naming file, record and field."""
     files = source.subset.files
-    pairs: list[dict[int, dict[str, Any]]] = [{} for _ in files]
+    pairs: list[dict[int, SacoPair]] = [{} for _ in files]
     labels = [_Columns(file, "annotation", kinds) for file in files]
     predictions = _Columns(source.predictions, "prediction", kinds)
     presence: dict[int, float] = {}
     strangers = 0
+    # Sort the lines by what they are
     for tag, text in read_bucket(path):
-        record = json.loads(text)
         if tag == "p":
-            predictions.add(record)
+            predictions.add(parse(SacoPrediction, text, source.predictions, "prediction"))
         elif tag == "q":
-            presence[record["image_id"]] = record["presence"]
+            stated = parse(SacoPresence, text, path, "presence")
+            presence[stated.image_id] = stated.presence
         elif tag == "x":
             strangers += 1
-        elif tag[0] == "a":
-            if not record.get("iscrowd"):
-                labels[int(tag[1:])].add(record)
-        elif pairs[int(tag[1:])].setdefault(record["id"], record) is not record:
-            raise InputError(f"{files[int(tag[1:])]}: image {record['id']}: id: stands there twice")
+        else:
+            annotator = int(tag[1:])
+            if tag[0] == "a":
+                label = parse(SacoLabel, text, files[annotator], "annotation")
+                if not label.iscrowd:
+                    labels[annotator].add(label)
+            else:
+                pair = parse(SacoPair, text, files[annotator], "image")
+                if pairs[annotator].setdefault(pair.id, pair) is not pair:
+                    raise InputError(f"{files[annotator]}: image {pair.id}: id: is given twice")
+    # Check that labels belong to pairs, and that all annotators saw the same ones
     _check_same(pairs, files)
     for columns, own in zip(labels, pairs, strict=True):
         columns.check_known(own)
-    records = [
-        record for key, record in pairs[0].items() if all(each[key].get("is_instance_exhaustive", 1) for each in pairs)
-    ]
+    # Keep the pairs that every annotator labelled exhaustively
+    records = [pair for key, pair in pairs[0].items() if all(each[key].is_instance_exhaustive for each in pairs)]
     return PairBatch(
         records=records,
         annotators=[each.instances(records) for each in labels],
@@ -135,7 +145,7 @@ def read_batch(path: Path, source: Source, kinds: Sequence[Kind]) -> PairBatch:
     )
 
 
-def _check_same(pairs: Sequence[dict[int, Any]], files: Sequence[Path]) -> None:
+def _check_same(pairs: Sequence[dict[int, SacoPair]], files: Sequence[Path]) -> None:
     for other, file in zip(pairs[1:], files[1:], strict=True):
         if other.keys() != pairs[0].keys():
             odd = next(iter(other.keys() ^ pairs[0].keys()))
@@ -154,17 +164,18 @@ class _Columns:
         self.sizes: list[int] = []
         self.counts: list[str] = []
 
-    def add(self, record: dict[str, Any]) -> None:
+    def add(self, record: SacoLabel | SacoPrediction) -> None:
         """One label or prediction. Raises: InputError when it lacks what is to be scored."""
-        self.ids.append(record.get("id"))
-        self.images.append(record["image_id"])
-        self.scores.append(record.get("score", 1.0))
+        is_label = isinstance(record, SacoLabel)
+        self.ids.append(record.id if is_label else None)
+        self.images.append(record.image_id)
+        self.scores.append(1.0 if is_label else record.score)
         if "bbox" in self.kinds:
-            self.boxes += record.get("bbox") or self._lacks("bbox", "masks")
+            self.boxes += record.bbox or self._lacks("bbox", "masks")
         if "segm" in self.kinds:
-            segmentation = record.get("segmentation") or self._lacks("segmentation", "boxes")
-            self.sizes += segmentation["size"]
-            counts = segmentation["counts"]
+            segmentation = record.segmentation or self._lacks("segmentation", "boxes")
+            self.sizes += segmentation.size
+            counts = segmentation.counts
             self.counts.append(counts if isinstance(counts, str) else self._compress(counts))
 
     def check_known(self, images: Container[int]) -> None:
@@ -173,9 +184,9 @@ class _Columns:
             if image not in images:
                 self._fail(row, f"image_id: there is no image {image}")
 
-    def instances(self, records: list[dict[str, Any]]) -> Instances:
+    def instances(self, records: list[SacoPair]) -> Instances:
         """Columns of those that belong to the pairs, in their order. Raises: InputError on a mask that is none."""
-        index = {record["id"]: place for place, record in enumerate(records)}
+        index = {record.id: place for place, record in enumerate(records)}
         pair = np.array([index.get(image, -1) for image in self.images], np.int64)
         scores = np.array(self.scores, np.float64)
         order = np.lexsort((scores < SCORE_THRESHOLD, pair))
@@ -189,9 +200,9 @@ class _Columns:
             texts=tuple(self.counts[row] for row in order) if "segm" in self.kinds else (),
         )
 
-    def _masks(self, order: np.ndarray, pair: np.ndarray, records: list[dict[str, Any]]) -> RunTable:
+    def _masks(self, order: np.ndarray, pair: np.ndarray, records: list[SacoPair]) -> RunTable:
         sizes = np.array(self.sizes, np.int64).reshape(-1, 2)[order]
-        expected = np.array([[each["height"], each["width"]] for each in records], np.int64).reshape(-1, 2)[pair[order]]
+        expected = np.array([[each.height, each.width] for each in records], np.int64).reshape(-1, 2)[pair[order]]
         wrong = np.flatnonzero((sizes != expected).any(axis=1))
         if wrong.size:
             size, image = sizes[wrong[0]].tolist(), expected[wrong[0]].tolist()

@@ -96,12 +96,12 @@ def outcomes_of(batch: PairBatch, subset: str, judged: Sequence[Judged], chosen:
         rows = predicted.of(pair)
         order = np.argsort(-batch.predictions.scores[rows], kind="stable")
         yield PairOutcome(
-            pair_id=record["id"],
-            phrase=record["text_input"],
-            image=record["file_name"],
+            pair_id=record.id,
+            phrase=record.text_input,
+            image=record.file_name,
             subset=subset,
-            height=record["height"],
-            width=record["width"],
+            height=record.height,
+            width=record.width,
             scores=batch.predictions.scores[rows][order],
             iou=own.overlaps.of_pair(pair)[:, order],
             truth_areas=truths.areas[truth_rows],
@@ -110,7 +110,7 @@ def outcomes_of(batch: PairBatch, subset: str, judged: Sequence[Judged], chosen:
             predicted_boxes_xyxy=predicted.boxes_xyxy[rows][order],
             truth_counts=truths.counts(truth_rows),
             predicted_counts=predicted.counts(rows[order]),
-            presence=batch.presence.get(record["id"]),
+            presence=batch.presence.get(record.id),
         )
 
 
@@ -119,7 +119,7 @@ class _Rows:
 
     def __init__(self, batch: PairBatch, instances: Instances) -> None:
         self.ends = np.cumsum(instances.counts(len(batch.records)))
-        sizes = np.array([[each["width"], each["height"]] for each in batch.records], np.float64).reshape(-1, 2)
+        sizes = np.array([[each.width, each.height] for each in batch.records], np.float64).reshape(-1, 2)
         scale = sizes[instances.pair]
         low, sides = instances.boxes_xywh[:, :2] * scale, instances.boxes_xywh[:, 2:] * scale
         self.boxes_xyxy = np.concatenate([low, low + sides], axis=1).round(2)

@@ -116,7 +116,7 @@ class _Areas:
     """Areas in pixels, of masks where they count and of boxes elsewhere."""
 
     def __init__(self, batch: PairBatch, kind: Kind) -> None:
-        self.pixels = np.array([record["height"] * record["width"] for record in batch.records], np.int64)
+        self.pixels = np.array([record.height * record.width for record in batch.records], np.int64)
         self.kind = kind
 
     def of(self, instances: Instances) -> np.ndarray:

@@ -1,34 +1,27 @@
-"""Labelled images of a COCO or SA-Co file, in an order that does not depend on how the file is sorted."""
+"""Labelled images of a file, in an order that does not depend on how the file is sorted."""
 
 from pathlib import Path
 
 import numpy as np
 
-from masklet.data.reading import inside, read_json
+from masklet.data.labels.layouts import LAYOUTS, LabelFiles, recognise
 from masklet.data.schema import Example, PhraseQuery
-from masklet.data.sources import CocoConfig, CocoSource, PictureSource, SacoSource
-from masklet.errors import InputError
+from masklet.data.sources import CocoConfig
+from masklet.formats.records import inside
 
 NEGATIVES = 4  # phrases asked of an image that does not show them, where the file says which those are
 
 
 class LabelledImages:
-    """The images of a file, shuffled by `seed`; of a COCO file each category is asked by its name.
+    """The images of labels of any layout whose records name their images, such as COCO, shuffled by `seed`.
 
-    Raises: InputError when the file is of another kind, or has no image.
+    Each category is asked by its name. Raises: InputError when the labels have no known layout, or no image.
     """
 
     def __init__(self, annotations: Path, images: Path, *, seed: int = 0, limit: int | None = None) -> None:
         self.annotations, self.images, self.seed = annotations, images, seed
-        records = read_json(annotations, ("images", "annotations"))["images"]
-        if not isinstance(records, list) or not records:
-            raise InputError(f"{annotations}: images is empty, or not a list")
-        self._source: PictureSource
-        if isinstance(records[0], dict) and "text_input" in records[0]:
-            self._source = SacoSource(annotations, images, "all")
-        else:
-            config = CocoConfig(split="all", synonym_probability=0.0, max_negatives=NEGATIVES)
-            self._source = CocoSource(annotations, images, config)
+        config = CocoConfig(split="all", synonym_probability=0.0, max_negatives=NEGATIVES)
+        self._source = LAYOUTS[recognise(annotations)].open(LabelFiles(labels=annotations, images=images), config)
         self._order = np.random.default_rng(seed).permutation(len(self._source))[:limit].tolist()
 
     def __len__(self) -> int:

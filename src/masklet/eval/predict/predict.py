@@ -6,28 +6,24 @@ that is asked. Masks become run lengths one at a time.
 """
 
 import hashlib
-import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from types import TracebackType
-from typing import Any, BinaryIO, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8
 
-from masklet.data.reading import inside
 from masklet.errors import InputError
 from masklet.eval.predict.answers import Answer, AnswerFiles
-from masklet.files import replacing
+from masklet.formats.records import RunLengths, inside
+from masklet.formats.saco import SacoPrediction, SacoPredictionWriter, SacoPresence
 from masklet.ops.masks import rle_area, rle_encode
 
 PHRASES_AT_ONCE = 16  # asked in one pass, which bounds memory
 FLOOR = 0.05  # scores below it hardly move any figure
-PRESENCE_FILE = "presence.jsonl"
 _CHUNK_BYTES = 2**20
 _DIGITS = 5  # of scores, as in published predictions: 0.499996 becomes 0.5
 
@@ -231,59 +227,24 @@ def _hash_file(path: Path) -> str:
     return digest.hexdigest()
 
 
-class PredictionWriter(AbstractContextManager):
-    """Writes predictions as they come, in the layout in which they are published, and `PRESENCE_FILE` beside it.
-
-    The first is a COCO list of `image_id` (the pair), `category_id` 1, `segmentation`, `bbox` (xywh in fractions),
-    `score` and `area` (in fractions), with the `presence` of the pair in each record. The second has a line for each
-    pair, those without instances too. Both take their places when all went well.
-
-    Raises: InputError when they cannot be written.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._stack = ExitStack()
-        beside = self._stack.enter_context(replacing(path))
-        presence = self._stack.enter_context(replacing(path.with_name(PRESENCE_FILE)))
-        self._records: BinaryIO = self._stack.enter_context(beside.open("xb"))
-        self._presence: BinaryIO = self._stack.enter_context(presence.open("xb"))
-        self._separator = b"["
-
-    def add(self, prediction: PairPrediction) -> None:
-        """All instances of one pair."""
-        line = {"image_id": prediction.pair_id, "presence": prediction.presence}
-        self._presence.write(json.dumps(line).encode() + b"\n")
-        for record in to_records(prediction):
-            self._records.write(self._separator + json.dumps(record, separators=(",", ":")).encode())
-            self._separator = b",\n"
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool | None:
-        if kind is None:
-            self._records.write(b"[]\n" if self._separator == b"[" else b"]\n")
-        return self._stack.__exit__(kind, error, trace)
-
-
 def write_predictions(predictions: Iterable[PairPrediction], path: Path) -> None:
-    """Writes all predictions as `PredictionWriter` does."""
-    with PredictionWriter(path) as writer:
-        for prediction in predictions:
-            writer.add(prediction)
+    """Writes predictions as they come, in the published layout. Raises: InputError when they cannot be written."""
+    with SacoPredictionWriter(path) as writer:
+        for each in predictions:
+            writer.add(SacoPresence(image_id=each.pair_id, presence=each.presence), to_saco(each))
 
 
-def to_records(prediction: PairPrediction) -> Iterator[dict[str, Any]]:
-    """The records of one pair."""
+def to_saco(prediction: PairPrediction) -> Iterator[SacoPrediction]:
+    """The records of one pair, each with the presence of the pair."""
     height, width = prediction.height, prediction.width
     instances = zip(prediction.scores.tolist(), prediction.boxes_xyxy.tolist(), prediction.counts, strict=True)
     for score, (x0, y0, x1, y1), counts in instances:
         box = (x0 / width, y0 / height, (x1 - x0) / width, (y1 - y0) / height)
-        yield {
-            "image_id": prediction.pair_id,
-            "category_id": 1,
-            "segmentation": {"size": [height, width], "counts": counts},
-            "bbox": [round(value, _DIGITS) for value in box],
-            "score": score,
-            "area": round(rle_area(counts) / (height * width), 7),
-            "presence": prediction.presence,
-        }
+        yield SacoPrediction(
+            image_id=prediction.pair_id,
+            segmentation=RunLengths(size=[height, width], counts=counts),
+            bbox=[round(value, _DIGITS) for value in box],
+            score=score,
+            area=round(rle_area(counts) / (height * width), 7),
+            presence=prediction.presence,
+        )

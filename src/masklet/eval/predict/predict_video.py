@@ -7,11 +7,11 @@ that is asked.
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import BinaryIO, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int64
@@ -21,6 +21,9 @@ from masklet.errors import InputError
 from masklet.eval.predict.predict import find_image
 from masklet.eval.videos.video_files import Video, VideoTruth
 from masklet.files import write_atomically
+from masklet.formats.records import Box, RunLengths, to_json
+from masklet.formats.stream import ListWriter
+from masklet.formats.ytvis import YtvisPrediction
 from masklet.ops.masks import rle_encode
 from masklet.ops.runs import RunTable
 
@@ -111,7 +114,7 @@ def predict_videos(
     tracker: Tracker,
     kept: Path,
     advance: Callable[[], object] = lambda: None,
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[YtvisPrediction]:
     """Masklets of all phrases asked of all videos, as published predictions have them, video after video.
 
     Frames are the `file_names` of a video inside `folder`. Answers are kept in `kept`, in one file for each video and
@@ -131,15 +134,14 @@ def predict_videos(
         advance()
 
 
-def write_predictions(records: Iterator[dict[str, Any]], path: Path) -> Path:
+def write_predictions(predictions: Iterable[YtvisPrediction], path: Path) -> Path:
     """Writes predictions as one list, as they come. Raises: InputError when the file cannot be written."""
 
-    def content(file: Any) -> None:
-        separator = b"["
-        for record in records:
-            file.write(separator + json.dumps(record, separators=(",", ":")).encode())
-            separator = b",\n"
-        file.write(b"[]\n" if separator == b"[" else b"]\n")
+    def content(file: BinaryIO) -> None:
+        writer = ListWriter(file)
+        for prediction in predictions:
+            writer.add(to_json(prediction))
+        writer.end()
 
     return write_atomically(path, content)
 
@@ -187,24 +189,26 @@ def _follow(video: Video, frames: list[Path], phrases: Sequence[str], tracker: T
     return {phrase: tuple(objects) for phrase, objects in answers.items()}
 
 
-def _to_record(video: Video, phrase_id: int, followed: FollowedObject) -> dict[str, Any]:
+def _to_record(video: Video, phrase_id: int, followed: FollowedObject) -> YtvisPrediction:
     """A masklet with an entry for each frame, empty where it is not seen."""
     size, table = [video.height, video.width], _runs(video, followed)
     corners = table.boxes_xyxy
-    boxes = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1).tolist()
-    empty = {"size": size, "counts": rle_encode(np.zeros(size, bool))}
-    record: dict[str, Any] = {
-        "video_id": video.video_id,
-        "category_id": phrase_id,
-        "score": followed.score,
-        "bboxes": [[0, 0, 0, 0]] * video.length,
-        "segmentations": [empty] * video.length,
-        "areas": [0] * video.length,
-    }
-    for frame, counts, box, area in zip(followed.frames, followed.counts, boxes, table.areas.tolist(), strict=True):
-        record["segmentations"][frame] = {"size": size, "counts": counts}
-        record["bboxes"][frame], record["areas"][frame] = box, area
-    return record
+    seen_boxes = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1).tolist()
+    empty = RunLengths(size=size, counts=rle_encode(np.zeros(size, bool)))
+    masks: list[RunLengths | None] = [empty] * video.length
+    boxes: list[Box | None] = [[0, 0, 0, 0]] * video.length
+    areas: list[float | int | None] = [0] * video.length
+    seen = zip(followed.frames, followed.counts, seen_boxes, table.areas.tolist(), strict=True)
+    for frame, counts, box, area in seen:
+        masks[frame], boxes[frame], areas[frame] = RunLengths(size=size, counts=counts), box, area
+    return YtvisPrediction(
+        video_id=video.video_id,
+        category_id=phrase_id,
+        score=followed.score,
+        bboxes=boxes,
+        segmentations=masks,
+        areas=areas,
+    )
 
 
 def _runs(video: Video, followed: FollowedObject) -> RunTable:

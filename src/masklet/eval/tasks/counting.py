@@ -7,33 +7,21 @@ Source: SAM 3 paper, object counting (MAE and accuracy; overlap over the smaller
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int64
-from pydantic import Field
-from typing_extensions import TypedDict
 
 from masklet.errors import InputError
-from masklet.formats.records import check
-from masklet.formats.saco import PredictionRecord
-from masklet.formats.stream import iterate_items
+from masklet.formats.benchmarks import CountQuestion
+from masklet.formats.records import read_list
+from masklet.formats.saco import SacoPrediction
 from masklet.ops.runs import DamagedMask, RunTable, pair_intersections
 
 LEAST_SCORE = 0.5
 MOST_INSIDE = 0.5  # of the smaller of two masks
-
-
-class CountRecord(TypedDict):
-    """A question of a counting benchmark."""
-
-    id: int
-    file_name: str
-    text_input: str
-    count: Annotated[int, Field(ge=0)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +42,7 @@ class CountTally:
         return CountTally(**{name: value + getattr(other, name) for name, value in vars(self).items()})
 
     def metrics(self) -> dict[str, float]:
-        """Mean absolute error, and the share of questions answered exactly."""
+        """Mean absolute error, and the share of questions counted exactly."""
         questions = max(1, self.questions)
         return {"MAE": self.absolute_error / questions, "accuracy": self.exact / questions}
 
@@ -77,44 +65,32 @@ def keep_apart(masks: RunTable, scores: Float[np.ndarray, " mask"]) -> Bool[np.n
     return kept
 
 
-def read_questions(path: Path) -> dict[int, dict[str, Any]]:
-    """Questions by their number: a list of `id`, `file_name`, `text_input` and `count`. Raises: InputError."""
-    questions: dict[int, dict[str, Any]] = {}
-    for _, value, _ in iterate_items(path):
-        record = check(CountRecord, value, path, "question")
-        if questions.setdefault(record["id"], record) is not record:
-            raise InputError(f"{path}: question {record['id']}: id: stands there twice")
-    return questions
-
-
-def score_counts(questions: dict[int, dict[str, Any]], predictions: Path) -> tuple[CountTally, dict[int, int]]:
+def score_counts(questions: Mapping[int, CountQuestion], predictions: Path) -> tuple[CountTally, dict[int, int]]:
     """Sums over all questions, and the number found for each, from a file of predictions whose `image_id` is theirs.
 
     Raises: InputError naming file, record and field.
     """
-    asked: dict[int, list[dict[str, Any]]] = defaultdict(list)
-    for _, value, _ in iterate_items(predictions):
-        record = check(PredictionRecord, value, predictions, "prediction")
-        if record["image_id"] not in questions:
-            raise InputError(f"{predictions}: a prediction: image_id: there is no question {record['image_id']}")
-        if record["score"] > LEAST_SCORE:
-            asked[record["image_id"]].append(record)
+    asked: dict[int, list[SacoPrediction]] = defaultdict(list)
+    for record in read_list(predictions, SacoPrediction, "prediction"):
+        if record.image_id not in questions:
+            raise InputError(f"{predictions}: a prediction: image_id: there is no question {record.image_id}")
+        if record.score > LEAST_SCORE:
+            asked[record.image_id].append(record)
     found = {key: _count(asked[key], predictions) for key in questions}
-    true = np.array([record["count"] for record in questions.values()], np.int64)
+    true = np.array([question.count for question in questions.values()], np.int64)
     return CountTally.of(true, np.array(list(found.values()), np.int64)), found
 
 
-def _count(records: Iterable[dict[str, Any]], path: Path) -> int:
-    kept = list(records)
-    for record in kept:
-        if not record.get("segmentation"):
-            raise InputError(f"{path}: a prediction of image {record['image_id']}: segmentation: is missing")
-    sizes = np.array([record["segmentation"]["size"] for record in kept], np.int64).reshape(-1, 2)
+def _count(records: Sequence[SacoPrediction], path: Path) -> int:
+    masks = [record.segmentation for record in records if record.segmentation is not None]
+    if len(masks) < len(records):
+        raise InputError(f"{path}: a prediction of image {records[0].image_id}: segmentation: is missing")
+    sizes = np.array([mask.size for mask in masks], np.int64).reshape(-1, 2)
     try:
-        masks = RunTable.of([record["segmentation"]["counts"] for record in kept], sizes[:, 0], sizes[:, 1])
+        table = RunTable.of([mask.counts for mask in masks], sizes[:, 0], sizes[:, 1])
     except DamagedMask as error:
-        name = f"a prediction of image {kept[error.row]['image_id']}"
+        name = f"a prediction of image {records[error.row].image_id}"
         raise InputError(f"{path}: {name}: segmentation.counts: {error.reason}") from error
     if len(np.unique(sizes, axis=0)) > 1:
-        raise InputError(f"{path}: predictions of image {kept[0]['image_id']}: segmentation.size: differ")
-    return count_instances(masks, np.array([record["score"] for record in kept], np.float64))
+        raise InputError(f"{path}: predictions of image {records[0].image_id}: segmentation.size: differ")
+    return count_instances(table, np.array([record.score for record in records], np.float64))

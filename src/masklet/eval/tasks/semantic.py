@@ -4,8 +4,6 @@ Label maps are PNG files of one channel whose pixel values are class numbers; 25
 instances is asked for every class, and its masks are painted over one another, the surest on top.
 """
 
-import glob
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,13 +13,14 @@ from jaxtyping import Int64, UInt8
 
 from masklet.errors import InputError
 from masklet.eval.predict.answers import Answer
-from masklet.files import write_atomically
+from masklet.formats.benchmarks import UNJUDGED
+from masklet.media.images import read_numbers
+from masklet.media.suffixes import find_by_stem
 from masklet.ops.masks import rle_decode
 
-UNJUDGED = 255
 LEAST_SCORE = 0.5
 LEAST_PRESENCE = 0.5
-LEAST_AREA = 0.0005  # of the picture; smaller masks are left out
+LEAST_AREA = 0.0005  # of the image; smaller masks are left out
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +33,7 @@ class ConfusionTally:
     def of(
         cls, truth: UInt8[np.ndarray, "height width"], predicted: UInt8[np.ndarray, "height width"]
     ) -> "ConfusionTally":
-        """Pixels of one picture."""
+        """Pixels of one image."""
         judged = truth != UNJUDGED
         code = truth[judged].astype(np.int64) * 256 + predicted[judged]
         return cls(pixels=np.bincount(code, minlength=256 * 256).reshape(256, 256))
@@ -59,14 +58,14 @@ class ConfusionTally:
         }
 
 
-def paint(answers: Sequence[tuple[int, Answer]]) -> UInt8[np.ndarray, "height width"]:
-    """A label map of the answers for the classes of one picture; pixels that no mask covers are 255."""
-    height, width = answers[0][1].height, answers[0][1].width
+def paint(predictions: Sequence[tuple[int, Answer]]) -> UInt8[np.ndarray, "height width"]:
+    """A label map of the predictions for the classes of one image; pixels that no mask covers are 255."""
+    height, width = predictions[0][1].height, predictions[0][1].width
     found = [
         (score, number, counts)
-        for number, answer in answers
-        if answer.presence >= LEAST_PRESENCE
-        for score, counts in zip(answer.scores.tolist(), answer.counts, strict=True)
+        for number, prediction in predictions
+        if prediction.presence >= LEAST_PRESENCE
+        for score, counts in zip(prediction.scores.tolist(), prediction.counts, strict=True)
         if score >= LEAST_SCORE
     ]
     labels = np.full((height, width), UNJUDGED, np.uint8)
@@ -77,41 +76,20 @@ def paint(answers: Sequence[tuple[int, Answer]]) -> UInt8[np.ndarray, "height wi
     return labels
 
 
-def picture_of(name: Path, folders: Sequence[Path]) -> str:
-    """The picture of a label map: the file of the same name with any suffix, inside the first folder that has one.
+def image_of(name: Path, folders: Sequence[Path]) -> str:
+    """The image of a label map: the one of the same name with any suffix, inside the first folder that has one.
 
     Raises: InputError when none has.
     """
     for folder in folders:
-        for path in sorted((folder / name.parent).glob(f"{glob.escape(name.stem)}.*")):
+        path = find_by_stem(folder / name.parent, name.stem)
+        if path is not None:
             return path.relative_to(folder).as_posix()
-    raise InputError(f"there is no picture of {name} in {', '.join(map(str, folders))}")
-
-
-def write_labels(path: Path, labels: UInt8[np.ndarray, "height width"]) -> Path:
-    """Writes a label map."""
-    from PIL import Image
-
-    return write_atomically(path, lambda file: Image.fromarray(labels).save(file, "PNG"))
-
-
-def read_classes(path: Path) -> dict[int, str]:
-    """Names by class number. Raises: InputError naming the file and the entry."""
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: not readable as JSON: {error}") from error
-    entries = document.items() if isinstance(document, dict) else ()
-    for number, name in entries:
-        if not (number.isdecimal() and int(number) < UNJUDGED and isinstance(name, str) and name.strip()):
-            raise InputError(f"{path}: {number!r}: a number below {UNJUDGED} and a name are expected")
-    if not entries:
-        raise InputError(f"{path}: an object of names by class number is expected")
-    return {int(number): name for number, name in entries}
+    raise InputError(f"there is no image of {name} in {', '.join(map(str, folders))}")
 
 
 def score_folders(truth: Path, predicted: Path) -> Iterator[tuple[str, ConfusionTally]]:
-    """Pixels of each picture of a folder of label maps against the one of the same name in the other.
+    """Pixels of each image of a folder of label maps against the one of the same name in the other.
 
     Raises: InputError naming the file that is missing, unreadable or of another size.
     """
@@ -128,13 +106,7 @@ def score_folders(truth: Path, predicted: Path) -> Iterator[tuple[str, Confusion
 
 def read_labels(path: Path) -> UInt8[np.ndarray, "height width"]:
     """The class of each pixel. Raises: InputError naming the file."""
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with Image.open(path) as picture:
-            labels = np.array(picture)
-    except (OSError, UnidentifiedImageError) as error:
-        raise InputError(f"{path}: cannot be read: {error}") from error
-    if labels.ndim != 2 or labels.dtype != np.uint8:
-        raise InputError(f"{path}: is no label map: one channel of 8 bits is expected")
-    return labels
+    numbers = read_numbers(path)
+    if numbers.max(initial=0) > UNJUDGED:
+        raise InputError(f"{path}: holds class {numbers.max()}; numbers up to {UNJUDGED} are expected")
+    return numbers.astype(np.uint8)

@@ -6,24 +6,12 @@ rejected (recall), and how much that deserved it is let through (false accepts),
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import Field
-from typing_extensions import NotRequired, TypedDict
 
 from masklet.errors import InputError
 from masklet.eval.analysis.reliability import Reliability, wilson
-from masklet.formats.records import check
-from masklet.formats.stream import iterate_items
-
-
-class VerdictRecord(TypedDict):
-    """A verdict on an item; `probability` is the verifier's own, of accepting."""
-
-    id: int | str
-    verdict: Literal["accept", "reject"]
-    probability: NotRequired[Annotated[float, Field(ge=0, le=1)]]
+from masklet.formats.benchmarks import read_verdicts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,16 +49,6 @@ class VerdictTally:
         }
 
 
-def read_verdicts(path: Path) -> dict[int | str, dict[str, Any]]:
-    """Verdicts by item. Raises: InputError naming file, record and field."""
-    verdicts: dict[int | str, dict[str, Any]] = {}
-    for _, value, _ in iterate_items(path):
-        record = check(VerdictRecord, value, path, "verdict")
-        if verdicts.setdefault(record["id"], record) is not record:
-            raise InputError(f"{path}: verdict {record['id']}: id: stands there twice")
-    return verdicts
-
-
 def score_verdicts(people: Path, verifier: Path) -> dict[str, float]:
     """All figures, over the items that both judged; what only one judged is counted in `unmatched`.
 
@@ -82,14 +60,14 @@ def score_verdicts(people: Path, verifier: Path) -> dict[str, float]:
         raise InputError(f"{people} and {verifier} have no item in common")
     tally = VerdictTally()
     for key in common:
-        right = true[key]["verdict"] == said[key]["verdict"]
-        name = f"{said[key]['verdict']}ed_{'rightly' if right else 'wrongly'}"
+        right = true[key].verdict == said[key].verdict
+        name = f"{said[key].verdict}ed_{'rightly' if right else 'wrongly'}"
         tally += VerdictTally(**{name: 1})
     figures = tally.metrics() | {"items": len(common), "unmatched": len(true) + len(said) - 2 * len(common)}
-    stated = [said[key].get("probability") for key in common]
+    stated = [said[key].probability for key in common]
     known = [each for each in stated if each is not None]
     if len(known) == len(common):
         reliability = Reliability()
-        reliability.add(np.array(known), np.array([true[key]["verdict"] == "accept" for key in common]))
+        reliability.add(np.array(known), np.array([true[key].verdict == "accept" for key in common]))
         figures["ECE"] = reliability.error
     return figures

@@ -19,11 +19,11 @@ from masklet.errors import InputError
 from masklet.eval.users.interactive import next_click
 from masklet.eval.videos.vos import region_similarity, score_masklet
 from masklet.eval.videos.vos_files import FolderVideo
+from masklet.media.suffixes import find_by_stem
 
 CLICKS_PER_FRAME = 3
 MAX_FRAMES = 8  # that a user looks at
 STOP_IOU = 0.75  # online, the first frame below it is corrected
-PICTURES = (".jpg", ".jpeg", ".png")
 
 OBJECT = 0
 
@@ -106,10 +106,10 @@ def find_objects(truth: Path, images: Path) -> list[tuple[FolderVideo, tuple[Pat
 
 
 def _find_frame(folder: Path, stem: str) -> Path:
-    for suffix in PICTURES:
-        if (folder / f"{stem}{suffix}").is_file():
-            return folder / f"{stem}{suffix}"
-    raise InputError(f"{folder} has no frame {stem} ({', '.join(PICTURES)})")
+    frame = find_by_stem(folder, stem)
+    if frame is None:
+        raise InputError(f"{folder} has no frame {stem}")
+    return frame
 
 
 def follow_objects(

@@ -1,9 +1,8 @@
-"""Objects of videos that were given and followed, from files: DAVIS folders of indexed pictures, or YouTube-VIS files.
+"""Objects of videos that were given and followed, from files: folders in the DAVIS layout, or YouTube-VIS files.
 
-A folder holds one for each video, and that a picture for each frame, `bear/00012.png`, whose pixels are object ids: 0
-is background, and so is 255, DAVIS's "void". The pictures of the truth say which frames there are, the ids on them
-which objects. An object that is missing on a predicted picture is empty there, as in the DAVIS evaluation, and as
-there, a missing picture, a missing video and an object that the truth does not have are errors.
+The label images of the truth say which frames there are, the ids on them which objects. An object that is missing on a
+predicted image is empty there, as in the DAVIS evaluation, and as there, a missing image, a missing video and an object
+that the truth does not have are errors.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,22 +11,23 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-from jaxtyping import Bool, UInt8
+from jaxtyping import Bool
 
 from masklet.errors import InputError
 from masklet.eval.processes import map_in_processes
 from masklet.eval.videos.video_files import Masklet, Video, read_truth
 from masklet.eval.videos.vos import MaskletScore, boundary_radius, boundary_similarity, region_similarity
+from masklet.formats.davis import list_videos, object_ids
+from masklet.media.images import read_numbers
 from masklet.ops.masks import rle_decode
 
-VOID = 255
 Frame = TypeVar("Frame")
 Masks = Mapping[int, Bool[np.ndarray, "height width"]]
 
 
 @dataclass(frozen=True)
 class FolderVideo:
-    """A video as two folders with pictures of the same names."""
+    """A video as two folders with label images of the same names."""
 
     truth: Path
     predictions: Path
@@ -41,19 +41,18 @@ class FolderVideo:
     def frames(self) -> Iterator[tuple[Masks, Masks]]:
         """True and predicted masks of each frame that counts, one of each object in both; it may be empty.
 
-        Objects are those on any true picture, frames that do not count included.
+        Objects are those on any true image, frames that do not count included.
         """
-        found = {each for path in self.truth.glob("*.png") for each in np.unique(_read_ids(path)).tolist()}
-        object_ids = sorted(found - {0})
+        ids = sorted({each for path in self.truth.glob("*.png") for each in object_ids(read_numbers(path))})
         for name in self.file_names:
-            truth, predicted = _read_ids(self.truth / name), _read_ids(self.predictions / name)
+            truth, predicted = read_numbers(self.truth / name), read_numbers(self.predictions / name)
             if truth.shape != predicted.shape:
                 sizes = [" x ".join(map(str, each.shape)) for each in (predicted, truth)]
                 raise InputError(f"{self.predictions / name} is {sizes[0]} pixels, and the truth is {sizes[1]}")
-            unknown = set(np.unique(predicted).tolist()) - {0, *object_ids}
+            unknown = set(object_ids(predicted)).difference(ids)
             if unknown:
                 raise InputError(f"{self.predictions / name}: the truth has no object {min(unknown)}")
-            yield _by_object(truth, object_ids), _by_object(predicted, object_ids)
+            yield {each: truth == each for each in ids}, {each: predicted == each for each in ids}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +95,7 @@ def find_videos(truth: Path, predictions: Path, *, all_frames: bool = False) -> 
 
     The first and the last frame do not count, as in the DAVIS protocol, unless `all_frames` are asked for.
 
-    Raises: InputError naming the video, picture or object that is missing.
+    Raises: InputError naming the video, image or object that is missing.
     """
     if truth.is_dir() != predictions.is_dir():
         raise InputError(f"{truth} and {predictions} must be two folders or two files")
@@ -107,7 +106,7 @@ def find_videos(truth: Path, predictions: Path, *, all_frames: bool = False) -> 
 def score_objects(video: FollowedVideo) -> dict[int, MaskletScore]:
     """J and F of each object. A frame where it is neither there nor predicted scores 1.
 
-    Raises: InputError when there is no object, or naming a picture or record that cannot be used.
+    Raises: InputError when there is no object, or naming an image or record that cannot be used.
     """
     values: dict[int, list[tuple[float, float]]] = {}
     for truths, predictions in video.frames():
@@ -129,40 +128,15 @@ def score_followed(
 
 
 def _folders(truth: Path, predictions: Path, *, all_frames: bool) -> Iterator[FolderVideo]:
-    folders = sorted(folder for folder in truth.iterdir() if folder.is_dir())
-    for folder in folders:
-        names = [path.name for path in sorted(folder.glob("*.png"))]
-        own = predictions / folder.name
+    for video, labels in list_videos(truth).items():
+        folder, own = truth / video, predictions / video
         if not own.is_dir():
-            raise InputError(f"{predictions} has no folder {folder.name}")
-        scored = _scored(names, folder, all_frames=all_frames)
+            raise InputError(f"{predictions} has no folder {video}")
+        scored = _scored([path.name for path in labels], folder, all_frames=all_frames)
         for name in scored:
             if not (own / name).is_file():
                 raise InputError(f"{own} has no {name}")
         yield FolderVideo(folder, own, tuple(scored))
-    if not folders:
-        raise InputError(f"{truth} holds no folders; it should hold one for each video")
-
-
-def _by_object(picture: UInt8[np.ndarray, "height width"], object_ids: Sequence[int]) -> Masks:
-    return {each: picture == each for each in object_ids}
-
-
-def _read_ids(path: Path) -> UInt8[np.ndarray, "height width"]:
-    """The ids on a picture, void taken for background."""
-    from PIL import Image
-
-    try:
-        with Image.open(path) as picture:
-            if picture.mode not in ("P", "L"):
-                raise InputError(f"{path}: pixels should be object ids, as in a picture with a palette or in grey")
-            ids = np.array(picture)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{path}: cannot be read as a picture: {error}") from error
-    ids[ids == VOID] = 0
-    return ids
 
 
 def _file_videos(truth: Path, predictions: Path, *, all_frames: bool) -> Iterator[FileVideo]:

@@ -11,7 +11,7 @@ from masklet.inference.predictor import Predictor
 from masklet.inference.video.archive import read_archive
 from masklet.inference.video.rules import RULES, Rules
 from masklet.inference.video.video_session import VideoSession
-from masklet.media.frames import VideoSource, open_frames
+from masklet.media.video_source import VideoSource, open_frames
 
 UNFIT = (KeyError, TypeError, ValueError, AttributeError, IndexError)  # what a document of another shape runs into
 

@@ -5,17 +5,16 @@ out by a hash of their names unless `split` is "all", and `limit` keeps so many,
 other things may serve as negatives and are fewer than `everyday_negatives`, things that few pictures show fill up.
 """
 
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from masklet.data.everyday import WithEverydayNegatives
-from masklet.data.lvis import read_lvis
-from masklet.data.mask_folders import MaskFolderSource
-from masklet.data.sources import CocoConfig, CocoSource, PictureSource, QueryConfig, SacoSource, Split, read_coco
-from masklet.data.videos import DavisVideos, VideoFrames, VideoSource, YtvisVideos
-from masklet.data.yolo import YoloSource
+from masklet.data.labels.layouts import LAYOUTS, LabelFiles
+from masklet.data.sources import CocoConfig, IndexedSource, Split
+from masklet.data.videos import LabelledVideos
 
 
 class _Strict(BaseModel):
@@ -114,35 +113,27 @@ FileSpec = CocoSpec | LvisSpec | SacoSpec | YoloSpec | MasksSpec | VideoSpec
 SourceSpec = Annotated[FileSpec | ScenesSpec | CutoutsSpec, Field(discriminator="kind")]
 
 
-def open_pictures(spec: FileSpec, root: Path) -> PictureSource:
-    """The labelled pictures of a source; of videos, their frames. Raises: InputError naming what cannot be used."""
-    pictures = _open_pictures(spec, root)
+def open_pictures(spec: FileSpec, root: Path) -> IndexedSource:
+    """The labelled images of a source; of videos, their frames. Raises: InputError naming what cannot be used."""
+    images = LAYOUTS[spec.kind].open(_files(spec, root), _query_config(spec))
     few = spec.everyday_negatives if isinstance(spec, _Asked) else 0
-    return WithEverydayNegatives(pictures, few) if few else pictures
+    return WithEverydayNegatives(images, few) if few else images
 
 
-def _open_pictures(spec: FileSpec, root: Path) -> PictureSource:
-    if isinstance(spec, VideoSpec):
-        return VideoFrames(open_videos(spec, root))
-    if isinstance(spec, YoloSpec):
-        return YoloSource(root / spec.data, spec.part, _query_config(spec))
-    if isinstance(spec, MasksSpec):
-        return MaskFolderSource(root / spec.folder, _query_config(spec))
-    annotations, images = root / spec.annotations, root / spec.images
-    if isinstance(spec, SacoSpec):
-        return SacoSource(annotations, images, spec.split, spec.limit)
-    settings = spec.model_dump(exclude={"kind", "annotations", "images", "everyday_negatives"})
-    read = read_lvis if isinstance(spec, LvisSpec) else read_coco
-    return CocoSource(annotations, images, CocoConfig(**settings), read=read)
-
-
-def open_videos(spec: VideoSpec, root: Path) -> VideoSource:
+def open_videos(spec: VideoSpec, root: Path) -> LabelledVideos:
     """The labelled videos of a source. Raises: InputError naming what cannot be used."""
-    annotations, images = root / spec.annotations, root / spec.images
-    if isinstance(spec, YtvisSpec):
-        return YtvisVideos(annotations, images, _query_config(spec))
-    return DavisVideos(annotations, images, QueryConfig(split=spec.split, limit=spec.limit))
+    opened = LAYOUTS[spec.kind].open_videos
+    assert opened is not None, "the layouts of videos"
+    return opened(_files(spec, root), _query_config(spec))
 
 
-def _query_config(spec: _Asked) -> QueryConfig:
-    return QueryConfig(split=spec.split, limit=spec.limit, max_negatives=spec.max_negatives, complete=spec.complete)
+def _files(spec: FileSpec, root: Path) -> LabelFiles:
+    if isinstance(spec, YoloSpec):
+        return LabelFiles(labels=root / spec.data, part=spec.part)
+    if isinstance(spec, MasksSpec):
+        return LabelFiles(labels=root / spec.folder)
+    return LabelFiles(labels=root / spec.annotations, images=root / spec.images)
+
+
+def _query_config(spec: FileSpec) -> CocoConfig:
+    return CocoConfig(**spec.model_dump(include={field.name for field in fields(CocoConfig)}))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from masklet.data.doctor import Findings, examine, number_to_read
 from masklet.data.sheet import contact_sheet
-from masklet.data.sources import PictureSource
+from masklet.data.sources import IndexedSource
 from masklet.errors import InputError
 from masklet.files import write_atomically
 from masklet.train.recipes.schema import Recipe, Validation
@@ -50,7 +50,7 @@ class DataCheck:
         """A PNG with some of the pictures and their labels."""
         write_atomically(path, lambda file: contact_sheet(self.sources).save(file, "PNG"))
 
-    def _held_out(self, root: Path, validation: Validation | None) -> dict[str, PictureSource]:
+    def _held_out(self, root: Path, validation: Validation | None) -> dict[str, IndexedSource]:
         """What the trained sources leave out, nothing where that is nothing, and what the recipe is validated on."""
         found = {}
         if validation is not None and validation.source is not None:

@@ -15,7 +15,7 @@ from typing import Any, Protocol, runtime_checkable
 from torch import Tensor
 
 from masklet.checkpoints.weights import Weights
-from masklet.data.sources import ExampleSource, PictureSource
+from masklet.data.sources import ExampleSource, IndexedSource
 from masklet.errors import InputError
 from masklet.train.recipes.schema import Recipe
 from masklet.train.recipes.source_specs import DavisSpec, FileSpec, open_pictures
@@ -53,7 +53,7 @@ class Validate(Protocol):
         ...
 
 
-def validation_pictures(recipe: Recipe) -> tuple[PictureSource, list[int]] | None:
+def validation_pictures(recipe: Recipe) -> tuple[IndexedSource, list[int]] | None:
     """The source that a recipe is validated on, and which of its pictures; None where there is none.
 
     Without a source in the recipe it is what the first source of files that is learnt from holds out, if anything. Its
@@ -88,7 +88,7 @@ def _first_files(recipe: Recipe) -> FileSpec | None:
 
 def updates_of_epoch(recipe: Recipe, sources: Sequence[ExampleSource]) -> float | None:
     """Updates in which as many pictures are learnt from as the files hold; None where pictures are made on the spot."""
-    pictures = sum(len(source) for source in sources if isinstance(source, PictureSource))
+    pictures = sum(len(source) for source in sources if isinstance(source, IndexedSource))
     return pictures / recipe.pictures_of_update if pictures else None
 
 

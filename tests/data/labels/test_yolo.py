@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from masklet.data.labels.yolo import YoloSource
 from masklet.data.sources import QueryConfig
-from masklet.data.yolo import YoloSource
 from masklet.errors import InputError
 
 NAMES = "names: {0: mug, 2: yellow bus, 3: pig}\n"
@@ -67,7 +67,7 @@ def test_a_part_may_be_a_list_of_pictures_and_classes_a_list_of_names(tmp_path) 
         ("0 0.1 0.2 0.5 0.2 0.5\n", "line 1: 5 numbers"),
         ("\n1 0.1 0.2 0.5 0.2\n", "line 2: class 1 is not among the 3 names"),
         ("0 0.1 0.2 many 0.2\n", "line 1: could not convert"),
-        ("0 12 30 10 8\n", "line 1: .* outside the picture; coordinates are fractions"),
+        ("0 12 30 10 8\n", "line 1: .* outside the image; coordinates are fractions"),
         ("0 nan 0.2 0.5 0.2\n", "line 1: nan is outside"),
     ],
 )
@@ -89,7 +89,10 @@ def test_broken_lines_are_named(tmp_path, labels, named) -> None:
         (f"train: images/../../other\n{NAMES}", "leads out"),
         (f"train: /etc\n{NAMES}", "leads out"),
         (f"train: bad.txt\n{NAMES}", r"bad\.txt: line 2: .* leads out"),
-        (f"train: text.txt\n{NAMES}", r"text\.txt: line 1: labels/train/a\.txt is not a picture"),
+        (
+            f"train: text.txt\n{NAMES}",
+            r"text\.txt: line 1: .*labels/train/a\.txt is not a folder of images, nor an image",
+        ),
         (f"train: images\n{NAMES}", "no image"),
     ],
 )
@@ -105,7 +108,7 @@ def test_a_broken_description_is_named(tmp_path, text, named) -> None:
 def test_pictures_none_of_which_has_labels_are_refused(tmp_path) -> None:
     data = write(tmp_path, None)
     (tmp_path / "labels/train/b.txt").unlink()
-    with pytest.raises(InputError, match="none of 2 pictures has a text file under labels/"):
+    with pytest.raises(InputError, match="none of 2 images has a text file under labels/"):
         open_yolo(data)
 
 

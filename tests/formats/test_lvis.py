@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from masklet.data.lvis import phrase_of, read_lvis
-from masklet.data.sources import CocoConfig, CocoSource
+from masklet.data.labels.coco import CocoSource
+from masklet.data.sources import CocoConfig
 from masklet.errors import InputError
+from masklet.formats.lvis import phrase_of, read_lvis
 
 
 def document() -> dict[str, Any]:
@@ -66,7 +67,8 @@ def test_a_phrase_of_two_categories_is_complete_where_both_are(tmp_path) -> None
 
 
 @pytest.mark.parametrize(
-    ("name", "phrase"), [("aerosol_can", "aerosol can"), ("bow_(weapon)", "bow"), ("(sic)_salt", "(sic) salt")]
+    ("name", "phrase"),
+    [("aerosol_can", "aerosol can"), ("bow_(weapon)", "bow"), ("(sic)_salt", "(sic) salt"), ("(all)", "(all)")],
 )
 def test_names_become_phrases(name, phrase) -> None:
     assert phrase_of(name) == phrase
@@ -75,9 +77,12 @@ def test_names_become_phrases(name, phrase) -> None:
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        (lambda d: d["images"][0].pop("neg_category_ids"), r"images\[0\].*neg_category_ids.*missing"),
-        (lambda d: d["images"][0].update(neg_category_ids=[99]), "image record 7: neg_category_ids names category 99"),
-        (lambda d: d["images"][0].update(neg_category_ids=[2]), "image record 7: category 2 is labelled"),
+        (lambda d: d["images"][0].pop("neg_category_ids"), "image 7: neg_category_ids: is missing"),
+        (lambda d: d["images"][0].update(neg_category_ids=[99]), "image 7: neg_category_ids: there is no category 99"),
+        (
+            lambda d: d["images"][0].update(neg_category_ids=[2]),
+            "image 7: neg_category_ids: holds category 2, which is labelled",
+        ),
         (lambda d: d["images"][0].pop("coco_url"), "file_name"),
         (lambda d: d["images"][0].update(coco_url="http://../../secret.png"), "leads out"),
     ],

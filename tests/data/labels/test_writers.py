@@ -4,9 +4,9 @@ import json
 
 import numpy as np
 
+from masklet.data.labels.saco import SacoSource
+from masklet.data.labels.writers import write_saco, write_veval
 from masklet.data.schema import Clip, Example, PhraseQuery
-from masklet.data.sources import SacoSource
-from masklet.data.writers import write_saco, write_veval
 from masklet.ops.masks import rle_decode
 from masklet.scenes.layout import SceneConfig
 from masklet.scenes.moving.clips import render_clip

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from masklet.data.mask_folders import MaskFolderSource
+from masklet.data.labels.mask_folders import MaskFolderSource
 from masklet.data.sources import QueryConfig
 from masklet.errors import InputError
 
@@ -75,23 +75,23 @@ def test_wrong_masks_are_named(tmp_path) -> None:
         return str(caught.value)
 
     Image.new("L", (31, 20)).save(path)
-    assert message() == f"{path}: the mask has 31 x 20 pixels, its picture 30 x 20"
+    assert message() == f"{path}: the mask has 31 x 20 pixels, its image 30 x 20"
     Image.new("RGB", (30, 20)).save(path)
-    assert "a mask has one number for each pixel, this file has colours (RGB)" in message()
+    assert "one whole number for each pixel is expected, this file has colours (RGB)" in message()
     Image.fromarray(np.linspace(0, 255, 600).astype(np.uint8).reshape(20, 30)).save(path)
     assert "must not be smoothed" in message()
     Image.fromarray((np.arange(600) * 5 + 3000).astype(np.uint16).reshape(20, 30)).save(path)
     source.example(0, np.random.default_rng(0))  # 600 instances are many, and possible
     path.write_bytes(b"no picture")
-    assert message().startswith(f"{path}: the mask cannot be read")
+    assert message() == f"{path} is not an image, or of a kind that cannot be read"
     (tmp_path / "images/a.jpg").write_bytes(b"no picture")
-    assert "a.jpg: the picture cannot be read" in message()
+    assert "a.jpg is not an image" in message()
 
 
 def test_wrong_folders_are_named(tmp_path) -> None:
     write(tmp_path)
     Image.new("L", (30, 20)).save(tmp_path / "masks/plate/c.png")
-    with pytest.raises(InputError, match=r"plate/c\.png: no picture is called c"):
+    with pytest.raises(InputError, match=r"plate/c\.png: no image is called c"):
         open_folder(tmp_path)
     (tmp_path / "masks/plate/c.png").unlink()
     Image.new("RGB", (30, 20)).save(tmp_path / "images/a.png")

@@ -1,0 +1,79 @@
+"""Images of SA-Co labels as examples, with every phrase that the file asks of them."""
+
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+
+from masklet.data.labels.arrays import ObjectLabel, decode_objects, read_recorded_image
+from masklet.data.schema import Example, PhraseQuery
+from masklet.data.sources import Split, kept_names
+from masklet.formats.saco import SacoLabel, SacoPair, read_saco
+
+
+class SacoSource:
+    """Images of a SA-Co json: each entry of `images` asks one noun phrase; entries without labels are negatives."""
+
+    def __init__(self, annotations: Path, images: Path, split: Split = "train", limit: int | None = None) -> None:
+        document = read_saco(annotations)
+        self.path, self.images = annotations, images
+        pairs: dict[str, list[SacoPair]] = defaultdict(list)
+        for pair in document.pairs.values():
+            pairs[pair.file_name].append(pair)
+        self.pairs = [pairs[name] for name in kept_names(pairs, split, limit, str(annotations))]
+        self.labels: dict[int, list[SacoLabel]] = defaultdict(list)
+        for label in document.labels:
+            self.labels[label.image_id].append(label)
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def name(self, index: int) -> str:
+        """The file name of image `index` of the split."""
+        return self.pairs[index][0].file_name
+
+    def sample(self, rng: np.random.Generator) -> Example:
+        """A random image with all phrases asked of it."""
+        return self.example(int(rng.integers(len(self.pairs))))
+
+    def example(self, index: int, rng: np.random.Generator | None = None) -> Example:
+        """Image `index`; instances of a crowd region make their phrase inexhaustive and are left out.
+
+        Nothing is drawn: all phrases of the file are asked.
+        """
+        del rng
+        pairs = self.pairs[index]
+        where = f"{self.path}: image {pairs[0].id}"
+        size = (pairs[0].height, pairs[0].width)
+        image = read_recorded_image(self.images, pairs[0].file_name, size, where)
+        labels: list[ObjectLabel] = []
+        queries = []
+        for pair in pairs:
+            labelled = self.labels[pair.id]
+            single = [label for label in labelled if not label.iscrowd]
+            first = len(labels)
+            labels += [_in_pixels(label, size) for label in single]
+            exhaustive = bool(pair.is_instance_exhaustive) and len(single) == len(labelled)
+            if single or not labelled:
+                indices = tuple(range(first, len(labels)))
+                queries.append(PhraseQuery(phrase=pair.text_input, object_index=indices, exhaustive=exhaustive))
+        boxes, masks, mask_valid = decode_objects(labels, size, self.path)
+        return Example(
+            image=image,
+            boxes_xyxy=boxes,
+            masks=masks,
+            mask_valid=mask_valid,
+            queries=tuple(queries),
+            source=self.path.stem,
+            absent=frozenset(query.phrase for query in queries if not query.object_index),
+        )
+
+
+def _in_pixels(label: SacoLabel, size: tuple[int, int]) -> ObjectLabel:
+    """The label with its box, which the file holds in fractions of the image."""
+    height, width = size
+    box = None
+    if label.bbox is not None:
+        x, y, w, h = label.bbox
+        box = [x * width, y * height, w * width, h * height]
+    return ObjectLabel(record=f"annotation {label.id}", box_xywh=box, segmentation=label.segmentation)

@@ -1,0 +1,142 @@
+"""COCO labels and results: boxes xywh in pixels, masks as run lengths or polygons. LVIS adds fields of images.
+
+Our own labels add to an image: `source`, the collection it comes from; `exhaustive`, what is labelled in full; and
+`hard_negatives`, phrases that were checked to be absent. A category may have `synonyms`.
+"""
+
+from collections import defaultdict
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from masklet.errors import InputError
+from masklet.formats.records import Box, Flag, Id, Polygons, RunLengths, Size, by_id, read_list, read_records, to_json
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CocoImage:
+    """An entry of `images`. The last two fields are LVIS's."""
+
+    id: Id
+    file_name: str | None = None
+    width: Size
+    height: Size
+    coco_url: str | None = None
+    source: str | None = None
+    exhaustive: str | list[str] | None = None
+    hard_negatives: list[str] | None = None
+    neg_category_ids: list[Id] | None = None
+    not_exhaustive_category_ids: list[Id] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CocoCategory:
+    """An entry of `categories`; `frequency` is LVIS's: rare, common or frequent."""
+
+    id: Id
+    name: str
+    synonyms: list[str] | None = None
+    frequency: Literal["r", "c", "f"] | None = None
+
+    @property
+    def phrases(self) -> tuple[str, ...]:
+        """The name and the synonyms, each once."""
+        return tuple(dict.fromkeys([self.name, *(self.synonyms or ())]))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CocoAnnotation:
+    """An entry of `annotations`; results in this layout add `track_id` and `score`."""
+
+    id: Id | None = None
+    image_id: Id
+    category_id: Id
+    track_id: int | None = None
+    bbox: Box | None = None
+    area: float | int | None = None
+    segmentation: RunLengths | Polygons | None = None
+    iscrowd: Flag = 0
+    score: float | int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CocoResult:
+    """An entry of a list of results."""
+
+    image_id: Id
+    category_id: Id
+    bbox: Box | None = None
+    segmentation: RunLengths | None = None
+    score: Annotated[float | int, Field(ge=-1e9, le=1e9)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CocoFile:
+    """A COCO dataset; annotations refer to images and categories that are there."""
+
+    images: dict[Id, CocoImage]
+    categories: dict[Id, CocoCategory]
+    annotations: list[CocoAnnotation]
+
+    def by_image(self) -> dict[Id, list[CocoAnnotation]]:
+        """The annotations of each image that has any."""
+        found: dict[Id, list[CocoAnnotation]] = defaultdict(list)
+        for annotation in self.annotations:
+            found[annotation.image_id].append(annotation)
+        return found
+
+    def check_references(self, record: CocoAnnotation | CocoResult, path: Path, name: str) -> None:
+        """Raises: InputError when a record of a file refers to an image or a category that is not here."""
+        if record.image_id not in self.images:
+            raise InputError(f"{path}: {name}: image_id: there is no image {record.image_id!r}")
+        if record.category_id not in self.categories:
+            raise InputError(f"{path}: {name}: category_id: there is no category {record.category_id!r}")
+
+    def to_json(self) -> dict[str, Any]:
+        """The document to write."""
+        return {
+            "images": [to_json(each) for each in self.images.values()],
+            "annotations": [to_json(each) for each in self.annotations],
+            "categories": [to_json(each) for each in self.categories.values()],
+        }
+
+
+def read_coco(path: Path) -> CocoFile:
+    """The records of a file, whose ids are given once. An image without a file name takes it from its `coco_url`.
+
+    Raises: InputError naming file, record and field.
+    """
+    images, categories, annotations = [], [], []
+    kinds = {"images": CocoImage, "categories": CocoCategory, "annotations": CocoAnnotation}
+    for record in read_records(path, kinds):
+        if isinstance(record, CocoImage):
+            images.append(_with_file_name(record))
+        elif isinstance(record, CocoCategory):
+            categories.append(record)
+        else:
+            annotations.append(record)
+    if not images or not categories:
+        raise InputError(f"{path}: has no images or no categories: COCO labels are expected")
+    document = CocoFile(
+        images=by_id(images, path, "image"), categories=by_id(categories, path, "category"), annotations=annotations
+    )
+    for place, record in enumerate(annotations):
+        document.check_references(record, path, f"annotation {place if record.id is None else record.id}")
+    return document
+
+
+def _with_file_name(image: CocoImage) -> CocoImage:
+    """Published LVIS files have an address in place of the name, which ends with folder and name."""
+    if image.file_name is not None or image.coco_url is None:
+        return image
+    return replace(image, file_name="/".join(image.coco_url.split("/")[-2:]))
+
+
+def read_results(path: Path, labels: CocoFile) -> list[CocoResult]:
+    """A list of results for these labels. Raises: InputError naming file, record and field."""
+    results = list(read_list(path, CocoResult, "result"))
+    for place, result in enumerate(results):
+        labels.check_references(result, path, f"result {place}")
+    return results
