@@ -74,7 +74,7 @@ def measure_steps(given: argparse.Namespace) -> dict[str, Any]:
     from masklet.checkpoints.weights import Weights
     from masklet.config import PRESETS
     from masklet.models.detector import Detector
-    from masklet.train import criterion
+    from masklet.train.losses import criterion
     from masklet.train.run.loop import Trainer, make_task
 
     recipe = recipe_of(given)
@@ -92,7 +92,7 @@ def measure_steps(given: argparse.Namespace) -> dict[str, Any]:
         ("text", model, "encode_phrases"),
         ("fusion", model.fusion, "forward"),
         ("decoder", model.decoder, "forward"),
-        ("rest of the answer", model, "ground"),
+        ("rest of the answer", model, "ground_layers"),
         ("masks", model, "segment"),
         ("matching", criterion, "match_one_to_one"),
         ("matching", criterion, "match_one_to_many"),
@@ -161,15 +161,12 @@ def measure_flops() -> dict[str, float]:
     with FakeTensorMode(allow_non_fake_inputs=True):  # tensors of shapes alone: nothing is computed
         features = count("picture", lambda: model.encode_images(torch.zeros(1, 3, 1008, 1008)))
         tokens = count("phrase", lambda: model.text(torch.zeros(1, 8, dtype=torch.int64)))
-        prompt, image = (
-            TokenSet(tokens=tokens, valid=torch.ones(1, 8, dtype=torch.bool)),
-            torch.zeros(1, dtype=torch.int64),
-        )
-        count("prompt, absent", lambda: model.ground_tokens(features, prompt, image, all_layers=True))
-        answer = count(
-            "prompt, present", lambda: model.ground_tokens(features, prompt, image, one_to_many=True, all_layers=True)
-        )
-        count("prompt, present", lambda: model.segment(features, answer, image))
+        phrase = TokenSet(tokens=tokens, valid=torch.ones(1, 8, dtype=torch.bool))
+        prompt = _words_alone()
+        single, double = model.decoder.concept_queries(), model.decoder.doubled_queries()
+        count("prompt, absent", lambda: model.ground_layers(features, phrase, prompt, single))
+        answer = count("prompt, present", lambda: model.ground_layers(features, phrase, prompt, double))
+        count("prompt, present", lambda: model.segment_all(features, answer))
         tracker, trunk = model.tracker, torch.zeros(1, sam3().vision.trunk.dim, 72, 72)
         seen = count("tracker's view of a picture", lambda: tracker.tracker_features(trunk))
         click = ClickPrompt(points_xy=torch.zeros(1, 1, 2), point_labels=torch.ones(1, 1, dtype=torch.int64))
@@ -179,6 +176,23 @@ def measure_flops() -> dict[str, float]:
             rollout = Rollout(tracker, _clip(num_frames), frames, torch.Generator())
             count(f"object followed through {num_frames} frames", lambda rollout=rollout: list(rollout.answers()))
     return {name: round(value, 3) for name, value in found.items()}
+
+
+def _words_alone() -> Any:
+    """A prompt of one phrase, without exemplars, on one picture."""
+    from masklet.types import Exemplars, PromptBatch
+
+    none, first = torch.zeros(1, 0, dtype=torch.int64), torch.zeros(1, dtype=torch.int64)
+    exemplars = Exemplars(
+        boxes_cxcywh=torch.zeros(1, 0, 4),
+        box_labels=none,
+        box_valid=none.bool(),
+        points_xy=torch.zeros(1, 0, 2),
+        point_labels=none,
+        point_valid=none.bool(),
+    )
+    ids = torch.zeros(1, 8, dtype=torch.int64)
+    return PromptBatch(token_ids=ids, token_valid=ids == 0, phrase_index=first, image_index=first, exemplars=exemplars)
 
 
 def _clip(num_frames: int) -> Any:

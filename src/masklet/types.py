@@ -15,10 +15,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from typing_extensions import dataclass_transform
 
-VISUAL = "visual"  # the phrase that SAM 3 reads as "like the examples shown"
-
 T = TypeVar("T")
 B = TypeVar("B", bound="Bundle")
+
+VISUAL = "visual"  # the phrase of a prompt without words: what the published model reads as "like the exemplars"
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)
@@ -67,7 +67,7 @@ class Exemplars(Bundle):
 class PromptBatch(Bundle):
     """Any number of prompts over any number of images; each phrase stands once, however many prompts use it.
 
-    A prompt without words uses the phrase "visual" (SAM 3's own convention for exemplars alone).
+    A prompt of exemplars alone uses the phrase `VISUAL`.
     """
 
     token_ids: Int[Tensor, "phrase token"]
@@ -100,7 +100,7 @@ class DetectorOutput(Bundle):
 
     `pred_boxes` are cxcywh in [0, 1]; `pred_logits` know nothing of presence (`ops.scores.joint_scores` joins the two).
     Masks are kept factored, because a full set of them is the largest tensor of the model: `mask_logits` multiplies out
-    those that are wanted. In training with one-to-many queries the query axis holds both halves, one-to-one first.
+    those that are wanted. In training with doubled queries the copies come last on the query axis.
     """
 
     pred_logits: Float[Tensor, "layer prompt query"]
@@ -122,6 +122,20 @@ class DetectorOutput(Bundle):
         else:
             masks = torch.einsum("kc,kchw->khw", embeddings, self.pixel_embeddings[prompt_index])
         return masks + biases[:, None, None]
+
+    def split_queries(self, count: int) -> tuple["DetectorOutput", "DetectorOutput"]:
+        """The output of the first `count` queries of each prompt, and that of the others."""
+        first, others = (
+            replace(
+                self,
+                pred_logits=self.pred_logits[:, :, rows],
+                pred_boxes=self.pred_boxes[:, :, rows],
+                mask_embeddings=self.mask_embeddings[:, rows],
+                mask_biases=self.mask_biases[:, rows],
+            )
+            for rows in (slice(count), slice(count, None))
+        )
+        return first, others
 
     @property
     def pred_masks(self) -> Float[Tensor, "prompt query height width"]:

@@ -55,7 +55,7 @@ def answer(detector: Detector, name: str) -> Answer:
     phrases = detector.encode_phrases(prompts)
     decoded: list[DecoderOutput] = []
     handle = detector.decoder.register_forward_hook(lambda _module, _inputs, output: decoded.append(output))
-    grounding = detector.ground(features, phrases, prompts, all_layers=True)
+    grounding = detector.ground_layers(features, phrases, prompts, detector.decoder.concept_queries())
     handle.remove()
     output = detector.segment(features, grounding, torch.arange(len(prompts.image_index)))
     num_words = prompts.token_ids.shape[1]

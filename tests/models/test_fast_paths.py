@@ -140,14 +140,21 @@ def some_boxes(prompts: int, boxes: int, seed: int = 0) -> Tensor:
     return torch.rand(prompts, boxes, 4, generator=generator) * 0.4 + 0.2
 
 
-def ground(detector: Detector, features: ImageFeatures, prompts: PromptBatch, *, all_layers: bool) -> Grounding:
-    return detector.ground(features, detector.encode_phrases(prompts), prompts, all_layers=all_layers)
+def ground(detector: Detector, features: ImageFeatures, prompts: PromptBatch) -> Grounding:
+    return detector.ground(features, detector.encode_phrases(prompts), prompts)
+
+
+def doubled(detector: Detector, prompts: PromptBatch) -> DetectorOutput:
+    features, phrases = detector.encode_images(IMAGES), detector.encode_phrases(prompts)
+    return detector.segment_all(
+        features, detector.ground_layers(features, phrases, prompts, detector.decoder.doubled_queries())
+    )
 
 
 def test_scoring_the_last_layer_alone_equals_the_last_of_all(detector: Detector, features: ImageFeatures) -> None:
     prompts = make_prompts(*phrases(CAT, DOG), [0, 1], [0, 1])
-    last = ground(detector, features, prompts, all_layers=False)
-    every = ground(detector, features, prompts, all_layers=True)
+    last, words = ground(detector, features, prompts), detector.encode_phrases(prompts)
+    every = detector.ground_layers(features, words, prompts, detector.decoder.concept_queries())
     assert (len(last.pred_logits), len(every.pred_logits)) == (1, 2)
     close(last.pred_logits, every.pred_logits[-1:], atol=1e-5)
     close(last.pred_boxes, every.pred_boxes[-1:], atol=1e-6)
@@ -169,7 +176,7 @@ def test_no_kept_query_gives_no_mask(detector: Detector) -> None:
 
 
 def test_prompts_can_be_segmented_apart(detector: Detector, features: ImageFeatures) -> None:
-    grounding = ground(detector, features, make_prompts(*phrases(CAT, DOG), [0, 1], [0, 1]), all_layers=True)
+    grounding = ground(detector, features, make_prompts(*phrases(CAT, DOG), [0, 1], [0, 1]))
     both = detector.segment(features, grounding, torch.tensor([0, 1]))
     second = detector.segment(features, grounding, torch.tensor([1]))
     same_answer(second, both, expected_row=1)
@@ -242,7 +249,7 @@ def test_a_point_pools_the_cell_it_lies_in(detector: Detector, features: ImageFe
 
 
 def test_logits_stay_within_the_published_bounds(detector: Detector, features: ImageFeatures) -> None:
-    grounding = ground(detector, features, make_prompts(*phrases(CAT), [0], [0]), all_layers=False)
+    grounding = ground(detector, features, make_prompts(*phrases(CAT), [0], [0]))
     logits = detector.scoring(grounding.queries[None] * 1e3, grounding.prompt)
     assert logits.abs().max() == 12
 
@@ -276,10 +283,12 @@ def test_one_to_many_leaves_the_first_half_of_the_queries_alone(detector: Detect
     prompts = make_prompts(*phrases(CAT), [0], [0])
     plain = run(detector, prompts)
     with torch.no_grad():
-        doubled = detector(IMAGES, prompts, one_to_many=True)
-    close(doubled.pred_logits[..., :10], plain.pred_logits)
-    close(doubled.pred_boxes[..., :10, :], plain.pred_boxes, atol=1e-5)
-    assert doubled.pred_logits.shape[-1] == 20
+        output = doubled(detector, prompts)
+    first, copies = output.split_queries(10)
+    close(first.pred_logits, plain.pred_logits)
+    close(first.pred_boxes, plain.pred_boxes, atol=1e-5)
+    close(first.pred_masks, output.pred_masks[:, :10])
+    assert copies.pred_logits.shape == first.pred_logits.shape
 
 
 # --- mask head ----------------------------------------------------------------------------------------------------
@@ -300,7 +309,7 @@ def test_sharing_the_picture_part_of_the_pixel_decoder_equals_running_it_whole(
 ) -> None:
     """A convolution of a sum is the sum of convolutions: the picture's half is computed once for all prompts."""
     prompts = make_prompts(*phrases(CAT, DOG), [0, 1, 0], [0, 0, 1])
-    grounding = ground(detector, features, prompts, all_layers=False)
+    grounding = ground(detector, features, prompts)
     head, prompt = detector.masks, grounding.prompt
     words = head.prompt_attention.project(prompt.tokens, prompt.tokens)
     attended = head.prompt_attention(head.prompt_norm(grounding.memory), words, prompt.valid[:, None, None])
@@ -317,7 +326,7 @@ def test_sharing_the_picture_part_of_the_pixel_decoder_equals_running_it_whole(
 def test_folding_the_instance_convolution_equals_running_it_on_the_map(
     detector: Detector, features: ImageFeatures
 ) -> None:
-    grounding = ground(detector, features, make_prompts(*phrases(CAT, DOG), [0, 1], [0, 1]), all_layers=False)
+    grounding = ground(detector, features, make_prompts(*phrases(CAT, DOG), [0, 1], [0, 1]))
     output = detector.segment(features, grounding, torch.arange(2))
     head = detector.masks
     plain = torch.einsum("pqc,pchw->pqhw", head.query_mlp(grounding.queries), head.instance(output.pixel_embeddings))
@@ -329,7 +338,7 @@ def test_folding_the_instance_convolution_equals_running_it_on_the_map(
 
 def gradients(detector: Detector, prompts: PromptBatch) -> dict[str, Tensor]:
     """Of a weighted sum of everything that is answered."""
-    output = detector(IMAGES, prompts, one_to_many=True)
+    output = doubled(detector, prompts)
     generator = torch.Generator().manual_seed(3)
     parts = [output.pred_logits, output.pred_boxes, output.presence_logits, output.pred_masks, output.semantic_logits]
     total = sum((part * torch.randn(part.shape, generator=generator)).mean() for part in parts)

@@ -1,10 +1,7 @@
 """`masklet track`."""
 
 import json as jsonlib
-import signal
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +10,7 @@ import typer
 from masklet.cli.app import Device, Dtype, Json, Model, Stopped, app, complain, progress_bar
 from masklet.errors import InputError
 from masklet.formats.calibration import read_calibration
+from masklet.interrupt import Interrupt
 from masklet.workflows.track_prompts import parse_prompts, parse_track_formats
 
 if TYPE_CHECKING:
@@ -82,11 +80,12 @@ def track(  # noqa: PLR0913 - one argument for each option
 def _follow(run: "TrackRun", *, json: bool) -> None:
     """Runs to the end, or to where it is stopped, and says what there is then."""
     try:
-        with _stopped_softly(run), progress_bar(run.total, "frames") as advance:
+        with Interrupt() as interrupt, progress_bar(run.total, "frames") as advance:
             for result in run:
                 if json:
                     typer.echo(jsonlib.dumps(result.to_json()))
                 advance()
+                run.stopping = interrupt.requested
     except KeyboardInterrupt:
         run.stopping = True
     finally:
@@ -103,18 +102,3 @@ def _follow(run: "TrackRun", *, json: bool) -> None:
         raise Stopped(f"stopped {done}" + ("; go on with --resume" if run.resumable else ""))
     if run.failures:
         raise InputError(f"{len(run.failures)} of {len(run.job.formats)} formats could not be written")
-
-
-@contextmanager
-def _stopped_softly(run: "TrackRun") -> Iterator[None]:
-    """The first Ctrl-C lets the frame at work be the last, so that the run can go on from it; a second one ends it."""
-
-    def stop(*_: object) -> None:
-        run.stopping = True
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    earlier = signal.signal(signal.SIGINT, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, earlier)

@@ -17,9 +17,7 @@ from torch.nn import functional as F
 
 from masklet.data.schema import Example
 from masklet.media.images import normalise
-from masklet.types import Bundle, Exemplars, PromptBatch, bundle
-
-VISUAL_PHRASE = "visual"
+from masklet.types import VISUAL, Bundle, Exemplars, PromptBatch, bundle
 
 
 @runtime_checkable
@@ -178,7 +176,7 @@ def dress_queries(example: Example, config: CollateConfig, rng: np.random.Genera
             shown, labels = _exemplars(boxes, query.object_index, config, rng, with_negative=with_negative)
         prompts.append(
             Dressed(
-                phrase=VISUAL_PHRASE if is_visual else query.phrase,
+                phrase=VISUAL if is_visual else query.phrase,
                 object_index=query.object_index,
                 exhaustive=query.exhaustive,
                 boxes=shown,
@@ -235,7 +233,7 @@ def jitter_boxes(boxes_cxcywh: np.ndarray, config: CollateConfig, rng: np.random
 
 
 def _prompt_batch(prompts: list[Dressed], image_index: list[int], tokenizer: Encoder) -> PromptBatch:
-    phrases = list(dict.fromkeys(prompt.phrase for prompt in prompts)) or [VISUAL_PHRASE]
+    phrases = list(dict.fromkeys(prompt.phrase for prompt in prompts)) or [VISUAL]
     row_of_phrase = {phrase: row for row, phrase in enumerate(phrases)}
     token_ids, token_valid = tokenizer.encode(phrases)
     boxes, box_valid = _padded([prompt.boxes for prompt in prompts], 4)

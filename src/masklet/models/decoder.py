@@ -20,6 +20,18 @@ from masklet.types import Bundle, TokenSet, bundle
 
 
 @bundle
+class Queries(Bundle):
+    """What the decoder begins with: embeddings of the queries and their boxes, cxcywh in [0, 1].
+
+    The last `num_apart` queries take no part in self-attention.
+    """
+
+    embeddings: Float[Tensor, "query dim"]
+    boxes: Float[Tensor, "query 4"]
+    num_apart: int = 0
+
+
+@bundle
 class DecoderOutput(Bundle):
     """Queries after each layer. Boxes are cxcywh in [0, 1]."""
 
@@ -78,30 +90,38 @@ class Decoder(nn.Module):
         nn.init.zeros_(self.box_head.layers[-1].weight)
         nn.init.zeros_(self.box_head.layers[-1].bias)
 
+    def concept_queries(self) -> Queries:
+        """The queries that find every instance of a concept."""
+        return Queries(embeddings=self.query, boxes=self.reference.float().sigmoid())
+
+    def doubled_queries(self) -> Queries:
+        """The concept queries twice, for training: the copies, which come last, learn one-to-many.
+
+        Source: Hu et al., DAC-DETR.
+        """
+        once = self.concept_queries()
+        return Queries(
+            embeddings=once.embeddings.repeat(2, 1), boxes=once.boxes.repeat(2, 1), num_apart=len(once.embeddings)
+        )
+
+    def click_queries(self) -> Queries:
+        """The queries for the one object that a prompt points at. Raises: ValueError when the model has none."""
+        if self.click_query is None or self.click_reference is None:
+            raise ValueError("this model has no queries for clicks: its num_click_queries is 0")
+        return Queries(embeddings=self.click_query, boxes=self.click_reference.float().sigmoid())
+
     def forward(
         self,
         memory: Float[Tensor, "prompt token dim"],
         position: Float[Tensor, "token dim"],
         prompt: TokenSet,
         grid: tuple[int, int],
-        *,
-        one_to_many: bool = False,
-        clicked: bool = False,
+        queries: Queries,
     ) -> DecoderOutput:
-        """All layers' queries. With `one_to_many` every query stands twice, the second half without self-attention.
-
-        With `clicked` the click queries stand in the place of the others. Raises: ValueError when there are none.
-
-        Source of the second half: Hu et al., DAC-DETR.
-        """
-        query, reference = (self.click_query, self.click_reference) if clicked else (self.query, self.reference)
-        if query is None or reference is None:
-            raise ValueError("this model has no queries for clicks (num_click_queries is 0)")
-        copies = 2 if one_to_many else 1
+        """The queries of every prompt after each layer."""
         num_prompts = memory.shape[0]
-        start = torch.cat([self.presence, query.repeat(copies, 1)]).to(memory.dtype)
-        x = start.expand(num_prompts, -1, -1)
-        boxes = reference.float().sigmoid().repeat(copies, 1).expand(num_prompts, -1, -1)
+        x = torch.cat([self.presence, queries.embeddings]).to(memory.dtype).expand(num_prompts, -1, -1)
+        boxes = queries.boxes.expand(num_prompts, -1, -1)
         keys = memory + position
         hidden, refined, presence = [], [], []
         for layer in self.layers:
@@ -111,11 +131,11 @@ class Decoder(nn.Module):
                 prompt,
                 layer.image_attention.project(keys, memory),
                 self.position_bias(boxes, grid),
-                num_alone=len(query) * (copies - 1),
+                num_apart=queries.num_apart,
             )
-            queries = self.norm(x[:, 1:])
-            moved = (inverse_sigmoid(boxes) + self.box_head(queries)).sigmoid()
-            hidden.append(queries)
+            decoded = self.norm(x[:, 1:])
+            moved = (inverse_sigmoid(boxes) + self.box_head(decoded)).sigmoid()
+            hidden.append(decoded)
             refined.append(moved)
             presence.append(self.presence_head(self.presence_norm(x[:, 0])).squeeze(-1))
             boxes = moved.detach()
@@ -168,14 +188,14 @@ class DecoderLayer(nn.Module):
         image: KeyValues,
         bias: Float[Tensor, "prompt head row token"],
         *,
-        num_alone: int,
+        num_apart: int,
     ) -> Float[Tensor, "prompt row dim"]:
-        """Row 0 is the presence token. The last `num_alone` rows take no part in self-attention."""
-        together = x.shape[1] - num_alone
+        """Row 0 is the presence token. The last `num_apart` rows take no part in self-attention."""
+        together = x.shape[1] - num_apart
         placed = x[:, :together] + position[:, :together]
         memory = self.self_attention.project(placed, x[:, :together])
         talk = self.dropout(self.self_attention(placed, memory))
-        x = self.self_norm(x + F.pad(talk, (0, 0, 0, num_alone)))
+        x = self.self_norm(x + F.pad(talk, (0, 0, 0, num_apart)))
         words = self.prompt_attention.project(prompt.tokens, prompt.tokens)
         x = self.prompt_norm(x + self.dropout(self.prompt_attention(x + position, words, key_mask(prompt.valid))))
         x = self.image_norm(x + self.dropout(self.image_attention(x + position, image, bias)))

@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from masklet.models.click import ClickHead
-from masklet.models.decoder import Decoder
+from masklet.models.decoder import Decoder, DecoderOutput, Queries
 from masklet.models.fusion import FusionEncoder
 from masklet.models.heads import ConceptScorer, MaskHead, PixelTerms
 from masklet.models.memory import MaskMemory
@@ -119,18 +119,12 @@ class Detector(nn.Module):
         )
 
     def forward(
-        self,
-        images: Float[Tensor, "image 3 image_height image_width"],
-        prompts: PromptBatch,
-        *,
-        one_to_many: bool = False,
+        self, images: Float[Tensor, "image 3 image_height image_width"], prompts: PromptBatch
     ) -> DetectorOutput:
-        """Every layer's answer to every prompt. `one_to_many` doubles the queries for training (see `Decoder`)."""
-        features = self.encode_images(images)
-        phrases = self.encode_phrases(prompts)
-        grounding = self.ground(features, phrases, prompts, one_to_many=one_to_many, all_layers=True)
-        every = torch.arange(len(prompts.image_index), device=images.device)
-        return self.segment(features, grounding, every)
+        """Predictions of every decoder layer for every prompt."""
+        features, phrases = self.encode_images(images), self.encode_phrases(prompts)
+        grounding = self.ground_layers(features, phrases, prompts, self.decoder.concept_queries())
+        return self.segment_all(features, grounding)
 
     def encode_images(self, images: Float[Tensor, "image 3 image_height image_width"]) -> ImageFeatures:
         """Features of normalised pictures (values in [-1, 1]) and the work on them that no prompt changes."""
@@ -155,39 +149,35 @@ class Detector(nn.Module):
         """Tokens of each distinct phrase."""
         return TokenSet(tokens=self.text(prompts.token_ids), valid=prompts.token_valid)
 
-    def ground(
-        self,
-        features: ImageFeatures,
-        phrases: TokenSet,
-        prompts: PromptBatch,
-        *,
-        one_to_many: bool = False,
-        clicked: bool = False,
-        all_layers: bool = False,
-    ) -> Grounding:
-        """Scores and boxes of each prompt. Layers before the last are scored only when `all_layers` asks for them."""
-        prompt = self.join(features, phrases, prompts)
-        return self.ground_tokens(
-            features, prompt, prompts.image_index, one_to_many=one_to_many, clicked=clicked, all_layers=all_layers
-        )
+    def ground(self, features: ImageFeatures, phrases: TokenSet, prompts: PromptBatch) -> Grounding:
+        """Scores and boxes of each prompt, for use: of the last layer alone."""
+        return self.ground_tokens(features, self.join(features, phrases, prompts), prompts.image_index)
 
     def ground_tokens(
-        self,
-        features: ImageFeatures,
-        prompt: TokenSet,
-        image_index: Int[Tensor, " prompt"],
-        *,
-        one_to_many: bool = False,
-        clicked: bool = False,
-        all_layers: bool = False,
+        self, features: ImageFeatures, prompt: TokenSet, image_index: Int[Tensor, " prompt"]
     ) -> Grounding:
         """As `ground`, for prompts that are already tokens: exemplars of one frame of a video are asked of others."""
+        memory, decoded = self._decode(features, prompt, image_index, self.decoder.concept_queries())
+        return self._score(decoded.map(lambda layers: layers[-1:]), memory, prompt, image_index)
+
+    def ground_layers(
+        self, features: ImageFeatures, phrases: TokenSet, prompts: PromptBatch, queries: Queries
+    ) -> Grounding:
+        """Scores and boxes of each prompt, for training: of every layer, with any of the decoder's queries."""
+        prompt = self.join(features, phrases, prompts)
+        memory, decoded = self._decode(features, prompt, prompts.image_index, queries)
+        return self._score(decoded, memory, prompt, prompts.image_index)
+
+    def _decode(
+        self, features: ImageFeatures, prompt: TokenSet, image_index: Int[Tensor, " prompt"], queries: Queries
+    ) -> tuple[Float[Tensor, "prompt token dim"], DecoderOutput]:
+        """Each prompt's image tokens after they attended to the prompt, and the queries that attended to them."""
         memory = self.fusion(take_rows(features.begun, image_index), features.position, prompt)
-        decoded = self.decoder(
-            memory, features.position, prompt, features.grid, one_to_many=one_to_many, clicked=clicked
-        )
-        if not all_layers:
-            decoded = decoded.map(lambda layers: layers[-1:])
+        return memory, self.decoder(memory, features.position, prompt, features.grid, queries)
+
+    def _score(
+        self, decoded: DecoderOutput, memory: Tensor, prompt: TokenSet, image_index: Int[Tensor, " prompt"]
+    ) -> Grounding:
         return Grounding(
             pred_logits=self.scoring(decoded.hidden, prompt),
             pred_boxes=decoded.boxes,
@@ -221,7 +211,12 @@ class Detector(nn.Module):
             semantic_logits=self.masks.segment_concept(pixels),
         )
 
-    def answer_clicks(self, features: ImageFeatures, phrases: TokenSet, prompts: PromptBatch) -> DetectorOutput:
+    def segment_all(self, features: ImageFeatures, grounding: Grounding) -> DetectorOutput:
+        """`segment` for all prompts, in their order."""
+        every = torch.arange(len(grounding.image_index), device=features.trunk.device)
+        return self.segment(features, grounding, every)
+
+    def segment_clicked(self, features: ImageFeatures, phrases: TokenSet, prompts: PromptBatch) -> DetectorOutput:
         """A few masks of the one object that each prompt points at, on every layer; the best has the highest logit.
 
         A prompt's phrase is "geometric"; its points (1 on the object, 0 off it) or its box are the exemplars. Presence
@@ -229,9 +224,8 @@ class Detector(nn.Module):
 
         Source: SAM 3 paper, section 3 (promptable visual segmentation by the detector).
         """
-        grounding = self.ground(features, phrases, prompts, clicked=True, all_layers=True)
-        every = torch.arange(len(prompts.image_index), device=features.trunk.device)
-        return self.segment(features, grounding, every)
+        grounding = self.ground_layers(features, phrases, prompts, self.decoder.click_queries())
+        return self.segment_all(features, grounding)
 
     def join(self, features: ImageFeatures, phrases: TokenSet, prompts: PromptBatch) -> TokenSet:
         """Phrase tokens followed by exemplar tokens."""

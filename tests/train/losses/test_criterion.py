@@ -1,13 +1,22 @@
 """The total loss: its pieces, its extremes, and that accumulation and shortcuts change nothing."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 import torch
 
 from masklet.data.collate import Targets
 from masklet.train.losses import terms as losses
-from masklet.train.losses.criterion import Counts, Criterion, matched_mask_logits, present_prompts
+from masklet.train.losses.criterion import (
+    LOSSES,
+    WEIGHT_NAMES,
+    Counts,
+    Criterion,
+    LossReport,
+    LossWeights,
+    matched_mask_logits,
+    present_prompts,
+)
 from masklet.train.losses.matcher import HungarianConfig, OneToManyConfig, match_one_to_many, match_one_to_one
 from masklet.types import DetectorOutput
 
@@ -57,6 +66,12 @@ def gradients(output: DetectorOutput) -> dict[str, torch.Tensor]:
     return {name: value for name, value in fields.items() if value is not None}
 
 
+def loss_of(criterion: Criterion, output: DetectorOutput, targets: Targets, **options) -> LossReport:
+    """Of an output of doubled queries."""
+    first, copies = output.split_queries(QUERIES)
+    return criterion(first, targets, one_to_many=copies, **options)
+
+
 @pytest.fixture
 def criterion() -> Criterion:
     return Criterion(Criterion.Config())
@@ -65,17 +80,27 @@ def criterion() -> Criterion:
 @pytest.mark.parametrize("counts", [[2, 0, 3], [0, 0], [], [1]])
 @pytest.mark.parametrize("one_to_many", [True, False])
 def test_loss_and_gradients_are_finite_whatever_is_present(criterion, counts, one_to_many) -> None:
-    output = make_output(len(counts), queries=QUERIES * (2 if one_to_many else 1))
-    report = criterion(output, make_targets(counts), one_to_many=one_to_many)
+    output, targets = make_output(len(counts)), make_targets(counts)
+    report = loss_of(criterion, output, targets) if one_to_many else criterion(output, targets)
     report.total.backward()
     assert torch.isfinite(report.total)
     assert not any(part.requires_grad for part in report.parts.values())
     assert all(torch.isfinite(gradient).all() for gradient in gradients(output).values())
 
 
+def test_every_loss_of_the_table_has_a_weight_and_every_weight_a_loss(criterion) -> None:
+    parts = loss_of(criterion, make_output(2), make_targets([1, 2])).parts
+    weights = {field.name for field in fields(LossWeights)} - {"one_to_many"}
+    plain = [name for name in parts if not name.endswith("_one_to_many")]
+    assert {WEIGHT_NAMES.get(name, name.removeprefix("loss_")) for name in plain} == weights
+    copied = {name for name in plain if f"{name}_one_to_many" in parts}
+    assert set(plain) - copied == {"loss_presence", "loss_semantic", "loss_semantic_dice"}
+    assert len({loss.function for loss in LOSSES}) == len(LOSSES)
+
+
 def test_absent_concepts_teach_presence_and_nothing_else(criterion) -> None:
     output = make_output(3)
-    report = criterion(output, make_targets([0, 0, 0]))
+    report = loss_of(criterion, output, make_targets([0, 0, 0]))
     report.total.backward()
     assert report.parts["loss_presence"] > 0
     assert all(value == 0 for name, value in report.parts.items() if name != "loss_presence")
@@ -86,13 +111,14 @@ def test_leaving_out_absent_prompts_changes_nothing_when_their_presence_is_hande
     targets, output = make_targets([2, 0, 3]), make_output(3)
     present = present_prompts(targets)
     kept = output.map(lambda tensor: tensor[present] if tensor.shape[0] == 3 else tensor[:, present])
-    short = criterion(
+    short = loss_of(
+        criterion,
         kept,
         targets.select(present),
         counts=Counts.of(targets),
         absent_logits=output.presence_logits[:, ~present],
     )
-    torch.testing.assert_close(short.total, criterion(output, targets).total)
+    torch.testing.assert_close(short.total, loss_of(criterion, output, targets).total)
 
 
 def test_halves_with_joint_counts_sum_to_the_whole(criterion) -> None:
@@ -102,8 +128,8 @@ def test_halves_with_joint_counts_sum_to_the_whole(criterion) -> None:
     total = torch.zeros(())
     for kept in (first, ~first):
         part = output.map(lambda tensor, kept=kept: tensor[kept] if tensor.shape[0] == 4 else tensor[:, kept])
-        total = total + criterion(part, targets.select(kept), counts=counts).total
-    torch.testing.assert_close(total, criterion(output, targets).total)
+        total = total + loss_of(criterion, part, targets.select(kept), counts=counts).total
+    torch.testing.assert_close(total, loss_of(criterion, output, targets).total)
     assert Counts.of(targets.select(first)) + Counts.of(targets.select(~first)) == counts
 
 
@@ -115,7 +141,7 @@ def test_a_box_without_a_mask_gives_no_mask_loss(criterion) -> None:
         semantic_valid=torch.zeros_like(targets.semantic_valid),
     )
     output = make_output(3)
-    report = criterion(output, boxes_only)
+    report = loss_of(criterion, output, boxes_only)
     report.total.backward()
     assert report.parts["loss_mask"] == report.parts["loss_dice"] == report.parts["loss_semantic"] == 0
     assert report.parts["loss_bbox"] > 0
@@ -124,7 +150,7 @@ def test_a_box_without_a_mask_gives_no_mask_loss(criterion) -> None:
 
 def test_unmatched_queries_of_an_incomplete_prompt_are_no_errors(criterion) -> None:
     targets, output = make_targets([2]), make_output(1, queries=QUERIES)
-    criterion(output, replace(targets, exhaustive=torch.tensor([False])), one_to_many=False).total.backward()
+    criterion(output, replace(targets, exhaustive=torch.tensor([False]))).total.backward()
     assert (output.pred_logits.grad != 0).sum() == 2 * LAYERS
 
 
@@ -134,7 +160,7 @@ def test_targets_without_area_do_not_make_a_concept_present(criterion) -> None:
     boxes[0, 2] = 0
     targets = replace(targets, boxes_cxcywh=boxes)
     assert present_prompts(targets).tolist() == [False, True]
-    assert torch.isfinite(criterion(make_output(2), targets).total)
+    assert torch.isfinite(loss_of(criterion, make_output(2), targets).total)
 
 
 def test_more_targets_than_queries_leave_the_dearest_unmatched() -> None:

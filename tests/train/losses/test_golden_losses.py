@@ -8,7 +8,13 @@ import torch
 from torch.nn import functional as F
 
 from masklet.train.losses import terms as losses
-from masklet.train.losses.matcher import HungarianConfig, Matches, OneToManyConfig, match_one_to_many, match_one_to_one
+from masklet.train.losses.matcher import (
+    HungarianConfig,
+    MatchedPairs,
+    OneToManyConfig,
+    match_one_to_many,
+    match_one_to_one,
+)
 from masklet.train.run.optim import inverse_sqrt_factor, layer_scale
 
 GOLDEN = json.loads((Path(__file__).parents[2] / "golden" / "train_losses_golden.json").read_text())
@@ -21,15 +27,15 @@ PRESENT = INPUTS["num_boxes"] > 0
 NORMALISER = GOLDEN["num_boxes_normaliser"]
 
 
-def one_to_one() -> Matches:
+def one_to_one() -> MatchedPairs:
     return match_one_to_one(LOGITS[None], BOXES[None], TARGETS, TARGET_PROMPT, HungarianConfig())
 
 
-def one_to_many() -> Matches:
+def one_to_many() -> MatchedPairs:
     return match_one_to_many(LOGITS, BOXES, TARGETS, TARGET_PROMPT, OneToManyConfig())
 
 
-def classes(matches: Matches, weight: float) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def classes(matches: MatchedPairs, weight: float) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     index = (matches.prompt_index, matches.query_index)
     aligned = losses.alignment(LOGITS[index], BOXES[index], TARGETS[matches.target_index], 0.25)
     soft = losses.soft_targets(tuple(LOGITS.shape), index, aligned)

@@ -183,5 +183,5 @@ def test_a_process_alone_sums_nothing_but_fills_what_was_not_used() -> None:
     assert parameters[1].grad is not None
     assert torch.equal(parameters[1].grad, torch.zeros(2))
     assert distributed.rank_and_world() == (0, 1)
-    assert distributed.agree(True)  # noqa: FBT003
-    assert not distributed.agree(False)  # noqa: FBT003
+    assert distributed.any_process(flag=True)
+    assert not distributed.any_process(flag=False)

@@ -85,7 +85,7 @@ def overlaps(model: Detector, batch: PointedBatch, clicks: int) -> list[float]:
     features, phrases = model.encode_images(batch.images), model.encode_phrases(batch.prompts)
     prompts, generator, found = batch.prompts, torch.Generator().manual_seed(0), []
     for _ in range(clicks):
-        output = model.answer_clicks(features, phrases, prompts)
+        output = model.segment_clicked(features, phrases, prompts)
         answer = output.mask_logits(torch.arange(len(truth)), output.pred_logits[-1].argmax(dim=-1))
         mask = answer > 0
         found.append(((mask & truth).sum((1, 2)) / (mask | truth).sum((1, 2))).mean().item())
@@ -102,7 +102,7 @@ def test_a_model_without_click_queries_is_as_it_was() -> None:
     batch = make_batch(make_recipe(), 0)
     features, phrases = plain.encode_images(batch.images), plain.encode_phrases(batch.prompts)
     with pytest.raises(ValueError, match="num_click_queries"):
-        plain.answer_clicks(features, phrases, batch.prompts)
+        plain.segment_clicked(features, phrases, batch.prompts)
 
 
 def test_click_queries_go_into_own_files_and_not_into_foreign_ones(tmp_path: Path) -> None:
@@ -123,7 +123,9 @@ def test_the_best_mask_alone_is_corrected_and_presence_is_not_taught() -> None:
     torch.manual_seed(0)
     model = Detector(with_clicks()).eval()
     batch = make_batch(make_recipe(), 0)
-    output = model.answer_clicks(model.encode_images(batch.images), model.encode_phrases(batch.prompts), batch.prompts)
+    output = model.segment_clicked(
+        model.encode_images(batch.images), model.encode_phrases(batch.prompts), batch.prompts
+    )
     embeddings, logits = output.mask_embeddings, output.pred_logits
     embeddings.retain_grad()
     logits.retain_grad()

@@ -3,12 +3,14 @@
 import pytest
 import torch
 
-from masklet.models.detector import Detector
+from masklet.models.decoder import Queries
+from masklet.models.detector import Detector, Grounding, ImageFeatures
 from masklet.train.recipes.schema import Recipe, load_recipe
 from masklet.train.run import loop
 from masklet.train.run.parts import prepare_parts
 from masklet.train.tasks import detector as concept
 from masklet.train.tasks.detector import ConceptTask
+from masklet.types import PromptBatch, TokenSet
 
 PHASE = "steps: 1, image_size: 112, batch_size: 2, max_queries: 4, weights: {scenes: 1}"
 
@@ -62,19 +64,19 @@ def test_the_head_learns_what_it_learns_beside_everything_else(monkeypatch: pyte
 def test_neither_masks_nor_second_queries_are_computed(monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = make_recipe("{rounds: 2, share: 1.0, sure: 0.0}")
     model, task = prepared(recipe)
-    ground, asked = model.ground, []
+    ground, asked = model.ground_layers, []
 
     def refuse(*arguments: object) -> None:
         raise AssertionError(f"masks of {len(arguments)} things")
 
-    def note(*arguments, one_to_many: bool = False, all_layers: bool = False):
-        asked.append((one_to_many, arguments[2].exemplars.box_valid.sum().item()))
-        return ground(*arguments, one_to_many=one_to_many, all_layers=all_layers)
+    def note(features: ImageFeatures, phrases: TokenSet, prompts: PromptBatch, queries: Queries) -> Grounding:
+        asked.append((queries.num_apart, prompts.exemplars.box_valid.sum().item()))
+        return ground(features, phrases, prompts, queries)
 
     monkeypatch.setattr(model, "segment", refuse)
-    monkeypatch.setattr(model, "ground", note)
+    monkeypatch.setattr(model, "ground_layers", note)
     (report,) = task.losses(model, [task.dataset(recipe.phases[0])[0]], recipe.phases[0], [3])
-    assert [one_to_many for one_to_many, _ in asked] == [False] * 3
+    assert [num_apart for num_apart, _ in asked] == [0] * 3
     assert asked[0][1] < asked[1][1] < asked[2][1]  # corrected twice
     assert report.parts["loss_refined"] > 0
 

@@ -1,26 +1,37 @@
-"""The detector's total loss: matching, every layer, both halves of the queries, masks and semantic map.
+"""The detector's total loss: matching, every layer, both sets of queries, masks and semantic map.
+
+`LOSSES` is the table of its terms: a new one is a function of a `Comparison`, a line there, and its weight in
+`LossWeights`.
 
 Two published details are changed on purpose. The loss is not multiplied by the square root of the number of prompts,
 which would tie the learning rate to how many phrases an image carries; and the classification loss is averaged over
 the prompts whose concept is present, because only those take part in it.
 """
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import torch
 import torch.distributed as dist
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from masklet.data.collate import Targets
-from masklet.train.losses import terms as losses
-from masklet.train.losses.matcher import HungarianConfig, Matches, OneToManyConfig, match_one_to_many, match_one_to_one
+from masklet.train.losses import terms
+from masklet.train.losses.matcher import (
+    HungarianConfig,
+    MatchedPairs,
+    OneToManyConfig,
+    match_one_to_many,
+    match_one_to_one,
+)
 from masklet.types import DetectorOutput
 
 
 @dataclass(frozen=True, kw_only=True)
 class LossWeights:
-    """Weights of the summed losses, as in the paper's pre-training."""
+    """Weights of the summed losses, as in the paper's pre-training; `one_to_many` scales those of copies."""
 
     bbox: float = 5.0
     giou: float = 2.0
@@ -86,11 +97,11 @@ def present_prompts(targets: Targets) -> Tensor:
 
 
 class Criterion:
-    """Compares what the detector said with the targets."""
+    """Compares the detector's predictions with the targets."""
 
     @dataclass(frozen=True, kw_only=True)
     class Config:
-        """Published values; `num_points` bounds the pixels compared of a mask."""
+        """Published values; `num_points` bounds the pixels compared of a mask, `max_masks` the masks compared."""
 
         weights: LossWeights = field(default_factory=LossWeights)
         hungarian: HungarianConfig = field(default_factory=HungarianConfig)
@@ -112,37 +123,22 @@ class Criterion:
         output: DetectorOutput,
         targets: Targets,
         *,
+        one_to_many: DetectorOutput | None = None,
         counts: Counts | None = None,
-        one_to_many: bool = True,
         absent_logits: Float[Tensor, "layer absent"] | None = None,
     ) -> LossReport:
-        """The loss of one batch; `one_to_many` says that the query axis holds both halves.
+        """The loss of one batch of concept queries.
 
-        `counts` are the counts of the whole step when this batch is only a part of it. `absent_logits` are presence
-        logits of further prompts whose concept is absent: nothing else of those is ever looked at.
+        `one_to_many` are the predictions of the copies of the queries (`Decoder.doubled_queries`). `counts` are those
+        of the whole step when this batch is only a part of it. `absent_logits` are presence logits of further prompts
+        whose concept is absent; nothing else of such prompts is compared.
         """
-        counts = counts or Counts.of(targets)
-        num_queries = output.pred_logits.shape[-1] // (2 if one_to_many else 1)
-        logits, boxes = output.pred_logits.float(), output.pred_boxes.float()
-        present = present_prompts(targets)
-        target_boxes = targets.boxes_cxcywh[targets.target_object]
-        first = self._one_to_one(logits[..., :num_queries], boxes[:, :, :num_queries], target_boxes, targets)
-        parts = self._query_losses(
-            logits[..., :num_queries], boxes[:, :, :num_queries], first, target_boxes, targets, present, counts
-        )
-        presence = _presence(output.presence_logits, present, counts)
-        if absent_logits is not None:
-            presence = presence + _presence(absent_logits, present.new_zeros(absent_logits.shape[1]), counts)
-        parts["loss_presence"] = presence
-        last = first.keep(first.layer_index == logits.shape[0] - 1)
-        parts |= self._mask_losses(output, last, targets, counts, offset=0)
-        parts |= self._semantic_losses(output, targets, counts)
-        if one_to_many:
-            logits, boxes = logits[..., num_queries:], boxes[:, :, num_queries:]
-            second, last = self._one_to_many(logits, boxes, target_boxes, targets)
-            more = self._query_losses(logits, boxes, second, target_boxes, targets, present, counts)
-            more |= self._mask_losses(output, last, targets, counts, offset=num_queries)
-            parts |= {f"{name}_one_to_many": value for name, value in more.items()}
+        compared = self._compare(output, targets, counts, self._one_to_one(output, targets))
+        compared = replace(compared, absent_logits=absent_logits)
+        parts = {name: value for loss in LOSSES for name, value in loss.function(compared).items()}
+        if one_to_many is not None:
+            copies = self._compare(one_to_many, targets, counts, self._one_to_many(one_to_many, targets))
+            parts |= {f"{name}_one_to_many": value for name, value in _query_losses(copies).items()}
         return LossReport(self._weighed(parts), {name: value.detach() for name, value in parts.items()})
 
     def of_clicks(self, output: DetectorOutput, targets: Targets, *, counts: Counts | None = None) -> LossReport:
@@ -153,19 +149,7 @@ class Criterion:
 
         Source: SAM 3 paper, appendix (promptable segmentation on images); Kirillov et al., SAM (the best of several).
         """
-        counts = counts or Counts.of(targets)
-        matches = self._best_masks(output, targets)
-        parts = self._query_losses(
-            output.pred_logits.float(),
-            output.pred_boxes.float(),
-            matches,
-            targets.boxes_cxcywh[targets.target_object],
-            targets,
-            present_prompts(targets),
-            counts,
-        )
-        last = matches.keep(matches.layer_index == output.pred_logits.shape[0] - 1)
-        parts |= self._mask_losses(output, last, targets, counts, offset=0)
+        parts = _query_losses(self._compare(output, targets, counts, self._best_masks(output, targets)))
         named = {f"{name}_clicks": value.detach() for name, value in parts.items()}
         return LossReport(self._weighed(parts), named)
 
@@ -176,13 +160,43 @@ class Criterion:
         value = _presence(presence_logits, present_prompts(targets), counts or Counts.of(targets))
         return LossReport(self._weighed({"loss_presence": value}), {"loss_presence": value.detach()})
 
+    def _compare(
+        self, output: DetectorOutput, targets: Targets, counts: Counts | None, pairs: MatchedPairs
+    ) -> "Comparison":
+        return Comparison(
+            output=output,
+            targets=targets,
+            pairs=pairs,
+            present=present_prompts(targets),
+            counts=counts or Counts.of(targets),
+            config=self.config,
+        )
+
+    def _one_to_one(self, output: DetectorOutput, targets: Targets) -> MatchedPairs:
+        logits, boxes = output.pred_logits.float(), output.pred_boxes.float()
+        wanted = targets.boxes_cxcywh[targets.target_object]
+        return match_one_to_one(logits, boxes, wanted, targets.target_prompt, self.config.hungarian)
+
+    def _one_to_many(self, output: DetectorOutput, targets: Targets) -> MatchedPairs:
+        """Only the last layer is matched one-to-many, as published."""
+        logits, boxes = output.pred_logits.float(), output.pred_boxes.float()
+        wanted, prompts = targets.boxes_cxcywh[targets.target_object], targets.target_prompt
+        last = match_one_to_many(logits[-1], boxes[-1], wanted, prompts, self.config.one_to_many)
+        earlier = match_one_to_one(logits[:-1], boxes[:-1], wanted, prompts, self.config.hungarian)
+        return MatchedPairs(
+            layer_index=torch.cat([earlier.layer_index, torch.full_like(last.layer_index, len(logits) - 1)]),
+            prompt_index=torch.cat([earlier.prompt_index, last.prompt_index]),
+            query_index=torch.cat([earlier.query_index, last.query_index]),
+            target_index=torch.cat([earlier.target_index, last.target_index]),
+        )
+
     @torch.no_grad()
-    def _best_masks(self, output: DetectorOutput, targets: Targets) -> Matches:
+    def _best_masks(self, output: DetectorOutput, targets: Targets) -> MatchedPairs:
         """Each prompt's query with the lowest loss of its mask, matched with the prompt's object on every layer."""
         masks = output.pred_masks.float()
         num_layers, num_prompts, num_queries = output.pred_logits.shape
         wanted = targets.masks[targets.target_object].repeat_interleave(num_queries, dim=0)
-        focal, dice = losses.mask_losses(
+        focal, dice = terms.mask_losses(
             masks.flatten(0, 1),
             wanted,
             alpha=self.config.mask_alpha,
@@ -191,109 +205,140 @@ class Criterion:
         )
         cost = self.config.weights.mask * focal + self.config.weights.dice * dice
         rows = torch.arange(num_prompts, device=masks.device)
-        return Matches(
+        return MatchedPairs(
             layer_index=torch.arange(num_layers, device=masks.device).repeat_interleave(num_prompts),
             prompt_index=rows.repeat(num_layers),
             query_index=cost.view(num_prompts, num_queries).argmin(dim=1).repeat(num_layers),
             target_index=rows.repeat(num_layers),
         )
 
-    def _one_to_one(self, logits: Tensor, boxes: Tensor, target_boxes: Tensor, targets: Targets) -> Matches:
-        return match_one_to_one(logits, boxes, target_boxes, targets.target_prompt, self.config.hungarian)
-
-    def _one_to_many(
-        self, logits: Tensor, boxes: Tensor, target_boxes: Tensor, targets: Targets
-    ) -> tuple[Matches, Matches]:
-        """Pairs of all layers and those of the last: only the last is matched one-to-many, as published."""
-        last = match_one_to_many(logits[-1], boxes[-1], target_boxes, targets.target_prompt, self.config.one_to_many)
-        earlier = self._one_to_one(logits[:-1], boxes[:-1], target_boxes, targets)
-        joined = Matches(
-            layer_index=torch.cat([earlier.layer_index, torch.full_like(last.layer_index, logits.shape[0] - 1)]),
-            prompt_index=torch.cat([earlier.prompt_index, last.prompt_index]),
-            query_index=torch.cat([earlier.query_index, last.query_index]),
-            target_index=torch.cat([earlier.target_index, last.target_index]),
-        )
-        return joined, last
-
-    def _query_losses(
-        self,
-        logits: Tensor,
-        boxes: Tensor,
-        matches: Matches,
-        target_boxes: Tensor,
-        targets: Targets,
-        present: Tensor,
-        counts: Counts,
-    ) -> dict[str, Tensor]:
-        """Boxes and classification, summed over layers."""
-        config = self.config
-        index = (matches.layer_index, matches.prompt_index, matches.query_index)
-        matched_boxes, wanted = boxes[index], target_boxes[matches.target_index]
-        distance, overlap = losses.box_losses(matched_boxes, wanted)
-        aligned = losses.alignment(logits[index], matched_boxes, wanted, config.align_alpha)
-        soft = losses.soft_targets(tuple(logits.shape), index, aligned)
-        towards, away = losses.iou_aware_bce(logits, soft, weight_positive=config.weight_positive, gamma=config.gamma)
-        # A prompt without its concept teaches only presence; one that is not fully labelled has no known negatives.
-        classes = (towards + away * targets.exhaustive[:, None]) * present[:, None]
-        queries = max(1, counts.present) * max(logits.shape[-1], config.pad_queries)
-        num_targets = max(1, counts.targets)
-        return {
-            "loss_bbox": distance.sum() / num_targets,
-            "loss_giou": overlap.sum() / num_targets,
-            "loss_class": classes.sum() / queries,
-        }
-
-    def _mask_losses(
-        self, output: DetectorOutput, matches: Matches, targets: Targets, counts: Counts, *, offset: int
-    ) -> dict[str, Tensor]:
-        """Focal and dice of the matched masks of the last layer; those beyond `max_masks` are left out evenly."""
-        matches = matches.keep(targets.mask_valid[targets.target_object[matches.target_index]])
-        num_matches = matches.query_index.numel()
-        share = max(1.0, num_matches / self.config.max_masks)
-        if share > 1:
-            picked = torch.linspace(0, num_matches - 1, self.config.max_masks, device=matches.query_index.device)
-            matches = matches.map(lambda index: index[picked.long()])
-        mask_logits = matched_mask_logits(output, matches.prompt_index, matches.query_index + offset)
-        focal, dice = losses.mask_losses(
-            mask_logits.float(),
-            targets.masks[targets.target_object[matches.target_index]],
-            alpha=self.config.mask_alpha,
-            gamma=self.config.gamma,
-            num_points=self.config.num_points,
-        )
-        scale = share / max(1, counts.targets)
-        return {"loss_mask": focal.sum() * scale, "loss_dice": dice.sum() * scale}
-
-    def _semantic_losses(self, output: DetectorOutput, targets: Targets, counts: Counts) -> dict[str, Tensor]:
-        """Focal and dice of the union of instances, over the prompts where that union is known and not empty."""
-        valid = targets.semantic_valid
-        focal, dice = losses.semantic_losses(
-            output.semantic_logits[valid].float(),
-            targets.semantic_masks[valid],
-            alpha=self.config.semantic_alpha,
-            gamma=self.config.gamma,
-        )
-        count = max(1, counts.semantic)
-        return {"loss_semantic": focal.sum() / count, "loss_semantic_dice": dice.sum() / count}
-
     def _weighed(self, parts: dict[str, Tensor]) -> Tensor:
-        weights = self.config.weights
-        weight_of = {
-            "loss_bbox": weights.bbox,
-            "loss_giou": weights.giou,
-            "loss_class": weights.classes,
-            "loss_presence": weights.presence,
-            "loss_mask": weights.mask,
-            "loss_dice": weights.dice,
-            "loss_semantic": weights.semantic,
-            "loss_semantic_dice": weights.semantic_dice,
-        }
-        weight_of |= {f"{name}_one_to_many": weight * weights.one_to_many for name, weight in weight_of.items()}
-        return torch.stack([weight_of[name] * value for name, value in parts.items()]).sum()
+        """The sum of the parts: `loss_NAME` has the weight NAME, and `one_to_many` multiplies those of the copies."""
+        weights, weighed = self.config.weights, []
+        for name, value in parts.items():
+            plain = name.removesuffix("_one_to_many")
+            weight = getattr(weights, WEIGHT_NAMES.get(plain, plain.removeprefix("loss_")))
+            weighed.append((weight if plain == name else weight * weights.one_to_many) * value)
+        return torch.stack(weighed).sum()
+
+
+# --- the terms --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """One set of queries, the targets it was matched with, and what sums are divided by: all that a loss may read."""
+
+    output: DetectorOutput
+    targets: Targets
+    pairs: MatchedPairs
+    present: Bool[Tensor, " prompt"]
+    counts: Counts
+    config: Criterion.Config
+    absent_logits: Float[Tensor, "layer absent"] | None = None
+
+    @property
+    def matched(self) -> tuple[Int[Tensor, " match"], Int[Tensor, " match"], Int[Tensor, " match"]]:
+        """Where the matched queries stand: layer, prompt, query."""
+        return self.pairs.layer_index, self.pairs.prompt_index, self.pairs.query_index
+
+    @property
+    def wanted_boxes(self) -> Float[Tensor, "match 4"]:
+        """The boxes that the matched queries should have, cxcywh."""
+        return self.targets.boxes_cxcywh[self.targets.target_object][self.pairs.target_index]
+
+
+def box_losses(compared: Comparison) -> dict[str, Tensor]:
+    """L1 and GIoU of matched boxes, summed over layers."""
+    boxes = compared.output.pred_boxes.float()[compared.matched]
+    distance, overlap = terms.box_losses(boxes, compared.wanted_boxes)
+    num_targets = max(1, compared.counts.targets)
+    return {"loss_bbox": distance.sum() / num_targets, "loss_giou": overlap.sum() / num_targets}
+
+
+def class_loss(compared: Comparison) -> dict[str, Tensor]:
+    """Classification of all queries, summed over layers.
+
+    A prompt without its concept teaches only presence; one that is not fully labelled has no known negatives.
+    """
+    config, index = compared.config, compared.matched
+    logits, boxes = compared.output.pred_logits.float(), compared.output.pred_boxes.float()
+    aligned = terms.alignment(logits[index], boxes[index], compared.wanted_boxes, config.align_alpha)
+    soft = terms.soft_targets(tuple(logits.shape), index, aligned)
+    towards, away = terms.iou_aware_bce(logits, soft, weight_positive=config.weight_positive, gamma=config.gamma)
+    classes = (towards + away * compared.targets.exhaustive[:, None]) * compared.present[:, None]
+    queries = max(1, compared.counts.present) * max(logits.shape[-1], config.pad_queries)
+    return {"loss_class": classes.sum() / queries}
+
+
+def presence_loss(compared: Comparison) -> dict[str, Tensor]:
+    """Presence of every prompt, on every layer."""
+    value = _presence(compared.output.presence_logits, compared.present, compared.counts)
+    if compared.absent_logits is not None:
+        absent = compared.present.new_zeros(compared.absent_logits.shape[1])
+        value = value + _presence(compared.absent_logits, absent, compared.counts)
+    return {"loss_presence": value}
 
 
 def _presence(logits: Float[Tensor, "layer prompt"], present: Tensor, counts: Counts) -> Float[Tensor, ""]:
-    return losses.presence_loss(logits.float(), present).sum() / max(1, counts.prompts)
+    return terms.presence_loss(logits.float(), present).sum() / max(1, counts.prompts)
+
+
+def mask_losses(compared: Comparison) -> dict[str, Tensor]:
+    """Focal and dice of the matched masks of the last layer; those beyond `max_masks` are left out evenly."""
+    targets, config, pairs = compared.targets, compared.config, compared.pairs
+    pairs = pairs.keep(pairs.layer_index == compared.output.pred_logits.shape[0] - 1)
+    pairs = pairs.keep(targets.mask_valid[targets.target_object[pairs.target_index]])
+    num_pairs = pairs.query_index.numel()
+    share = max(1.0, num_pairs / config.max_masks)
+    if share > 1:
+        picked = torch.linspace(0, num_pairs - 1, config.max_masks, device=pairs.query_index.device)
+        pairs = pairs.map(lambda index: index[picked.long()])
+    focal, dice = terms.mask_losses(
+        matched_mask_logits(compared.output, pairs.prompt_index, pairs.query_index).float(),
+        targets.masks[targets.target_object[pairs.target_index]],
+        alpha=config.mask_alpha,
+        gamma=config.gamma,
+        num_points=config.num_points,
+    )
+    scale = share / max(1, compared.counts.targets)
+    return {"loss_mask": focal.sum() * scale, "loss_dice": dice.sum() * scale}
+
+
+def semantic_losses(compared: Comparison) -> dict[str, Tensor]:
+    """Focal and dice of the union of instances, over the prompts where that union is known and not empty."""
+    valid, config = compared.targets.semantic_valid, compared.config
+    focal, dice = terms.semantic_losses(
+        compared.output.semantic_logits[valid].float(),
+        compared.targets.semantic_masks[valid],
+        alpha=config.semantic_alpha,
+        gamma=config.gamma,
+    )
+    count = max(1, compared.counts.semantic)
+    return {"loss_semantic": focal.sum() / count, "loss_semantic_dice": dice.sum() / count}
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A row of `LOSSES`: computed of each set of queries, or once of the prompts."""
+
+    function: Callable[[Comparison], dict[str, Tensor]]
+    of: Literal["queries", "prompts"]
+
+
+LOSSES = (
+    Loss(box_losses, "queries"),
+    Loss(class_loss, "queries"),
+    Loss(presence_loss, "prompts"),
+    Loss(mask_losses, "queries"),
+    Loss(semantic_losses, "prompts"),
+)
+WEIGHT_NAMES = {"loss_class": "classes"}  # where the weight of `loss_NAME` is not called NAME
+
+
+def _query_losses(compared: Comparison) -> dict[str, Tensor]:
+    rows = (loss for loss in LOSSES if loss.of == "queries")
+    return {name: value for loss in rows for name, value in loss.function(compared).items()}
 
 
 def matched_mask_logits(

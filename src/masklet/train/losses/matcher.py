@@ -19,7 +19,7 @@ from masklet.types import Bundle, bundle
 
 
 @bundle
-class Matches(Bundle):
+class MatchedPairs(Bundle):
     """Matched pairs over all layers; `target_index` is a row of the packed targets."""
 
     layer_index: Int[Tensor, " match"]
@@ -27,7 +27,7 @@ class Matches(Bundle):
     query_index: Int[Tensor, " match"]
     target_index: Int[Tensor, " match"]
 
-    def keep(self, kept: Bool[Tensor, " match"]) -> "Matches":
+    def keep(self, kept: Bool[Tensor, " match"]) -> "MatchedPairs":
         """The pairs where `kept` is True."""
         return self.map(lambda index: index[kept])
 
@@ -59,7 +59,7 @@ def match_one_to_one(
     target_boxes: Float[Tensor, "target 4"],
     target_prompt: Int[Tensor, " target"],
     config: HungarianConfig,
-) -> Matches:
+) -> MatchedPairs:
     """Assignment of least total cost, solved for each layer and prompt on the host after a single copy.
 
     With more targets than queries every query is used and the dearest targets stay unmatched. Pairs come in order of
@@ -81,7 +81,7 @@ def match_one_to_one(
             rows.append(np.stack(columns))
     pairs = np.concatenate(rows, axis=1) if rows else np.zeros((4, 0), dtype=np.int64)
     layer_index, prompt_index, query_index, target_index = torch.from_numpy(pairs.astype(np.int64)).to(device)
-    return Matches(
+    return MatchedPairs(
         layer_index=layer_index, prompt_index=prompt_index, query_index=query_index, target_index=target_index
     )
 
@@ -107,7 +107,7 @@ def match_one_to_many(
     target_boxes: Float[Tensor, "target 4"],
     target_prompt: Int[Tensor, " target"],
     config: OneToManyConfig,
-) -> Matches:
+) -> MatchedPairs:
     """Every query that is both good enough for a target and among its best; a query may serve several targets.
 
     One layer only (`layer_index` is 0). Pairs come in order of prompt, query, target.
@@ -116,7 +116,7 @@ def match_one_to_many(
     """
     if target_prompt.numel() == 0:
         empty = target_prompt.long()
-        return Matches(layer_index=empty, prompt_index=empty, query_index=empty, target_index=empty)
+        return MatchedPairs(layer_index=empty, prompt_index=empty, query_index=empty, target_index=empty)
     boxes = cxcywh_to_xyxy(pred_boxes.float()[target_prompt])
     overlap = box_iou(boxes, cxcywh_to_xyxy(target_boxes.float())[:, None])
     quality = config.alpha * pred_logits.float().sigmoid()[target_prompt] + (1 - config.alpha) * overlap
@@ -125,7 +125,7 @@ def match_one_to_many(
     target_index, query_index = (quality > bar).nonzero(as_tuple=True)
     prompt_index = target_prompt[target_index].long()
     order = torch.argsort(prompt_index * quality.shape[-1] + query_index, stable=True)
-    return Matches(
+    return MatchedPairs(
         layer_index=torch.zeros_like(query_index),
         prompt_index=prompt_index[order],
         query_index=query_index[order],

@@ -33,11 +33,11 @@ def rank_and_world() -> tuple[int, int]:
     return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
 
 
-def agree(wish: bool) -> bool:  # noqa: FBT001 - a wish is nothing else
-    """Whether any process wishes it, so that all do the same."""
+def any_process(*, flag: bool) -> bool:
+    """Whether the flag is set on any process, so that all of them take the same branch."""
     if not dist.is_initialized():
-        return wish
-    votes = torch.tensor(int(wish))
+        return flag
+    votes = torch.tensor(int(flag))
     dist.all_reduce(votes)
     return bool(votes)
 

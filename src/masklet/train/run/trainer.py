@@ -18,18 +18,18 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from masklet.errors import InputError
+from masklet.interrupt import Interrupt
 from masklet.models.detector import Detector
 from masklet.train.losses.criterion import LossReport
 from masklet.train.recipes.schema import Phase, Recipe
 from masklet.train.run.distributed import (
-    agree,
+    any_process,
     clip_gradients,
     rank_and_world,
     shard_encoders,
     sum_gradients,
     whole,
 )
-from masklet.train.run.interrupt import Interrupt
 from masklet.train.run.means import Means
 from masklet.train.run.observers import Observer
 from masklet.train.run.optim import WeightAverage, factor_of_update, make_optimizer, named_state, set_learning_rates
@@ -39,6 +39,7 @@ from masklet.train.run.validation import Validator
 
 MOST_PARTS = 4096  # micro-batches of one update, over all processes
 GIBIBYTE = 2**30
+STOPPING = "stopping after this update; Ctrl-C once more to stop at once"
 
 
 @runtime_checkable
@@ -99,7 +100,7 @@ class Trainer:
         for observer in self.observers:
             observer.started(self.recipe, self.step)
         try:
-            with Interrupt() as interrupt:
+            with Interrupt(STOPPING) as interrupt:
                 self._train(minutes, max_steps, validator, interrupt)
                 self.save()
                 self.checkpoints.wait()
@@ -115,34 +116,34 @@ class Trainer:
         last = self.recipe.total_steps if max_steps is None else min(self.recipe.total_steps, self.step + max_steps)
         self._validate(validator, interrupt)
         self._clock = (time.monotonic(), self.step)
-        stopped = agree(interrupt.wished)
+        stopped = any_process(flag=interrupt.requested)
         while self.step < last and not stopped:
             phase, first = self._phase()
             for batches in self._micro_batches(phase, min(last, first + phase.steps)):
                 self.update(batches, phase)
                 self._tell(phase, last)
                 self._validate(validator, interrupt)
-                if agree(time.monotonic() - saved > 60 * self.recipe.checkpoint_minutes):
+                if any_process(flag=time.monotonic() - saved > 60 * self.recipe.checkpoint_minutes):
                     self.save()
                     saved = time.monotonic()
                 out_of_time = minutes is not None and time.monotonic() - started > 60 * minutes
-                stopped = agree(interrupt.wished or out_of_time)
+                stopped = any_process(flag=interrupt.requested or out_of_time)
                 if stopped:
                     break
 
     def _validate(self, validator: Validator | None, interrupt: Interrupt) -> None:
         """Where it is time for that: the first process alone asks the weights, which all gather."""
-        if validator is None or not agree(self.rank == 0 and validator.is_due(self.step)):
+        if validator is None or not any_process(flag=self.rank == 0 and validator.is_due(self.step)):
             return
         began, learnt = time.monotonic(), self.weights()
         if self.rank == 0:
-            with interrupt.at_once():
+            with interrupt.immediate():
                 for observer in self.observers:
                     observer.validating(len(validator.validate))
                 validated = validator(self.step, learnt)
                 for observer in self.observers:
                     observer.validated(validated)
-        agree(wish=False)  # where the others wait
+        any_process(flag=False)  # where the others wait
         if self.step:  # what a log line calls speed is that of training
             self._clock = (self._clock[0] + time.monotonic() - began, self._clock[1])
 

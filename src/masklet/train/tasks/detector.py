@@ -153,17 +153,17 @@ class ConceptTask:
         present = present_prompts(batch.targets)
         asked, targets = select_prompts(batch.prompts, present), batch.targets.select(present)
         unasked, nothing = select_prompts(batch.prompts, ~present), batch.targets.select(~present)
-        every = torch.arange(len(asked.image_index), device=batch.images.device)
-        autocast = self._autocast(batch)
+        autocast, decoder = self._autocast(batch), model.decoder
         with autocast():
             features, phrases = _encode(model, batch)
         rounds = refine.rounds_of(rng)
         for turn in range(1 + rounds):
             with autocast():
-                grounding = model.ground(features, phrases, asked, one_to_many=True, all_layers=True)
-                output = model.segment(features, grounding, every)
-                absent = model.ground(features, phrases, unasked, all_layers=True)
-            yield criterion(output, targets, absent_logits=absent.presence_logits)
+                grounding = model.ground_layers(features, phrases, asked, decoder.doubled_queries())
+                output = model.segment_all(features, grounding)
+                absent = model.ground_layers(features, phrases, unasked, decoder.concept_queries())
+            output, copies = output.split_queries(decoder.config.num_queries)
+            yield criterion(output, targets, one_to_many=copies, absent_logits=absent.presence_logits)
             if turn < rounds:
                 asked = with_corrections(asked, *_finds(grounding, model), targets, refine, rng)
                 unasked = with_corrections(unasked, *_finds(absent, model), nothing, refine, rng)
@@ -183,7 +183,7 @@ class ConceptTask:
         rounds = refine.rounds_of(rng)
         for turn in range(1 + rounds):
             with autocast():
-                grounding = model.ground(features, phrases, prompts, all_layers=True)
+                grounding = model.ground_layers(features, phrases, prompts, model.decoder.concept_queries())
             yield criterion(grounding.presence_logits, batch.targets)
             if turn < rounds:
                 prompts = with_corrections(prompts, *_finds(grounding, model), batch.targets, refine, rng)
@@ -203,7 +203,7 @@ class ConceptTask:
             features, phrases = _encode(model, batch)
         for turn in range(1 + steps):
             with autocast():
-                output = model.answer_clicks(features, phrases, prompts)
+                output = model.segment_clicked(features, phrases, prompts)
             yield criterion(output, batch.targets)
             if turn < steps:
                 rows = torch.arange(len(truth), device=truth.device)

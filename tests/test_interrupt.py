@@ -7,7 +7,7 @@ import pytest
 import torch
 from colored_squares import make_recipe, make_trainer
 
-from masklet.train.run.interrupt import Interrupt
+from masklet.interrupt import Interrupt
 from masklet.train.run.observers import Observer
 
 
@@ -43,9 +43,9 @@ def test_a_run_that_is_stopped_by_hand_goes_on_as_if_it_had_not_been(tmp_path, c
 
 def test_the_second_time_it_ends_at_once_and_handlers_are_as_before(caplog) -> None:
     before = signal.getsignal(signal.SIGINT)
-    with Interrupt() as interrupt:
+    with Interrupt("stopping soon") as interrupt:
         press()
-        assert interrupt.wished
+        assert interrupt.requested
         with pytest.raises(KeyboardInterrupt):
             press()
     assert signal.getsignal(signal.SIGINT) is before
@@ -53,18 +53,18 @@ def test_the_second_time_it_ends_at_once_and_handlers_are_as_before(caplog) -> N
 
 
 def test_the_end_asked_for_twice_by_a_launcher_is_no_second_wish(caplog) -> None:
-    with Interrupt() as interrupt:
+    with Interrupt("stopping soon") as interrupt:
         press()
         press(signal.SIGTERM)
-    assert interrupt.wished
+    assert interrupt.requested
     assert "stopping" in caplog.text
 
 
-def test_what_keeps_nothing_is_left_at_once() -> None:
+def test_what_keeps_nothing_is_left_immediate() -> None:
     reached = []
-    with Interrupt() as interrupt:
-        with interrupt.at_once():
+    with Interrupt("stopping soon") as interrupt:
+        with interrupt.immediate():
             press()
             reached.append("after")
-        assert interrupt.wished
+        assert interrupt.requested
     assert not reached
