@@ -11,14 +11,14 @@ predicted before is not predicted again, so a run that was stopped goes on where
 import argparse
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from masklet.cli import main as masklet
+from masklet.cli.display import Display
 from masklet.data.schema import Clip, Example
 from masklet.data.sources import CocoConfig, CocoSource
 from masklet.data.writers import write_saco, write_veval
@@ -28,6 +28,12 @@ from masklet.scenes.layout import SceneConfig
 from masklet.scenes.moving.clips import compose_clip, render_clip
 from masklet.scenes.scene import render_scene
 from masklet.train.recipes.schema import load_recipe
+from masklet.workflows.evaluation.clicks import ClicksJob, evaluate_clicks
+from masklet.workflows.evaluation.concepts import ConceptsJob, evaluate_concepts
+from masklet.workflows.evaluation.evaluate import AskedModel, Evaluation
+from masklet.workflows.evaluation.videos import VideoJob, evaluate_video
+from masklet.workflows.model_choice import ModelChoice
+from masklet.workflows.observer import JobObserver
 
 FIRST_HELD_OUT_SEED = 2**31  # training draws seeds below this
 CARD = Path(__file__).parents[1] / "docs" / "model_card.md"
@@ -70,8 +76,9 @@ def score_pictures(given: argparse.Namespace) -> str:
         if not labels.exists():
             write_saco(examples, labels, images)
         by = "masks" if all("segmentation" in each for each in read(labels)["annotations"]) else "boxes"
-        common = ["--gt", str(labels), "--images", str(images), "--model", given.model]
-        score = run(given.out / name, "concepts", *common, "--iou", by, "--cache", str(given.out / "answers"))
+        model, out = asked(given, images), given.out / name
+        job = ConceptsJob(gt=(str(labels),), model=model, images=(images,), iou=by, out=out)
+        score = run(evaluate_concepts, job)
         figures = score["metrics"]["segm" if by == "masks" else "bbox"]
         row = [name, by, len({each["file_name"] for each in read(labels)["images"]}), score["subsets"][name]["pairs"]]
         row += [percent(figures["cgF1"]), f"{figures['IL_MCC']:.2f}"]
@@ -87,12 +94,18 @@ def score_users(given: argparse.Namespace) -> str:
     for name in ("generated", "cut-outs"):
         labels = given.out / f"{name}.json"
         if labels.exists():
-            common = ["--gt", str(labels), "--images", str(given.out / "images"), "--model", given.model]
-            limit = ["--limit", str(given.users)]
-            examples = ["--mode", "exemplars", "--rounds", str(EXAMPLE_ROUNDS)]
-            clicks = run(given.out / f"{name} clicks", "clicks", *common, *limit, "--rounds", str(CLICKS))
-            shown = run(given.out / f"{name} examples", "clicks", *common, *limit, *examples)
-            curves[name] = {"clicks": clicks["figures"], "examples": shown["figures"]}
+            curves[name] = {}
+            for user, mode, rounds in (("clicks", "images", CLICKS), ("examples", "exemplars", EXAMPLE_ROUNDS)):
+                job = ClicksJob(
+                    gt=labels,
+                    images=given.out / "images",
+                    mode=mode,
+                    rounds=rounds,
+                    limit=given.users,
+                    model=ModelChoice(name=given.model),
+                    out=given.out / f"{name} {user}",
+                )
+                curves[name][user] = run(evaluate_clicks, job)["figures"]
     return users_table(curves)
 
 
@@ -103,9 +116,8 @@ def score_clips(given: argparse.Namespace) -> str:
         labels, videos = given.out / f"{name}.json", given.out / "videos"
         if not labels.exists():
             write_veval(clips, labels, videos)
-        common = ["--gt", str(labels), "--videos", str(videos), "--model", given.model]
-        score = run(given.out / name, "video", *common, "--cache", str(given.out / "answers"))
-        figures = score["metrics"]
+        job = VideoJob(gt=labels, model=asked(given, videos), videos=videos, out=given.out / name)
+        figures = run(evaluate_video, job)["metrics"]
         keys = ("demo_cgf1_micro_50_95", "demo_ilmcc_50_95", "demo_positive_micro_f1_50_95")
         hota = (f"all_phrase_{part}" for part in ("HOTA", "DetA", "AssA"))
         shown = [percent(figures[f"video_mask_{key}"]) for key in (*keys, *hota)]
@@ -114,12 +126,15 @@ def score_clips(given: argparse.Namespace) -> str:
     return table(["held-out clips", *columns], rows)
 
 
-def run(out: Path, command: str, *arguments: str) -> dict[str, Any]:
-    """One evaluation; its figures."""
-    status = masklet(["eval", command, *arguments, "--out", str(out)])
-    if status:
-        raise SystemExit(status)
-    return read(out / "scores.json")
+def asked(given: argparse.Namespace, folder: Path) -> AskedModel:
+    """The model, with the folder of its input and the cache of its predictions."""
+    return AskedModel(choice=ModelChoice(name=given.model), folders=(folder,), cache=given.out / "answers")
+
+
+def run(workflow: Callable[[Any, JobObserver], Evaluation], job: Any) -> Mapping[str, Any]:
+    """The scores of one evaluation."""
+    with Display() as display:
+        return workflow(job, display).scores
 
 
 def read(path: Path) -> dict[str, Any]:

@@ -191,8 +191,7 @@ def test_track_takes_the_file_and_a_run_goes_on_only_with_the_same(monkeypatch, 
     assert run(capsys, "track", "frames", "-p", "coin", "--calibration", "mine.json")[2] == "masklet: enough\n"
     assert seen == [(None, mine)]
 
-    from masklet.workflows.track_prompts import TrackPrompts
-    from masklet.workflows.track_video import TrackJob
+    from masklet.workflows.track_job import TrackJob, TrackPrompts
 
     prompts = TrackPrompts(phrases=("coin",))
     job = TrackJob(video="frames", prompts=prompts, calibration=mine)

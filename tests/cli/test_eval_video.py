@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from masklet.cli import eval_video, main
+import masklet
+from masklet.cli import main
 
 GOLDEN = Path(__file__).parents[1] / "golden/video_metrics"
 OFFICIAL = json.loads((GOLDEN / "official_results.json").read_text())["dataset_results"]
@@ -80,7 +81,7 @@ def test_asks_a_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
             (tmp_path / "frames" / name).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / "frames" / name).write_text(name)
     model = SimpleNamespace(identity="fake-1", open_video=_open_video)
-    monkeypatch.setattr(eval_video, "load", lambda *_: model)
+    monkeypatch.setattr(masklet, "load", lambda *_, **__: model, raising=False)
     asked = [*TRUTH, "--model", "tiny", "--videos", "frames", "--out", "run"]
     assert main(asked) == 0
     predictions = json.loads((tmp_path / "run/predictions.json").read_text())

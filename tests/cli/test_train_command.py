@@ -49,7 +49,7 @@ def run(capsys, *arguments: Any) -> tuple[int, str, str]:
 def test_a_check_says_what_there_is_and_draws_it(capsys, tmp_path):
     status, out, err = run(capsys, "train", write(tmp_path / "data"), "--check", "--out", tmp_path / "run")
     assert (status, err) == (0, "")
-    assert "mugs: 12 pictures, 2 phrases, 12 objects (12 with masks), 1.0 negatives a picture" in out
+    assert "mugs: 12 images, 2 phrases, 12 objects (12 with masks), 1.0 negatives an image" in out
     sheet = Image.open(tmp_path / "run/data.png")
     assert len(np.unique(np.asarray(sheet).reshape(-1, 3), axis=0)) > 1000
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["data.png"]

@@ -3,7 +3,7 @@
 import io
 import sys
 
-from masklet.cli.train_display import Display, describe
+from masklet.cli.train_display import TrainDisplay, describe
 from masklet.train.recipes.schema import Recipe, load_recipe
 from masklet.train.run.observers import Validated
 
@@ -43,7 +43,7 @@ def test_a_line_says_the_largest_parts_the_rate_and_the_speed() -> None:
 
 
 def test_without_a_terminal_each_log_and_validation_is_a_plain_line(capsys) -> None:
-    display = Display()
+    display = TrainDisplay()
     display.started(recipe_of(3, 2), 0)
     for step in (1, 2):
         display.stepped(step)
@@ -61,7 +61,7 @@ def test_without_a_terminal_each_log_and_validation_is_a_plain_line(capsys) -> N
 def test_on_a_terminal_a_bar_moves_and_validations_stay_above_it(monkeypatch) -> None:
     stream = Terminal()
     monkeypatch.setattr(sys, "stderr", stream)
-    display = Display()
+    display = TrainDisplay()
     display.started(recipe_of(3, 2), 1)
     for step in (2, 3, 4):
         display.stepped(step)

@@ -16,10 +16,12 @@ from PIL import Image
 import masklet
 from masklet import cli
 from masklet.checkpoints.adapters import read
-from masklet.cli import train_report
 from masklet.config import PRESETS
 from masklet.train.run.observers import Observer
 from masklet.train.run.validation import read_validations
+from masklet.workflows.observer import JobObserver
+from masklet.workflows.training import train
+from masklet.workflows.training.train_report import ReportJob, TrainReport
 
 COLORS = {"red square": (220, 30, 30), "blue square": (40, 60, 230), "green square": (30, 200, 40)}
 
@@ -101,12 +103,12 @@ def test_a_run_is_shown_validated_and_drawn(capsys, base, pictures, tmp_path) ->
 
 
 def test_as_json_nothing_else_is_said_and_the_report_is_made(capsys, base, pictures, tmp_path, monkeypatch) -> None:
-    def finish_run(out: Path, *, advance: Any = lambda: None) -> list[str]:
-        advance()
-        (out / "report.html").write_text("a page")
-        return ["forgetting: nothing"]
+    def report_training(job: ReportJob, observer: JobObserver) -> TrainReport:
+        observer.advanced()
+        (job.out / "report.html").write_text("a page")
+        return TrainReport(page=None, forgetting=None, remedies=(), notes=("forgetting: nothing",))
 
-    monkeypatch.setattr(train_report, "finish_run", finish_run)
+    monkeypatch.setattr(train, "report_training", report_training)
     status, out, err = run(capsys, *arguments(base, pictures, tmp_path, "--json"))
     state = json.loads(out)
     assert status == 0
@@ -139,7 +141,7 @@ def test_a_run_stopped_by_hand_says_how_to_go_on(capsys, base, pictures, tmp_pat
 
     given = arguments(base, pictures, tmp_path, "--no-report")
     with monkeypatch.context() as patched:
-        patched.setattr("masklet.cli.train_display.Display.stepped", press)
+        patched.setattr("masklet.cli.train_display.TrainDisplay.stepped", press)
         status, out, err = run(capsys, *given)
     assert (status, out) == (130, "")
     assert err.splitlines()[-1] == (
@@ -154,7 +156,7 @@ def test_without_pictures_held_out_it_is_said_that_nothing_is_validated(capsys, 
     whole = "data.sources.mine.split=all"
     status, out, err = run(capsys, *arguments(base, pictures, tmp_path, whole))
     assert status == 0
-    assert "no validation: the data holds no pictures out" in err
+    assert "no validation: the data holds no images out" in err
     assert out == f"finished: {tmp_path}\n"
     assert not (tmp_path / "validation.jsonl").exists()
 

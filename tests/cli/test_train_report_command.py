@@ -15,13 +15,14 @@ from PIL import Image
 from masklet import cli
 from masklet.checkpoints.adapters import read
 from masklet.checkpoints.weights import Weights, write
-from masklet.cli.train_remedies import find_remedies
-from masklet.cli.train_report import finish_run
 from masklet.config import PRESETS
 from masklet.eval.analysis import forgetting
 from masklet.eval.analysis.forgetting import Change, Forgetting, Standing
 from masklet.models.detector import Detector
 from masklet.train.recipes.schema import Recipe, load_recipe, to_json
+from masklet.workflows.observer import JobObserver
+from masklet.workflows.training.remedies import find_remedies
+from masklet.workflows.training.train_report import ReportJob, report_training
 
 SIDE = 112
 FEW = {"SCENES": 2, "SCENE_SIDE": 64, "ABSENT_QUESTIONS": 16}
@@ -71,7 +72,7 @@ def finished(base: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path
     with pytest.MonkeyPatch.context() as patch:
         for name, value in FEW.items():
             patch.setattr(forgetting, name, value)
-        return out, finish_run(out)
+        return out, report_training(ReportJob(out=out)).lines()
 
 
 @pytest.fixture
@@ -82,6 +83,21 @@ def run(finished: tuple[Path, list[str]], tmp_path: Path) -> Path:
     for name in ("report.html", "forgetting.json"):
         (out / name).unlink()
     return out
+
+
+class Counter(JobObserver):
+    """Counts images."""
+
+    def __init__(self) -> None:
+        self.total: int | None = None
+        self.count = 0
+
+    def started(self, total: int | None, unit: str) -> None:
+        assert unit == "images"
+        self.total = total
+
+    def advanced(self) -> None:
+        self.count += 1
 
 
 def write_pictures(folder: Path) -> None:
@@ -125,7 +141,7 @@ def test_a_run_that_unlearnt_no_is_told_with_commands_that_help(finished):
     assert everyday["after"]["rejected"] < 8
     assert not {"fire truck", "police car"} & everyday["after"]["false_alarms"].keys()
     page = (out / "report.html").read_text()
-    for title in ("By phrase", "What it cost elsewhere", "What may help", "What it looks like", "What it learnt from"):
+    for title in ("By phrase", "What it cost elsewhere", "What may help", "What it looks like", "Training data"):
         assert f"<h2>{title}</h2>" in page
     commands = [each["command"] for each in found["remedies"]]
     assert [shlex.split(each)[2] for each in commands] == ["presence-only", "finetune-replay", "finetune-lora"]
@@ -168,14 +184,13 @@ def test_general_pictures_of_ones_own_are_asked_too(run, tmp_path):
     }
     recipe["general"] = "photos"
     (run / "recipe.json").write_text(json.dumps(recipe))
-    counted: list[None] = []
-    lines = finish_run(run, advance=lambda: counted.append(None))
-    assert "report" in lines[-1]
+    counter = Counter()
+    assert report_training(ReportJob(out=run), counter).page == run / "report.html"
     sets = {each["name"]: each for each in json.loads((run / "forgetting.json").read_text())["sets"]}
     assert list(sets) == ["scenes", "general", "everyday"]
     assert sets["general"]["pictures"] == 4
     assert sets["general"]["after"]["pmF1"] is not None
-    assert len(counted) == 2 * (2 + 4 + 4) + 4
+    assert counter.count == counter.total == 2 * (2 + 4 + 4) + 4
 
 
 def test_without_the_packages_that_draw_it_everything_but_the_page_is_there(run, capsys, monkeypatch):

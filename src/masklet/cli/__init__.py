@@ -7,7 +7,6 @@ from masklet.cli import (  # noqa: I001 - the order of the commands in the help
     segment,
     track,
     train,
-    train_report,
     eval_concepts,
     eval_video,
     eval_clicks,
@@ -34,5 +33,4 @@ __all__ = [
     "segment",
     "track",
     "train",
-    "train_report",
 ]

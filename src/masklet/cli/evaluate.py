@@ -1,21 +1,22 @@
 """`masklet eval`: the family of commands that score, and what they share; each file `eval_*.py` adds its own."""
 
 import json as jsonlib
-import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from masklet.cli.app import app, complain
+from masklet.cli.app import app
+from masklet.cli.display import Display
 from masklet.errors import InputError
-from masklet.files import write_atomically
 
 if TYPE_CHECKING:
-    from masklet.eval.concepts.pairs import Kind
-    from masklet.eval.predict.predict import PairPrediction, Request
-    from masklet.eval.reports.page import Report
+    from masklet.eval.reports.page import Cell, Table
+    from masklet.workflows.evaluation.evaluate import AskedModel, Evaluation
+    from masklet.workflows.observer import JobObserver
+
+Job = TypeVar("Job")
 
 eval_app = typer.Typer(no_args_is_help=True, help="Score predictions, and see where they fail.")
 app.add_typer(eval_app, name="eval")
@@ -23,95 +24,71 @@ app.add_typer(eval_app, name="eval")
 Asked = Annotated[str | None, typer.Option("--model", help="Ask this model instead; see `masklet models`.")]
 Overlap = Annotated[str, typer.Option(help="What overlaps: masks, boxes or both.")]
 Images = Annotated[list[Path] | None, typer.Option(help="Where the images are; may be repeated.")]
-Cache = Annotated[Path | None, typer.Option(help="Where a model's answers are kept.")]
+Cache = Annotated[Path | None, typer.Option(help="Where a model's predictions are kept.")]
 Out = Annotated[Path | None, typer.Option(help="Folder for results; `out` unless --json.")]
 Processes = Annotated[int, typer.Option(help="How many processes share the work.", min=1)]
 
-_KINDS: "dict[str, tuple[Kind, ...]]" = {"masks": ("segm",), "boxes": ("bbox",), "both": ("segm", "bbox")}
 
+def asked_model(
+    pred: object | None,
+    name: str | None,
+    folders: list[Path] | None,
+    out: Path | None,
+    *,
+    device: str,
+    dtype: str,
+    cache: Path | None,
+    option: str = "--images",
+) -> "AskedModel | None":
+    """The model to evaluate, None where predictions are given.
 
-def kinds_of(iou: str) -> "tuple[Kind, ...]":
-    """The kinds of overlap of an option. Raises: InputError for an unknown one."""
-    if iou not in _KINDS:
-        raise InputError(f"unknown overlap {iou!r}: choose from {', '.join(_KINDS)}")
-    return _KINDS[iou]
-
-
-def check_asked(
-    pred: object | None, model: str | None, folders: list[Path] | None, out: Path | None, option: str = "--images"
-) -> None:
-    """Raises: InputError unless either predictions are given, or a model with its folders and a place for answers."""
-    if (pred is None) == (model is None):
+    Raises: InputError unless either predictions are given, or a model with its folders and one for its predictions.
+    """
+    if (pred is None) == (name is None):
         raise InputError("give either --pred with a file of predictions, or --model with the name of a model")
-    if model is not None and not folders:
+    if name is not None and not folders:
         raise InputError(f"--model needs {option}: the folder that the file names in the labels are in")
     for folder in folders or []:
         if not folder.is_dir():
             raise InputError(f"no such folder: {folder}")
-    if model is not None and out is None:
+    if name is not None and out is None:
         raise InputError("--model needs --out: the folder for what it predicts")
+    if name is None:
+        return None
+    from masklet.workflows.evaluation.evaluate import AskedModel
+    from masklet.workflows.model_choice import ModelChoice
+
+    choice = ModelChoice(name=name, device=device, dtype=dtype)
+    return AskedModel(choice=choice, folders=tuple(folders or []), cache=cache)
 
 
-def load(name: str, device: str, dtype: str) -> Any:
-    """The model that is asked."""
-    import masklet
-
-    return masklet.load(name, device=device, dtype=dtype)
-
-
-def ask(
-    model: Any,
-    requests: "Iterable[Request]",
-    images: list[Path],
-    cache: Path | None,
-    advance: Callable[[], object],
-    *,
-    assume_present: bool = False,
-) -> "Iterator[PairPrediction]":
-    """The model's answers, from the cache where it gave them before."""
-    from masklet.eval.predict.predict import predict_pairs
-
-    folder = cache or default_cache()
-    return predict_pairs(requests, images, model, folder, assume_present=assume_present, advance=advance)
-
-
-def default_cache() -> Path:
-    """Where answers of models are kept from run to run, unless --cache names another place."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "masklet" / "answers"
-
-
-def finish(
-    out: Path | None, scores: dict[str, Any], lines: list[str], page: "Callable[[], Report]", *, json: bool
-) -> None:
-    """Leaves figures and page in the folder, and prints the figures: as JSON, or as the lines of a table."""
-    from masklet.eval.concepts.outcomes import RunFiles
-
-    if out is not None:
-        write_atomically(RunFiles(out).scores, jsonlib.dumps(scores, indent=1) + "\n")
-    typer.echo(jsonlib.dumps(scores) if json else "\n".join(lines))
-    if out is not None:
-        write_page(RunFiles(out).report, page, json=json)
-
-
-def write_page(path: Path, page: "Callable[[], Report]", *, json: bool) -> None:
-    """Writes the report and says where; without the packages that draw it, everything else still stands."""
-    from masklet.eval.reports.page import write_report
-
-    try:
-        write_report(page(), path)
-    except InputError as error:
-        complain(f"no report: {error}")
+def run(workflow: "Callable[[Job, JobObserver], Evaluation]", job: Job, *, json: bool) -> None:
+    """Runs an evaluation and prints its figures: as JSON, or as tables."""
+    with Display(json=json) as display:
+        evaluation = workflow(job, display)
+    if json:
+        typer.echo(jsonlib.dumps(evaluation.scores))
         return
-    if not json:
-        typer.echo(f"report: {path}")
+    lines = [evaluation.heading] if evaluation.heading else []
+    for table in evaluation.tables:
+        lines += [*(["", table.title] if table.title else []), *table_lines(table)]
+    typer.echo("\n".join([*lines, *([evaluation.remark] if evaluation.remark else [])]))
+    if evaluation.report is not None:
+        typer.echo(f"report: {evaluation.report}")
 
 
-def table_lines(columns: list[str], rows: list[list[str]]) -> list[str]:
+def table_lines(table: "Table") -> list[str]:
     """A table in plain text: the first column to the left, numbers to the right."""
-    widths = [max(map(len, cells)) for cells in zip(columns, *rows, strict=True)]
+    rows = [list(table.columns), *([_text(cell) for cell in row] for row in table.rows)]
+    widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
     lines = []
-    for first, *others in [columns, *rows]:
+    for first, *others in rows:
         numbers = [cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True)]
         lines.append("  ".join([first.ljust(widths[0]), *numbers]))
     return lines
+
+
+def _text(cell: "Cell") -> str:
+    if isinstance(cell, float):
+        return f"{cell:.1f}"
+    return "" if cell is None else str(cell)

@@ -1,13 +1,13 @@
 """`masklet merge`."""
 
 import json as jsonlib
-import math
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from masklet.cli.app import Json, app
+from masklet.cli.arguments import parse_share
 from masklet.errors import InputError
 
 
@@ -22,7 +22,7 @@ def merge(
     json: Json = False,
 ) -> None:
     """Make one model of adapters and their base; a share says how much of an adapter's change is taken, 1 is all."""
-    shares = dict(_share(adapter) for adapter in adapters)
+    shares = dict(parse_share(adapter) for adapter in adapters)
     if len(shares) < len(adapters):
         raise InputError("an adapter is given twice")
     from masklet.checkpoints.adapters import merge_adapters
@@ -31,19 +31,5 @@ def merge(
 
     merged = merge_adapters(shares, None if base is None else find(base))
     write(merged, path_out)
-    found = {str(path): share for path, share in shares.items()}
-    typer.echo(jsonlib.dumps({"path": str(path_out), "shares": found}) if json else f"wrote {path_out}")
-
-
-def _share(text: str) -> tuple[Path, float]:
-    """A path and the share behind its last equals sign, if there is one."""
-    path, separator, share = text.rpartition("=")
-    if not separator:
-        return Path(text), 1.0
-    try:
-        number = float(share)
-    except ValueError:
-        number = math.nan
-    if not math.isfinite(number):
-        raise InputError(f"the share in {text!r} is not a number")
-    return Path(path), number
+    written = {"path": str(path_out), "shares": {str(path): share for path, share in shares.items()}}
+    typer.echo(jsonlib.dumps(written) if json else f"wrote {path_out}")

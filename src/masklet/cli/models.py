@@ -1,14 +1,15 @@
-"""`masklet models`, `convert` and `doctor`: what there is, in which format, and how fast it is here."""
+"""`masklet models`, `convert` and `doctor`: known models, their formats, and how fast they are here."""
 
 import json as jsonlib
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from masklet.cli.app import Device, Dtype, Json, Model, app
 from masklet.errors import InputError
+from masklet.workflows.model_choice import ModelChoice
 
 if TYPE_CHECKING:
     from masklet.checkpoints.hub import ModelInfo
@@ -24,26 +25,20 @@ def models(
     """List the models, or fetch one so that it is there offline."""
     if action not in ("list", "fetch") or (action == "fetch") != (name is not None):
         raise InputError("use `masklet models list` or `masklet models fetch NAME`")
-    from masklet.checkpoints.hub import describe_models
-    from masklet.checkpoints.hub import fetch as fetch_weights
+    from masklet.checkpoints.hub import describe_models, fetch
 
     if name is not None:
-        path = fetch_weights(name)
+        path = fetch(name)
         typer.echo(jsonlib.dumps({"name": name, "path": str(path)}) if json else f"{name}: {path}")
         return
     known = describe_models()
-    if json:
-        typer.echo(jsonlib.dumps([_plain(each) for each in known]))
-        return
-    for each in known:
-        where = each.location or "not fetched"
-        size = "" if each.size_mb is None else f"{each.size_mb:.1f} MB"
-        typer.echo(f"{each.name:8} {size:>10}  {where}  ({each.note})")
+    plain = [{**asdict(each), "location": each.location and str(each.location)} for each in known]
+    typer.echo(jsonlib.dumps(plain) if json else "\n".join(map(_line, known)))
 
 
-def _plain(info: "ModelInfo") -> dict[str, Any]:
-    """A model's description as JSON can hold it."""
-    return {**asdict(info), "location": info.location and str(info.location)}
+def _line(info: "ModelInfo") -> str:
+    size = "" if info.size_mb is None else f"{info.size_mb:.1f} MB"
+    return f"{info.name:8} {size:>10}  {info.location or 'not fetched'}  ({info.note})"
 
 
 @app.command()
@@ -68,9 +63,9 @@ def convert(
 @app.command()
 def doctor(*, model: Model = "tiny", device: Device = "auto", dtype: Dtype = "auto", json: Json = False) -> None:
     """Say what is installed, what it will run on, and how fast."""
-    from masklet.workflows.machine import describe, examine
+    from masklet.workflows.machine import examine_machine
 
-    report = examine(model, device, dtype)
-    typer.echo(jsonlib.dumps(report) if json else "\n".join(describe(report)))
-    if "problem" in report:
+    machine = examine_machine(ModelChoice(name=model, device=device, dtype=dtype))
+    typer.echo(jsonlib.dumps(machine.to_json()) if json else "\n".join(machine.lines()))
+    if machine.problem is not None:
         raise typer.Exit(1)

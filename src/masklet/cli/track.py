@@ -1,20 +1,20 @@
 """`masklet track`."""
 
-import json as jsonlib
-from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from masklet.cli.app import Device, Dtype, Json, Model, Stopped, app, complain, progress_bar
+from masklet.cli.app import Device, Dtype, Json, Model, Stopped, app, complain
+from masklet.cli.arguments import parse_prompts, parse_track_formats
+from masklet.cli.display import Display
 from masklet.errors import InputError
 from masklet.formats.calibration import read_calibration
-from masklet.interrupt import Interrupt
-from masklet.workflows.track_prompts import parse_prompts, parse_track_formats
+from masklet.workflows.model_choice import ModelChoice
+from masklet.workflows.track_job import TrackJob
 
 if TYPE_CHECKING:
-    from masklet.workflows.track_video import TrackRun
+    from masklet.workflows.track_video import TrackedVideo
 
 
 @app.command()
@@ -46,59 +46,37 @@ def track(  # noqa: PLR0913 - one argument for each option
     json: Json = False,
 ) -> None:
     """Follow every instance of a phrase, of what a box shows, or of what was clicked, through a video."""
-    prompts = parse_prompts(phrase or [], box or [], click or [], objects or [])
-    formats = parse_track_formats(format)
-    target = out or (None if json else Path("out"))
-    if stop is not None and stop <= start:
-        raise InputError(f"there is no frame from {start} to {stop}")
-    if resume and target is None:
-        raise InputError("--resume needs the folder of the run: give --out")
-    calibrated = None if calibration is None else read_calibration(calibration)
-    from masklet.workflows.track_video import TrackJob, TrackRun
-
-    def load() -> Any:
-        import masklet
-
-        return masklet.load(model, device=device, dtype=dtype)
-
     job = TrackJob(
         video=video,
-        prompts=prompts,
+        prompts=parse_prompts(phrase or [], box or [], click or [], objects or []),
         start=start,
         stop=stop,
         step=every,
         delay=delay,
-        calibration=calibrated,
-        model=model,
-        formats=formats if target else (),
-        folder=target,
+        calibration=None if calibration is None else read_calibration(calibration),
+        model=ModelChoice(name=model, device=device, dtype=dtype),
+        formats=parse_track_formats(format),
+        folder=out or (None if json else Path("out")),
+        resume=resume,
     )
-    with TrackRun(job, load, resume=resume) as run:
-        _follow(run, json=json)
+    from masklet.workflows.track_video import track_video
+
+    with Display(json=json, stoppable=True) as display:
+        tracked = track_video(job, display)
+    _report(tracked, len(job.formats), json=json)
 
 
-def _follow(run: "TrackRun", *, json: bool) -> None:
-    """Runs to the end, or to where it is stopped, and says what there is then."""
-    try:
-        with Interrupt() as interrupt, progress_bar(run.total, "frames") as advance:
-            for result in run:
-                if json:
-                    typer.echo(jsonlib.dumps(result.to_json()))
-                advance()
-                run.stopping = interrupt.requested
-    except KeyboardInterrupt:
-        run.stopping = True
-    finally:
-        files = run.close()
-    for each in (*run.notes, *run.failures):
+def _report(tracked: "TrackedVideo", num_formats: int, *, json: bool) -> None:
+    """Raises: Stopped or InputError when the video was not tracked to its end, or not written in all formats."""
+    for each in (*tracked.notes, *tracked.failures):
         complain(each)
     if not json:
-        shown = f" -> {', '.join(map(str, files))}" if files else ""
-        counts = Counter(run.objects.values())
-        found = ", ".join(f"{name} {count}" for name, count in counts.items()) or "nothing found"
-        typer.echo(f"{run.source.name}: {found}{shown}")
-    if not run.complete:
-        done = "before the first frame was done" if run.last is None else f"after frame {run.last.index}"
-        raise Stopped(f"stopped {done}" + ("; go on with --resume" if run.resumable else ""))
-    if run.failures:
-        raise InputError(f"{len(run.failures)} of {len(run.job.formats)} formats could not be written")
+        files = f" -> {', '.join(map(str, tracked.files))}" if tracked.files else ""
+        counts = ", ".join(f"{name} {count}" for name, count in tracked.counts.items()) or "nothing found"
+        typer.echo(f"{tracked.name}: {counts}{files}")
+    if not tracked.complete:
+        last = tracked.last_frame
+        done = "before the first frame was done" if last is None else f"after frame {last}"
+        raise Stopped(f"stopped {done}" + ("; go on with --resume" if tracked.resumable else ""))
+    if tracked.failures:
+        raise InputError(f"{len(tracked.failures)} of {num_formats} formats could not be written")

@@ -13,7 +13,7 @@ from masklet.train.run.observers import Observer, Validated, duration
 MOST_PARTS = 3  # of the loss that a person is shown
 
 
-class Display(Observer):
+class TrainDisplay(Observer):
     """Shows a person how far the run is: a bar that moves on a terminal, else a line each time something is logged."""
 
     def __init__(self) -> None:

@@ -171,6 +171,16 @@ def pair_iou(
     return common / np.maximum(union, 1)
 
 
+def iou_table(a: RunTable, b: RunTable) -> Float[np.ndarray, "mask other"]:
+    """Intersection over union of every mask of `a` with every one of `b`; 0 where both are empty.
+
+    Raises: ValueError where sizes differ.
+    """
+    shape = (len(a), len(b))
+    rows, others = np.indices(shape).reshape(2, -1)
+    return pair_iou(a, rows, b, others).reshape(shape)
+
+
 def _compressed(row: int, counts: Counts) -> bytes:
     try:
         text = counts if isinstance(counts, (str, bytes)) else pack_runs(read_runs(counts))

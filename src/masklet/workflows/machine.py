@@ -1,9 +1,11 @@
-"""What masklet finds on this machine, and how long an image takes on it."""
+"""Versions, devices, kernels and memory of this machine, and how long an image takes on it."""
 
 import os
 import platform
 import statistics
 import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from importlib import metadata
 from typing import Any
 
@@ -11,6 +13,7 @@ import numpy as np
 import torch
 
 from masklet.errors import InputError
+from masklet.workflows.model_choice import ModelChoice
 
 PACKAGES = (
     "masklet",
@@ -24,45 +27,77 @@ PACKAGES = (
     "supervision",
     "triton",
 )
-RUNS = 3
+RUNS = 3  # of which the median is reported
 
 
-def examine(model_name: str, device: str = "auto", dtype: str = "auto") -> dict[str, Any]:
-    """Versions, devices, kernels, memory, and the median time of one 640 x 480 image; `problem` says what failed."""
-    report: dict[str, Any] = {
-        "python": platform.python_version(),
-        "system": platform.platform(),
-        "packages": {name: _version(name) for name in PACKAGES},
-        "devices": _devices(),
-        "kernels": _kernels(),
-        "memory_gb": _memory(),
-        "model": model_name,
-    }
+@dataclass(frozen=True, kw_only=True)
+class Speed:
+    """Where the model runs, as which number type, and the time to load it and of one 640 x 480 image."""
+
+    device: str
+    dtype: str
+    load_seconds: float
+    image_seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """What is installed, what masklet can run on, and how fast it is; `problem` says why there is no speed."""
+
+    python: str
+    system: str
+    packages: Mapping[str, str | None]
+    devices: tuple[str, ...]
+    kernels: Mapping[str, bool]
+    memory_gb: Mapping[str, float]
+    model: str
+    speed: Speed | None
+    problem: str | None
+
+    def to_json(self) -> dict[str, Any]:
+        """The same for programs; `problem` in place of the speed."""
+        values = {name: value for name, value in asdict(self).items() if name not in ("speed", "problem")}
+        return values | ({"problem": self.problem} if self.speed is None else asdict(self.speed))
+
+    def lines(self) -> list[str]:
+        """The same as lines of text."""
+        packages = ", ".join(f"{name} {version}" for name, version in self.packages.items() if version)
+        missing = ", ".join(name for name, version in self.packages.items() if not version)
+        lines = [
+            f"python    {self.python} on {self.system}",
+            f"packages  {packages}" + (f" (not installed: {missing})" if missing else ""),
+            *(f"device    {line}" for line in self.devices),
+            *(f"kernels   {name}: {'yes' if present else 'no'}" for name, present in self.kernels.items()),
+            *(f"memory    {name}: {size} GB" for name, size in self.memory_gb.items()),
+        ]
+        if self.speed is None:
+            return [*lines, f"problem   {self.problem}"]
+        speed = self.speed
+        return [
+            *lines,
+            f"model     {self.model} loaded in {speed.load_seconds} s, on {speed.device} as {speed.dtype}",
+            f"speed     {speed.image_seconds} s an image (median of {RUNS})",
+        ]
+
+
+def examine_machine(choice: ModelChoice) -> Machine:
+    """Examines this machine, and measures the model on it."""
+    speed, problem = None, None
     try:
-        report |= _measure(model_name, device, dtype)
+        speed = _measure(choice)
     except (InputError, ImportError, RuntimeError, OSError) as error:
-        report["problem"] = " ".join(str(error).split())
-    return report
-
-
-def describe(report: dict[str, Any]) -> list[str]:
-    """The report as lines for people."""
-    packages = ", ".join(f"{name} {version}" for name, version in report["packages"].items() if version)
-    missing = ", ".join(name for name, version in report["packages"].items() if not version)
-    lines = [
-        f"python    {report['python']} on {report['system']}",
-        f"packages  {packages}" + (f" (not installed: {missing})" if missing else ""),
-        *(f"device    {line}" for line in report["devices"]),
-        *(f"kernels   {name}: {'yes' if present else 'no'}" for name, present in report["kernels"].items()),
-        *(f"memory    {name}: {size} GB" for name, size in report["memory_gb"].items()),
-    ]
-    if "problem" in report:
-        return [*lines, f"problem   {report['problem']}"]
-    return [
-        *lines,
-        f"model     {report['model']} loaded in {report['load_seconds']} s, on {report['device']} as {report['dtype']}",
-        f"speed     {report['image_seconds']} s an image (median of {RUNS})",
-    ]
+        problem = " ".join(str(error).split())
+    return Machine(
+        python=platform.python_version(),
+        system=platform.platform(),
+        packages={name: _version(name) for name in PACKAGES},
+        devices=tuple(_devices()),
+        kernels=_kernels(),
+        memory_gb=_memory(),
+        model=choice.name,
+        speed=speed,
+        problem=problem,
+    )
 
 
 def _version(name: str) -> str | None:
@@ -100,7 +135,7 @@ def _cpu_flags() -> set[str]:
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as file:
             return next((set(line.split()) for line in file if line.startswith(("flags", "Features"))), set())
-    except OSError:  # not Linux: nothing to read them from
+    except OSError:  # not Linux
         return set()
 
 
@@ -114,28 +149,26 @@ def _memory() -> dict[str, float]:
     return memory
 
 
-def _measure(model_name: str, device: str, dtype: str) -> dict[str, Any]:
-    import masklet
-
+def _measure(choice: ModelChoice) -> Speed:
     start = time.perf_counter()
-    model = masklet.load(model_name, device=device, dtype=dtype)
+    model = choice.load()
     loaded = time.perf_counter() - start
-    model.segment(_picture(), "disc")
+    model.segment(_test_image(), "disc")
     times = []
     for _ in range(RUNS):
         start = time.perf_counter()
-        model.segment(_picture(), "disc")
+        model.segment(_test_image(), "disc")
         times.append(time.perf_counter() - start)
-    return {
-        "device": str(model.device),
-        "dtype": str(model.dtype).removeprefix("torch."),
-        "load_seconds": round(loaded, 3),
-        "image_seconds": round(statistics.median(times), 4),
-    }
+    return Speed(
+        device=str(model.device),
+        dtype=str(model.dtype).removeprefix("torch."),
+        load_seconds=round(loaded, 3),
+        image_seconds=round(statistics.median(times), 4),
+    )
 
 
-def _picture() -> np.ndarray:
-    """A bright disc on a slope of grey; a new array each time, so that nothing is remembered between runs."""
+def _test_image() -> np.ndarray:
+    """A bright disc on a grey gradient; a new array each time, so that no run finds its image in a cache."""
     y, x = np.mgrid[:480, :640]
     grey = (x // 8 + 40).astype(np.uint8)
     grey[(x - 320) ** 2 + (y - 240) ** 2 < 120**2] = 230

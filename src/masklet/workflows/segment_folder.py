@@ -1,163 +1,199 @@
-"""Many images in one run: what to read, where each result goes, and what a run cut short need not do again.
+"""Segmentation of many images: each result is written in the chosen formats, and finished images are not repeated."""
 
-The manifest in the output folder holds the arguments of the run and, for each finished image, its files. A second run
-with the same arguments skips images whose files are all there and whose source is unchanged; others start anew.
-"""
-
-import glob
 import json
-import math
-import time
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from masklet.errors import InputError
 from masklet.files import write_atomically
-from masklet.media.suffixes import is_image
+from masklet.formats.calibration import Calibration
+from masklet.workflows.manifest import ImageFile, Manifest, find_images
+from masklet.workflows.model_choice import ModelChoice
+from masklet.workflows.observer import SILENT, JobObserver, stage
+
+if TYPE_CHECKING:
+    from numpy import ndarray
+
+    from masklet.inference.image.image_result import ImageResult
 
 FORMATS = ("overlay", "coco", "json", "png", "yolo")
-MANIFEST = "manifest.json"
-SAVE_SECONDS = 1.0
+
+Box = tuple[float, float, float, float]  # x0, y0, x1, y1 in pixels
+
+
+@dataclass(frozen=True, kw_only=True)
+class SegmentJob:
+    """Images to segment, a concept given by phrases or by boxes, and the formats to write into `folder`.
+
+    `images` are files, folders and glob patterns. Without a folder nothing is written. Raises: InputError when there is
+    nothing to look for, or the threshold lies outside [0, 1].
+    """
+
+    images: tuple[str, ...]
+    phrases: tuple[str, ...] = ()
+    boxes: tuple[Box, ...] = ()
+    not_boxes: tuple[Box, ...] = ()
+    threshold: float | None = None
+    calibration: Calibration | None = None
+    model: ModelChoice = field(default_factory=ModelChoice)
+    formats: tuple[str, ...] = ("overlay",)
+    folder: Path | None = None
+    skip_finished: bool = True
+
+    def __post_init__(self) -> None:
+        if "" in self.phrases:
+            raise InputError("a phrase is empty")
+        if not self.phrases and not self.boxes:
+            raise InputError("nothing to look for: give a phrase or an example box")
+        if self.threshold is not None and not 0 <= self.threshold <= 1:
+            raise InputError(f"the threshold must lie between 0 and 1, not {self.threshold:g}")
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """Everything that a run must share with an earlier one to reuse its results."""
+        return {
+            "phrases": self.phrases or None,
+            "boxes": self.boxes or None,
+            "not_boxes": self.not_boxes or None,
+            "threshold": self.threshold,
+            "name_or_path": self.model.name,
+            "device": self.model.device,
+            "dtype": self.model.dtype,
+            "formats": self.formats,
+            "calibration": self.calibration and self.calibration.digest,
+        }
 
 
 @dataclass(frozen=True)
-class Job:
-    """One image and the path, without suffix, of its results inside the output folder."""
+class SegmentedImage:
+    """The result of one image and the files written, the overlay first."""
 
-    source: Path
-    stem: str
+    name: str
+    result: "ImageResult"
+    files: tuple[Path, ...]
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.result.summary()}{f' -> {self.files[0]}' if self.files else ''}"
+
+    def to_json(self) -> dict[str, Any]:
+        """The result for programs."""
+        return self.result.to_json()
 
 
-def find_jobs(arguments: Sequence[str], results: Path | None = None) -> list[Job]:
-    """Images named by files, folders (with their subfolders) and patterns, sorted within each, none of them twice.
+@dataclass(frozen=True, kw_only=True)
+class SegmentedFolder:
+    """Numbers of images given and skipped, and a message for each image that could not be segmented."""
 
-    Results keep the place of an image inside the folder given; what lies in the folder `results` is no input. A file
-    that does not exist stays in the list, so that the run can report it and go on.
+    num_images: int
+    num_skipped: int
+    failures: tuple[str, ...]
 
-    Raises: InputError when a folder or a pattern holds no image.
+
+def segment_folder(job: SegmentJob, observer: JobObserver = SILENT) -> SegmentedFolder:
+    """Segments all images of a job; the model is loaded when the first image needs it.
+
+    Raises: InputError when there is no image, the model cannot be loaded, results cannot be written, or the only image
+    cannot be segmented.
     """
-    found: dict[Path, Path] = {}
-    own = results.resolve() if results else None
-    for argument in arguments:
-        path = Path(argument)
-        if path.is_dir():
-            paths = sorted(each for each in path.rglob("*") if _is_image(each, own))
-            places = [each.relative_to(path) for each in paths]
-        elif path.exists() or not glob.has_magic(argument):
-            paths, places = [path], [Path(path.name)]
-        else:
-            paths = sorted(each for each in map(Path, glob.glob(argument, recursive=True)) if _is_image(each, own))
-            places = [Path(each.name) for each in paths]
-        if not paths:
-            raise InputError(f"no images in {argument}")
-        for each, place in zip(paths, places, strict=True):
-            found.setdefault(each, place)
-    return [Job(source, stem) for source, stem in zip(found, _stems(list(found.values())), strict=True)]
+    files = find_images(job.images, job.folder)
+    manifest = Manifest.open(job.folder, job.arguments) if job.folder else None
+    load = cache(lambda: _load(job))
+    num_skipped, failures = 0, []
+    with _recorded(manifest, job.formats), stage(observer, len(files), "images") as advance:
+        for file in files:
+            if job.skip_finished and manifest and manifest.is_done(file):
+                num_skipped += 1
+                advance()
+                continue
+            result = _segment(file, job, load)
+            if isinstance(result, InputError):
+                message = str(result) if file.source.name in str(result) else f"{file.source.name}: {result}"
+                if len(files) == 1:
+                    raise InputError(message) from result
+                failures.append(message)
+                observer.warned(message)
+            else:
+                outputs = write_formats(result, file.stem, job.formats, job.folder) if job.folder else []
+                if manifest:
+                    manifest.add(file, outputs, result.summary())
+                observer.produced(SegmentedImage(file.source.name, result, tuple(outputs)))
+            advance()
+    return SegmentedFolder(num_images=len(files), num_skipped=num_skipped, failures=tuple(failures))
 
 
-def _is_image(path: Path, results: Path | None) -> bool:
-    if not is_image(path) or not path.is_file():
-        return False
-    return results is None or results not in path.resolve().parents
+def _load(job: SegmentJob) -> Any:
+    model = job.model.load()
+    if job.calibration is not None:
+        job.calibration.check_model(model.identity)
+    return model
 
 
-def _stems(places: list[Path]) -> list[str]:
-    """`a` for a.jpg; with an a.png beside it `a.jpg` and `a.png`; with a second a.jpg from elsewhere `a.jpg-2`."""
-    times = Counter(place.with_suffix("") for place in places)
-    stems = []
-    seen: Counter[str] = Counter()
-    for place in places:
-        bare = place.with_suffix("")
-        stem = (bare if times[bare] == 1 else place).as_posix()
-        seen[stem] += 1
-        stems.append(stem if seen[stem] == 1 else f"{stem}-{seen[stem]}")
-    return stems
-
-
-@dataclass
-class Manifest:
-    """What a run has done. `done` maps the stem of an image to its record."""
-
-    folder: Path
-    arguments: dict[str, Any]
-    done: dict[str, dict[str, Any]] = field(default_factory=dict)
-    _saved_at: float = -math.inf
-
-    @classmethod
-    def open(cls, folder: Path, arguments: dict[str, Any]) -> "Manifest":
-        """Continues the run in `folder` if it had the same arguments; at once finds out whether one can write there."""
-        manifest = cls(folder, arguments)
-        try:
-            earlier = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-            if earlier["arguments"] == json.loads(json.dumps(arguments)):
-                manifest.done = dict(earlier["images"])
-        except (OSError, ValueError, KeyError, TypeError):  # none yet, or not ours: begin a new one
-            manifest.done = {}
-        manifest.save()
-        return manifest
-
-    def is_done(self, job: Job) -> bool:
-        """Whether all results of this very file are there."""
-        record = self.done.get(job.stem)
-        if record is None or record["source"] != _fingerprint(job.source):
-            return False
-        return all((self.folder / name).exists() for name in record["outputs"])
-
-    def add(self, job: Job, outputs: Sequence[Path], summary: str) -> None:
-        """Records a finished image; the file follows within `SAVE_SECONDS` or at the next `save`."""
-        names = [path.relative_to(self.folder).as_posix() for path in outputs]
-        self.done[job.stem] = {"source": _fingerprint(job.source), "outputs": names, "summary": summary}
-        if time.monotonic() - self._saved_at > SAVE_SECONDS:
-            self.save()
-
-    def save(self) -> None:
-        """Writes the manifest."""
-        content = {"arguments": self.arguments, "images": self.done}
-        write_atomically(self.folder / MANIFEST, json.dumps(content, indent=1))
-        self._saved_at = time.monotonic()
-
-
-def _fingerprint(source: Path) -> list[Any]:
+@contextmanager
+def _recorded(manifest: Manifest | None, formats: Sequence[str]) -> Iterator[None]:
+    """Finished images are on record even when the run is stopped."""
     try:
-        status = source.stat()
-    except OSError:
-        return [str(source.absolute())]
-    return [str(source.absolute()), status.st_size, status.st_mtime_ns]
+        yield
+    finally:
+        if manifest:
+            manifest.save()
+            if "coco" in formats:
+                write_coco(manifest)
 
 
-def parse_boxes(texts: Sequence[str]) -> list[tuple[float, float, float, float]]:
-    """Boxes written as x0,y0,x1,y1 in pixels. Raises: InputError for anything else, inverted boxes included."""
-    boxes = []
-    for text in texts:
-        try:
-            x0, y0, x1, y1 = (float(part) for part in text.split(","))
-        except ValueError as error:
-            raise InputError(f"a box is four numbers x0,y0,x1,y1, not {text!r}") from error
-        if not all(map(math.isfinite, (x0, y0, x1, y1))):
-            raise InputError(f"the box {text} holds a coordinate that is not a finite number")
-        if x0 >= x1 or y0 >= y1:
-            raise InputError(f"the box {text} is empty or inverted: x0 must be less than x1, and y0 less than y1")
-        boxes.append((x0, y0, x1, y1))
-    return boxes
+def _segment(file: ImageFile, job: SegmentJob, load: Callable[[], Any]) -> "ImageResult | InputError":
+    """The result of one image, or what is wrong with the image. Raises: InputError when the model is wrong."""
+    try:
+        image = _read(file.source, job)
+    except InputError as error:
+        return error
+    model = load()
+    try:
+        result = model.segment(
+            image,
+            list(job.phrases) or None,
+            boxes=list(job.boxes) or None,
+            not_boxes=list(job.not_boxes) or None,
+            threshold=job.threshold,
+            calibration=job.calibration,
+        )
+    except InputError as error:
+        return error
+    return replace(result, path=file.source)
 
 
-def check_boxes_inside(boxes: Sequence[tuple[float, float, float, float]], height: int, width: int) -> None:
-    """Raises: InputError for a box that reaches outside the image."""
-    for box in boxes:
+def _read(source: Path, job: SegmentJob) -> "ndarray":
+    from masklet.media.images import read_image
+
+    if not source.exists():
+        raise InputError(f"no such file: {source}")
+    image = read_image(source)
+    height, width = image.shape[:2]
+    for box in (*job.boxes, *job.not_boxes):
         if min(box[:2]) < 0 or box[2] > width or box[3] > height:
             raise InputError(f"the box {','.join(f'{v:g}' for v in box)} lies outside the image of {width} x {height}")
+    return image
 
 
-def parse_formats(text: str) -> list[str]:
-    """Formats written as a comma-separated list. Raises: InputError for an unknown one."""
-    formats = [part.strip() for part in text.split(",") if part.strip()]
-    for name in formats:
-        if name not in FORMATS:
-            raise InputError(f"unknown format {name!r}: choose from {', '.join(FORMATS)}")
-    return formats
+def write_formats(result: "ImageResult", stem: str, formats: Sequence[str], folder: Path) -> list[Path]:
+    """Writes one result in each format and returns the files, the overlay first."""
+    base = folder / stem
+    outputs: list[Path] = []
+    if "overlay" in formats:
+        outputs.append(result.save(base.with_name(f"{base.name}.overlay.png")))
+    if "json" in formats:
+        outputs.append(result.save(base.with_name(f"{base.name}.json")))
+    if "coco" in formats:
+        outputs.append(write_atomically(base.with_name(f"{base.name}.coco.json"), json.dumps(result.to_coco())))
+    if "yolo" in formats:
+        outputs.append(write_atomically(base.with_name(f"{base.name}.txt"), "\n".join([*result.to_yolo(), ""])))
+        write_atomically(folder / "classes.txt", "\n".join([*result.queries, ""]))
+    if "png" in formats:
+        outputs += result.save_masks(base.with_name(f"{base.name}.masks"))
+    return outputs
 
 
 def write_coco(manifest: Manifest) -> Path:

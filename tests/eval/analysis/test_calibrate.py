@@ -13,7 +13,7 @@ from masklet.eval.analysis.calibrate import (
     PRESENCES,
     SCORES,
     LabelledPair,
-    Tally,
+    ThresholdTally,
     calibrate,
     fit,
     judge,
@@ -70,7 +70,7 @@ def test_the_best_score_takes_an_instance_first_and_each_once() -> None:
 
 def test_sums_are_those_of_counting_anew_at_every_threshold() -> None:
     pairs = random_pairs(np.random.default_rng(0), 40)
-    tally = Tally.of(pairs)
+    tally = ThresholdTally.of(pairs)
     for row, column in ((0, 0), (0, 25), (7, 20), (19, 70), (10, 50)):
         f1 = hits = found = 0.0
         for each in pairs:
@@ -85,7 +85,7 @@ def test_sums_are_those_of_counting_anew_at_every_threshold() -> None:
 
 def test_sums_add_up() -> None:
     pairs = random_pairs(np.random.default_rng(1), 30)
-    parts, whole = Tally.of(pairs[:11]) + Tally.of(pairs[11:]), Tally.of(pairs)
+    parts, whole = ThresholdTally.of(pairs[:11]) + ThresholdTally.of(pairs[11:]), ThresholdTally.of(pairs)
     for name, value in vars(whole).items():
         np.testing.assert_allclose(getattr(parts, name), value)
 

@@ -11,7 +11,7 @@ from masklet.eval.concepts.buckets import Source
 from masklet.eval.concepts.cgf1 import PairScores, score_overlaps
 from masklet.eval.concepts.concept_run import ConceptEvaluation, summarise
 from masklet.eval.concepts.outcomes import PairOutcome, read_outcomes
-from masklet.eval.concepts.tally import Tally
+from masklet.eval.concepts.tally import ConceptTally
 from masklet.formats.saco import Subset
 
 GOLDEN = sorted((Path(__file__).parents[2] / "golden").glob("cgf1_case*.json"))
@@ -29,7 +29,7 @@ def write_case(folder: Path, case: dict) -> Source:
     return Source(subset=Subset(name="case", files=tuple(files)), predictions=predictions)
 
 
-def evaluate(source: Source, kinds=KINDS, **options) -> Tally:
+def evaluate(source: Source, kinds=KINDS, **options) -> ConceptTally:
     return list(ConceptEvaluation(sources=(source,), kinds=kinds, **options).run())[-1].tally
 
 

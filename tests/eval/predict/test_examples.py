@@ -10,9 +10,9 @@ from masklet.data.labels.writers import write_saco
 from masklet.data.schema import Example, PhraseQuery
 from masklet.eval.concepts.buckets import Source
 from masklet.eval.concepts.concept_run import ConceptEvaluation
-from masklet.eval.predict.answers import Answer
 from masklet.eval.predict.examples import ask_example, figures_of, outcome_of
 from masklet.eval.predict.predict import Request, predict_pairs, write_predictions
+from masklet.eval.predict.prediction_cache import PhrasePrediction
 from masklet.formats.saco import Subset, read_pairs
 from masklet.ops.masks import rle_encode
 from masklet.scenes.layout import SceneConfig
@@ -86,7 +86,7 @@ def test_boxes_are_compared_where_there_is_no_mask():
         queries=(),
         source="test",
     )
-    answer = Answer(
+    answer = PhrasePrediction(
         height=20,
         width=20,
         presence=0.9,

@@ -23,7 +23,7 @@ def test_a_table_has_a_row_for_each_step_and_nothing_where_a_curve_does_not_reac
         y_label="J in %",
         curves=[Curve.of("long", [0.1, 0.25, None], 0), Curve.of("late", [0.5])],
     )
-    table = plot.table()
+    table = plot.table("J")
     assert list(table.columns) == ["steps", "long", "late"]
     assert list(table.rows) == [[0, 10.0, None], [1, 25.0, 50.0], [2, None, None]]
 

@@ -135,7 +135,7 @@ def test_a_page_says_what_changed_and_what_it_cost():
     assert "assumed, not verified" in cost.note
     assert [row[1] for row in cost.rows] == ["before", "after"]
     assert table(report, "What may help").rows[0][1] == "masklet train presence-only initial_weights='a b'"
-    assert table(report, "Absent things that were seen").rows[0] == [
+    assert table(report, "Absent phrases that were predicted").rows[0] == [
         "giraffe",
         0,
         7,
@@ -157,8 +157,8 @@ def test_without_absent_phrases_only_what_is_found_is_told():
             row["negatives"] = 0
     report = build_train_report(run)
     assert [figure.name for figure in report.figures if figure.name in FIGURES] == ["pmF1"]
-    (chart,) = (section for section in report.sections if section.title == "On the validation pictures")
-    assert "nothing tells whether the model can say no" in chart.note
+    (chart,) = (section for section in report.sections if section.title == "On the validation images")
+    assert "rejection of absent phrases is not measured" in chart.note
 
 
 def test_the_worst_pictures_come_first_and_each_once():

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from masklet.errors import InputError
-from masklet.eval.predict.answers import Answer
+from masklet.eval.predict.prediction_cache import PhrasePrediction
 from masklet.eval.tasks.semantic import (
     ConfusionTally,
     image_of,
@@ -40,13 +40,13 @@ def test_pictures_add_up():
     np.testing.assert_array_equal(parts.pixels, ConfusionTally.of(TRUTH, FOUND).pixels)
 
 
-def answer(presence: float, *instances: tuple[float, slice]) -> Answer:
+def answer(presence: float, *instances: tuple[float, slice]) -> PhrasePrediction:
     masks = []
     for _, columns in instances:
         mask = np.zeros((4, 8), dtype=bool)
         mask[:, columns] = True
         masks.append(rle_encode(mask))
-    return Answer(
+    return PhrasePrediction(
         height=4,
         width=8,
         presence=presence,

@@ -15,13 +15,13 @@ from masklet.data.schema import Example, PhraseQuery
 from masklet.errors import InputError
 from masklet.eval.predict.labelled import LabelledImages
 from masklet.eval.users.exemplars import (
-    Curve,
+    ConceptErrors,
     Examples,
     ExemplarCurves,
-    Mistakes,
+    RoundScores,
     correct_concepts,
-    draw_mistake,
-    find_mistakes,
+    draw_error,
+    find_errors,
     mend,
 )
 from masklet.eval.users.interactive import (
@@ -397,28 +397,28 @@ def test_a_miss_is_an_instance_without_a_match_and_a_wrong_detection_shows_somet
             [0.0, 0.0, 0.0, 0.0, 0.1],  # not found
         ]
     )
-    assert find_mistakes(iou) == Mistakes(missed=(1, 2), wrong=(3, 4))
-    assert find_mistakes(np.zeros((0, 2))) == Mistakes(missed=(), wrong=(0, 1))
-    assert find_mistakes(np.zeros((2, 0))) == Mistakes(missed=(0, 1), wrong=())
+    assert find_errors(iou) == ConceptErrors(missed=(1, 2), wrong=(3, 4))
+    assert find_errors(np.zeros((0, 2))) == ConceptErrors(missed=(), wrong=(0, 1))
+    assert find_errors(np.zeros((2, 0))) == ConceptErrors(missed=(0, 1), wrong=())
 
 
 def test_either_kind_of_mistake_is_as_likely_however_many_there_are() -> None:
-    many = Mistakes(missed=(4,), wrong=tuple(range(100)))
-    drawn = [draw_mistake(many, np.random.default_rng(seed)) for seed in range(300)]
+    many = ConceptErrors(missed=(4,), wrong=tuple(range(100)))
+    drawn = [draw_error(many, np.random.default_rng(seed)) for seed in range(300)]
     assert 100 < sum(missed == 4 for missed, _ in drawn) < 200
     assert all((missed is None) != (wrong is None) for missed, wrong in drawn)
-    assert draw_mistake(Mistakes(missed=(), wrong=()), np.random.default_rng(0)) == (None, None)
+    assert draw_error(ConceptErrors(missed=(), wrong=()), np.random.default_rng(0)) == (None, None)
 
 
 def test_by_hand_one_mistake_a_round_is_put_right() -> None:
     steps = list(mend(np.array([[0.9, 0.0], [0.0, 0.1], [0.0, 0.0]]), 5, np.random.default_rng(0)))
-    mistakes = [find_mistakes(iou) for iou in steps]
+    mistakes = [find_errors(iou) for iou in steps]
     assert [len(each.missed) + len(each.wrong) for each in mistakes] == [3, 2, 1, 0]
     np.testing.assert_array_equal(np.sort(steps[-1].max(axis=1)), [0.9, 1.0, 1.0])
 
 
 def test_a_pair_that_is_done_counts_in_every_later_round() -> None:
-    curve = Curve.of(3)
+    curve = RoundScores.of(3)
     curve.add([np.zeros((1, 0)), np.ones((1, 1))])
     curve.add([np.zeros((0, 1)), np.zeros((0, 1)), np.zeros((0, 0))])
     figures = curve.figures()

@@ -11,19 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from jaxtyping import Bool, Float, Float32
 
-from masklet.data.schema import Example, PhraseQuery
 from masklet.errors import InputError
 from masklet.eval.analysis.ranking import match_by_score
 from masklet.eval.concepts.cgf1 import PairScore, score_overlaps, total
+from masklet.eval.predict.examples import LabelledInstances
 from masklet.eval.predict.labelled import LabelledImages
-from masklet.eval.predict.predict import PairPrediction, Request, Segmenter, predict_pairs
+from masklet.eval.predict.predict import Request, Segmenter, predict_pairs
 from masklet.formats.calibration import Calibration, Thresholds
-from masklet.ops.boxes import box_iou
-from masklet.ops.masks import rle_encode
-from masklet.ops.runs import RunTable, pair_iou
 
 SCORES = np.linspace(0.25, 0.95, 71).round(2)  # detections below are many, mostly wrong, and would be most of the work
 PRESENCES = np.linspace(0.0, 0.95, 20).round(2)
@@ -59,45 +55,25 @@ def measure(
         example = labelled.example(index)
         queries = labelled.queries(example)
         requests = [Request(labelled.name(index), row, query.phrase) for row, query in enumerate(queries)]
-        answers = predict_pairs(requests, [labelled.images], segmenter, cache, floor=float(SCORES[0]), cuts=CUTS)
-        for query, answer in zip(queries, answers, strict=True):
+        predictions = predict_pairs(requests, [labelled.images], segmenter, cache, floor=float(SCORES[0]), cuts=CUTS)
+        for query, prediction in zip(queries, predictions, strict=True):
+            truths = LabelledInstances.of(example, query)
+            iou = [truths.iou(prediction.boxes_xyxy, prediction.masks[cut]) for cut in CUTS]
             yield LabelledPair(
                 image=labelled.name(index),
                 phrase=query.phrase,
-                presence=answer.presence,
-                scores=answer.scores,
-                iou=overlaps(example, query, answer),
+                presence=prediction.presence,
+                scores=prediction.scores,
+                iou=np.array(iou, np.float32),
             )
         advance()
-
-
-def overlaps(
-    example: Example, query: PhraseQuery, answer: PairPrediction
-) -> Float32[np.ndarray, "cut truth detection"]:
-    """IoU of labelled and predicted masks at each cut; of boxes, which no cut moves, where masks are not labelled."""
-    rows, num_found = list(query.object_index), len(answer.scores)
-    shape = (len(CUTS), len(rows), num_found)
-    if not rows or not num_found:
-        return np.zeros(shape, np.float32)
-    if not example.mask_valid[rows].all():
-        found = torch.from_numpy(answer.boxes_xyxy).float()
-        iou = box_iou(torch.from_numpy(example.boxes_xyxy[rows])[:, None], found[None]).numpy()
-        return np.broadcast_to(iou, shape).astype(np.float32)
-    truths = _table([rle_encode(mask) for mask in example.masks[rows]], answer)
-    predicted = _table([counts for cut in CUTS for counts in answer.masks[cut]], answer)
-    cut, truth, detection = np.indices(shape).reshape(3, -1)
-    return pair_iou(truths, truth, predicted, cut * num_found + detection).reshape(shape).astype(np.float32)
-
-
-def _table(counts: Sequence[str], answer: PairPrediction) -> RunTable:
-    return RunTable.of(counts, [answer.height] * len(counts), [answer.width] * len(counts))
 
 
 # --- choosing -----------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tally:
+class ThresholdTally:
     """Sums over pairs, at every threshold of presence and score, and of the overlaps of matches at every cut.
 
     `f1` is the local F1 at an IoU of one half; a pair without instances counts 1 if none is predicted, and else 0.
@@ -110,7 +86,7 @@ class Tally:
     pairs: float
 
     @classmethod
-    def of(cls, pairs: Sequence[LabelledPair]) -> "Tally":
+    def of(cls, pairs: Sequence[LabelledPair]) -> "ThresholdTally":
         """The sums of some pairs. A presence counts from its threshold on, a score above its own, as for a model."""
         matched = [match(pair) for pair in pairs]
         found = np.stack([(p.scores[:, None] > SCORES).sum(axis=0) for p in pairs]).astype(np.float64)
@@ -128,12 +104,12 @@ class Tally:
             pairs=float(len(pairs)),
         )
 
-    def __add__(self, other: "Tally") -> "Tally":
-        return Tally(**{name: value + getattr(other, name) for name, value in vars(self).items()})
+    def __add__(self, other: "ThresholdTally") -> "ThresholdTally":
+        return ThresholdTally(**{name: value + getattr(other, name) for name, value in vars(self).items()})
 
-    def scaled(self, factor: float) -> "Tally":
+    def scaled(self, factor: float) -> "ThresholdTally":
         """As if each pair counted `factor` times."""
-        return Tally(**{name: value * factor for name, value in vars(self).items()})
+        return ThresholdTally(**{name: value * factor for name, value in vars(self).items()})
 
 
 def match(pair: LabelledPair) -> Bool[np.ndarray, " detection"]:
@@ -162,8 +138,8 @@ def fit(
     by_phrase: dict[str, list[LabelledPair]] = {}
     for pair in pairs:
         by_phrase.setdefault(pair.phrase, []).append(pair)
-    tallies = {phrase: Tally.of(each) for phrase, each in by_phrase.items()}
-    everything = sum(tallies.values(), Tally.of(pairs[:1]).scaled(0.0))
+    tallies = {phrase: ThresholdTally.of(each) for phrase, each in by_phrase.items()}
+    everything = sum(tallies.values(), ThresholdTally.of(pairs[:1]).scaled(0.0))
     prior = everything.scaled(PRIOR_PAIRS / everything.pairs)
     phrases = {
         phrase: choose(tally + prior, target_precision)
@@ -173,7 +149,7 @@ def fit(
     return choose(everything, target_precision), phrases
 
 
-def choose(tally: Tally, target_precision: float | None) -> Thresholds:
+def choose(tally: ThresholdTally, target_precision: float | None) -> Thresholds:
     """The best thresholds by the sums; of those as good as the best, the nearest to the uncalibrated ones."""
     if target_precision is None:
         value = tally.f1 / tally.pairs
@@ -240,7 +216,7 @@ def _judge_phrases(
 
 
 def judge(pairs: Iterable[tuple[LabelledPair, Thresholds]]) -> dict[str, float]:
-    """Figures of pairs at given thresholds, in [0, 1] (cgF1 and IL_MCC from -1); `local_F1` is as in `Tally`.
+    """Figures of pairs at given thresholds, in [0, 1] (cgF1 and IL_MCC from -1); `local_F1` is as in `ThresholdTally`.
 
     `mask_IoU` is the mean overlap of the matches. The rest is as in `eval.concept`, precision and recall at an IoU of
     one half.

@@ -17,7 +17,7 @@ from masklet.eval.concepts.buckets import PairBatch, Source, fill_buckets, read_
 from masklet.eval.concepts.cgf1 import IOU_THRESHOLDS, SCORE_THRESHOLD
 from masklet.eval.concepts.outcomes import PairOutcome, write_outcome
 from masklet.eval.concepts.pairs import Instances, Judged, Kind
-from masklet.eval.concepts.tally import Tally, tally_batch
+from masklet.eval.concepts.tally import ConceptTally, tally_batch
 from masklet.eval.processes import map_in_processes
 from masklet.files import replacing
 from masklet.formats.stream import Buckets
@@ -26,12 +26,12 @@ BUCKET_BYTES = 2**24  # of text; Python objects of it take some ten times that
 
 
 @dataclass(frozen=True, kw_only=True)
-class Progress:
-    """Where an evaluation is: share of the buckets of a subset, and the sums so far."""
+class PartialTally:
+    """Sums of a subset after a share of its buckets."""
 
     subset: str
     share: float
-    tally: Tally
+    tally: ConceptTally
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +43,7 @@ class ConceptEvaluation:
     processes: int = 1
     outcomes: Path | None = None
 
-    def run(self) -> Iterator[Progress]:
+    def run(self) -> Iterator[PartialTally]:
         """Scores bucket after bucket. Raises: InputError naming file, record and field."""
         if self.outcomes is None:
             yield from self._run(None)
@@ -51,13 +51,13 @@ class ConceptEvaluation:
         with replacing(self.outcomes) as beside, beside.open("w", encoding="utf-8", newline="\n") as file:
             yield from self._run(file)
 
-    def _run(self, outcomes: TextIO | None) -> Iterator[Progress]:
+    def _run(self, outcomes: TextIO | None) -> Iterator[PartialTally]:
         for source in self.sources:
             yield from self._run_source(source, outcomes)
 
-    def _run_source(self, source: Source, outcomes: TextIO | None) -> Iterator[Progress]:
+    def _run_source(self, source: Source, outcomes: TextIO | None) -> Iterator[PartialTally]:
         count = 1 + source.num_bytes // BUCKET_BYTES
-        tally: Tally | None = None
+        tally: ConceptTally | None = None
         with TemporaryDirectory(prefix="masklet-eval-") as folder:
             with Buckets(Path(folder), count) as buckets:
                 fill_buckets(source, buckets, SCORE_THRESHOLD if outcomes is None else 0.0)
@@ -67,12 +67,12 @@ class ConceptEvaluation:
                 if outcomes is not None and lines is not None:
                     outcomes.write(lines.read_text(encoding="utf-8"))
                     lines.unlink()
-                yield Progress(subset=source.subset.name, share=done / count, tally=tally)
+                yield PartialTally(subset=source.subset.name, share=done / count, tally=tally)
 
 
 def score_bucket(
     path: Path, *, source: Source, kinds: tuple[Kind, ...], with_outcomes: bool
-) -> tuple[Tally, Path | None]:
+) -> tuple[ConceptTally, Path | None]:
     """Sums of one bucket, and the file with a line for each of its pairs, if asked for."""
     batch = read_batch(path, source, kinds)
     path.unlink()
@@ -135,7 +135,7 @@ class _Rows:
         return tuple(self.texts[row] for row in rows) if self.texts else ()
 
 
-def summarise(tallies: dict[str, Tally], settings: dict[str, Any]) -> dict[str, Any]:
+def summarise(tallies: dict[str, ConceptTally], settings: dict[str, Any]) -> dict[str, Any]:
     """What `scores.json` holds: figures of each subset, also by IoU, their mean over subsets, and of parts.
 
     The published averages weigh every subset alike, whatever its size, and average cgF1 itself.

@@ -80,18 +80,18 @@ class KindTally:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tally:
-    """Sums of one subset, for each way of overlap."""
+class ConceptTally:
+    """Sums of one subset, for each kind of overlap."""
 
     kinds: dict[Kind, KindTally]
     notes: Notes = field(default_factory=Notes)
 
-    def __add__(self, other: "Tally") -> "Tally":
+    def __add__(self, other: "ConceptTally") -> "ConceptTally":
         kinds: dict[Kind, KindTally] = {kind: tally + other.kinds[kind] for kind, tally in self.kinds.items()}
-        return Tally(kinds=kinds, notes=self.notes + other.notes)
+        return ConceptTally(kinds=kinds, notes=self.notes + other.notes)
 
 
-def tally_batch(batch: PairBatch, kinds: Sequence[Kind]) -> tuple[Tally, dict[Kind, list[Judged]], np.ndarray]:
+def tally_batch(batch: PairBatch, kinds: Sequence[Kind]) -> tuple[ConceptTally, dict[Kind, list[Judged]], np.ndarray]:
     """Sums of a bucket; what each kind saw of each annotator; the annotators whose word the first kind took."""
     tallies: dict[Kind, KindTally] = {}
     details: dict[Kind, list[Judged]] = {}
@@ -109,7 +109,7 @@ def tally_batch(batch: PairBatch, kinds: Sequence[Kind]) -> tuple[Tally, dict[Ki
         )
         details[kind] = judged
         words.append(chosen)
-    return Tally(kinds=tallies, notes=batch.notes), details, words[0]
+    return ConceptTally(kinds=tallies, notes=batch.notes), details, words[0]
 
 
 class _Areas:

@@ -1,10 +1,9 @@
-"""Asking a model about labelled pictures at hand, and scoring what it says: the same pairs as of files, without files.
-
-Answers are kept on disk by what the picture shows, so that a model is asked once however often it is compared.
-"""
+"""Predictions for labelled images in memory, scored as pairs of an image and a phrase like those of files."""
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,75 +14,86 @@ from masklet.data.schema import Example, PhraseQuery
 from masklet.eval.concepts.cgf1 import PairScores
 from masklet.eval.concepts.count_rows import count_rows, figures, score_outcome
 from masklet.eval.concepts.outcomes import PairOutcome
-from masklet.eval.predict.answers import Answer, AnswerFiles
 from masklet.eval.predict.predict import FLOOR, Segmenter, ask_image
+from masklet.eval.predict.prediction_cache import PhrasePrediction, PredictionCache
 from masklet.ops.boxes import box_iou
 from masklet.ops.masks import rle_encode
-from masklet.ops.runs import RunTable, pair_iou
+from masklet.ops.runs import RunTable, iou_table
+
+
+@dataclass(frozen=True)
+class LabelledInstances:
+    """The labelled instances of a phrase in an image: boxes xyxy in pixels, and masks unless one has a box alone."""
+
+    height: int
+    width: int
+    boxes_xyxy: Float[np.ndarray, "truth 4"]
+    counts: tuple[str, ...] | None
+
+    @classmethod
+    def of(cls, example: Example, query: PhraseQuery) -> "LabelledInstances":
+        """The instances of one query of an example."""
+        rows = list(query.object_index)
+        height, width = example.image.shape[:2]
+        has_masks = bool(example.mask_valid[rows].all())
+        counts = tuple(rle_encode(mask) for mask in example.masks[rows]) if has_masks else None
+        return cls(height, width, example.boxes_xyxy[rows].astype(np.float64), counts)
+
+    def table(self, counts: Iterable[str]) -> RunTable:
+        """Masks of the size of the image."""
+        listed = list(counts)
+        return RunTable.of(listed, [self.height] * len(listed), [self.width] * len(listed))
+
+    def iou(
+        self, boxes_xyxy: Float[np.ndarray, "detection 4"], counts: Iterable[str]
+    ) -> Float[np.ndarray, "truth detection"]:
+        """Overlaps with predicted masks, or with boxes where an instance has no mask."""
+        if self.counts is not None:
+            return iou_table(self.table(self.counts), self.table(counts))
+        boxes = torch.from_numpy(boxes_xyxy).double()
+        return box_iou(torch.from_numpy(self.boxes_xyxy)[:, None], boxes[None]).numpy()
 
 
 def ask_example(
     image: UInt8[np.ndarray, "height width 3"], phrases: Sequence[str], segmenter: Segmenter, cache: Path
-) -> dict[str, Answer]:
-    """The answer to each phrase, from `cache` where the model gave it before. Raises: InputError on a bad phrase."""
-    kept = AnswerFiles(folder=cache / segmenter.identity, floor=FLOOR, cuts=(0.5,))
+) -> dict[str, PhrasePrediction]:
+    """The prediction for each phrase, from `cache` where it has them. Raises: InputError on a bad phrase."""
+    kept = PredictionCache(folder=cache / segmenter.identity, floor=FLOOR, cuts=(0.5,))
     digest = hashlib.sha256(str(image.shape).encode() + np.ascontiguousarray(image).tobytes()).hexdigest()
-    answers = kept.read(digest)
-    missing = [phrase for phrase in dict.fromkeys(phrases) if phrase not in answers]
-    if missing:
-        answers |= ask_image(image, missing, segmenter=segmenter, kept=kept)
-        kept.write(digest, answers)
-    return answers
+    return kept.complete(digest, phrases, partial(ask_image, image, segmenter=segmenter, kept=kept))
 
 
-def outcome_of(example: Example, query: PhraseQuery, answer: Answer, *, image: str, subset: str) -> PairOutcome:
-    """What became of one phrase of a picture called `image`: by masks, or by boxes where a mask is not labelled."""
-    rows = list(query.object_index)
-    height, width = example.image.shape[:2]
-    has_masks = bool(example.mask_valid[rows].all())
-    counts = [rle_encode(mask) for mask in example.masks[rows]] if has_masks else []
-    truths, predicted = (_table(each, height, width) for each in (counts, answer.counts))
-    boxes = example.boxes_xyxy[rows].astype(np.float64)
+def outcome_of(
+    example: Example, query: PhraseQuery, prediction: PhrasePrediction, *, image: str, subset: str
+) -> PairOutcome:
+    """The outcome of one phrase of an image of that name: by masks, or by boxes where a mask is not labelled."""
+    truths = LabelledInstances.of(example, query)
+    boxes = prediction.boxes_xyxy
+    by_masks = truths.counts is not None
     return PairOutcome(
         pair_id=0,
         phrase=query.phrase,
         image=image,
         subset=subset,
-        height=height,
-        width=width,
-        scores=answer.scores,
-        iou=_mask_iou(truths, predicted) if has_masks else _box_iou(boxes, answer.boxes_xyxy),
-        truth_areas=truths.areas if has_masks else _areas(boxes),
-        predicted_areas=predicted.areas if has_masks else _areas(answer.boxes_xyxy),
-        truth_boxes_xyxy=boxes,
-        predicted_boxes_xyxy=answer.boxes_xyxy,
-        truth_counts=tuple(counts),
-        predicted_counts=answer.counts,
-        presence=answer.presence,
+        height=truths.height,
+        width=truths.width,
+        scores=prediction.scores,
+        iou=truths.iou(boxes, prediction.counts),
+        truth_areas=truths.table(truths.counts or ()).areas if by_masks else _areas(truths.boxes_xyxy),
+        predicted_areas=truths.table(prediction.counts).areas if by_masks else _areas(boxes),
+        truth_boxes_xyxy=truths.boxes_xyxy,
+        predicted_boxes_xyxy=boxes,
+        truth_counts=truths.counts or (),
+        predicted_counts=prediction.counts,
+        presence=prediction.presence,
     )
+
+
+def _areas(boxes_xyxy: Float[np.ndarray, "box 4"]) -> np.ndarray:
+    return np.rint((boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]).prod(axis=1)).astype(np.int64)
 
 
 def figures_of(outcomes: Iterable[PairOutcome]) -> dict[str, float]:
     """The published figures of pairs, as fractions; NaN where there is none (see `count_rows.figures`)."""
     rows = count_rows(PairScores.of([score_outcome(outcome) for outcome in outcomes]))
     return {name: float(value[0]) for name, value in figures(rows.sum(axis=0, keepdims=True)).items()}
-
-
-def _table(counts: Sequence[str], height: int, width: int) -> RunTable:
-    return RunTable.of(counts, [height] * len(counts), [width] * len(counts))
-
-
-def _mask_iou(truths: RunTable, predicted: RunTable) -> Float[np.ndarray, "truth prediction"]:
-    shape = (len(truths), len(predicted))
-    truth, prediction = np.indices(shape).reshape(2, -1)
-    return pair_iou(truths, truth, predicted, prediction).reshape(shape)
-
-
-def _box_iou(
-    truths: Float[np.ndarray, "truth 4"], predicted: Float[np.ndarray, "prediction 4"]
-) -> Float[np.ndarray, "truth prediction"]:
-    return box_iou(torch.from_numpy(truths)[:, None], torch.from_numpy(predicted)[None]).numpy()
-
-
-def _areas(boxes_xyxy: Float[np.ndarray, "box 4"]) -> np.ndarray:
-    return np.rint((boxes_xyxy[:, 2:] - boxes_xyxy[:, :2]).prod(axis=1)).astype(np.int64)

@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, UInt8
 
 from masklet.errors import InputError
-from masklet.eval.predict.answers import Answer, AnswerFiles
+from masklet.eval.predict.prediction_cache import PhrasePrediction, PredictionCache
 from masklet.formats.records import RunLengths, inside
 from masklet.formats.saco import SacoPrediction, SacoPredictionWriter, SacoPresence
 from masklet.ops.masks import rle_area, rle_encode
@@ -99,8 +99,8 @@ class Request:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PairPrediction(Answer):
-    """The answer to a request."""
+class PairPrediction(PhrasePrediction):
+    """The prediction for a request."""
 
     pair_id: int
 
@@ -125,7 +125,7 @@ def predict_pairs(
     Raises: InputError naming the image, and a pair that asks for it, when that or a phrase cannot be read.
     """
     folder = cache / (_folder_name(segmenter.identity) + ("-assumed-present" if assume_present else ""))
-    kept = AnswerFiles(folder=folder, floor=floor, cuts=tuple(dict.fromkeys((0.5, *cuts))))
+    kept = PredictionCache(folder=folder, floor=floor, cuts=tuple(dict.fromkeys((0.5, *cuts))))
     ask = partial(ask_image, segmenter=segmenter, kept=kept, assume_present=assume_present)
     asked: dict[str, list[Request]] = {}
     for request in requests:
@@ -141,21 +141,15 @@ def _answer_image(
     name: str,
     requests: Sequence[Request],
     images: Sequence[Path],
-    ask: Callable[[Path, Sequence[str]], dict[str, Answer]],
-    kept: AnswerFiles,
-) -> dict[str, Answer]:
+    ask: Callable[[Path, Sequence[str]], dict[str, PhrasePrediction]],
+    kept: PredictionCache,
+) -> dict[str, PhrasePrediction]:
     """Answers from the cache, and from the model for what is not there."""
     try:
         path = find_image(name, images)
-        digest = _hash_file(path)
-        answers = kept.read(digest)
-        missing = [phrase for phrase in dict.fromkeys(each.phrase for each in requests) if phrase not in answers]
-        if missing:
-            answers |= ask(path, missing)
-            kept.write(digest, answers)
+        return kept.complete(_hash_file(path), [each.phrase for each in requests], partial(ask, path))
     except InputError as error:
         raise InputError(f"{name} (pair {requests[0].pair_id}): {error}") from error
-    return answers
 
 
 def ask_image(
@@ -163,15 +157,15 @@ def ask_image(
     phrases: Sequence[str],
     *,
     segmenter: Segmenter,
-    kept: AnswerFiles,
+    kept: PredictionCache,
     assume_present: bool = False,
-) -> dict[str, Answer]:
+) -> dict[str, PhrasePrediction]:
     """The answers to all phrases, above the floor and with the cuts of `kept`, whose files are left alone.
 
     Raises: InputError when the image or a phrase cannot be read.
     """
     session = segmenter.open(image)
-    answers: dict[str, Answer] = {}
+    answers: dict[str, PhrasePrediction] = {}
     try:
         for start in range(0, len(phrases), PHRASES_AT_ONCE):
             chunk = list(phrases[start : start + PHRASES_AT_ONCE])
@@ -182,10 +176,10 @@ def ask_image(
     return answers
 
 
-def _answer(phrase: str, found: Found, size: tuple[int, int], cuts: Sequence[float]) -> Answer:
+def _answer(phrase: str, found: Found, size: tuple[int, int], cuts: Sequence[float]) -> PhrasePrediction:
     """Rounded, so that an answer is the same whether it comes from the model or from the file."""
     rows = [row for row, each in enumerate(found.phrases) if each == phrase]
-    return Answer(
+    return PhrasePrediction(
         height=size[0],
         width=size[1],
         presence=round(float(found.presence[phrase]), _DIGITS),

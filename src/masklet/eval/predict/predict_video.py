@@ -19,6 +19,7 @@ from pydantic import TypeAdapter
 
 from masklet.errors import InputError
 from masklet.eval.predict.predict import find_image
+from masklet.eval.predict.prediction_cache import read_checked, write_checked
 from masklet.eval.videos.video_files import Video, VideoTruth
 from masklet.files import write_atomically
 from masklet.formats.records import Box, RunLengths, to_json
@@ -238,21 +239,16 @@ def _adapter() -> TypeAdapter:
 def _read_answers(path: Path, video: Video) -> Answers:
     """What is known of a video; a file that is damaged or that does not fit the video counts as empty."""
     try:
-        with path.open("rb") as file:
-            checksum, _, body = file.read(MAX_CACHE_BYTES).partition(b"\n")
-        if checksum.decode() != hashlib.sha256(body).hexdigest():
-            return {}
-        answers = _adapter().validate_json(body)
+        answers = _adapter().validate_json(read_checked(path, MAX_CACHE_BYTES))
         for followed in (each for objects in answers.values() for each in objects):
             if not set(followed.frames) <= set(range(video.length)):
                 raise ValueError("a frame that the video does not have")
             _runs(video, followed)
-    except (OSError, ValueError):
+    except ValueError:
         return {}
     return answers
 
 
 def _write_answers(path: Path, answers: Mapping[str, Sequence[FollowedObject]]) -> None:
     document = {phrase: [asdict(each) for each in objects] for phrase, objects in answers.items()}
-    body = json.dumps(document, separators=(",", ":")).encode()
-    write_atomically(path, hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
+    write_checked(path, json.dumps(document, separators=(",", ":")).encode())

@@ -1,7 +1,7 @@
-"""Charts as text to put into a page: lines with bands, and bars.
+"""Charts as SVG text for a page: lines with bands, and bars.
 
-matplotlib lays them out; its colours are then exchanged for those of the page, so that a chart is readable on light and
-dark ground alike. The same numbers give the same text.
+matplotlib lays them out; its colours are then replaced by those of the page, so that a chart is readable on light and
+dark backgrounds. The same numbers give the same text.
 """
 
 import io
@@ -17,7 +17,7 @@ from masklet.eval.reports.page import Chart, decimals, show
 
 Numbers = Sequence[float | int] | np.ndarray
 
-# Okabe and Ito's colours, told apart with any kind of colour vision; yellow and black are darker and lighter here.
+# Okabe and Ito's colours, distinguishable with any colour vision; here yellow is darker and black lighter.
 SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b8860b", "#3a9bd9", "#7a5cc4", "#5c6370")
 _STYLES = ("-", "--", ":")
 _TEXT, _GRID = "#1c1f26", "#dde1e7"
@@ -65,11 +65,11 @@ def line_chart(  # noqa: PLR0913 - each says what to draw
             axes.fill_between(line.x, line.low, line.high, color=style["color"], alpha=0.18, linewidth=0)
     axes.set(xlim=_padded(x_range), ylim=_padded(y_range))
     if all(float(x).is_integer() for line in lines for x in line.x):
-        axes.xaxis.get_major_locator().set_params(integer=True)  # steps: there is nothing between them
+        axes.xaxis.get_major_locator().set_params(integer=True)  # steps have no values between them
     _label(axes, x_label, y_label)
     for number, (x, text) in enumerate(sorted(marks), start=1):
         axes.axvline(x, color=_TEXT, linewidth=1, linestyle=":")
-        side = "left" if number == len(marks) else "right"  # two near each other stay apart
+        side = "left" if number == len(marks) else "right"  # keeps two close marks apart
         place = {"xy": (x, 1.01), "xycoords": ("data", "axes fraction"), "ha": side, "va": "bottom"}
         axes.annotate(_plain(text), **place, fontsize=9, color=_TEXT, parse_math=False)
     if len(lines) > 1:
@@ -78,7 +78,7 @@ def line_chart(  # noqa: PLR0913 - each says what to draw
 
 
 def bar_chart(title: str, labels: Sequence[str], values: Numbers, *, y_label: str, note: str = "") -> Chart:
-    """A bar for each label, from the top down, its value beside it. `y_label` says what the values are.
+    """A bar for each label, from the top down, with its value; `y_label` names the values.
 
     Raises: InputError when matplotlib is missing.
     """
@@ -96,7 +96,7 @@ def bar_chart(title: str, labels: Sequence[str], values: Numbers, *, y_label: st
 
 
 def _canvas(width: float, height: float) -> tuple[Any, Any]:
-    """A figure of that many inches and its axes: a quiet grid, no box."""
+    """A figure of that many inches, and its axes: a light grid, no box."""
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
@@ -111,7 +111,7 @@ def _canvas(width: float, height: float) -> tuple[Any, Any]:
 
 
 def _padded(ends: tuple[float | int, float | int] | None) -> tuple[float, float] | None:
-    """A little more, so that points on the border are whole."""
+    """The range with a margin, so that points on the border are not cut."""
     if ends is None:
         return None
     room = 0.02 * (ends[1] - ends[0])
@@ -124,7 +124,7 @@ def _label(axes: Any, x_label: str, y_label: str) -> None:
 
 
 def _legend(axes: Any, count: int) -> None:
-    """Below the chart, where it covers no line."""
+    """Places the legend below the chart, where it covers no line."""
     columns = min(count, 3)
     legend = axes.figure.legend(loc="outside lower center", ncols=columns, frameon=False, fontsize=9, labelcolor=_TEXT)
     for text in legend.get_texts():
@@ -138,7 +138,7 @@ def _plain(text: str) -> str:
 
 
 def _to_svg(figure: Any) -> str:
-    """The bare element: its size is the page's business, and so are colours and fonts."""
+    """The SVG element without size, colours and fonts, which the page sets."""
     from matplotlib import rc_context
 
     text = io.StringIO()
@@ -148,6 +148,6 @@ def _to_svg(figure: Any) -> str:
     svg = text.getvalue()
     head, body = svg[svg.index("<svg") :].split(">", 1)
     svg = re.sub(r' (width|height)="[^"]*"', "", head) + ">" + body
-    svg = re.sub(r'<g id="[^"]*"', "<g", svg)  # several charts in a page would repeat them
+    svg = re.sub(r'<g id="[^"]*"', "<g", svg)  # ids would repeat in a page of several charts
     svg = svg.replace("'DejaVu Sans'", "system-ui")
     return re.sub(r"(?<=fill: |roke: )#[0-9a-f]{6}", lambda match: _PAGE_COLOURS.get(match[0], match[0]), svg)

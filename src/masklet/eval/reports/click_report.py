@@ -1,4 +1,4 @@
-"""What simulated users found, as curves: for a table, a plot and a page. Values are percentages."""
+"""Results of simulated users as curves, for a table, a plot and a page. Values are percentages."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,15 +7,13 @@ from typing import Any
 import numpy as np
 
 from masklet.eval.reports.charts import Line, line_chart
-from masklet.eval.reports.page import Chart, Figure, Report, Table
+from masklet.eval.reports.page import Cell, Chart, Figure, Report, Table
 from masklet.eval.users.interactive import TARGETS
-
-Cell = str | int | float | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Curve:
-    """Percentages after `first`, `first` + 1, ... steps of a user; None where there is nothing to average."""
+    """Percentages after `first`, `first` + 1, ... steps of a user; None where nothing is averaged."""
 
     name: str
     first: int
@@ -27,14 +25,14 @@ class Curve:
         return cls(name=name, first=first, values=[None if value is None else 100 * value for value in fractions])
 
     def at(self, step: int) -> float | None:
-        """The value after so many steps, None where the curve does not reach."""
+        """The value after so many steps; None outside the curve."""
         place = step - self.first
         return self.values[place] if 0 <= place < len(self.values) else None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plot:
-    """Curves that belong on one drawing."""
+    """Curves of one drawing."""
 
     title: str
     x_label: str
@@ -54,12 +52,12 @@ class Plot:
         ]
         return line_chart(self.title, lines, x_label=self.x_label, y_label=self.y_label)
 
-    def table(self) -> Table:
-        """A row for each step."""
+    def table(self, title: str) -> Table:
+        """Values in percent, a row for each step."""
         first = min(curve.first for curve in self.curves)
         last = max(curve.first + len(curve.values) for curve in self.curves)
         rows: list[list[Cell]] = [[step, *(curve.at(step) for curve in self.curves)] for step in range(first, last)]
-        return Table(f"{self.title}: values", [self.x_label, *(curve.name for curve in self.curves)], rows)
+        return Table(title, [self.x_label, *(curve.name for curve in self.curves)], rows)
 
 
 def image_plots(figures: dict[str, Any]) -> list[Plot]:
@@ -111,12 +109,12 @@ def make_page(mode: str, subtitle: str, figures: dict[str, Any], plots: Sequence
         title=f"Simulated users: {mode}",
         subtitle=subtitle,
         figures=shown,
-        sections=[*(plot.draw() for plot in plots), *(plot.table() for plot in plots)],
+        sections=[*(plot.draw() for plot in plots), *(plot.table(f"{plot.title}: values") for plot in plots)],
     )
 
 
 def _steps(curve: Curve) -> list[int]:
-    """The first, the last, and the two that are usually published."""
+    """The first and the last step, and those usually published."""
     last = curve.first + len(curve.values) - 1
     return sorted({curve.first, last, *(step for step in (3, 5) if curve.first < step < last)})
 

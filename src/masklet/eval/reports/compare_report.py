@@ -1,23 +1,25 @@
-"""The page and the figures of a comparison of two runs."""
+"""The comparison of two runs: its figures, table and page."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from masklet.eval.analysis.compare import COMPARED, Comparison, PairChange
 from masklet.eval.analysis.mistakes import MEANINGS
 from masklet.eval.analysis.sweep import THRESHOLDS
+from masklet.eval.metrics import METRICS, formatted, scaled
 from masklet.eval.reports.charts import Line, line_chart
-from masklet.eval.reports.concept_report import HEADLINE, MOST_PHRASES, describe, scaled
+from masklet.eval.reports.concept_report import MOST_PHRASES
 from masklet.eval.reports.page import Card, Figure, Gallery, Report, Section, Table
-from masklet.eval.reports.pair_pictures import beside, draw_pair, to_bytes
+from masklet.eval.reports.pair_images import beside, describe_pair, draw_pair, to_bytes
 
 FORMAT, VERSION = "masklet-eval-compare", 1
-SURE = 0.05  # p-values below this are called more than chance
+SIGNIFICANT = 0.05  # p-values below it are called more than chance
 
 
 def comparison_scores(found: Comparison, names: tuple[str, str]) -> dict[str, Any]:
-    """The figures as JSON: fractions, the second run less the first."""
+    """The figures for programs: fractions, the second run less the first."""
     figures = {
         name: {
             "first": each.first,
@@ -34,7 +36,7 @@ def comparison_scores(found: Comparison, names: tuple[str, str]) -> dict[str, An
 
 
 def build_compare_report(found: Comparison, names: tuple[str, str], images: Sequence[Path]) -> Report:
-    """The page; pictures are looked for in the folders `images`. Raises: InputError when matplotlib is missing."""
+    """The page; images are looked for in the folders `images`. Raises: InputError when matplotlib is missing."""
     return Report(
         title=f"{names[1]} compared with {names[0]}",
         subtitle=f"{found.num_pairs:,} pairs: {found.num_better:,} got better, {found.num_worse:,} got worse",
@@ -49,7 +51,7 @@ def build_compare_report(found: Comparison, names: tuple[str, str], images: Sequ
                 y_label="cgF1, as a fraction",
                 x_range=(0, 1),
                 marks=[(0.5, "published")],
-                note="Curves that differ at 0.5 but not in height are of runs that need different thresholds.",
+                note="Runs whose curves differ at 0.5 but reach the same height need different thresholds.",
             ),
             _phrase_table(found, names),
             _gallery("Pairs that got worse", found.worse, names, images),
@@ -59,31 +61,33 @@ def build_compare_report(found: Comparison, names: tuple[str, str], images: Sequ
 
 
 def p_text(p_value: float) -> str:
-    """A p-value with as many digits as the number of permutations gives."""
+    """A p-value with the digits that the number of permutations supports."""
     return "< 0.001" if p_value < 0.001 else f"{p_value:.3f}"
 
 
 def _figure(found: Comparison, name: str) -> Figure:
     each = found.figures[name]
     value, low, high = (scaled(name, number) for number in (each.change.value, each.change.low, each.change.high))
-    verdict = f"p {p_text(each.p_value)}: " + ("more than chance" if each.p_value < SURE else "may be chance")
-    return Figure(f"change in {HEADLINE[name]}", value, low, high, note=verdict)
+    verdict = f"p {p_text(each.p_value)}: " + ("more than chance" if each.p_value < SIGNIFICANT else "may be chance")
+    return Figure(f"change in {METRICS[name].title}", value, low, high, note=verdict)
 
 
-def _figure_table(found: Comparison, names: tuple[str, str]) -> Table:
+def comparison_table(found: Comparison, names: tuple[str, str], digits: int = 2, nothing: str = "-") -> Table:
+    """Figures of both runs as text, the second less the first, its interval and the p-value."""
     rows = []
     for name, each in found.figures.items():
         numbers = (each.first, each.second, each.change.value, each.change.low, each.change.high)
-        digits = 3 if name == "IL_MCC" else 1
-        shown = [scaled(name, number) for number in numbers]
-        texts = [f"{number:.{digits}f}" if number is not None else "" for number in shown]
-        rows.append([HEADLINE[name], *texts[:3], f"{texts[3]} to {texts[4]}", p_text(each.p_value)])
-    return Table(
-        "Figures",
-        ["figure", *names, "change", "95 % interval", "p"],
-        rows,
-        "The interval is from a bootstrap over images with the same weights for both runs. p is how often a change as "
-        "large comes about when it is left to chance, image by image, which run a result belongs to.",
+        texts = [formatted(name, number, digits, nothing) for number in numbers]
+        rows.append([METRICS[name].title, *texts[:3], f"{texts[3]} to {texts[4]}", p_text(each.p_value)])
+    return Table("", ["figure", *names, "change", "95 % interval", "p"], rows)
+
+
+def _figure_table(found: Comparison, names: tuple[str, str]) -> Table:
+    return replace(
+        comparison_table(found, names, 1, ""),
+        title="Figures",
+        note="The interval is from a bootstrap over images with the same weights for both runs. p is how often a "
+        "change as large comes about when chance decides, image by image, which run a result belongs to.",
     )
 
 
@@ -116,7 +120,7 @@ def _phrase_table(found: Comparison, names: tuple[str, str]) -> Table:
 
 
 def _gallery(title: str, changes: Sequence[PairChange], names: tuple[str, str], images: Sequence[Path]) -> Gallery:
-    """Each phrase once, by how far its pair's own F1 moved."""
+    """Each phrase once, ordered by the change of the F1 of its pair."""
     return Gallery(
         title, [_card(change, names, images) for change in changes], "The pair that changed most, by phrase."
     )
@@ -124,8 +128,8 @@ def _gallery(title: str, changes: Sequence[PairChange], names: tuple[str, str], 
 
 def _card(change: PairChange, names: tuple[str, str], images: Sequence[Path]) -> Card:
     before, after = change.first, change.second
-    pictures = [draw_pair(kept.outcome, kept.verdict, images) for kept in (before, after)]
-    before_text, after_text = (describe(kept.outcome, kept.verdict).split("\n") for kept in (before, after))
+    drawings = [draw_pair(kept.outcome, kept.verdict, images) for kept in (before, after)]
+    before_text, after_text = (describe_pair(kept.outcome, kept.verdict).split("\n") for kept in (before, after))
     details = f"{names[0]}: {before_text[0]}\n{names[1]}: {after_text[0]}\n{after_text[2]}"
     tags = tuple(dict.fromkeys([*before.verdict.counts(), *after.verdict.counts()]))
-    return Card(to_bytes(beside(pictures[0], pictures[1], names)), before.outcome.phrase, tags, details)
+    return Card(to_bytes(beside(drawings[0], drawings[1], names)), before.outcome.phrase, tags, details)

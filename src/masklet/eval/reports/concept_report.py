@@ -1,10 +1,10 @@
-"""The page of an evaluation of concepts, in the order in which one decides what to mend next.
+"""The page of an evaluation of concepts, in the order of deciding what to improve next.
 
-What goes wrong and what it costs; where (subsets, sizes, phrases); thresholds, and whether scores can be trusted; all
-figures; and what the errors look like. Made from the two files of a run, whose pairs are read once and not kept.
+Errors and their cost; where they occur (subsets, sizes, phrases); thresholds and the reliability of scores; all
+figures; and examples of the errors. It is made from the two files of a run, whose pairs are read once and not kept.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,26 +13,21 @@ from pydantic import TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 from masklet.errors import InputError
-from masklet.eval.analysis.bootstrap import WeightedSums, averaged, intervals
-from masklet.eval.analysis.mistakes import MEANINGS, Kept, Mistakes, Verdict
+from masklet.eval.analysis.bootstrap import Interval, WeightedSums, averaged, intervals
+from masklet.eval.analysis.mistakes import MEANINGS, Mistakes
 from masklet.eval.analysis.reliability import Reliability
 from masklet.eval.analysis.sweep import MIN_PRESENT, PUBLISHED, THRESHOLDS, Sweep, best_threshold
 from masklet.eval.concepts.count_rows import figures
-from masklet.eval.concepts.outcomes import PairOutcome, RunFiles, read_outcomes
+from masklet.eval.concepts.outcomes import RunFiles, read_outcomes
+from masklet.eval.metrics import METRICS, formatted, number, scaled
 from masklet.eval.reports.charts import Line, bar_chart, line_chart
-from masklet.eval.reports.page import Card, Chart, Figure, Gallery, Report, Section, Table
-from masklet.eval.reports.pair_pictures import draw_pair, to_bytes
+from masklet.eval.reports.page import Cell, Chart, Figure, Gallery, Report, Section, Table, interval_text
+from masklet.eval.reports.pair_images import draw_pair, pair_card
 
 MOST_PHRASES = 200
-HEADLINE = {  # names as published
-    "cgF1": "cgF1",
-    "IL_MCC": "IL_MCC",
-    "positive_micro_F1": "pmF1",
-    "positive_macro_F1": "macro F1",
-}
-_AS_THEY_ARE = ("IL_MCC", "count_MAE", "instances", "pairs")  # every other figure is shown in percent
-_SETS = {"segm": "masks", "bbox": "boxes"}
-
+HEADLINE = ("cgF1", "IL_MCC", "positive_micro_F1", "positive_macro_F1")
+COLUMNS = (*HEADLINE[:3], "positive_micro_F1@0.5", HEADLINE[3], "IL_precision", "IL_recall", "count_MAE")
+_KINDS = {"segm": "masks", "bbox": "boxes"}
 
 Values = dict[str, int | float]
 
@@ -48,7 +43,7 @@ class Scores(TypedDict):
 
 
 def build_concept_report(files: RunFiles, images: Sequence[Path]) -> Report:
-    """The page of a run; its pictures are looked for in the folders `images`.
+    """The page of a run; its images are looked for in the folders `images`.
 
     Raises: InputError when a file of the run cannot be read, or matplotlib is missing.
     """
@@ -93,22 +88,21 @@ def read_scores(files: RunFiles) -> Scores:
         raise InputError(f"{files.scores}: {place}: {first['msg']}") from error
 
 
-def scaled(name: str, value: Any) -> float | int | None:
-    """A figure as published tables print it: percent, but IL_MCC and counts as they are; None for none."""
-    number = _number(value)
-    if number is None or (name.startswith("positive_macro") and number == -1):
-        return None
-    return number if name in _AS_THEY_ARE else 100 * float(number)
-
-
-def _number(value: Any) -> float | int | None:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return value if is_number and np.isfinite(value) else None
+def concept_table(scores: Mapping[str, Any]) -> Table:
+    """The main figures as text: a row for each subset and kind of overlap, and one for the mean of the subsets."""
+    rows = []
+    for kind, means in scores["metrics"].items():
+        named = [(name, subset[kind], subset["pairs"]) for name, subset in scores["subsets"].items()]
+        if len(named) > 1:
+            named.append(("mean of subsets", means, sum(pairs for *_, pairs in named)))
+        for name, values, pairs in named:
+            rows.append([name, _KINDS[kind], str(pairs), *(formatted(key, values[key], 2) for key in COLUMNS)])
+    return Table("", ["subset", "by", "pairs", *(METRICS[name].title for name in COLUMNS)], rows)
 
 
 def _overlap(scores: Scores) -> str:
-    """How instances were compared in the outcomes: the first kind that was scored."""
-    return f"compared by {_SETS.get(next(iter(scores['metrics']), ''), 'overlap')}"
+    """The overlap that the outcomes are judged by: the first kind that was scored."""
+    return f"compared by {_KINDS.get(next(iter(scores['metrics']), ''), 'overlap')}"
 
 
 def _headline(counts: WeightedSums, num_pairs: int, num_wrong: int, sweep: Sweep) -> list[Figure]:
@@ -117,9 +111,9 @@ def _headline(counts: WeightedSums, num_pairs: int, num_wrong: int, sweep: Sweep
     notes = {"cgF1": f"{100 * curve[best]:.1f} at score threshold {THRESHOLDS[best]:.2f}, the best here"}
     found = intervals(averaged(counts.sums()))
     shown = []
-    for name, title in HEADLINE.items():
+    for name in HEADLINE:
         value, low, high = (scaled(name, end) for end in (found[name].value, found[name].low, found[name].high))
-        shown.append(Figure(title, value, low, high, note=notes.get(name, "95 % interval")))
+        shown.append(Figure(METRICS[name].title, value, low, high, note=notes.get(name, "95 % interval")))
     phrases = len(sweep.phrases())
     return [*shown, Figure("Phrases", phrases, note=f"{num_wrong:,} with an error"), Figure("Pairs", num_pairs)]
 
@@ -135,17 +129,17 @@ def _error_sections(kinds: Sequence[str], gains: dict[str, dict[str, float]], mi
             [kind, total[kind], mistakes.pairs[kind], *(scaled(n, gains[kind][n]) for n in names), MEANINGS[kind]]
             for kind in kinds
         ],
-        "Errors at score 0.5, those that cost most first. The last columns say by how much a figure would rise if "
-        "errors of this kind, and no others, were mended. Absent, false and duplicate count predictions, the others "
-        "instances. Without its wrong predictions an image may count as overlooked, hence losses.",
+        "Errors at score 0.5, the most costly first. The + columns hold the gain of a figure if errors of this kind "
+        "alone were corrected. Absent, false and duplicate count predictions, the others instances. An image without "
+        "its wrong predictions may count as overlooked, so a gain can be negative.",
     )
     yield bar_chart(
-        "What mending each kind would bring",
+        "Gain from correcting each kind",
         kinds,
         [100 * gains[kind]["cgF1"] for kind in kinds],
         y_label="cgF1 gained, in points",
     )
-    yield bar_chart("How often each kind occurs", kinds, [total[kind] for kind in kinds], y_label="errors")
+    yield bar_chart("Number of errors of each kind", kinds, [total[kind] for kind in kinds], y_label="errors")
 
 
 def _subset_sections(counts: WeightedSums, mistakes: Mistakes) -> Iterator[Section]:
@@ -159,8 +153,8 @@ def _subset_sections(counts: WeightedSums, mistakes: Mistakes) -> Iterator[Secti
     together = int(sum(row[1] for row in rows))
     rows.append(["average", together, *_cells(intervals(averaged(sums)))])
     columns = ["subset", "pairs"]
-    for name in HEADLINE.values():
-        columns += [name, "95 % interval"]
+    for name in HEADLINE:
+        columns += [METRICS[name].title, "95 % interval"]
     yield Table("By subset", columns, rows, "The average weighs every subset alike, as published.")
     kinds = list(MEANINGS)
     yield Table(
@@ -170,27 +164,24 @@ def _subset_sections(counts: WeightedSums, mistakes: Mistakes) -> Iterator[Secti
     )
 
 
-def _cells(found: dict[str, Any]) -> list[str | float | int | None]:
-    cells: list[str | float | int | None] = []
+def _cells(found: Mapping[str, Interval]) -> list[Cell]:
+    """The value and the interval of each headline figure."""
+    cells: list[Cell] = []
     for name in HEADLINE:
         low, high = (scaled(name, end) for end in (found[name].low, found[name].high))
-        digits = 3 if name in _AS_THEY_ARE else 1
-        known = low is not None and high is not None
-        cells += [
-            scaled(name, found[name].value),
-            f"{low:.{digits}f} to {high:.{digits}f}".replace(" ", "\N{NO-BREAK SPACE}") if known else "",
-        ]
+        interval = interval_text(low, high, METRICS[name].digits or 1).replace(" ", "\N{NO-BREAK SPACE}")
+        cells += [scaled(name, found[name].value), interval]
     return cells
 
 
 def _strata_sections(scores: Scores) -> Iterator[Section]:
-    """Whatever parts of the instances the run has figures of; a part without instances has none."""
+    """Figures of parts of the instances, as far as the run has them; a part without instances has none."""
     for kind, strata in scores["strata"].items():
         for name, buckets in strata.items():
             columns = list(dict.fromkeys(metric for values in buckets.values() for metric in values))
             known = {b: values if values.get("instances") != 0 else {"instances": 0} for b, values in buckets.items()}
             rows = [[bucket, *(scaled(c, values.get(c)) for c in columns)] for bucket, values in known.items()]
-            yield Table(f"By {name} ({_SETS.get(kind, kind)})", [name, *columns], rows)
+            yield Table(f"By {name} ({_KINDS.get(kind, kind)})", [name, *columns], rows)
 
 
 def _phrase_table(sweep: Sweep, mistakes: Mistakes) -> Table:
@@ -210,35 +201,18 @@ def _phrase_table(sweep: Sweep, mistakes: Mistakes) -> Table:
         rows,
         f"The first {min(MOST_PHRASES, len(found)):,} of {len(found):,} phrases. F1 is at score 0.5 and IoU 0.5 and "
         "counts predictions where the concept is absent; false alarms and overlooked count images. The best threshold "
-        f"is given from {MIN_PRESENT} images that show the concept on; chosen on the pairs it is judged by, it "
-        "flatters: `masklet calibrate` chooses by cross-validation.",
+        f"needs {MIN_PRESENT} images with the concept. Chosen on the pairs it is judged by, it is optimistic: "
+        "`masklet calibrate` chooses by cross-validation.",
     )
 
 
 def _gallery(kinds: Sequence[str], mistakes: Mistakes, images: Sequence[Path]) -> Gallery:
-    """A pair that is among the worst of several kinds is shown once."""
+    """The worst pairs; one that is among the worst of several kinds is shown once."""
     kept = {(item.outcome.subset, item.outcome.pair_id): item for kind in kinds for item in mistakes.worst(kind)}
-    return Gallery(
-        "What it looks like",
-        [_card(item, images) for item in kept.values()],
-        "The worst pairs of each kind of error, one for each phrase.",
-    )
-
-
-def _card(item: Kept, images: Sequence[Path]) -> Card:
-    picture = to_bytes(draw_pair(item.outcome, item.verdict, images))
-    return Card(picture, item.outcome.phrase, tuple(item.verdict.counts()), describe(item.outcome, item.verdict))
-
-
-def describe(outcome: PairOutcome, verdict: Verdict) -> str:
-    """What went wrong in a pair, in three lines."""
-    counts = verdict.counts()
-    errors = ", ".join(f"{counts[kind]} {kind}" for kind in MEANINGS if counts[kind]) or "no error"
-    presence = "" if outcome.presence is None else f", presence {outcome.presence:.2f}"
-    return (
-        f"{errors}\n{len(verdict.truths)} labelled, {len(verdict.predictions)} predicted{presence}\n"
-        f"{outcome.subset}: {outcome.image}"
-    )
+    cards = [
+        pair_card(draw_pair(each.outcome, each.verdict, images), each.outcome, each.verdict) for each in kept.values()
+    ]
+    return Gallery("What it looks like", cards, "The worst pairs of each kind of error, one for each phrase.")
 
 
 def _threshold_charts(sweep: Sweep) -> Iterator[Chart]:
@@ -247,7 +221,7 @@ def _threshold_charts(sweep: Sweep) -> Iterator[Chart]:
     marks = [(0.5, "published")] + ([(float(THRESHOLDS[best]), "best cgF1")] if best != PUBLISHED else [])
     yield line_chart(
         "Figures by score threshold",
-        [Line(label, THRESHOLDS, curves[name]) for name, label in HEADLINE.items() if name != "positive_macro_F1"],
+        [Line(METRICS[name].title, THRESHOLDS, curves[name]) for name in HEADLINE[:3]],
         x_label="score threshold",
         y_label="figure, as a fraction",
         x_range=(0, 1),
@@ -268,8 +242,8 @@ def _threshold_charts(sweep: Sweep) -> Iterator[Chart]:
 
 def _reliability_charts(sweep: Sweep) -> Iterator[Chart]:
     asked = "presence score" if sweep.has_presence else "best score of the pair"
-    yield _reliability("Do scores mean what they say?", sweep.scores, "score", "share that match an instance")
-    yield _reliability("Is the concept there?", sweep.presence, asked, "share of pairs that show it")
+    yield _reliability("Reliability of scores", sweep.scores, "score", "share that match an instance")
+    yield _reliability("Reliability of presence", sweep.presence, asked, "share of pairs that show it")
 
 
 def _reliability(title: str, found: Reliability, x_label: str, y_label: str) -> Chart:
@@ -300,6 +274,6 @@ def _confusion_table(sweep: Sweep) -> Table:
 def _figure_table(scores: Scores) -> Table:
     metrics = scores["metrics"]
     names = list(dict.fromkeys(name for values in metrics.values() for name in values))
-    rows = [[name, *(_number(values.get(name)) for values in metrics.values())] for name in names]
-    columns = ["figure", *(_SETS.get(kind, kind) for kind in metrics)]
+    rows = [[name, *(number(values.get(name)) for values in metrics.values())] for name in names]
+    columns = ["figure", *(_KINDS.get(kind, kind) for kind in metrics)]
     return Table("All figures", columns, rows, "As scores.json has them: fractions, averaged over the subsets.")

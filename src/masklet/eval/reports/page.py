@@ -1,7 +1,7 @@
-"""A page of results in one file: headline figures, tables, charts and pictures that can be filtered.
+"""A page of results in one file: headline figures, tables, charts and galleries that can be filtered.
 
-It needs no network, no second file and no server. Titles, phrases and file names are hostile text: all of it is
-escaped, and the page forbids its browser everything but its own script.
+It needs no network, no second file and no server. Titles, phrases and file names are not trusted: all text is escaped,
+and a content security policy allows the script of the page alone.
 """
 
 import base64
@@ -18,14 +18,14 @@ from masklet.files import write_atomically
 
 Cell = str | int | float | None
 
-NOTHING = "\N{EN DASH}"  # how a value that does not exist is shown
+NOTHING = "\N{EN DASH}"  # shown for a missing value
 _TEMPLATES = Path(__file__).parent / "templates"
 _SIGNATURES = ((b"\x89PNG", "image/png"), (b"\xff\xd8", "image/jpeg"), (b"RIFF", "image/webp"))
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A headline number with the ends of its interval, where it has one; None or NaN when it could not be computed."""
+    """A headline number with the ends of its interval, if it has one; None or NaN when it could not be computed."""
 
     name: str
     value: float | int | None
@@ -37,7 +37,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of cells, as many in each as there are columns; a reader sorts them by a click on a column."""
+    """Rows of cells, one for each column; a click on a column sorts the rows."""
 
     title: str
     columns: Sequence[str]
@@ -52,7 +52,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Chart:
-    """A drawing made by `masklet.eval.reports.charts`; `svg` is put into the page as it is."""
+    """A drawing of `masklet.eval.reports.charts`; `svg` is inserted as it is."""
 
     title: str
     svg: str
@@ -61,9 +61,9 @@ class Chart:
 
 @dataclass(frozen=True)
 class Card:
-    """A PNG, JPEG or WebP picture with what to read below it; `tags` are what a gallery is filtered by."""
+    """A PNG, JPEG or WebP image with its caption and details; a gallery is filtered by `tags`."""
 
-    picture: bytes
+    image: bytes
     caption: str
     tags: tuple[str, ...] = ()
     details: str = ""
@@ -71,7 +71,7 @@ class Card:
 
 @dataclass(frozen=True)
 class Gallery:
-    """Pictures that are searched by caption, filtered by tag and enlarged by a click."""
+    """Images that are searched by caption, filtered by tag and enlarged by a click."""
 
     title: str
     cards: Sequence[Card]
@@ -83,7 +83,7 @@ Section = Table | Chart | Gallery
 
 @dataclass(frozen=True)
 class Report:
-    """A page; sections stand in the order given, charts that follow each other stand side by side."""
+    """A page; sections keep their order, and consecutive charts are placed side by side."""
 
     title: str
     subtitle: str
@@ -142,13 +142,13 @@ def _section(section: Section, markup: Any) -> dict[str, Any]:
 
 
 def _columns(table: Table) -> list[dict[str, Any]]:
-    """A column of numbers stands to the right; one without any value is taken for numbers too."""
+    """Columns with their alignment: numbers to the right, also where there is no value."""
     texts = [any(isinstance(row[index], str) for row in table.rows) for index in range(len(table.columns))]
     return [{"name": name, "is_number": not text} for name, text in zip(table.columns, texts, strict=True)]
 
 
 def _rows(table: Table) -> list[list[dict[str, Any]]]:
-    """Each cell as it is shown and as it is sorted; all numbers of a column have the same number of decimals."""
+    """Cells with their text and sort key; all numbers of a column have the same number of decimals."""
     digits = [decimals([row[index] for row in table.rows]) for index in range(len(table.columns))]
     return [
         [{"text": show(cell, digits[index]), "key": _sort_key(cell)} for index, cell in enumerate(row)]
@@ -157,7 +157,7 @@ def _rows(table: Table) -> list[list[dict[str, Any]]]:
 
 
 def _sort_key(cell: Cell) -> str | float | int:
-    """Text for text, a number for numbers; nothing at all is sorted to the end by the page."""
+    """Text for text, a number for numbers; the page sorts empty keys to the end."""
     return "" if _is_nothing(cell) or cell is None else cell
 
 
@@ -166,7 +166,7 @@ def _is_nothing(cell: Cell) -> bool:
 
 
 def decimals(cells: Sequence[Cell]) -> int:
-    """How many to show for these numbers together: none for whole ones, more the smaller the largest is."""
+    """Decimals to show for these numbers together: none for integers, more for smaller numbers."""
     numbers = [cell for cell in cells if isinstance(cell, int | float) and not _is_nothing(cell)]
     if all(isinstance(number, int) for number in numbers):
         return 0
@@ -175,15 +175,20 @@ def decimals(cells: Sequence[Cell]) -> int:
 
 
 def show(cell: Cell, digits: int) -> str:
-    """A cell as a reader sees it."""
+    """The text of a cell."""
     if isinstance(cell, str):
         return cell
     return NOTHING if cell is None or _is_nothing(cell) else f"{cell:,.{digits}f}"
 
 
+def interval_text(low: float | int | None, high: float | int | None, digits: int) -> str:
+    """An interval in a table; empty where it is not known."""
+    return "" if low is None or high is None else f"{low:.{digits}f} to {high:.{digits}f}"
+
+
 def _card(card: Card) -> dict[str, Any]:
-    kind = next((kind for signature, kind in _SIGNATURES if card.picture.startswith(signature)), None)
+    kind = next((kind for signature, kind in _SIGNATURES if card.image.startswith(signature)), None)
     if kind is None:
-        raise ValueError(f"the picture of card {card.caption!r} is neither PNG, JPEG nor WebP")
-    picture = f"data:{kind};base64,{base64.b64encode(card.picture).decode()}"
-    return {"picture": picture, "caption": card.caption, "tags": list(card.tags), "details": card.details}
+        raise ValueError(f"the image of card {card.caption!r} is neither PNG, JPEG nor WebP")
+    image = f"data:{kind};base64,{base64.b64encode(card.image).decode()}"
+    return {"image": image, "caption": card.caption, "tags": list(card.tags), "details": card.details}

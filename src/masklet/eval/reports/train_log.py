@@ -1,4 +1,4 @@
-"""The log of a training run: a line of numbers each so many updates, and its curves."""
+"""The log of a training run, a line of numbers after every few updates, and its curves."""
 
 import json
 import math
@@ -19,9 +19,9 @@ Record = Mapping[str, Any]
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """Lines of numbers by name; none where there is no file. What a running process has not written whole is left out.
+    """Lines of numbers by name; none without a file. A last line that is still being written is left out.
 
-    Raises: InputError naming the line that is none.
+    Raises: InputError naming the line that cannot be read.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -29,7 +29,7 @@ def read_log(path: Path) -> list[dict[str, Any]]:
         return []
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be read: {error}") from error
-    lines = text.split("\n")[:-1]  # what follows the last line break is not whole
+    lines = text.split("\n")[:-1]  # the rest is an incomplete line
     return [_log_line(path, number, line) for number, line in enumerate(lines, start=1)]
 
 
@@ -40,16 +40,12 @@ def _log_line(path: Path, number: int, text: str) -> dict[str, Any]:
             raise TypeError("its step is no number")
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: line {number} is not of a training log: {error}") from error
-    return {name: value for name, value in line.items() if is_number(value)}
-
-
-def is_number(value: Any) -> bool:
-    """Whether a value of a document is a number, which yes and no are not."""
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    numbers = {name: value for name, value in line.items() if isinstance(value, int | float)}
+    return {name: value for name, value in numbers.items() if not isinstance(value, bool)}
 
 
 def training_curves(log: Sequence[Record]) -> list[Chart]:
-    """Loss, its parts, the gradient's norm, learning rate and time, as far as the log has them."""
+    """Loss and its parts, gradient norm, learning rate and time, as far as they are logged."""
     logged = list(dict.fromkeys(name for line in log for name in line))
     parts = [name for name in logged if name.startswith("loss_")]
     parts.sort(key=lambda name: -float(np.nanmean(_values(log, name))))

@@ -1,6 +1,6 @@
-"""The page of a training run: what it brought, how it went, what it cost elsewhere, and what it looks like now.
+"""The page of a training run: validation, forgetting, examples, training curves, data and recipe.
 
-Made from what the run left in its folder, at any time; whatever is not there is left out.
+It is made from the files in the folder of the run, at any time; sections without files are left out.
 """
 
 import json
@@ -19,26 +19,25 @@ from masklet.eval.analysis.forgetting import LOST_QUALITY, LOST_REJECTIONS, Forg
 from masklet.eval.analysis.mistakes import judge
 from masklet.eval.concepts.count_rows import score_outcome
 from masklet.eval.concepts.outcomes import PairOutcome
+from masklet.eval.metrics import formatted, scaled
 from masklet.eval.reports.charts import Line, line_chart
-from masklet.eval.reports.concept_report import describe
-from masklet.eval.reports.page import Card, Cell, Figure, Gallery, Report, Section, Table
-from masklet.eval.reports.pair_pictures import draw_pair_on, to_bytes
-from masklet.eval.reports.train_log import Record, is_number, training_curves
+from masklet.eval.reports.page import Card, Cell, Figure, Gallery, Report, Section, Table, interval_text
+from masklet.eval.reports.pair_images import draw_pair_on, pair_card
+from masklet.eval.reports.train_log import Record, training_curves
 
-WORST, BEST = 12, 6  # pictures shown
+WORST, BEST = 12, 6  # images shown
 FIGURES = ("cgF1", "IL_MCC", "pmF1")  # of a validation
-_ALWAYS_THERE = (
-    "Update 0 is the model before training. Every phrase that was asked is there, so nothing tells whether the model "
-    "can say no: label what is absent, or more kinds of things, for cgF1 and IL_MCC."
+_NO_NEGATIVES = (
+    "Update 0 is the model before training. Every phrase asked is present, so rejection of absent phrases is not "
+    "measured: label absent phrases, or more categories, for cgF1 and IL_MCC."
 )
-_AS_THEY_ARE = ("IL_MCC",)  # the others are shown in percent
 
 Pixels = UInt8[np.ndarray, "height width 3"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Remedy:
-    """Something to do about what was forgotten: what it does, and the command that does it."""
+    """A remedy for what was forgotten: what it does, and its command."""
 
     what: str
     command: str
@@ -46,10 +45,10 @@ class Remedy:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainRun:
-    """What a run left: lines of its log and of its validations, and its recipe as plain values.
+    """The files of a run: lines of its log and of its validations, and its recipe as plain values.
 
-    `best` is the line of the validation whose weights are used. `outcomes` are the answers of these weights to the
-    validation pictures, which `pixels` reads by name; `tallies` say what the sources hold.
+    `best` is the line of the validation whose weights are used. `outcomes` are the results of these weights on the
+    validation images, which `pixels` reads by name; `tallies` are the contents of the sources.
     """
 
     name: str
@@ -98,7 +97,7 @@ def _subtitle(run: TrainRun) -> str:
 
 
 def _headline(run: TrainRun) -> list[Figure]:
-    found = [] if run.best is None else [_figure(run, run.best, name) for name in _told(run)]
+    found = [] if run.best is None else [_figure(run, run.best, name) for name in _shown_figures(run)]
     if run.forgetting is not None:
         found += [
             Figure(
@@ -107,7 +106,7 @@ def _headline(run: TrainRun) -> list[Figure]:
                 change.after.low,
                 change.after.high,
                 unit="%",
-                note=_before(change.before.rejections, 1),
+                note=_before("" if change.before.rejections is None else f"{change.before.rejections:.1f}"),
             )
             for change in run.forgetting.changes
             if change.after.rejections is not None
@@ -115,64 +114,52 @@ def _headline(run: TrainRun) -> list[Figure]:
     return found
 
 
-def _told(run: TrainRun) -> tuple[str, ...]:
-    """The figures that validations give: where every phrase asked is there, only how well it is found."""
+def _shown_figures(run: TrainRun) -> tuple[str, ...]:
+    """The figures that validations give: pmF1 alone where every phrase asked is present."""
     has_negatives = any(row["negatives"] for line in run.validations for row in line["phrases"])
     return FIGURES if has_negatives else ("pmF1",)
 
 
 def _figure(run: TrainRun, best: Record, name: str) -> Figure:
-    before = None if run.first is None else _scaled(name, run.first["metrics"].get(name))
-    note = _before(before, 3 if name in _AS_THEY_ARE else 1)
-    return Figure(name, _scaled(name, best["metrics"].get(name)), note=note)
+    before = "" if run.first is None else formatted(name, run.first["metrics"].get(name), 1, "")
+    return Figure(name, scaled(name, best["metrics"].get(name)), note=_before(before))
 
 
-def _before(value: float | int | None, digits: int) -> str:
-    return "" if value is None else f"{value:.{digits}f} before training"
-
-
-def _scaled(name: str, value: Any) -> float | None:
-    """A fraction as it is shown: in percent, but for IL_MCC; None for none."""
-    if not is_number(value) or not math.isfinite(value):
-        return None
-    return float(value) if name in _AS_THEY_ARE else 100 * float(value)
+def _before(value: str) -> str:
+    return f"{value} before training" if value else ""
 
 
 # --- validation ---------------------------------------------------------------------------------------------------
 
 
 def _validation_sections(run: TrainRun) -> list[Section]:
-    """How figures moved, and those of each phrase."""
+    """The course of the figures, and a table of phrases."""
     if not run.validations:
         return []
     lines = sorted(run.validations, key=lambda line: line["step"])
     steps = [line["step"] for line in lines]
     curves = [
-        Line(name, steps, [_or_nan(_scaled("pmF1", line["metrics"].get(name))) for line in lines])
-        for name in _told(run)
+        Line(name, steps, np.array([scaled("pmF1", line["metrics"].get(name)) for line in lines], np.float64))
+        for name in _shown_figures(run)
     ]
     sections: list[Section] = []
     if len(lines) > 1:
         marks = [] if run.best is None else [(run.best["step"], "best")]
         sections.append(
             line_chart(
-                "On the validation pictures",
+                "On the validation images",
                 curves,
                 x_label="updates",
                 y_label="percent; IL_MCC times 100" if len(curves) > 1 else "percent",
                 marks=marks,
-                note="Update 0 is the model before training." if len(curves) > 1 else _ALWAYS_THERE,
+                note="Update 0 is the model before training." if len(curves) > 1 else _NO_NEGATIVES,
             )
         )
     return [*sections, *_phrase_table(run)]
 
 
-def _or_nan(value: float | None) -> float:
-    return math.nan if value is None else value
-
-
 def _phrase_table(run: TrainRun) -> list[Section]:
-    """Each phrase that some picture shows with its figures before and after, those that gained least first."""
+    """Figures of each phrase that some image shows, before and after; the least gain first."""
     if run.best is None:
         return []
     shown = [row for row in run.best["phrases"] if row["positives"]]
@@ -181,14 +168,14 @@ def _phrase_table(run: TrainRun) -> list[Section]:
     rows: list[list[Cell]] = []
     for row in shown:
         base = before.get(row["phrase"], {})
-        old, new = _scaled("pmF1", base.get("pmF1")), _scaled("pmF1", row.get("pmF1"))
+        old, new = scaled("pmF1", base.get("pmF1")), scaled("pmF1", row.get("pmF1"))
         gain = None if old is None or new is None else new - old
-        others = [_scaled(name, each.get(name)) for name in ("cgF1", "IL_MCC") for each in (base, row)]
+        others = [scaled(name, each.get(name)) for name in ("cgF1", "IL_MCC") for each in (base, row)]
         rows.append([row["phrase"], row["positives"], row["negatives"], old, new, gain, *others])
     rows.sort(key=lambda row: math.inf if row[5] is None else float(row[5]))
     columns = ["phrase", "shown in", "not in", "pmF1 before", "after", "gained", "cgF1 before", "after"]
-    note = "Figures of the model before training and of the best weights; the phrases that gained least stand first."
-    note += f" Another {absent} phrases were asked of pictures that do not show them." if absent else ""
+    note = "Figures of the model before training and of the best weights; the least gain comes first."
+    note += f" Another {absent} phrases were asked of images that do not show them." if absent else ""
     return [Table("By phrase", [*columns, "IL_MCC before", "after"], rows, note)]
 
 
@@ -196,7 +183,7 @@ def _phrase_table(run: TrainRun) -> list[Section]:
 
 
 def _forgetting_sections(run: TrainRun) -> list[Section]:
-    """The verdict over its figures, then what helps, then which absent phrases are seen now."""
+    """The verdict with its figures, remedies, and the absent phrases that were predicted."""
     if run.forgetting is None:
         return []
     sections: list[Section] = [_change_table(run.forgetting)]
@@ -210,7 +197,7 @@ def _change_table(found: Forgetting) -> Table:
     columns = [
         "questions",
         "when",
-        "pictures",
+        "images",
         "absent phrases",
         "rejected, %",
         "95 % interval",
@@ -224,52 +211,51 @@ def _change_table(found: Forgetting) -> Table:
         for when, standing in (("before", change.before), ("after", change.after))
     ]
     unsure = [change.title for change in found.changes if not change.sure]
-    assumed = f" {unsure[0]}: that these are absent is assumed, not verified." if unsure else ""
+    assumed = f" {unsure[0]}: their absence is assumed, not verified." if unsure else ""
     note = (
-        f"{found.verdict[0].upper()}{found.verdict[1:]}. The same was asked before and after training. Called lost are "
-        f"{LOST_REJECTIONS:.0f} points of rejections or more where the intervals do not overlap, and "
-        f"{LOST_QUALITY:.0f} points of pmF1 or more; less may be luck with so few questions.{assumed}"
+        f"{found.verdict[0].upper()}{found.verdict[1:]}. The same was asked before and after training. Lost means at "
+        f"least {LOST_REJECTIONS:.0f} points of rejections with disjoint intervals, or {LOST_QUALITY:.0f} of pmF1; "
+        f"less may be chance with so few questions.{assumed}"
     )
     return Table("What it cost elsewhere", columns, rows, note)
 
 
 def _cells(standing: Standing) -> list[Cell]:
-    known = standing.low is not None and standing.high is not None
-    interval = f"{standing.low:.1f} to {standing.high:.1f}" if known else ""
+    interval = interval_text(standing.low, standing.high, 1)
     return [standing.rejections, interval, standing.cgF1, standing.IL_MCC, standing.pmF1]
 
 
 def _alarm_table(found: Forgetting) -> list[Section]:
-    """Absent phrases that were seen in some picture, before or after."""
+    """Absent phrases that were predicted in some image, before or after."""
     rows: list[list[Cell]] = []
     for change in found.changes:
         before, after = change.before.false_alarms, change.after.false_alarms
         for phrase in dict.fromkeys([*after, *before]):
             rows.append([phrase, before.get(phrase, 0), after.get(phrase, 0), change.title])
     rows.sort(key=lambda row: (-int(row[2] or 0), str(row[0])))
-    note = "Pictures in which something was found for a phrase that is absent from them."
-    columns = ["phrase", "pictures before", "pictures after", "questions"]
-    return [Table("Absent things that were seen", columns, rows[:100], note)] if rows else []
+    note = "Images with a prediction for a phrase that is absent from them."
+    columns = ["phrase", "images before", "images after", "questions"]
+    return [Table("Absent phrases that were predicted", columns, rows[:100], note)] if rows else []
 
 
-# --- pictures -----------------------------------------------------------------------------------------------------
+# --- examples -----------------------------------------------------------------------------------------------------
 
 
 def _gallery(run: TrainRun) -> list[Section]:
-    """The worst answers and the best, one of each picture; what is rightly absent is not worth a picture."""
+    """The worst and the best results, one of each image; true negatives are not shown."""
     if run.pixels is None:
         return []
-    told = [each for each in run.outcomes if len(each.iou) or quality_of(score_outcome(each)) < 1]
-    ranked = sorted(told, key=lambda each: quality_of(score_outcome(each)))
+    ranked = [each for each in run.outcomes if len(each.iou) or quality_of(score_outcome(each)) < 1]
+    ranked.sort(key=lambda each: quality_of(score_outcome(each)))
     half = -(-len({each.image for each in ranked}) // 2)
-    worst = _one_of_each_picture(ranked, min(WORST, half))
-    best = [each for each in _one_of_each_picture(ranked[::-1], BEST) if not any(each is other for other in worst)]
+    worst = _one_of_each_image(ranked, min(WORST, half))
+    best = [each for each in _one_of_each_image(ranked[::-1], BEST) if not any(each is other for other in worst)]
     cards = [_card(each, tag, run.pixels) for tag, kept in (("worst", worst), ("best", best)) for each in kept]
-    note = "Validation pictures with the best weights: the worst answers, one of each picture, then the best."
+    note = "Validation images with the best weights: the worst results, one of each image, then the best."
     return [Gallery("What it looks like", cards, note)] if cards else []
 
 
-def _one_of_each_picture(outcomes: Sequence[PairOutcome], most: int) -> list[PairOutcome]:
+def _one_of_each_image(outcomes: Sequence[PairOutcome], most: int) -> list[PairOutcome]:
     first: dict[str, PairOutcome] = {}
     for outcome in outcomes:
         first.setdefault(outcome.image, outcome)
@@ -278,8 +264,7 @@ def _one_of_each_picture(outcomes: Sequence[PairOutcome], most: int) -> list[Pai
 
 def _card(outcome: PairOutcome, tag: str, pixels: Callable[[str], Pixels]) -> Card:
     verdict = judge(outcome)
-    picture = to_bytes(draw_pair_on(Image.fromarray(pixels(outcome.image)), outcome, verdict))
-    return Card(picture, outcome.phrase, (tag, *verdict.counts()), describe(outcome, verdict))
+    return pair_card(draw_pair_on(Image.fromarray(pixels(outcome.image)), outcome, verdict), outcome, verdict, tag)
 
 
 # --- what was trained ---------------------------------------------------------------------------------------------
@@ -294,16 +279,16 @@ def _data_table(run: TrainRun) -> list[Section]:
     ]
     columns = [
         "source",
-        "pictures",
-        "looked at",
+        "images",
+        "examined",
         "phrases",
         "objects",
         "with masks",
-        "asked and there",
-        "asked in vain",
+        "present phrases",
+        "absent phrases",
     ]
-    note = "All but the first number are of the pictures looked at. Phrases asked in vain are what teaches to say no."
-    return [Table("What it learnt from", columns, rows, note)]
+    note = "All but the first number are of the examined images. Absent phrases teach the model to reject."
+    return [Table("Training data", columns, rows, note)]
 
 
 def _recipe_table(run: TrainRun) -> list[Section]:
@@ -312,7 +297,7 @@ def _recipe_table(run: TrainRun) -> list[Section]:
 
 
 def _flat(values: Any, key: str = "") -> list[tuple[str, str]]:
-    """Dotted names and values, as overrides name them; what is empty is left out."""
+    """Dotted names and values as in overrides; empty ones are left out."""
     if isinstance(values, Mapping):
         return [pair for name, value in values.items() for pair in _flat(value, f"{key}.{name}" if key else str(name))]
     if isinstance(values, list) and values and all(isinstance(value, Mapping) for value in values):

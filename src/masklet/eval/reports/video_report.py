@@ -1,18 +1,18 @@
-"""What a reader wants to see of scored videos first, and a page with all of it: figures, curves, phrases and pairs."""
+"""The main figures of evaluated videos, and the page: figures, curves, phrases and pairs."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from masklet.eval.concepts.cgf1 import IOU_THRESHOLDS
+from masklet.eval.metrics import formatted, scaled
 from masklet.eval.reports.charts import Line, line_chart
 from masklet.eval.reports.page import Cell, Figure, Report, Table
 from masklet.eval.videos.hota import ALPHAS
 from masklet.eval.videos.video_files import VideoTruth
 from masklet.eval.videos.video_scores import KINDS, VideoScores
 
-# Published figures by the names of papers; all but a correlation and TETA, which is percent already, times a hundred.
-MAIN = {
+MAIN_FIGURES = {
     "cgF1": "demo_cgf1_macro_50_95",
     "pmF1": "demo_positive_macro_f1_50_95",
     "VL_MCC": "demo_ilmcc_50_95",
@@ -25,7 +25,7 @@ MAIN = {
     "mAP": "mAP_50_95",
     "phrase AP": "phrase_ap_50_95",
 }
-_AS_IT_IS = ("VL_MCC", "TETA")
+HEADLINE = ("cgF1", "pmF1", "VL_MCC", "pHOTA", "TETA", "mAP")
 
 
 @dataclass(frozen=True)
@@ -36,23 +36,22 @@ class MainFigure:
     by_mask: float | None
     by_box: float | None
 
-    def show(self, value: float | None) -> str:
-        """One of the two values as a table has it."""
-        return "-" if value is None else f"{value:.{3 if self.name == 'VL_MCC' else 1}f}"
-
 
 def main_figures(metrics: Mapping[str, float]) -> list[MainFigure]:
-    """The figures of papers: percent, except the correlation VL_MCC. cgF1 and pmF1 are macro, as the paper defines."""
+    """The figures of papers, scaled as `metrics.scaled` does. cgF1 and pmF1 are macro, as the paper defines."""
     return [
-        MainFigure(name, *(_main(metrics.get(f"video_{kind}_{key}"), name) for kind in KINDS))
-        for name, key in MAIN.items()
+        MainFigure(name, *(scaled(name, metrics.get(f"video_{kind}_{key}")) for kind in KINDS))
+        for name, key in MAIN_FIGURES.items()
     ]
 
 
-def _main(value: float | None, name: str) -> float | None:
-    if value is None or (value == -1 and name != "VL_MCC"):
-        return None
-    return value if name in _AS_IT_IS else 100 * value
+def figure_table(metrics: Mapping[str, float]) -> Table:
+    """The main figures as text, by masks and by boxes."""
+    rows = [
+        [name, *(formatted(name, metrics.get(f"video_{kind}_{key}"), 1) for kind in KINDS)]
+        for name, key in MAIN_FIGURES.items()
+    ]
+    return Table("", ["", "masks", "boxes"], rows)
 
 
 def describe(scores: VideoScores, truth: VideoTruth, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -72,7 +71,7 @@ def describe(scores: VideoScores, truth: VideoTruth, settings: Mapping[str, Any]
 def make_report(scores: VideoScores, truth: VideoTruth, subtitle: str) -> Report:
     """The page. Raises: InputError when matplotlib is missing."""
     figures = main_figures(scores.metrics())
-    shown = [each for each in figures if each.name in ("cgF1", "pmF1", "VL_MCC", "pHOTA", "TETA", "mAP")]
+    shown = [each for each in figures if each.name in HEADLINE]
     return Report(
         title="Video concepts",
         subtitle=subtitle,

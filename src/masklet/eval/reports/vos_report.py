@@ -1,16 +1,19 @@
-"""A file and a page with J&F of every video and object."""
+"""J&F of every video and object: the file, a table and the page."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from masklet.eval.metrics import formatted, scaled
 from masklet.eval.reports.page import Cell, Figure, Report, Table
 from masklet.eval.videos.vos import MaskletScore, mean_scores
 from masklet.eval.videos.vos_files import FollowedVideo
 
+NAMES = ("J&F", "J", "F")
+
 Scores = Sequence[Mapping[int, MaskletScore]]
 
 
-def describe(videos: Sequence[FollowedVideo], scores: Scores, settings: Mapping[str, Any]) -> dict[str, Any]:
+def describe_objects(videos: Sequence[FollowedVideo], scores: Scores, settings: Mapping[str, Any]) -> dict[str, Any]:
     """What `scores.json` holds: figures of all objects, of those of each video, and of each; fractions."""
     return {
         "format": "masklet-eval-vos",
@@ -28,8 +31,8 @@ def describe(videos: Sequence[FollowedVideo], scores: Scores, settings: Mapping[
     }
 
 
-def make_report(described: Mapping[str, Any], subtitle: str) -> Report:
-    """The page."""
+def make_object_report(described: Mapping[str, Any], subtitle: str) -> Report:
+    """The page of evaluated objects."""
     overall = described["metrics"]
     videos: list[Sequence[Cell]] = []
     objects: list[Sequence[Cell]] = []
@@ -39,16 +42,20 @@ def make_report(described: Mapping[str, Any], subtitle: str) -> Report:
     return Report(
         title="Followed objects",
         subtitle=subtitle,
-        figures=[Figure(name, value) for name, value in zip(_NAMES, _percent(overall), strict=True)],
+        figures=[Figure(name, value) for name, value in zip(NAMES, _percent(overall), strict=True)],
         sections=[
-            Table("Videos", ["video", "objects", *_NAMES], videos),
-            Table("Objects", ["video", "object", *_NAMES], objects),
+            Table("Videos", ["video", "objects", *NAMES], videos),
+            Table("Objects", ["video", "object", *NAMES], objects),
         ],
     )
 
 
-_NAMES = ("J&F", "J", "F")
+def object_table(described: Mapping[str, Any]) -> Table:
+    """J&F, J and F of each video and of all objects, in percent."""
+    groups = [*described["videos"], {"video": "all objects", **described["metrics"]}]
+    rows = [[each["video"], *(formatted(name, each[name], 1) for name in NAMES)] for each in groups]
+    return Table("", ["", *NAMES], rows)
 
 
-def _percent(figures: Mapping[str, Any]) -> list[float]:
-    return [100 * figures[name] for name in _NAMES]
+def _percent(figures: Mapping[str, Any]) -> list[float | int | None]:
+    return [scaled(name, figures[name]) for name in NAMES]

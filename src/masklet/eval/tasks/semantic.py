@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Int64, UInt8
 
 from masklet.errors import InputError
-from masklet.eval.predict.answers import Answer
+from masklet.eval.predict.prediction_cache import PhrasePrediction
 from masklet.formats.benchmarks import UNJUDGED
 from masklet.media.images import read_numbers
 from masklet.media.suffixes import find_by_stem
@@ -58,7 +58,7 @@ class ConfusionTally:
         }
 
 
-def paint(predictions: Sequence[tuple[int, Answer]]) -> UInt8[np.ndarray, "height width"]:
+def paint(predictions: Sequence[tuple[int, PhrasePrediction]]) -> UInt8[np.ndarray, "height width"]:
     """A label map of the predictions for the classes of one image; pixels that no mask covers are 255."""
     height, width = predictions[0][1].height, predictions[0][1].width
     found = [

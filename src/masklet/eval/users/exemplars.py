@@ -12,16 +12,15 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-import torch
 from jaxtyping import Float
 
 from masklet.data.schema import Example, PhraseQuery
 from masklet.eval.concepts.cgf1 import PairScore, assign, score_overlaps, total
+from masklet.eval.metrics import SHORT_NAMES
+from masklet.eval.predict.examples import LabelledInstances
 from masklet.eval.predict.labelled import LabelledImages
 from masklet.eval.predict.predict import Found
-from masklet.ops.boxes import box_iou
 from masklet.ops.masks import rle_encode
-from masklet.ops.runs import RunTable, pair_iou
 
 ROUNDS = 5
 SCORE = 0.5  # of what the user is shown
@@ -63,43 +62,43 @@ class Examples:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Mistakes:
+class ConceptErrors:
     """Instances that were not found, and detections of something else."""
 
     missed: tuple[int, ...]
     wrong: tuple[int, ...]
 
 
-def find_mistakes(iou: Overlaps) -> Mistakes:
+def find_errors(iou: Overlaps) -> ConceptErrors:
     """What a user sees at once. A second detection of an instance, or a poor one, is neither."""
     rows, columns = assign(iou)
     pairs = [pair for pair in zip(rows.tolist(), columns.tolist(), strict=True) if iou[pair] >= FOUND_IOU]
     found, used = {row for row, _ in pairs}, {column for _, column in pairs}
     poor = np.flatnonzero(iou.max(axis=0, initial=0.0) < WRONG_IOU).tolist()
-    return Mistakes(
+    return ConceptErrors(
         missed=tuple(row for row in range(len(iou)) if row not in found),
         wrong=tuple(column for column in poor if column not in used),
     )
 
 
-def draw_mistake(mistakes: Mistakes, rng: np.random.Generator) -> tuple[int | None, int | None]:
+def draw_error(errors: ConceptErrors, rng: np.random.Generator) -> tuple[int | None, int | None]:
     """A missed instance or a wrong detection, the other None; either kind is as likely. Both None when all is right."""
-    kinds = [kind for kind in ("missed", "wrong") if getattr(mistakes, kind)]
+    kinds = [kind for kind in ("missed", "wrong") if getattr(errors, kind)]
     if not kinds:
         return None, None
     kind = kinds[int(rng.integers(len(kinds)))]
-    chosen = int(rng.choice(getattr(mistakes, kind)))
+    chosen = int(rng.choice(getattr(errors, kind)))
     return (chosen, None) if kind == "missed" else (None, chosen)
 
 
 @dataclass(kw_only=True)
-class Curve:
+class RoundScores:
     """Scores of all pairs after 0, 1, ... rounds."""
 
     scores: list[list[PairScore]]
 
     @classmethod
-    def of(cls, rounds: int) -> "Curve":
+    def of(cls, rounds: int) -> "RoundScores":
         """No pairs yet."""
         return cls(scores=[[] for _ in range(rounds + 1)])
 
@@ -111,8 +110,8 @@ class Curve:
     def figures(self) -> dict[str, list[float]]:
         """cgF1, pmF1 and IL_MCC after each round, in [0, 1]."""
         metrics = [total(scores).metrics() for scores in self.scores]
-        names = {"cgF1": "cgF1", "pmF1": "positive_micro_F1", "IL_MCC": "IL_MCC"}
-        return {short: [each[name] for each in metrics] for short, name in names.items()}
+        names = ("cgF1", "positive_micro_F1", "IL_MCC")
+        return {SHORT_NAMES[name]: [each[name] for each in metrics] for name in names}
 
 
 @dataclass(kw_only=True)
@@ -123,13 +122,13 @@ class ExemplarCurves:
     """
 
     rounds: int
-    words: Curve = field(init=False)
-    by_hand: Curve = field(init=False)
-    examples: Curve = field(init=False)
+    words: RoundScores = field(init=False)
+    by_hand: RoundScores = field(init=False)
+    examples: RoundScores = field(init=False)
 
     def __post_init__(self) -> None:
-        self.words, self.by_hand = Curve.of(self.rounds), Curve.of(self.rounds)
-        self.examples = Curve.of(self.rounds - 1)
+        self.words, self.by_hand = RoundScores.of(self.rounds), RoundScores.of(self.rounds)
+        self.examples = RoundScores.of(self.rounds - 1)
 
     def figures(self) -> dict[str, Any]:
         """Each curve's figures; those from words begin with no box, those from examples with one."""
@@ -157,7 +156,8 @@ def correct_concepts(
         session = model.open(labelled.path(index))
         try:
             for place, query in enumerate(labelled.queries(example)):
-                pair = _Pair(session, example, query, [seed, index, place])
+                truths = LabelledInstances.of(example, query)
+                pair = _Pair(session, example, query, truths, [seed, index, place])
                 words = list(pair.rounds(query.phrase, Examples(), rounds))
                 curves.words.add(words)
                 curves.by_hand.add(list(mend(words[0], rounds, pair.rng(1))))
@@ -178,6 +178,7 @@ class _Pair:
     session: ExemplarSession
     example: Example
     query: PhraseQuery
+    truths: LabelledInstances
     seed: list[int]
 
     def rng(self, stream: int) -> np.random.Generator:
@@ -193,7 +194,7 @@ class _Pair:
         rng = self.rng(0)
         for remaining in range(rounds, -1, -1):
             found = self.session.find(phrase, boxes=given.like, not_boxes=given.unlike, threshold=SCORE)
-            iou = overlaps(self.example, self.query, found)
+            iou = self.truths.iou(found.boxes, (rle_encode(found.mask(i, cut=0.5)) for i in range(len(found.scores))))
             yield iou
             if remaining == 0:
                 return
@@ -204,14 +205,14 @@ class _Pair:
 
     def _next(self, iou: Overlaps, found: Found, given: Examples, rng: np.random.Generator) -> Examples:
         """The examples with one more; nobody draws the same box twice."""
-        mistakes = find_mistakes(iou)
-        truths = {row: self.box(self.query.object_index[row]) for row in mistakes.missed}
-        wrong = {row: tuple(found.boxes[row].astype(np.float64).tolist()) for row in mistakes.wrong}
-        fresh = Mistakes(
+        errors = find_errors(iou)
+        truths = {row: self.box(self.query.object_index[row]) for row in errors.missed}
+        wrong = {row: tuple(found.boxes[row].astype(np.float64).tolist()) for row in errors.wrong}
+        fresh = ConceptErrors(
             missed=tuple(row for row, box in truths.items() if box not in given.like and _has_area(box)),
             wrong=tuple(row for row, box in wrong.items() if box not in given.unlike and _has_area(box)),
         )
-        missed, surplus = draw_mistake(fresh, rng)
+        missed, surplus = draw_error(fresh, rng)
         if missed is not None:
             return Examples(like=(*given.like, truths[missed]), unlike=given.unlike)
         if surplus is not None:
@@ -227,7 +228,7 @@ def mend(iou: Overlaps, rounds: int, rng: np.random.Generator) -> Iterator[Overl
     """Overlaps before and after each of the rounds when one mistake a round is put right, and nothing else changes."""
     yield iou
     for _ in range(rounds):
-        missed, wrong = draw_mistake(find_mistakes(iou), rng)
+        missed, wrong = draw_error(find_errors(iou), rng)
         if missed is not None:
             drawn = np.zeros((len(iou), 1))
             drawn[missed] = 1.0
@@ -237,24 +238,3 @@ def mend(iou: Overlaps, rounds: int, rng: np.random.Generator) -> Iterator[Overl
         else:
             return
         yield iou
-
-
-def overlaps(example: Example, query: PhraseQuery, found: Found) -> Overlaps:
-    """IoU of labelled and predicted masks, or of boxes where masks are not labelled."""
-    rows, num_found = list(query.object_index), len(found.scores)
-    shape = (len(rows), num_found)
-    if not rows or not num_found:
-        return np.zeros(shape)
-    if not example.mask_valid[rows].all():
-        boxes = torch.from_numpy(found.boxes).double()
-        return box_iou(torch.from_numpy(example.boxes_xyxy[rows]).double()[:, None], boxes[None]).numpy()
-    height, width = example.image.shape[:2]
-    truths, predicted = (
-        RunTable.of([rle_encode(mask) for mask in masks], [height] * count, [width] * count)
-        for masks, count in (
-            (example.masks[rows], len(rows)),
-            ((found.mask(i, cut=0.5) for i in range(num_found)), num_found),
-        )
-    )
-    truth, detection = np.indices(shape).reshape(2, -1)
-    return pair_iou(truths, truth, predicted, detection).reshape(shape)

@@ -9,7 +9,7 @@ from PIL import Image
 
 from masklet.eval.analysis.mistakes import judge
 from masklet.eval.concepts.outcomes import PairOutcome
-from masklet.eval.reports.pair_pictures import SIDE, beside, draw_pair, find_picture, to_bytes
+from masklet.eval.reports.pair_images import SIDE, beside, draw_pair, find_or_none, to_bytes
 from masklet.ops.masks import mask_iou, mask_to_box, rle_encode
 
 BLUE, YELLOW, ORANGE, WHITE, PINK = (64, 160, 255), (250, 215, 60), (255, 105, 40), (255, 255, 255), (255, 70, 220)
@@ -117,7 +117,7 @@ def test_damaged_pictures_are_replaced_by_grey(tmp_path: Path, content: bytes) -
 
 def test_a_picture_with_too_many_pixels_is_not_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Image.new("RGB", (48, 24), (0, 200, 0)).save(tmp_path / "a.png")
-    monkeypatch.setattr("masklet.eval.reports.pair_pictures.MAX_PIXELS", 48 * 24 - 1)
+    monkeypatch.setattr("masklet.eval.reports.pair_images.MAX_PIXELS", 48 * 24 - 1)
     assert colour(draw(pair([], []), [tmp_path]), 30, 5) == GREY
 
 
@@ -144,13 +144,13 @@ def test_names_stay_in_their_folder(tmp_path: Path, name: str) -> None:
     folder = tmp_path / "images"
     folder.mkdir()
     (tmp_path / "secret.png").write_bytes(b"x")
-    assert find_picture(name, [folder]) is None
+    assert find_or_none(name, [folder]) is None
 
 
 def test_absolute_names_are_not_opened(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"x")
-    assert find_picture(str(tmp_path / "a.png"), [tmp_path]) is None
-    assert find_picture("a.png", [tmp_path]) == tmp_path / "a.png"
+    assert find_or_none(str(tmp_path / "a.png"), [tmp_path]) is None
+    assert find_or_none("a.png", [tmp_path]) == tmp_path / "a.png"
 
 
 def test_two_pictures_stand_side_by_side() -> None:
@@ -163,7 +163,7 @@ def test_two_pictures_stand_side_by_side() -> None:
 
 
 def test_of_a_crowd_the_wrong_ones_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("masklet.eval.reports.pair_pictures.MOST_SHOWN", 1)
+    monkeypatch.setattr("masklet.eval.reports.pair_images.MOST_SHOWN", 1)
     picture = draw(pair([(2, 2, 12, 12)], [(2, 2, 12, 12), (20, 2, 30, 12)]))
     assert colour(picture, 22, 4) == blend(ORANGE)
     assert colour(picture, 4, 4) == GREY

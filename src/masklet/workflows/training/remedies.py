@@ -1,41 +1,37 @@
-"""What to do about what a run has forgotten, as commands that can be run as they stand."""
+"""Remedies for what a training run has forgotten, as commands that can be run as they are."""
 
 import json
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from masklet.eval.analysis.forgetting import Forgetting
-    from masklet.eval.reports.train_report import Remedy
-    from masklet.train.recipes.schema import Recipe
+from masklet.eval.analysis.forgetting import Forgetting
+from masklet.eval.reports.train_report import Remedy
+from masklet.train.recipes.schema import Recipe, load_recipe
 
 GENERAL = "general"  # the source that `finetune-replay` mixes in
-GENERATED = ("scenes", "cutouts")  # kinds of sources that need no files of the user's, or other ones
+GENERATED = ("scenes", "cutouts")  # kinds of sources that do not read the labelled files of the user
 REPLAY = "finetune-replay"
-TWICE = 2  # every other picture is a general one
+TWICE = 2  # every other image is a general one
 PRESENCE = "decoder.presence_head.*"
 
 
-def find_remedies(found: "Forgetting", recipe: "Recipe", out: Path, weights: Path) -> "list[Remedy]":
-    """The cheapest first; none where nothing was forgotten. What the run has done already is not offered again."""
-    from masklet.eval.reports.train_report import Remedy
-
+def find_remedies(found: Forgetting, recipe: Recipe, out: Path, weights: Path) -> list[Remedy]:
+    """Remedies, the cheapest first; none where nothing was forgotten, and none that the run itself has applied."""
     remedies = []
     if "rejections" in found.troubles and recipe.train != (PRESENCE,):
         command = _train("presence-only", recipe, str(weights), _beside(out, "presence"))
-        what = "learns anew, on top of this run, only whether a concept is there at all; what is found stays as it is"
+        what = "trains only the presence of concepts, on top of this run; the instances found stay as they are"
         remedies.append(Remedy(what=what, command=command))
     if found.troubles and recipe.lora is not None:
-        softer = _line("masklet", "merge", str(out / "softer.safetensors"), f"{weights}=0.5")
-        remedies.append(Remedy(what="takes half of what the adapter changes, without training", command=softer))
+        softer = shlex.join(["masklet", "merge", str(out / "softer.safetensors"), f"{weights}=0.5"])
+        remedies.append(Remedy(what="takes half of the change of the adapter, without training", command=softer))
     if found.troubles and GENERAL not in recipe.data.sources:
         command = _train(REPLAY, recipe, str(recipe.initial_weights), _beside(out, "replay"))
-        what = "trains anew from the base, with a general picture for each of yours"
+        what = "trains anew from the base, with a general image for each of yours"
         remedies.append(Remedy(what=what, command=command))
     if found.troubles and recipe.lora is None:
         command = _train("finetune-lora", recipe, str(recipe.initial_weights), _beside(out, "lora"))
-        what = "trains anew from the base, which stays as it is under small corrections"
+        what = "trains anew an adapter: small corrections to the base, which itself stays as it is"
         remedies.append(Remedy(what=what, command=command))
     return remedies
 
@@ -44,24 +40,22 @@ def _beside(out: Path, ending: str) -> str:
     return str(out.with_name(f"{out.resolve().name}-{ending}"))
 
 
-def _train(name: str, recipe: "Recipe", initial: str, out: str) -> str:
-    """`masklet train` on the same data, of another recipe that derives from `finetune`."""
-    from masklet.train.recipes.schema import load_recipe
-
+def _train(name: str, recipe: Recipe, initial: str, out: str) -> str:
+    """`masklet train` on the same data, with another recipe that derives from `finetune`."""
     usual = load_recipe("finetune")
     arguments = ["masklet", "train", name, f"initial_weights={initial}", *_data(recipe, name, usual)]
     last = recipe.phases[-1]
     if last.image_size != usual.phases[-1].image_size:
         arguments.append(f"phases.0.image_size={last.image_size}")
     if name == REPLAY:
-        arguments += _course(recipe, usual)
+        arguments += _schedule(recipe, usual)
     if recipe.device != "auto":
         arguments.append(f"device={recipe.device}")
-    return _line(*arguments, "--out", out)
+    return shlex.join([*arguments, "--out", out])
 
 
-def _course(recipe: "Recipe", usual: "Recipe") -> list[str]:
-    """Overrides that let `finetune-replay` learn as this run did where it did not learn as is usual."""
+def _schedule(recipe: Recipe, usual: Recipe) -> list[str]:
+    """Overrides of `finetune-replay` for the settings in which this run differs from the usual ones."""
     if recipe.lora is not None or recipe.train == (PRESENCE,):
         return []
     last, their_last = recipe.phases[-1], usual.phases[-1]
@@ -76,8 +70,8 @@ def _course(recipe: "Recipe", usual: "Recipe") -> list[str]:
     return [f"{name}={json.dumps(value)}" for name, (value, theirs) in settings.items() if value != theirs]
 
 
-def _data(recipe: "Recipe", name: str, usual: "Recipe") -> list[str]:
-    """Overrides that give another recipe the sources of files of this one, and what it was validated on."""
+def _data(recipe: Recipe, name: str, usual: Recipe) -> list[str]:
+    """Overrides that give another recipe the file sources and the validation source of this one."""
     arguments = [] if recipe.data.root == "." else [f"data.root={recipe.data.root}"]
     shares = recipe.phases[-1].weights
     files = {source: spec for source, spec in recipe.data.sources.items() if spec.kind not in GENERATED}
@@ -94,7 +88,3 @@ def _data(recipe: "Recipe", name: str, usual: "Recipe") -> list[str]:
         source = recipe.validation.source.model_dump(mode="json", exclude_defaults=True)
         arguments.append(f"validation.source={json.dumps(source)}")
     return arguments
-
-
-def _line(*arguments: str) -> str:
-    return shlex.join(arguments)

@@ -1,4 +1,4 @@
-"""Validation of a training run: its pictures asked and scored as they are evaluated, and some of the answers drawn."""
+"""Validation of a training run: labelled images are asked and scored as in evaluation, and some results are drawn."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -17,26 +17,26 @@ from masklet.data.schema import Example, PhraseQuery
 from masklet.data.sources import IndexedSource
 from masklet.eval.analysis.validation import PhraseScores
 from masklet.eval.concepts.cgf1 import SCORE_THRESHOLD
-from masklet.eval.predict.answers import Answer, AnswerFiles
 from masklet.eval.predict.examples import outcome_of
 from masklet.eval.predict.predict import ask_image
+from masklet.eval.predict.prediction_cache import PhrasePrediction, PredictionCache
 from masklet.files import write_atomically
 from masklet.inference.devices import choose_device, choose_dtype
 from masklet.inference.image.image_result import ImageResult
-from masklet.inference.model import Model, make_model
+from masklet.inference.model import make_model
 from masklet.ops.masks import rle_decode
 from masklet.train.recipes.schema import Recipe
 from masklet.train.run.validation import Figures, validation_pictures
 from masklet.types import Detections
 
-MOST_DRAWN, MOST_PIXELS = 8, 1000  # pictures, and pixels of the longer side of one
+MOST_DRAWN, MOST_PIXELS = 8, 1000  # images, and pixels of the longer side of one
 PICTURES, TRUTH = "pictures", "truth"
 
 
-class PictureValidation:
-    """Asks weights for the phrases of labelled pictures of a source.
+class ImageValidation:
+    """Asks weights for the phrases of labelled images of a source.
 
-    The answers to some of the pictures are drawn, into `pictures/step-000400`, and once their labels, into
+    The predictions for some of the images are drawn, into `pictures/step-000400`, and once their labels, into
     `pictures/truth`.
     """
 
@@ -49,27 +49,25 @@ class PictureValidation:
         return len(self.places)
 
     def __call__(self, weights: Weights, step: int) -> Figures:
-        """What the weights after `step` updates are worth."""
-        model, scores, pictures = self._load(weights), PhraseScores(), []
+        """Figures of the weights after `step` updates."""
+        device = choose_device(self.recipe.device)
+        dtype = choose_dtype("auto" if self.recipe.bfloat16 else "float32", device)
+        model, scores, drawings = make_model(weights, device, dtype), PhraseScores(), []
         for place in self.places:
             example = self.source.example(place, np.random.default_rng(place))
             queries = _queries(example)
             if not queries:
                 continue
-            answers = self._ask(model, example, queries)
+            name, predictions = self.source.name(place), self._ask(model, example, queries)
             for query in queries:
-                name = self.source.name(place)
-                scores.add(outcome_of(example, query, answers[query.phrase], image=name, subset="validation"))
+                scores.add(outcome_of(example, query, predictions[query.phrase], image=name, subset="validation"))
             if place in self.drawn:
-                pictures.append(self._draw(place, step, example, queries, answers))
-        return Figures(metrics=scores.metrics(), phrases=tuple(scores.phrases()), pictures=tuple(pictures))
+                drawings.append(self._draw(place, step, example, queries, predictions))
+        return Figures(metrics=scores.metrics(), phrases=tuple(scores.phrases()), pictures=tuple(drawings))
 
-    def _load(self, weights: Weights) -> Model:
-        device = choose_device(self.recipe.device)
-        return make_model(weights, device, choose_dtype("auto" if self.recipe.bfloat16 else "float32", device))
-
-    def _ask(self, model: Any, example: Example, queries: Sequence[PhraseQuery]) -> dict[str, Answer]:
-        kept = AnswerFiles(folder=self.out, floor=SCORE_THRESHOLD, cuts=(0.5,))  # weights on their way are not cached
+    def _ask(self, model: Any, example: Example, queries: Sequence[PhraseQuery]) -> dict[str, PhrasePrediction]:
+        # Only floor and cuts are read: predictions of intermediate weights are not cached.
+        kept = PredictionCache(folder=self.out, floor=SCORE_THRESHOLD, cuts=(0.5,))
         return ask_image(example.image, [query.phrase for query in queries], segmenter=model, kept=kept)
 
     def _draw(
@@ -78,30 +76,30 @@ class PictureValidation:
         step: int,
         example: Example,
         queries: Sequence[PhraseQuery],
-        answers: dict[str, Answer],
+        predictions: dict[str, PhrasePrediction],
     ) -> Path:
         stem = re.sub(r"[^\w.-]+", "_", Path(self.source.name(place)).stem)[:80]
-        name = f"{self.drawn[place]:02d}-{stem}.png"  # pictures of one name in several folders stay apart
+        name = f"{self.drawn[place]:02d}-{stem}.png"  # images of one name in several folders differ in the number
         truth = self.out / PICTURES / TRUTH / name
         if not truth.is_file():
             _save(truth, _labelled(example, queries))
-        return _save(self.out / PICTURES / f"step-{step:06d}" / name, _answered(example, answers))
+        return _save(self.out / PICTURES / f"step-{step:06d}" / name, _predicted(example, predictions))
 
 
-def open_validation(recipe: Recipe, out: Path) -> PictureValidation | None:
-    """The validation that a recipe wants, if there are pictures for it. Raises: InputError, see there."""
+def open_validation(recipe: Recipe, out: Path) -> ImageValidation | None:
+    """The validation of a recipe; None without images for it. Raises: InputError as `validation_pictures` does."""
     found = validation_pictures(recipe)
-    return None if found is None else PictureValidation(*found, recipe, out)
+    return None if found is None else ImageValidation(*found, recipe, out)
 
 
 def _queries(example: Example) -> list[PhraseQuery]:
-    """The phrases that are labelled in full, each once, those that are there first."""
+    """The phrases that are labelled in full, each once, present ones first."""
     complete = {query.phrase: query for query in example.queries if query.exhaustive}
     return sorted(complete.values(), key=lambda query: not query.object_index)
 
 
 def _labelled(example: Example, queries: Sequence[PhraseQuery]) -> ImageResult:
-    """The labels, as if a model had found them; of an object without a mask, its box."""
+    """The labels as a result of a model; an object without a mask is drawn as its box."""
     rows = [row for query in queries for row in query.object_index]
     detections = Detections(
         boxes_xyxy=torch.from_numpy(example.boxes_xyxy[rows]),
@@ -122,31 +120,31 @@ def _mask(example: Example, row: int) -> Bool[np.ndarray, "height width"]:
     return mask
 
 
-def _answered(example: Example, answers: dict[str, Answer]) -> ImageResult:
+def _predicted(example: Example, predictions: dict[str, PhrasePrediction]) -> ImageResult:
     height, width = example.image.shape[:2]
-    each = list(answers.values())
-    masks = (rle_decode(counts, height, width) for answer in each for counts in answer.counts)
+    each = list(predictions.values())
+    masks = (rle_decode(counts, height, width) for prediction in each for counts in prediction.counts)
     detections = Detections(
-        boxes_xyxy=torch.from_numpy(np.concatenate([answer.boxes_xyxy for answer in each])).float(),
-        scores=torch.from_numpy(np.concatenate([answer.scores for answer in each])).float(),
+        boxes_xyxy=torch.from_numpy(np.concatenate([prediction.boxes_xyxy for prediction in each])).float(),
+        scores=torch.from_numpy(np.concatenate([prediction.scores for prediction in each])).float(),
         mask_logits=_logits(example, masks),
-        prompt_index=torch.tensor([prompt for prompt, answer in enumerate(each) for _ in answer.counts]).long(),
-        presence=torch.tensor([answer.presence for answer in each]),
+        prompt_index=torch.tensor([prompt for prompt, prediction in enumerate(each) for _ in prediction.counts]).long(),
+        presence=torch.tensor([prediction.presence for prediction in each]),
     )
-    return _result(example, detections, list(answers))
+    return _result(example, detections, list(predictions))
 
 
 def _logits(
     example: Example, masks: Iterable[Bool[np.ndarray, "height width"]]
 ) -> Float[Tensor, "detection rows columns"]:
-    """Masks at the size at which they are drawn."""
+    """Masks as logits, at the size at which they are drawn."""
     width, height = _drawn_size(example)
     small = [np.asarray(Image.fromarray(mask).resize((width, height), Image.Resampling.NEAREST)) for mask in masks]
     return torch.from_numpy(np.array(small, bool).reshape(-1, height, width)).float() * 2 - 1
 
 
 def _result(example: Example, detections: Detections, phrases: Sequence[str]) -> ImageResult:
-    """The picture with its instances, no larger than it is looked at."""
+    """The image with its instances, at the size at which it is drawn."""
     size = _drawn_size(example)
     image = np.asarray(Image.fromarray(example.image).resize(size, Image.Resampling.LANCZOS))
     scale = size[0] / example.image.shape[1]
@@ -155,7 +153,7 @@ def _result(example: Example, detections: Detections, phrases: Sequence[str]) ->
 
 
 def _drawn_size(example: Example) -> tuple[int, int]:
-    """Width and height."""
+    """Width and height at which an image is drawn."""
     height, width = example.image.shape[:2]
     scale = min(1.0, MOST_PIXELS / max(height, width))
     return max(1, round(width * scale)), max(1, round(height * scale))

@@ -1,7 +1,7 @@
-"""Thumbnails of pairs: what was labelled as outlines, what was predicted as fills, colours that say right or wrong.
+"""Thumbnails of pairs: labelled instances as outlines, predictions as fills, coloured by whether they are right.
 
-Names of pictures come from files of labels and may be anything: only names that stay inside a given folder are opened.
-A picture that is not there or cannot be read is replaced by grey ground, because the masks still say what happened.
+Names of images come from label files and are not trusted: only names that stay inside a given folder are opened. An
+image that is missing or cannot be read is replaced by a grey background, because the masks still show what happened.
 """
 
 import io
@@ -15,21 +15,22 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 from scipy.ndimage import binary_dilation, binary_erosion
 
 from masklet.errors import InputError
-from masklet.eval.analysis.mistakes import LOOSE, RIGHT, Verdict
+from masklet.eval.analysis.mistakes import LOOSE, MEANINGS, RIGHT, Verdict
 from masklet.eval.concepts.outcomes import PairOutcome
 from masklet.eval.predict.predict import find_image
+from masklet.eval.reports.page import Card
 from masklet.ops.masks import rle_decode
 
 SIDE = 480  # pixels of the long side
 MOST_SHOWN = 60  # instances on each side, wrong ones first
 MOST_SCORES = 16
-MAX_PIXELS = 2**26  # of a picture or mask that is decoded
+MAX_PIXELS = 2**26  # of an image or mask that is decoded
 _SMALL, _FRAME = 14, 4  # pixels; smaller instances are outlined at that distance
 _OPACITY = 0.5
 
 Colour = tuple[int, int, int]
 _GREY, _BAR, _INK = (92, 96, 104), (24, 25, 30), (236, 237, 240)
-_LEGEND: dict[str, tuple[Colour, str]] = {  # told apart with any kind of colour vision
+_LEGEND: dict[str, tuple[Colour, str]] = {  # distinguishable with any colour vision
     "right": ((64, 160, 255), "predicted, right"),
     "loose": ((250, 215, 60), "predicted, poor outline"),
     "wrong": ((255, 105, 40), "predicted, wrong"),
@@ -39,24 +40,24 @@ _LEGEND: dict[str, tuple[Colour, str]] = {  # told apart with any kind of colour
 _OUTLINES = ("found", "lost")
 
 
-def find_picture(name: str, folders: Sequence[Path]) -> Path | None:
-    """The first file of that name; None when there is none or the name would leave its folder."""
+def find_or_none(name: str, folders: Sequence[Path]) -> Path | None:
+    """The first file of that name; None when there is none or the name leads out of its folder."""
     try:
         return find_image(name, folders)
-    except (InputError, OSError):  # not there, not inside, or longer than a name may be
+    except (InputError, OSError):  # missing, outside, or longer than a name may be
         return None
 
 
 def draw_pair(outcome: PairOutcome, verdict: Verdict, folders: Sequence[Path]) -> Image.Image:
-    """The picture from the folders with its instances, as `draw_pair_on` draws them."""
+    """The image from the folders with its instances, as `draw_pair_on` draws them."""
     size = _thumbnail_size(outcome)
-    return draw_pair_on(_read_picture(outcome, folders, size) or _no_picture(outcome.image, size), outcome, verdict)
+    return draw_pair_on(_read_image(outcome, folders, size) or _placeholder(outcome.image, size), outcome, verdict)
 
 
-def draw_pair_on(picture: Image.Image, outcome: PairOutcome, verdict: Verdict) -> Image.Image:
-    """The picture with its instances, above a legend of the colours in it; at most `SIDE` pixels wide or high."""
+def draw_pair_on(image: Image.Image, outcome: PairOutcome, verdict: Verdict) -> Image.Image:
+    """The image with its instances, above a legend of the colours in it; at most `SIDE` pixels wide or high."""
     size = _thumbnail_size(outcome)
-    pixels = np.array(picture.convert("RGB").resize(size, Image.Resampling.LANCZOS))
+    pixels = np.array(image.convert("RGB").resize(size, Image.Resampling.LANCZOS))
     shapes = _shapes(outcome, verdict, size)
     for shape in shapes:
         _paint(pixels, shape)
@@ -68,22 +69,38 @@ def draw_pair_on(picture: Image.Image, outcome: PairOutcome, verdict: Verdict) -
 
 
 def beside(left: Image.Image, right: Image.Image, titles: tuple[str, str]) -> Image.Image:
-    """Two pictures under their titles."""
+    """Two images under their titles."""
     bar, gap = 24, 6
     canvas = Image.new("RGB", (left.width + gap + right.width, bar + max(left.height, right.height)), _BAR)
     draw = ImageDraw.Draw(canvas)
-    for picture, x, title in ((left, 0, titles[0]), (right, left.width + gap, titles[1])):
-        canvas.paste(picture, (x, bar))
+    for image, x, title in ((left, 0, titles[0]), (right, left.width + gap, titles[1])):
+        canvas.paste(image, (x, bar))
         draw.text(
-            (x + 8, bar / 2), _fitting(title, picture.width - 16, _font(14)), font=_font(14), fill=_INK, anchor="lm"
+            (x + 8, bar / 2), _fitting(title, image.width - 16, _font(14)), font=_font(14), fill=_INK, anchor="lm"
         )
     return canvas
 
 
-def to_bytes(picture: Image.Image) -> bytes:
-    """As JPEG, without colour subsampling, which would blur thin outlines."""
+def pair_card(image: Image.Image, outcome: PairOutcome, verdict: Verdict, *tags: str) -> Card:
+    """The card of a gallery for a pair that was drawn; errors of the pair are tags, too."""
+    return Card(to_bytes(image), outcome.phrase, (*tags, *verdict.counts()), describe_pair(outcome, verdict))
+
+
+def describe_pair(outcome: PairOutcome, verdict: Verdict) -> str:
+    """Errors, numbers and image of a pair, in three lines."""
+    counts = verdict.counts()
+    errors = ", ".join(f"{counts[kind]} {kind}" for kind in MEANINGS if counts[kind]) or "no error"
+    presence = "" if outcome.presence is None else f", presence {outcome.presence:.2f}"
+    return (
+        f"{errors}\n{len(verdict.truths)} labelled, {len(verdict.predictions)} predicted{presence}\n"
+        f"{outcome.subset}: {outcome.image}"
+    )
+
+
+def to_bytes(image: Image.Image) -> bytes:
+    """JPEG without colour subsampling, which would blur thin outlines."""
     file = io.BytesIO()
-    picture.save(file, "JPEG", quality=80, subsampling=0, optimize=True)
+    image.save(file, "JPEG", quality=80, subsampling=0, optimize=True)
     return file.getvalue()
 
 
@@ -102,31 +119,31 @@ class _Shape:
     score: float | None
 
 
-def _read_picture(outcome: PairOutcome, folders: Sequence[Path], size: tuple[int, int]) -> Image.Image | None:
-    path = find_picture(outcome.image, folders)
+def _read_image(outcome: PairOutcome, folders: Sequence[Path], size: tuple[int, int]) -> Image.Image | None:
+    path = find_or_none(outcome.image, folders)
     if path is None:
         return None
     try:
-        with Image.open(path) as picture:
-            stored = picture.size
+        with Image.open(path) as image:
+            stored = image.size
             if stored[0] * stored[1] > MAX_PIXELS:
                 return None
-            picture.draft("RGB", (2 * size[0], 2 * size[1]))  # a JPEG is decoded at a fraction of its size
-            as_labelled = picture if stored == (outcome.width, outcome.height) else ImageOps.exif_transpose(picture)
+            image.draft("RGB", (2 * size[0], 2 * size[1]))  # a JPEG is decoded at a fraction of its size
+            as_labelled = image if stored == (outcome.width, outcome.height) else ImageOps.exif_transpose(image)
             return as_labelled.convert("RGB").resize(size, Image.Resampling.LANCZOS)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):  # what Pillow raises for damaged files
         return None
 
 
-def _no_picture(name: str, size: tuple[int, int]) -> Image.Image:
+def _placeholder(name: str, size: tuple[int, int]) -> Image.Image:
     canvas = Image.new("RGB", size, _GREY)
-    text = _fitting(f"no picture: {name}", size[0] - 12, _font(13))
+    text = _fitting(f"no image: {name}", size[0] - 12, _font(13))
     ImageDraw.Draw(canvas).text((size[0] / 2, size[1] - 12), text, font=_font(13), fill=_INK, anchor="mm")
     return canvas
 
 
 def _shapes(outcome: PairOutcome, verdict: Verdict, size: tuple[int, int]) -> list[_Shape]:
-    """Predictions below instances, large below small."""
+    """Instances in the order they are drawn: predictions below labels, large below small."""
     predicted = [
         ({RIGHT: "right", LOOSE: "loose"}.get(label, "wrong"), int(row))
         for label, row in zip(verdict.predictions, verdict.kept, strict=True)
@@ -159,14 +176,14 @@ def _thumbnail_mask(outcome: PairOutcome, counts: str | None, box: np.ndarray, s
 
 
 def _paint(pixels: UInt8[np.ndarray, "height width 3"], shape: _Shape) -> None:
-    """Fills a prediction, outlines an instance; only around the mask, which is far faster than everywhere."""
+    """Fills a prediction or outlines a label, within the window of the mask, which is far faster than everywhere."""
     rows, columns = np.flatnonzero(shape.mask.any(axis=1)), np.flatnonzero(shape.mask.any(axis=0))
     if not rows.size:
         return
     window = tuple(slice(max(0, each[0] - _FRAME - 2), each[-1] + _FRAME + 3) for each in (rows, columns))
     mask, pixels = shape.mask[window], pixels[window]
     outlined = mask
-    if max(np.ptp(rows), np.ptp(columns)) < _SMALL:  # it would be overlooked
+    if max(np.ptp(rows), np.ptp(columns)) < _SMALL:  # too small to be noticed
         outlined = np.asarray(binary_dilation(mask, np.ones((3, 3)), iterations=_FRAME), bool)
     thickness = 2 if shape.role == "lost" else 1
     edge = outlined & ~np.asarray(binary_erosion(outlined, iterations=thickness), bool)
@@ -180,7 +197,7 @@ def _paint(pixels: UInt8[np.ndarray, "height width 3"], shape: _Shape) -> None:
 
 
 def _write_score(canvas: Image.Image, shape: _Shape) -> None:
-    """Near the middle of the mask, on a dark ground."""
+    """Writes the score near the middle of the mask, on a dark background."""
     rows, columns = np.nonzero(shape.mask)
     if not rows.size:
         return
@@ -196,7 +213,7 @@ def _write_score(canvas: Image.Image, shape: _Shape) -> None:
 
 
 def _with_legend(canvas: Image.Image, roles: Sequence[str]) -> Image.Image:
-    """A bar below the picture, with as many lines as it takes."""
+    """The image above a legend with as many lines as it needs."""
     font, line, places = _font(13), 20, []
     x, y = 8.0, 0
     for role in (role for role in _LEGEND if role in roles):
@@ -224,7 +241,7 @@ def _font(size: int) -> ImageFont.FreeTypeFont:
 
 
 def _fitting(text: str, width: float | int, font: ImageFont.FreeTypeFont) -> str:
-    """As much of the text as there is room for, in one line."""
+    """One line with as much of the text as there is room for."""
     shown = "".join(letter if letter.isprintable() else " " for letter in text[:200])
     while shown and font.getlength(shown) > width:
         shown = shown[: max(0, len(shown) - 5)].rstrip(" ….") + "…" if len(shown) > 5 else ""

@@ -1,0 +1,101 @@
+"""Evaluation of concepts in images: cgF1 and its parts, of files of predictions or of a model."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from masklet.eval.concepts.buckets import Source
+from masklet.eval.concepts.concept_run import ConceptEvaluation, summarise
+from masklet.eval.concepts.outcomes import RunFiles
+from masklet.eval.concepts.tally import ConceptTally
+from masklet.eval.metrics import formatted
+from masklet.eval.predict.predict import Request, write_predictions
+from masklet.eval.reports.concept_report import build_concept_report, concept_table
+from masklet.formats.saco import Subset, find_predictions, find_subsets, read_pairs
+from masklet.workflows.evaluation.evaluate import (
+    AskedModel,
+    Evaluation,
+    check_predictor,
+    finish,
+    kinds_of,
+    predictions_of,
+)
+from masklet.workflows.observer import SILENT, JobObserver
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConceptsJob:
+    """SA-Co labels and the predictions of files, or of a model, which needs the folder `out`.
+
+    An entry of `gt` is a file, `FILE,FILE,FILE` of several annotators, or a folder of published files. `iou` is
+    "masks", "boxes" or "both"; `images` are the folders of the images that the page shows.
+    """
+
+    gt: tuple[str, ...]
+    pred: tuple[str, ...] | None = None
+    model: AskedModel | None = None
+    images: tuple[Path, ...] = ()
+    iou: str = "both"
+    processes: int = 1
+    out: Path | None = None
+
+    def __post_init__(self) -> None:
+        check_predictor(self.pred, self.model, self.out)
+
+
+def evaluate_concepts(job: ConceptsJob, observer: JobObserver = SILENT) -> Evaluation:
+    """Scores what was predicted for phrases: is the concept there, and are its instances found.
+
+    Raises: InputError naming file, record and field.
+    """
+    kinds = kinds_of(job.iou)
+    subsets = find_subsets(list(job.gt))
+    images = list(job.images)
+    if job.model is not None and job.out is not None:
+        predictions = list(_predict(subsets, job.model, RunFiles(job.out), observer))
+    else:
+        predictions = find_predictions(list(job.pred or ()), subsets)
+    evaluation = ConceptEvaluation(
+        sources=tuple(map(Source.of, subsets, predictions)),
+        kinds=kinds,
+        processes=job.processes,
+        outcomes=RunFiles(job.out).outcomes if job.out else None,
+    )
+    tallies: dict[str, ConceptTally] = {}
+    for step in evaluation.run():
+        tallies[step.subset] = step.tally
+        if step.share < 1:
+            figure = formatted("cgF1", step.tally.kinds[kinds[0]].metrics()["cgF1"], 2)
+            observer.noted(f"{step.subset}: {step.share:.0%} scored, cgF1 so far {figure}")
+    settings = {
+        "gt": [[str(file) for file in subset.files] for subset in subsets],
+        "pred": [str(path) for path in predictions],
+        "model": job.model and job.model.choice.name,
+        "images": [str(folder) for folder in images],
+        "iou": job.iou,
+    }
+    scores = summarise(tallies, settings)
+    for note in _notes(scores["notes"]):
+        observer.warned(note)
+    page = partial(build_concept_report, RunFiles(job.out or Path()), images)
+    return finish(Evaluation(scores=scores, tables=(concept_table(scores),)), page, job.out, observer)
+
+
+def _predict(subsets: list[Subset], asked: AskedModel, files: RunFiles, observer: JobObserver) -> Iterator[Path]:
+    """The files of the predictions of the model for every pair, subset by subset."""
+    model = asked.load()
+    for subset in subsets:
+        requests = [Request(pair.file_name, pair.id, pair.text_input) for pair in read_pairs(subset.files[0])]
+        path = files.predictions(subset.name)
+        with predictions_of(asked, model, requests, observer, unit="pairs") as predictions:
+            write_predictions(predictions, path)
+        yield path
+
+
+def _notes(notes: dict[str, Any]) -> Iterator[str]:
+    if notes["unknown_pairs"]:
+        yield f"{notes['unknown_pairs']} predictions belong to no pair of the labels and were left out"
+    if notes["unknown_categories"]:
+        yield f"{notes['unknown_categories']} predictions have a category_id that the labels do not name; left out"

@@ -1,0 +1,105 @@
+"""The folder of a tracked video: `run.json` with the arguments, the journal, and the saved session.
+
+The name of the session file is the number of journal lines it belongs to. A resumed run cuts the journal back to those
+lines and continues from the session.
+"""
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from masklet.errors import InputError
+from masklet.files import write_atomically
+from masklet.inference.output.video_export import Journal, read_journal
+from masklet.workflows.track_job import TrackJob
+
+if TYPE_CHECKING:
+    from masklet.inference.video.video_session import VideoSession
+
+RECORD, JOURNAL = "run.json", "frames.jsonl"
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """The content of `run.json`."""
+
+    arguments: dict[str, object]
+    stop: int | None
+    complete: bool
+
+
+@dataclass(frozen=True)
+class RunState:
+    """A run that is resumed: whether it is complete, its session file, and the journal lines that belong to it."""
+
+    complete: bool = False
+    session: Path | None = None
+    lines: int = 0
+
+
+class RunFolder:
+    """The folder of a run: its record, its journal and its saved session."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.journal = path / JOURNAL
+
+    def check_free(self) -> None:
+        """Raises: InputError when the folder holds an unfinished run, which would be lost."""
+        earlier, sessions = self._read(), self._sessions()
+        if earlier is not None and not earlier.complete and sessions:
+            raise InputError(
+                f"{self.path} holds a run that stopped after {max(sessions)} frames: go on with --resume, "
+                f"or choose another folder with --out"
+            )
+
+    def find(self, job: TrackJob) -> RunState:
+        """The run to resume. Raises: InputError when there is no run, or its arguments differ."""
+        earlier = self._read()
+        if earlier is None:
+            raise InputError(f"there is no run in {self.path} to go on with")
+        differing = [key for key, value in job.arguments.items() if earlier.arguments.get(key) != value]
+        if differing:
+            raise InputError(f"the run in {self.path} was begun with another {differing[0]}: --resume changes nothing")
+        written = sum(1 for _ in read_journal(self.journal)) if self.journal.exists() else 0
+        sessions = {lines: path for lines, path in self._sessions().items() if lines <= written}
+        lines = max(sessions, default=0)
+        return RunState(
+            complete=earlier.complete and earlier.stop == job.stop, session=sessions.get(lines), lines=lines
+        )
+
+    def begin(self, job: TrackJob, lines: int) -> Journal:
+        """The journal after the lines that are kept; earlier runs are removed from the folder."""
+        journal = Journal(self.journal, lines)
+        self._remove_sessions(keep=lines)
+        self.record(job, complete=False)
+        return journal
+
+    def record(self, job: TrackJob, *, complete: bool) -> None:
+        """Writes `run.json`."""
+        content = RunRecord(arguments=job.arguments, stop=job.stop, complete=complete)
+        write_atomically(self.path / RECORD, json.dumps(vars(content), indent=1))
+
+    def save(self, session: "VideoSession", lines: int) -> None:
+        """Saves the session that belongs to so many journal lines, and removes the one saved before."""
+        session.save(self.path / f"session-{lines:06d}.safetensors")
+        self._remove_sessions(keep=lines)
+
+    def _remove_sessions(self, *, keep: int) -> None:
+        for lines, path in self._sessions().items():
+            if lines != keep:
+                path.unlink()
+
+    def _sessions(self) -> dict[int, Path]:
+        """Saved sessions by the journal lines they belong to."""
+        found = {path: re.fullmatch(r"session-(\d+)\.safetensors", path.name) for path in self.path.glob("session-*")}
+        return {int(match[1]): path for path, match in found.items() if match}
+
+    def _read(self) -> RunRecord | None:
+        try:
+            content = json.loads((self.path / RECORD).read_text(encoding="utf-8"))
+            return RunRecord(dict(content["arguments"]), content["stop"], content["complete"])
+        except (OSError, ValueError, KeyError, TypeError):  # missing, or not the record of a run
+            return None
