@@ -36,7 +36,7 @@ MAX_OVERLAP = 0.5  # IoU
 
 
 def examples(data: Path) -> list[Example]:
-    """Pictures of the training split, of all sources."""
+    """Images of the training split, of all sources."""
     seeds = range(7_000_000, 7_000_000 + NUM_EACH)
     library = CutoutLibrary.open(data / "cutouts", data / "backgrounds")
     real = load_recipe("builtin").data.sources["real"]
@@ -50,11 +50,11 @@ def examples(data: Path) -> list[Example]:
     ]
 
 
-def pairs_at(weights: Weights, pictures: list[Example]) -> dict[float, list[PairScore]]:
+def pairs_at(weights: Weights, images: list[Example]) -> dict[float, list[PairScore]]:
     """Scores of every exhaustive, mask-labelled pair at each cut."""
     model = make_model(weights, torch.device("cpu"), torch.float32)
     found: dict[float, list[PairScore]] = {even: [] for even in EVEN_SCORES}
-    for example in pictures:
+    for example in images:
         queries = [q for q in example.queries if q.exhaustive and example.mask_valid[list(q.object_index)].all()]
         if not queries:
             continue
@@ -76,11 +76,11 @@ def shifted(weights: Weights, shift: float) -> Weights:
 def main(run: Path, data: Path, out: Path) -> None:
     """Writes the best of all choices."""
     weights = replace(read(run / "weights.safetensors"), settings=DetectionSettings(max_overlap=MAX_OVERLAP))
-    pictures = examples(data)
+    images = examples(data)
     table = {
         (shift, even): total(pairs).metrics()
         for shift in SHIFTS
-        for even, pairs in pairs_at(shifted(weights, shift), pictures).items()
+        for even, pairs in pairs_at(shifted(weights, shift), images).items()
     }
     for (shift, even), metrics in table.items():
         print(f"{shift} {even:.2f}  cgF1 {100 * metrics['cgF1']:5.1f}  IL_MCC {metrics['IL_MCC']:.2f}", flush=True)

@@ -41,8 +41,8 @@ CLIP_FRAMES, CLIP_SIZE = 20, 336
 EXAMPLE_ROUNDS, CLICKS = 3, 10
 
 
-def picture_sets(data: Path | None, count: int) -> Iterator[tuple[str, Iterable[Example]]]:
-    """Named held-out pictures."""
+def image_sets(data: Path | None, count: int) -> Iterator[tuple[str, Iterable[Example]]]:
+    """Named held-out images."""
     seeds = range(FIRST_HELD_OUT_SEED, FIRST_HELD_OUT_SEED + count)
     yield "generated", map(partial(render_scene, config=SceneConfig()), seeds)
     yield "unseen combinations", map(partial(render_scene, config=SceneConfig(combinations="unseen")), seeds)
@@ -68,10 +68,10 @@ def clip_sets(data: Path | None, count: int) -> Iterator[tuple[str, Iterable[Cli
         yield "cut-out clips", (compose_clip(seed, library, config, CLIP_FRAMES) for seed in seeds)
 
 
-def score_pictures(given: argparse.Namespace) -> str:
-    """The table of phrases asked of pictures."""
+def score_images(given: argparse.Namespace) -> str:
+    """The table of phrases asked of images."""
     rows = []
-    for name, examples in picture_sets(given.data, given.pictures):
+    for name, examples in image_sets(given.data, given.pictures):
         labels, images = given.out / f"{name}.json", given.out / "images"
         if not labels.exists():
             write_saco(examples, labels, images)
@@ -184,7 +184,7 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=12, help="of each set")
     parser.add_argument("--users", type=int, default=20, help="pictures of each set that users are simulated on")
     given = parser.parse_args()
-    tables = {"figures": score_pictures(given), "users": score_users(given), "clips": score_clips(given)}
+    tables = {"figures": score_images(given), "users": score_users(given), "clips": score_clips(given)}
     card = CARD.read_text(encoding="utf-8")
     for name, content in tables.items():
         print(f"\n{content}")

@@ -9,7 +9,6 @@ from PIL import Image
 
 import masklet
 from masklet import cli
-from masklet.cli import eval_clicks as _command  # noqa: F401 - adds it to the application
 from masklet.ops.masks import rle_encode
 
 SIZE = (24, 32)

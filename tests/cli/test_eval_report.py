@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-import masklet.cli.eval_report  # noqa: F401 - adds the commands
-from masklet.cli.app import main
+from masklet.cli import main
 
 FOUND = {"scores": [0.9], "iou": [[0.95]], "predicted_areas": [40], "predicted_boxes_xyxy": [[1, 1, 9, 6]]}
 MISSED: dict = {}

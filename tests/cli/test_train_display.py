@@ -74,4 +74,4 @@ def test_on_a_terminal_a_bar_moves_and_validations_stay_above_it(monkeypatch) ->
     assert "phase 2 of 2" in shown
     assert "loss 12.35" in shown
     assert "validation after 2 updates" in shown
-    assert "validating on 7 pictures" in shown
+    assert "validating on 7 images" in shown

@@ -19,8 +19,8 @@ def segment(  # noqa: PLR0913 - one argument for each option
     *,
     images: Annotated[list[str], typer.Argument(help="Files, folders or patterns.", show_default=False)],
     phrase: Annotated[list[str] | None, typer.Option("--phrase", "-p", help="What to find; may be repeated.")] = None,
-    box: Annotated[list[str] | None, typer.Option(help="Like this: x0,y0,x1,y1 in pixels; repeatable.")] = None,
-    not_box: Annotated[list[str] | None, typer.Option(help="Not like this: x0,y0,x1,y1; repeatable.")] = None,
+    box: Annotated[list[str] | None, typer.Option(help="Positive example: x0,y0,x1,y1 in pixels; repeatable.")] = None,
+    not_box: Annotated[list[str] | None, typer.Option(help="Negative example: x0,y0,x1,y1; repeatable.")] = None,
     threshold: Annotated[float | None, typer.Option(help="Keep scores above this, between 0 and 1.")] = None,
     calibration: Annotated[Path | None, typer.Option(help="Thresholds by phrase, from `masklet calibrate`.")] = None,
     model: Model = "tiny",
@@ -30,7 +30,7 @@ def segment(  # noqa: PLR0913 - one argument for each option
     format: Annotated[str, typer.Option(help="Any of overlay,coco,json,png,yolo.")] = "overlay",
     json: Json = False,
 ) -> None:
-    """Find every instance of a phrase, or of what a box shows, in images."""
+    """Find every instance of a phrase, or of example boxes, in images."""
     job = SegmentJob(
         images=tuple(images),
         phrases=parse_phrases(phrase or []),

@@ -23,14 +23,14 @@ def track(  # noqa: PLR0913 - one argument for each option
     video: Annotated[
         str, typer.Argument(help="A video, a folder of frames, or a camera's number.", show_default=False)
     ],
-    phrase: Annotated[list[str] | None, typer.Option("--phrase", "-p", help="What to follow; may be repeated.")] = None,
-    box: Annotated[list[str] | None, typer.Option(help="Like this: FRAME:x0,y0,x1,y1 in pixels; repeatable.")] = None,
+    phrase: Annotated[list[str] | None, typer.Option("--phrase", "-p", help="What to track; may be repeated.")] = None,
+    box: Annotated[list[str] | None, typer.Option(help="Example: FRAME:x0,y0,x1,y1 in pixels; repeatable.")] = None,
     click: Annotated[
         list[str] | None,
-        typer.Option(help="FRAME:x,y begins an object; FRAME:x,y,+ and FRAME:x,y,- say what else is on it, or not."),
+        typer.Option(help="FRAME:x,y begins an object; FRAME:x,y,+ and FRAME:x,y,- add a point on it, or off it."),
     ] = None,
     objects: Annotated[
-        list[str] | None, typer.Option("--object", help="Just what is in FRAME:x0,y0,x1,y1; repeatable.")
+        list[str] | None, typer.Option("--object", help="Box around a single object: FRAME:x0,y0,x1,y1; repeatable.")
     ] = None,
     start: Annotated[int, typer.Option(help="The first frame.", min=0)] = 0,
     stop: Annotated[int | None, typer.Option(help="The frame to end before.", min=1)] = None,
@@ -45,7 +45,7 @@ def track(  # noqa: PLR0913 - one argument for each option
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")] = False,
     json: Json = False,
 ) -> None:
-    """Follow every instance of a phrase, of what a box shows, or of what was clicked, through a video."""
+    """Track every instance of a phrase or of example boxes, or clicked objects, through a video."""
     job = TrackJob(
         video=video,
         prompts=parse_prompts(phrase or [], box or [], click or [], objects or []),

@@ -103,10 +103,10 @@ def _train(job: "TrainJob", *, json: bool) -> None:
 def train_report(
     *,
     out: Annotated[Path, typer.Argument(metavar="OUT", show_default=False, help="Folder of a training run.")],
-    no_forgetting: Annotated[bool, typer.Option("--no-forgetting", help="Do not ask what was forgotten.")] = False,
+    no_forgetting: Annotated[bool, typer.Option("--no-forgetting", help="Skip the check of forgetting.")] = False,
     json: Json = False,
 ) -> None:
-    """Write the page of a training run, finished or not, and say what it has cost elsewhere."""
+    """Write the page of a training run, finished or not, and check what the model has forgotten."""
     from masklet.workflows.training.train_report import ReportJob, report_training
 
     with Display(json=json) as display:

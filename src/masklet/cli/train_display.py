@@ -1,4 +1,4 @@
-"""How far a training run is, for the person who waits for it: a bar on a terminal, else lines."""
+"""The progress of a training run: a bar on a terminal, otherwise lines."""
 
 import sys
 import time
@@ -10,14 +10,13 @@ import numpy as np
 from masklet.train.recipes.schema import Recipe
 from masklet.train.run.observers import Observer, Validated, duration
 
-MOST_PARTS = 3  # of the loss that a person is shown
+MOST_PARTS = 3  # of the loss that are shown
 
 
 class TrainDisplay(Observer):
-    """Shows a person how far the run is: a bar that moves on a terminal, else a line each time something is logged."""
+    """Shows the progress of a run on stderr: a bar on a terminal, otherwise a line for each line of the log."""
 
     def __init__(self) -> None:
-        """Onto stderr."""
         self.stream = sys.stderr
         self.bar: _Bar | None = None
         self.means = ""
@@ -35,19 +34,19 @@ class TrainDisplay(Observer):
     def logged(self, line: Mapping[str, Any]) -> None:
         self.means, step = describe(line), line["step"]
         if self.bar is not None:
-            self.bar.say_below(self.means)
+            self.bar.show_below(self.means)
         else:
             where = f"update {step} of {self.recipe.total_steps} ({self._place(step)})"
             self._print(f"{where}: {self.means}, {self._left(step)}")
 
     def validating(self, pictures: int) -> None:
         if self.bar is not None:
-            self.bar.say_below(f"validating on {pictures} pictures")
+            self.bar.show_below(f"validating on {pictures} images")
 
     def validated(self, validation: Validated) -> None:
         if self.bar is not None:
-            self.bar.say_above(validation.summary)
-            self.bar.say_below(self.means)
+            self.bar.print_above(validation.summary)
+            self.bar.show_below(self.means)
         else:
             self._print(validation.summary)
 
@@ -65,14 +64,14 @@ class TrainDisplay(Observer):
         return f"phase {number + 1} of {len(phases)}, {phases[number].image_size} px"
 
     def _left(self, step: int) -> str:
-        """As long as what is to be done took so far in this call, by pixels, validations included."""
+        """The time left, extrapolated from this call by the pixels processed, validations included."""
         done = self.recipe.work_of(step) - self.recipe.work_of(self.first)
         left = self.recipe.work_of(self.recipe.total_steps) - self.recipe.work_of(step)
         return f"{duration((time.monotonic() - self.began) * left / done)} left" if done else ""
 
 
 class _Bar:
-    """A bar with a line below, drawn again and again in the same place of a terminal."""
+    """A bar with a line of text below it."""
 
     def __init__(self, stream: Any, total: int) -> None:
         from rich.console import Console, Group
@@ -96,11 +95,11 @@ class _Bar:
     def move(self, step: int, place: str, left: str) -> None:
         self._progress.update(self._task, completed=step, description=place, left=left)
 
-    def say_below(self, text: str) -> None:
+    def show_below(self, text: str) -> None:
         self._below.plain = text
         self._live.refresh()
 
-    def say_above(self, text: str) -> None:
+    def print_above(self, text: str) -> None:
         self._live.console.print(text, highlight=False)
 
     def close(self) -> None:
@@ -108,7 +107,7 @@ class _Bar:
 
 
 def describe(line: Mapping[str, Any]) -> str:
-    """Loss with its largest parts, learning rate and speed of a line of the log."""
+    """Loss with its largest parts, learning rate and speed of a log line."""
     parts = {name.removeprefix("loss_"): value for name, value in line.items() if name.startswith("loss_")}
     largest = sorted(parts, key=lambda name: -parts[name])[:MOST_PARTS]
     listed = ", ".join(f"{name.replace('_', ' ')} {parts[name]:.3g}" for name in largest)

@@ -1,4 +1,4 @@
-"""The same work on many items, in this process or in several."""
+"""Maps a function over items, in this process or in several."""
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -22,7 +22,7 @@ def map_in_processes(
             yield work(item)
             advance()
         return
-    # Fresh processes: a copy of one that holds threads, as numerical libraries do, may stop for ever.
+    # Spawned: forking a process with threads, which numerical libraries start, may deadlock.
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
         for result in pool.map(work, items):
             yield result

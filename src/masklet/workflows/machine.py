@@ -31,7 +31,7 @@ RUNS = 3  # of which the median is reported
 
 
 @dataclass(frozen=True, kw_only=True)
-class Speed:
+class ModelSpeed:
     """Where the model runs, as which number type, and the time to load it and of one 640 x 480 image."""
 
     device: str
@@ -51,7 +51,7 @@ class Machine:
     kernels: Mapping[str, bool]
     memory_gb: Mapping[str, float]
     model: str
-    speed: Speed | None
+    speed: ModelSpeed | None
     problem: str | None
 
     def to_json(self) -> dict[str, Any]:
@@ -149,7 +149,7 @@ def _memory() -> dict[str, float]:
     return memory
 
 
-def _measure(choice: ModelChoice) -> Speed:
+def _measure(choice: ModelChoice) -> ModelSpeed:
     start = time.perf_counter()
     model = choice.load()
     loaded = time.perf_counter() - start
@@ -159,7 +159,7 @@ def _measure(choice: ModelChoice) -> Speed:
         start = time.perf_counter()
         model.segment(_test_image(), "disc")
         times.append(time.perf_counter() - start)
-    return Speed(
+    return ModelSpeed(
         device=str(model.device),
         dtype=str(model.dtype).removeprefix("torch."),
         load_seconds=round(loaded, 3),

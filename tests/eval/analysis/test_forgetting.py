@@ -13,14 +13,14 @@ from masklet.data.schema import Example, PhraseQuery
 from masklet.eval.analysis.forgetting import (
     ABSENT_QUESTIONS,
     FIRST_SCENE,
-    MOST_PICTURES,
+    MOST_IMAGES,
     Forgetting,
     Questions,
     Standing,
     ask_questions,
     compare,
     everyday_questions,
-    picture_questions,
+    image_questions,
     scene_questions,
     spread,
     standings,
@@ -81,7 +81,7 @@ class Model:
 
 def questions(pictures: Sequence[Example], name: str = "own") -> Questions:
     return Questions(
-        name=name, title=name.title(), count=len(pictures), picture=lambda index: (f"{index}.png", pictures[index])
+        name=name, title=name.title(), count=len(pictures), image=lambda index: (f"{index}.png", pictures[index])
     )
 
 
@@ -89,21 +89,21 @@ def test_a_users_pictures_are_asked_for_everyday_things_that_no_label_speaks_of(
     own = questions([example("fire truck", absent=["giraffe"], value=value) for value in range(12)])
     asked = everyday_questions(own)
     assert not asked.sure
-    phrases = [query.phrase for index in range(12) for query in asked.picture(index)[1].queries]
+    phrases = [query.phrase for index in range(12) for query in asked.image(index)[1].queries]
     assert len(phrases) == ABSENT_QUESTIONS
     assert not {"fire truck", "giraffe", "school bus"} & set(phrases)
     assert len(set(phrases)) > 50
-    assert all(not query.object_index for index in range(12) for query in asked.picture(index)[1].queries)
-    assert asked.picture(3)[1].queries == everyday_questions(own).picture(3)[1].queries
-    assert asked.picture(3)[1].queries != asked.picture(4)[1].queries
+    assert all(not query.object_index for index in range(12) for query in asked.image(index)[1].queries)
+    assert asked.image(3)[1].queries == everyday_questions(own).image(3)[1].queries
+    assert asked.image(3)[1].queries != asked.image(4)[1].queries
 
 
 def test_scenes_are_those_that_no_training_draws():
     scenes = scene_questions()
-    (name, first), (_, second) = scenes.picture(0), scenes.picture(1)
+    (name, first), (_, second) = scenes.image(0), scenes.image(1)
     assert FIRST_SCENE >= 2**31  # `GeneratedSource` draws below
     assert name == "scene 0"
-    assert np.array_equal(first.image, scene_questions().picture(0)[1].image)
+    assert np.array_equal(first.image, scene_questions().image(0)[1].image)
     assert not np.array_equal(first.image, second.image)
     assert {bool(query.object_index) for query in first.queries} == {True, False}
 
@@ -111,8 +111,8 @@ def test_scenes_are_those_that_no_training_draws():
 def test_pictures_are_taken_at_even_distances():
     assert spread(3) == [0, 1, 2]
     places = spread(1000)
-    assert len(places) == MOST_PICTURES
-    assert {after - before for before, after in pairwise(places)} == {1000 // MOST_PICTURES}
+    assert len(places) == MOST_IMAGES
+    assert {after - before for before, after in pairwise(places)} == {1000 // MOST_IMAGES}
 
 
 def test_phrases_that_are_not_labelled_in_full_are_not_asked():
@@ -135,8 +135,8 @@ def test_phrases_that_are_not_labelled_in_full_are_not_asked():
         def sample(self, rng: np.random.Generator) -> Example:
             return self.example(4, rng)
 
-    found = picture_questions("own", "Own", Source(), [4])
-    name, asked = found.picture(0)
+    found = image_questions("own", "Own", Source(), [4])
+    name, asked = found.image(0)
     assert (name, [query.phrase for query in asked.queries]) == ("4.png", ["mug"])
 
 

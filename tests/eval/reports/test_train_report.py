@@ -53,7 +53,7 @@ def standing(rejected: int, pm_f1: float, **alarms: int) -> Standing:
 def forgot(after: int) -> Forgetting:
     change = Change(
         name="everyday",
-        title="Your pictures, asked for everyday things",
+        title="Your images, asked for everyday things",
         pictures=10,
         sure=False,
         before=standing(95, 60.0, kite=1),
@@ -127,7 +127,7 @@ def test_a_page_says_what_changed_and_what_it_cost():
     assert figures["cgF1"].note == "20.0 before training"
     assert figures["IL_MCC"].value == pytest.approx(0.4)
     assert figures["IL_MCC"].note == "0.300 before training"
-    rejected = figures["Absent things rejected: your pictures, asked for everyday things"]
+    rejected = figures["Absent things rejected: your images, asked for everyday things"]
     assert (rejected.value, rejected.low, rejected.high, rejected.note) == (40, 37, 43, "95.0 before training")
     assert report.subtitle == "20 updates, from tiny, best after 10"
     cost = table(report, "What it cost elsewhere")
@@ -139,7 +139,7 @@ def test_a_page_says_what_changed_and_what_it_cost():
         "giraffe",
         0,
         7,
-        "Your pictures, asked for everyday things",
+        "Your images, asked for everyday things",
     ]
 
 

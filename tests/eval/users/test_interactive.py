@@ -35,7 +35,7 @@ from masklet.eval.users.interactive import (
 )
 from masklet.eval.users.interactive_video import (
     CLICKS_PER_FRAME,
-    FollowedObject,
+    CorrectedObject,
     find_objects,
     follow_objects,
     follow_offline,
@@ -365,7 +365,7 @@ def test_annotations_of_another_size_are_refused(tmp_path: Path, clip: np.ndarra
     with pytest.raises(InputError, match="walk: the frames are 16 x 24 pixels, and their annotations 32 x 24"):
         list(follow_objects(objects, Follower(clip[:, :, :16], reach=9)))
     Image.new("L", (5, 5)).save(tmp_path / "truth" / "walk" / "00004.png")
-    with pytest.raises(InputError, match="its pictures are not of one size"):
+    with pytest.raises(InputError, match="its images differ in size"):
         list(follow_objects(objects, Follower(clip, reach=9)))
 
 
@@ -377,8 +377,8 @@ def test_videos_without_an_object_are_refused(tmp_path: Path) -> None:
 
 def test_video_figures_are_means_over_objects() -> None:
     objects = [
-        FollowedObject(video="a", object_id=1, offline=np.array([0.2, 0.4]), online=np.array([0.2, 0.3])),
-        FollowedObject(video="a", object_id=2, offline=np.array([0.4, 0.8]), online=np.array([0.4, 0.5])),
+        CorrectedObject(video="a", object_id=1, offline=np.array([0.2, 0.4]), online=np.array([0.2, 0.3])),
+        CorrectedObject(video="a", object_id=2, offline=np.array([0.4, 0.8]), online=np.array([0.4, 0.5])),
     ]
     figures = video_figures(objects)
     assert (figures["objects"], figures["videos"]) == (2, 1)

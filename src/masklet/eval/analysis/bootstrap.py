@@ -1,4 +1,4 @@
-"""How far a figure could be off by the choice of images: intervals by a Poisson bootstrap over images.
+"""Confidence intervals of figures by a Poisson bootstrap over images.
 
 Each replicate gives every image a weight from a Poisson distribution of mean 1, drawn from a hash of the image's name.
 All pairs of an image share it, whatever the order, the process or the run they are counted in, so sums of parts are the
@@ -21,7 +21,7 @@ from masklet.eval.concepts.outcomes import PairOutcome
 
 REPLICATES = 500
 LEVEL = 0.95
-_CHUNK = 2048  # pairs that wait to be counted together
+_CHUNK = 2048  # pairs that are counted together
 _BITS = 16  # of randomness in a weight: its mean is 1 to within 1e-5
 
 
@@ -38,7 +38,7 @@ Weigh = Callable[[Sequence[str]], Float64[np.ndarray, "image replicate"]]
 
 
 def poisson(replicates: int = REPLICATES, seed: int = 0) -> Weigh:
-    """The weights of a bootstrap: each image as often as chance has it, once on average."""
+    """Weights of a bootstrap: a random count for each image, 1 on average."""
     return partial(poisson_weights, replicates=replicates, seed=seed)
 
 
@@ -62,7 +62,7 @@ class WeightedSums:
         return dict(self._sums)
 
     def _count(self) -> None:
-        """All of an image's rows are added up first, so that its weights are drawn once."""
+        """Counts the waiting pairs; the rows of an image are summed first, so that its weights are drawn once."""
         by_subset: dict[str, list[tuple[str, PairScore]]] = {}
         for image, subset, pair in self._waiting:
             by_subset.setdefault(subset, []).append((image, pair))
@@ -121,7 +121,7 @@ def random_words(images: Sequence[str], count: int, purpose: str) -> UInt64[np.n
 
 
 def _poisson_table() -> np.ndarray:
-    """The count that each of the equally likely values of `_BITS` bits stands for."""
+    """The Poisson count for each of the equally likely values of `_BITS` bits."""
     terms = np.exp(-1) / np.cumprod(np.maximum(1, np.arange(16)))
     places = (np.arange(2**_BITS) + 0.5) / 2**_BITS
     return np.searchsorted(np.cumsum(terms), places).astype(np.float64)

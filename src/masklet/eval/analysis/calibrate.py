@@ -1,8 +1,8 @@
-"""Choosing thresholds by phrase: what to take for present, for an instance and for a pixel of it.
+"""Choosing the thresholds of presence, score and mask for each phrase.
 
-A pair of an image and a phrase is measured once, at every threshold; sums over pairs are then compared. A phrase with
-few pairs leans on all phrases: to its own sums are added those of as many average pairs as `PRIOR_PAIRS`. What is to be
-expected on new images is measured on images that were left out, in turns (cross-validation).
+A pair of an image and a phrase is measured once, at every threshold; sums over pairs are then compared. The sums of a
+phrase are regularised by those of `PRIOR_PAIRS` average pairs of all phrases. Performance on new images is estimated by
+cross-validation.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -21,19 +21,19 @@ from masklet.eval.predict.labelled import LabelledImages
 from masklet.eval.predict.predict import Request, Segmenter, predict_pairs
 from masklet.formats.calibration import Calibration, Thresholds
 
-SCORES = np.linspace(0.25, 0.95, 71).round(2)  # detections below are many, mostly wrong, and would be most of the work
+SCORES = np.linspace(0.25, 0.95, 71).round(2)  # detections below are numerous, mostly wrong, and slow
 PRESENCES = np.linspace(0.0, 0.95, 20).round(2)
 CUTS = (0.3, 0.4, 0.5, 0.6, 0.7)
 UNCUT = CUTS.index(0.5)
 MATCH_IOU = 0.5
 PRIOR_PAIRS = 20
 MIN_PAIRS = 10  # of a phrase with thresholds of its own, some of them with instances
-INDIFFERENT = 1e-3  # of the objective: not worth leaving the uncalibrated thresholds for
+INDIFFERENT = 1e-3  # of the objective: too little to change the thresholds
 
 
 @dataclass(frozen=True, kw_only=True)
 class LabelledPair:
-    """What a model said of a phrase in an image, against the labels: overlaps for each of `CUTS`, best score first."""
+    """Predictions for a phrase in an image and their overlaps with the labels for each of `CUTS`, best score first."""
 
     image: str
     phrase: str
@@ -43,7 +43,7 @@ class LabelledPair:
 
     @property
     def num_truths(self) -> int:
-        """Instances that are there."""
+        """Labelled instances."""
         return self.iou.shape[1]
 
 
@@ -108,14 +108,14 @@ class ThresholdTally:
         return ThresholdTally(**{name: value + getattr(other, name) for name, value in vars(self).items()})
 
     def scaled(self, factor: float) -> "ThresholdTally":
-        """As if each pair counted `factor` times."""
+        """The sums with each pair counted `factor` times."""
         return ThresholdTally(**{name: value * factor for name, value in vars(self).items()})
 
 
 def match(pair: LabelledPair) -> Bool[np.ndarray, " detection"]:
-    """Which detections show an instance that no better scored one shows.
+    """Which detections match an instance that no better scored one matches.
 
-    One after another, best score first, as the matches of those above a threshold then never depend on the others.
+    Greedy by score, so that the matches above a threshold never depend on detections below it.
     """
     return match_by_score(pair.iou[UNCUT].astype(np.float64), np.array([MATCH_IOU]))[0]
 

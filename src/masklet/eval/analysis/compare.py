@@ -1,8 +1,8 @@
-"""Two runs over the same pairs: which is better, is that more than luck, and where do they differ.
+"""Two runs over the same pairs: which is better, whether chance explains it, and where they differ.
 
 The interval of a difference comes from a bootstrap in which both runs share the weights of images; the p-value from
-approximate randomisation: how often is the difference as large when it is a coin's toss for each image which run its
-results belong to. Both only need sums, so the runs may list their pairs in any order.
+approximate randomisation: how often the difference is as large when the results of each image are assigned to the runs
+at random. Both need sums only, so the runs may list their pairs in any order.
 
 Source: Noreen, Computer-Intensive Methods for Testing Hypotheses (approximate randomisation).
 """
@@ -32,7 +32,7 @@ Key = tuple[str, int]  # subset and pair
 
 @dataclass(frozen=True)
 class Difference:
-    """A figure in both runs, the second less the first with its interval, and how likely chance alone would do that."""
+    """A figure in both runs, the difference with its interval, and the p-value of the difference."""
 
     first: float
     second: float
@@ -62,7 +62,7 @@ class PairChange:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """What two runs have in common and what not; phrases with the greatest change of errors first."""
+    """The comparison of two runs; phrases with the greatest change of errors first."""
 
     num_pairs: int
     num_better: int
@@ -132,7 +132,7 @@ class _Run:
 
 
 class _Changed:
-    """Pairs whose quality rose, or fell: how many, and those that changed most, by whether they show their concept."""
+    """Pairs whose quality rose, or fell: their number, and those that changed most with and without their concept."""
 
     def __init__(self, sign: int) -> None:
         self.sign, self.count = sign, 0
@@ -143,7 +143,7 @@ class _Changed:
         self.kept[len(outcome.iou) > 0].add(Kept(outcome, judge(outcome), abs(change)))
 
     def changes(self, first: RunFiles) -> list[PairChange]:
-        """The kept pairs with what the first run made of them, which is read once more for that."""
+        """The kept pairs with their outcomes in the first run, which is read a second time."""
         wanted = {_key(item.outcome): item for worst in self.kept.values() for item in worst.sorted()}
         found: dict[Key, PairChange] = {}
         for outcome in read_outcomes(first.outcomes) if wanted else ():
@@ -155,7 +155,7 @@ class _Changed:
 
 
 def quality_of(pair: PairScore) -> float:
-    """How well a pair was answered, in [0, 1]: its own F1 over the IoU thresholds, 1 for nothing where nothing is."""
+    """The quality of a pair in [0, 1]: its own F1 averaged over the IoU thresholds, 1 for a true negative."""
     if not pair.num_truths and not pair.num_predictions:
         return 1.0
     return float(PairScores.of([pair]).local_f1.mean())
@@ -166,7 +166,7 @@ def _key(outcome: PairOutcome) -> Key:
 
 
 def _partner(seen: dict[Key, tuple[str, str, float]], outcome: PairOutcome, first: RunFiles, second: RunFiles) -> float:
-    """The quality of the same pair in the first run; what is left in `seen` has no partner yet."""
+    """The quality of the same pair in the first run, which is removed from `seen`."""
     name = f"pair {outcome.pair_id} of {outcome.subset}"
     found = seen.pop(_key(outcome), None)
     if found is None:
@@ -209,7 +209,7 @@ def _differences(first: _Run, second: _Run) -> dict[str, Difference]:
 
 
 def _p_value(observed: float, by_chance: Float64[np.ndarray, " permutation"]) -> float:
-    """Two-sided; what was observed counts as one of the permutations, so it is never 0."""
+    """Two-sided; the observed value counts as one of the permutations, so the p-value is never 0."""
     as_large = np.abs(by_chance) >= abs(observed) - 1e-12
     return float((1 + as_large.sum()) / (1 + len(by_chance)))
 

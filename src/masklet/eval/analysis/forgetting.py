@@ -1,9 +1,10 @@
-"""What training on pictures of one's own has cost: does a model still say no, and does it still find other things?
+"""The cost of training on a user's own images: does a model still reject absent phrases and find other objects?
 
-A base and what was trained from it are asked the same questions: generated scenes, whose answers are known to the
-pixel; the user's own general data, where there is some; and everyday things that the user's pictures are unlikely to
-show. A model that is never told "no" while it learns says "yes" to everything: in one report correct rejections fell
-from 95.8 % to 3.2 %, and cgF1 from 55.7 to 6.7.
+The base and the model trained from it are asked the same questions: generated scenes, whose labels are exact; the
+general data of the user, if there is some; and everyday things that the images of the user are unlikely to show. A
+model trained without absent phrases accepts everything: in one report correct rejections fell from 95.8 % to 3.2 %, and
+cgF1
+from 55.7 to 6.7.
 """
 
 from collections import Counter
@@ -28,38 +29,38 @@ from masklet.scenes.scene import render_scene
 SCENES = 40  # some 130 absent phrases: a share of rejections is known to about 8 points
 SCENE_SIDE = 336  # pixels
 FIRST_SCENE = 2**31  # training draws the seeds below
-MOST_PICTURES = 40
-ABSENT_QUESTIONS = 480  # over all of a user's pictures: a share is known to about 4 points
-LOST_REJECTIONS = 5.0  # points; less cannot be told from luck with so many questions
-LOST_QUALITY = 5.0  # points of pmF1; both models answer the same questions, so that luck matters less
-HARDLY = 50.0  # percent of rejections below which a coin says no as often
+MOST_IMAGES = 40
+ABSENT_QUESTIONS = 480  # over all images of a user: a share is known to about 4 points
+LOST_REJECTIONS = 5.0  # points; less may be chance with so many questions
+LOST_QUALITY = 5.0  # points of pmF1; both models get the same questions, so chance matters less
+HARDLY = 50.0  # percent of rejections that a coin toss reaches
 
 Trouble = Literal["rejections", "quality"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Questions:
-    """Pictures with phrases to ask; `picture(i)` reads or draws one, with a name. `sure` says that labels are known."""
+    """Images with phrases to ask; `image(i)` gives one with its name. `sure`: absence is labelled, not assumed."""
 
     name: str
     title: str
     count: int
-    picture: Callable[[int], tuple[str, Example]]
+    image: Callable[[int], tuple[str, Example]]
     sure: bool = True
 
 
 def scene_questions(*, learnt: bool = False) -> Questions:
-    """Generated scenes that no training draws; `learnt` says in the title that it drew others of the kind."""
+    """Generated scenes with seeds outside training; `learnt` says in the title that others were trained on."""
 
     def draw(index: int) -> tuple[str, Example]:
         return f"scene {index}", render_scene(FIRST_SCENE + index, SceneConfig(size=SCENE_SIDE))
 
     title = "Generated scenes, of a kind that was learnt from" if learnt else "Generated scenes"
-    return Questions(name="scenes", title=title, count=SCENES, picture=draw)
+    return Questions(name="scenes", title=title, count=SCENES, image=draw)
 
 
-def picture_questions(name: str, title: str, source: IndexedSource, places: Sequence[int]) -> Questions:
-    """The phrases of the named pictures of a source that are labelled in full."""
+def image_questions(name: str, title: str, source: IndexedSource, places: Sequence[int]) -> Questions:
+    """The fully labelled phrases of the given images of a source."""
 
     def read(index: int) -> tuple[str, Example]:
         place = places[index]
@@ -67,46 +68,46 @@ def picture_questions(name: str, title: str, source: IndexedSource, places: Sequ
         complete = {query.phrase: query for query in example.queries if query.exhaustive}
         return source.name(place), replace(example, queries=tuple(complete.values()))
 
-    return Questions(name=name, title=title, count=len(places), picture=read)
+    return Questions(name=name, title=title, count=len(places), image=read)
 
 
 def spread(count: int) -> list[int]:
-    """Up to `MOST_PICTURES` of so many, at even distances."""
-    chosen = min(MOST_PICTURES, count)
+    """Evenly spaced indices of at most `MOST_IMAGES` of `count` images."""
+    chosen = min(MOST_IMAGES, count)
     return [index * count // chosen for index in range(chosen)]
 
 
 def everyday_questions(own: Questions) -> Questions:
-    """The same pictures, asked for everyday things that none of their labels speaks of."""
-    examples = [own.picture(index)[1] for index in range(own.count)]
+    """The same images, asked for everyday things that none of their labels names."""
+    examples = [own.image(index)[1] for index in range(own.count)]
     known = {query.phrase for example in examples for query in example.queries}
     phrases = absent_phrases(known.union(*(example.absent for example in examples)), PROBES)
     each = min(len(phrases), -(-ABSENT_QUESTIONS // own.count))
 
     def read(index: int) -> tuple[str, Example]:
-        name, example = own.picture(index)
+        name, example = own.image(index)
         chosen = np.random.default_rng(index).permutation(len(phrases))[:each].tolist()
         queries = tuple(PhraseQuery(phrase=phrases[place], object_index=()) for place in chosen)
         return name, replace(example, queries=queries)
 
     return Questions(
-        name="everyday", title="Your pictures, asked for everyday things", count=own.count, picture=read, sure=False
+        name="everyday", title="Your images, asked for everyday things", count=own.count, image=read, sure=False
     )
 
 
 def ask_questions(
     questions: Questions, model: Segmenter, cache: Path, advance: Callable[[], object] = lambda: None
 ) -> list[PairOutcome]:
-    """What the model says to all of them; `advance` is called after each picture.
+    """Outcomes of all questions; `advance` is called after each image.
 
-    Raises: InputError when a picture cannot be read or the cache not written.
+    Raises: InputError when an image cannot be read or the cache not written.
     """
     outcomes = []
     for index in range(questions.count):
-        name, example = questions.picture(index)
-        answers = ask_example(example.image, [query.phrase for query in example.queries], model, cache)
+        name, example = questions.image(index)
+        predictions = ask_example(example.image, [query.phrase for query in example.queries], model, cache)
         for query in example.queries:
-            outcome = outcome_of(example, query, answers[query.phrase], image=name, subset=questions.name)
+            outcome = outcome_of(example, query, predictions[query.phrase], image=name, subset=questions.name)
             outcomes.append(replace(outcome, pair_id=len(outcomes)))
         advance()
     return outcomes
@@ -114,10 +115,10 @@ def ask_questions(
 
 @dataclass(frozen=True, kw_only=True)
 class Standing:
-    """How a model does on a set of questions. Figures are percent, IL_MCC in [-1, 1]; None where nothing gives one.
+    """Figures of a model on a set of questions: percent, IL_MCC in [-1, 1]; None where nothing gives a value.
 
-    `rejected` of the `absent` pairs had no prediction at score 0.5, as it should be; `low` and `high` are the ends of
-    the 95 % interval of that share in percent. `false_alarms` counts pictures by phrase.
+    `rejected` of the `absent` pairs had no prediction at score 0.5; `low` and `high` are the ends of the 95 % interval
+    of that share in percent. `false_alarms` counts images by phrase.
     """
 
     pairs: int
@@ -133,7 +134,7 @@ class Standing:
 
     @classmethod
     def of(cls, outcomes: Sequence[PairOutcome]) -> "Standing":
-        """Sums up the answers to one set."""
+        """The figures of one set."""
         absent = [outcome for outcome in outcomes if not len(outcome.iou)]
         alarms = [outcome.phrase for outcome in absent if (outcome.scores >= SCORE_THRESHOLD).any()]
         rejected = len(absent) - len(alarms)
@@ -171,10 +172,7 @@ class Change:
 
     @property
     def lost_rejections(self) -> float:
-        """Points of correct rejections that are gone beyond what luck explains; 0 where that is less than it takes.
-
-        The fall must reach `LOST_REJECTIONS` and the two intervals must not overlap.
-        """
+        """Points of correct rejections lost: at least `LOST_REJECTIONS`, with disjoint intervals; otherwise 0."""
         if self.before.rejections is None or self.after.rejections is None:
             return 0.0
         fall = self.before.rejections - self.after.rejections
@@ -183,7 +181,7 @@ class Change:
 
     @property
     def lost_quality(self) -> float:
-        """Points of pmF1 that are gone, from `LOST_QUALITY` on."""
+        """Points of pmF1 that were lost: at least `LOST_QUALITY`; otherwise 0."""
         if self.before.pmF1 is None or self.after.pmF1 is None:
             return 0.0
         fall = self.before.pmF1 - self.after.pmF1
@@ -192,13 +190,13 @@ class Change:
 
 @dataclass(frozen=True, kw_only=True)
 class Forgetting:
-    """What changed in all sets, most telling first."""
+    """The changes of all sets of questions."""
 
     changes: tuple[Change, ...]
 
     @property
     def troubles(self) -> frozenset[Trouble]:
-        """What was lost; empty when nothing was."""
+        """Kinds of loss; empty when nothing was lost."""
         found: set[Trouble] = set()
         if any(change.lost_rejections for change in self.changes):
             found.add("rejections")
@@ -208,7 +206,7 @@ class Forgetting:
 
     @property
     def verdict(self) -> str:
-        """One sentence for people."""
+        """The result in one sentence."""
         if not self.troubles:
             return self._kept()
         parts = []
@@ -227,7 +225,7 @@ class Forgetting:
         return "; ".join(parts)
 
     def _kept(self) -> str:
-        """With the rejections of the last set that has some, which is nearest to the user's pictures."""
+        """The sentence when nothing was lost, with the rejections of the last set, the closest to the user's images."""
         known = [change for change in self.changes if change.before.rejections is not None]
         kept = "nothing was forgotten that these questions could show"
         if not known:
@@ -241,7 +239,7 @@ class Forgetting:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """What `forgetting.json` holds."""
+        """The content of `forgetting.json`."""
         return {
             "format": "masklet-forgetting",
             "version": 1,
@@ -255,12 +253,12 @@ class Forgetting:
 def standings(
     sets: Sequence[Questions], model: Segmenter, cache: Path, advance: Callable[[], object] = lambda: None
 ) -> list[Standing]:
-    """How the model does on each set; `advance` is called after each picture."""
+    """Figures of the model on each set; `advance` is called after each image."""
     return [Standing.of(ask_questions(questions, model, cache, advance)) for questions in sets]
 
 
 def compare(sets: Sequence[Questions], before: Sequence[Standing], after: Sequence[Standing]) -> Forgetting:
-    """Two models on the same sets."""
+    """The changes between two models on the same sets."""
     changes = [
         Change(
             name=questions.name,

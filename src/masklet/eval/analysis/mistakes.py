@@ -1,8 +1,8 @@
-"""What went wrong in a pair, in words one can act on; how often, what it costs, and the worst of each kind.
+"""Kinds of errors of a pair, their number and cost, and the worst pairs of each kind.
 
 Every prediction at score 0.5 or more gets one label, and so does every labelled instance. A concept that is absent or
-not predicted at all has one kind each; otherwise labels are given in the order of `judge`. The cost of a kind is what
-cgF1 would gain if exactly its errors were mended, as in Bolya et al., TIDE.
+not predicted at all has one kind each; otherwise labels are given in the order of `judge`. The cost of a kind is the
+gain of cgF1 if exactly its errors were corrected, as in Bolya et al., TIDE.
 """
 
 from collections import Counter
@@ -35,7 +35,7 @@ _OF_PREDICTIONS = (ABSENT, FALSE, DUPLICATE)  # counted in predictions; the othe
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """The labels of a pair. `kept` are the predictions that were judged, `hits` whether each truth's match counts."""
+    """The labels of a pair. `kept` are the judged predictions; `hits` says whether the match of each truth counts."""
 
     kept: Int64[np.ndarray, " prediction"]
     truths: tuple[str, ...]
@@ -43,7 +43,7 @@ class Verdict:
     hits: Bool[np.ndarray, "truth threshold"]
 
     def counts(self) -> Counter[str]:
-        """How often each kind of error occurs, without those that do not."""
+        """The number of errors of each kind that occurs."""
         truths = Counter(label for label in self.truths if label != RIGHT)
         return truths + Counter(label for label in self.predictions if label in _OF_PREDICTIONS)
 
@@ -54,7 +54,7 @@ class Verdict:
         )
 
     def mended(self, kind: str) -> PairScore:
-        """The counts if errors of one kind had not been made: wrong predictions gone, their instances found exactly."""
+        """The counts without the errors of one kind: wrong predictions removed, their instances found exactly."""
         wrong = np.array([label == kind for label in self.truths], bool)
         num_wrong, num_removed = int(wrong.sum()), sum(label == kind for label in self.predictions)
         return PairScore(
@@ -69,7 +69,7 @@ def judge(outcome: PairOutcome) -> Verdict:
 
     The first that fits: right (IoU 0.75 or more with its instance), merged, loose (matched at 0.5), split, loose (it
     touches its instance: IoU 0.1, or half of the prediction inside), duplicate (touches any), false; what is left of
-    the instances is missed. An instance keeps the better label: it is merged only if no other prediction has it.
+    the instances is missed. An instance keeps the better label: it is merged only if no other prediction matches it.
     """
     kept = np.flatnonzero(outcome.scores >= SCORE_THRESHOLD)
     iou = outcome.iou[:, kept]
@@ -112,7 +112,7 @@ def _coverage(iou: np.ndarray, truth_areas: np.ndarray, predicted_areas: np.ndar
 
 @dataclass(frozen=True)
 class Kept:
-    """A pair worth showing, and how much so."""
+    """A pair kept as an example, with its severity."""
 
     outcome: PairOutcome
     verdict: Verdict
@@ -121,13 +121,13 @@ class Kept:
 
 @dataclass
 class Worst:
-    """The `keep` phrases with the severest pair, with that pair: one hard phrase does not fill the page."""
+    """The severest pair of each of the `keep` worst phrases, so that one hard phrase does not fill the page."""
 
     keep: int
     _by_phrase: dict[str, Kept] = field(default_factory=dict)
 
     def add(self, kept: Kept) -> None:
-        """Keeps a pair if it is among them; of equals the first stays."""
+        """Keeps a pair if it is among the worst; of equal ones the first is kept."""
         phrase, found = kept.outcome.phrase, self._by_phrase
         if phrase in found and found[phrase].severity >= kept.severity:
             return
@@ -177,7 +177,7 @@ class Mistakes:
         return self._worst[kind].sorted() if kind in self._worst else []
 
     def gains(self, sums: dict[str, Float64[np.ndarray, " column"]]) -> dict[str, dict[str, float]]:
-        """By how much each figure would rise without each kind, given the summed count rows of every subset."""
+        """The gain of each figure without the errors of each kind, given the summed count rows of every subset."""
         none = np.zeros((len(MEANINGS), NUM_COLUMNS))
         before = averaged({subset: row[None] for subset, row in sums.items()})
         after = averaged({subset: row + self._gains.get(subset, none) for subset, row in sums.items()})
@@ -191,7 +191,7 @@ _INDEX = {kind: index for index, kind in enumerate(MEANINGS)}
 
 
 def severity(outcome: PairOutcome, verdict: Verdict, kind: str) -> float:
-    """How much of an error it is: scores of wrong predictions, or sides of instances as shares of the picture's."""
+    """The severity of errors of a kind: scores of wrong predictions, or sides of instances relative to the image."""
     if kind in _OF_PREDICTIONS:
         return _sum_where(outcome.scores[verdict.kept], verdict.predictions, kind)
     sides = np.sqrt(outcome.truth_areas / max(1, outcome.height * outcome.width))

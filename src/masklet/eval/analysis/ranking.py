@@ -1,7 +1,7 @@
-"""Average precision of ranked predictions, which needs no score threshold: all of a ranking counts.
+"""Average precision of ranked predictions, without a score threshold.
 
-Matching and interpolation follow COCO: the best-scored prediction takes the free object that it overlaps most, the last
-of equals; precision is made monotone and read at 101 recalls.
+Matching and interpolation follow COCO: in order of score, a prediction takes the free object that it overlaps most, the
+last of equal ones; precision is made monotone and read at 101 recalls.
 """
 
 import numpy as np

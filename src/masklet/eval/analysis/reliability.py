@@ -1,17 +1,17 @@
-"""Do stated probabilities mean what they say, and how far is a share known that was seen a few times?"""
+"""Calibration of predicted probabilities, and confidence intervals of shares."""
 
 from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int64
 
-Z = 1.959963984540054  # a normal variable lies within as many deviations 95 times in 100
+Z = 1.959963984540054  # standard deviations around the mean that hold 95 % of a normal distribution
 
 
 def wilson(
     hits: Int64[np.ndarray, "*share"], trials: Int64[np.ndarray, "*share"]
 ) -> tuple[Float64[np.ndarray, "*share"], Float64[np.ndarray, "*share"]]:
-    """Ends of the 95 % interval of shares, which holds also for few trials; 0 and 1 without any.
+    """Ends of the 95 % interval of shares, valid for few trials, too; 0 and 1 without any.
 
     Source: Wilson's score interval.
     """

@@ -1,7 +1,7 @@
-"""Figures as a function of the score threshold, overall and for each phrase, and whether scores mean what they say.
+"""Figures as a function of the score threshold, overall and for each phrase, and the calibration of scores.
 
-Pairs come one at a time; what is kept grows with the number of phrases and subsets alone. Thresholds below the one a
-prediction file was cut at change nothing. The annotator is the one chosen at the published threshold throughout.
+Pairs are added one at a time; memory grows with the number of phrases and subsets alone. Thresholds below the score at
+which a prediction file was cut have no effect. The annotator is the one chosen at the published threshold throughout.
 """
 
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ from masklet.eval.concepts.outcomes import PairOutcome
 
 THRESHOLDS = np.round(np.linspace(0.05, 0.95, 19), 2)
 PUBLISHED = int(np.flatnonzero(THRESHOLDS == 0.5)[0])
-MIN_PRESENT = 5  # images that show a concept, below which a best threshold says nothing
+MIN_PRESENT = 5  # images with a concept that a best threshold needs
 _CHUNK = 2048
 
 
@@ -37,7 +37,7 @@ class PhraseFigures:
     """A phrase over all images it was asked of. F1 is at IoU 0.5 and counts predictions where the concept is absent.
 
     `errors` are instances missed or predicted wrongly at score 0.5. The best threshold is the one with the greatest F1
-    on these very pairs, which flatters; it is None with fewer than `MIN_PRESENT` images that show the concept.
+    on these very pairs, which is optimistic; it is None with fewer than `MIN_PRESENT` images that show the concept.
     """
 
     phrase: str
@@ -67,7 +67,7 @@ class _PhraseCounts:
 
 @dataclass
 class Sweep:
-    """Sums over the pairs added. `presence` judges the presence score, or the best score of a pair that has none."""
+    """Sums over the pairs added. `presence` is of the presence score, or of the best score where there is none."""
 
     scores: Reliability = field(default_factory=Reliability)
     presence: Reliability = field(default_factory=Reliability)

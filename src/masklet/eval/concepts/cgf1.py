@@ -1,8 +1,8 @@
 """cgF1 and its parts: is the concept in the image at all (IL_MCC), and are its instances found where it is (pmF1).
 
 One (image, phrase) pair is scored at a time from the overlaps of true and predicted instances; pairs become counts,
-counts add up over images and processes, figures are read off the sum. Nothing here knows who made the predictions.
-What a caller leaves out: pairs that are not labelled exhaustively, and crowd regions (a prediction on one is an error).
+counts add up over images and processes, and figures are computed from the sums. A caller leaves out pairs that are not
+labelled exhaustively, and crowd regions (a prediction on one is an error).
 
 Source: SAM 3 paper, evaluation protocol; small constants and ties as in the released evaluator.
 """
@@ -16,7 +16,7 @@ from scipy.optimize import linear_sum_assignment
 
 IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
 SCORE_THRESHOLD = 0.5
-COUNT_EPS = 1e-4  # keeps a ratio of instance counts finite; a perfect data set scores 0.99995
+COUNT_EPS = 1e-4  # keeps a ratio of instance counts finite; a perfect dataset scores 0.99995
 IMAGE_EPS = 1e-6
 
 Sums = Float64[np.ndarray, "*sum"]

@@ -1,7 +1,7 @@
 """An evaluation of concepts from files to figures: bucket by bucket, in one process or several.
 
-Memory is that of a bucket in each process, however large the files. What was found so far is known after each bucket.
-With a place for outcomes, a line for each pair is written too (see `outcomes`), which reports are made from.
+Memory is that of a bucket in each process, however large the files. Sums are available after each bucket. With a file
+for outcomes, a line for each pair is written (see `outcomes`), which reports are made from.
 """
 
 from collections.abc import Iterator, Sequence
@@ -36,7 +36,7 @@ class PartialTally:
 
 @dataclass(frozen=True, kw_only=True)
 class ConceptEvaluation:
-    """What is scored, and how: masks, boxes or both, in how many processes, with outcomes written to `outcomes`."""
+    """Sources to score by the kinds of overlap, in so many processes, with outcomes written to `outcomes`."""
 
     sources: tuple[Source, ...]
     kinds: tuple[Kind, ...]
@@ -87,7 +87,7 @@ def score_bucket(
 
 
 def outcomes_of(batch: PairBatch, subset: str, judged: Sequence[Judged], chosen: np.ndarray) -> Iterator[PairOutcome]:
-    """What became of each pair, against the annotator whose word was taken; predictions best first."""
+    """The outcome of each pair against its chosen annotator; predictions best first."""
     predicted = _Rows(batch, batch.predictions)
     labelled = [_Rows(batch, each.truths) for each in judged]
     for pair, record in enumerate(batch.records):
@@ -115,7 +115,7 @@ def outcomes_of(batch: PairBatch, subset: str, judged: Sequence[Judged], chosen:
 
 
 class _Rows:
-    """Instances with areas and boxes in pixels, found by their pair."""
+    """Instances by pair, with areas and boxes in pixels."""
 
     def __init__(self, batch: PairBatch, instances: Instances) -> None:
         self.ends = np.cumsum(instances.counts(len(batch.records)))
@@ -136,7 +136,7 @@ class _Rows:
 
 
 def summarise(tallies: dict[str, ConceptTally], settings: dict[str, Any]) -> dict[str, Any]:
-    """What `scores.json` holds: figures of each subset, also by IoU, their mean over subsets, and of parts.
+    """The content of `scores.json`: figures of each subset, also by IoU, their mean over subsets, and of parts.
 
     The published averages weigh every subset alike, whatever its size, and average cgF1 itself.
     """

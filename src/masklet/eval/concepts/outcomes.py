@@ -1,7 +1,7 @@
-"""What is kept of each scored pair of an image and a phrase: enough for every table, curve and picture of a report.
+"""The outcome of each scored pair of an image and a phrase: all that tables, curves and images of a report need.
 
-A run writes one JSON line for each pair as it scores it, and readers take the lines one at a time, so neither holds the
-data set. Files are named in `RunFiles`; the figures themselves are in `scores.json`.
+A run writes one JSON line for each scored pair, and readers take the lines one at a time, so neither holds the dataset.
+Files are named in `RunFiles`; the figures themselves are in `scores.json`.
 """
 
 import json
@@ -33,7 +33,7 @@ class RunFiles:
         return self.folder / "outcomes.jsonl"
 
     def predictions(self, subset: str) -> Path:
-        """What the model said of a subset, in the published layout, where a model was asked."""
+        """Predictions of a model for a subset, in the published layout."""
         return self.folder / subset / "predictions.json"
 
     @property
@@ -46,9 +46,9 @@ class RunFiles:
 class PairOutcome:
     """One image and phrase after scoring against the annotator that was chosen for it.
 
-    Predictions are all there were, best first, those below the score threshold too; `iou` is theirs with the labelled
-    instances, by masks or by boxes as the run was asked. Areas are in pixels. Run-length counts are those of masks of
-    the image's size, and empty where a record had boxes alone. `presence` is None where only a file was scored.
+    Predictions are sorted by score and include those below the score threshold; `iou` is their overlap with the
+    labelled instances, by masks or by boxes. Areas are in pixels. Run-length counts are those of masks of the image's
+    size, and empty where a record had boxes alone. `presence` is None where only a file was scored.
     """
 
     pair_id: int
@@ -68,14 +68,14 @@ class PairOutcome:
     presence: float | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """As one line holds it; empty entries are left out, because most pairs are empty on both sides."""
+        """The content of a line; empty entries are left out, because most pairs are empty on both sides."""
         entries = vars(self).items()
         plain = {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in entries}
         return {name: value for name, value in plain.items() if name in _ALWAYS or value not in ([], (), None)}
 
     @classmethod
     def of_json(cls, line: dict[str, Any]) -> "PairOutcome":
-        """The outcome of a line. Raises: KeyError, TypeError or ValueError when it is none."""
+        """The outcome of a line. Raises: KeyError, TypeError or ValueError for other content."""
         if not all(isinstance(line[name], str) for name in ("phrase", "image", "subset")):
             raise ValueError("phrase, image or subset is no text")
         if min(line["height"], line["width"]) < 1:

@@ -56,7 +56,7 @@ class Overlaps:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Matching:
-    """Who was assigned to whom: rows of truths and predictions, their pair and their IoU."""
+    """The assignment: rows of truths and predictions, their pair and their IoU."""
 
     pair: Int64[np.ndarray, " match"]
     truth: Int64[np.ndarray, " match"]
@@ -102,7 +102,7 @@ def _box_iou(a: Float[np.ndarray, "pair 4"], b: Float[np.ndarray, "pair 4"]) -> 
 
 
 def judge(truths: Instances, predictions: Instances, num_pairs: int, kind: Kind) -> Judged:
-    """Every pair against one annotator; predictions below `SCORE_THRESHOLD` are in the overlaps and nowhere else."""
+    """Every pair against one annotator; predictions below `SCORE_THRESHOLD` are in the overlaps only."""
     overlaps = overlaps_of(truths, predictions, num_pairs, kind)
     kept = np.bincount(predictions.pair[predictions.scores >= SCORE_THRESHOLD], minlength=num_pairs)
     matching = _match(overlaps, kept)
@@ -138,7 +138,7 @@ def _join(parts: list[np.ndarray], dtype: type) -> np.ndarray:
 def judge_all(
     annotators: Sequence[Instances], predictions: Instances, num_pairs: int, kind: Kind
 ) -> tuple[list[Judged], Int64[np.ndarray, " pair"], PairScores]:
-    """Against every annotator, whose word is taken on each pair, and the scores that follow."""
+    """Scores against every annotator, the annotator chosen for each pair, and the scores against that one."""
     judged = [judge(truths, predictions, num_pairs, kind) for truths in annotators]
     chosen = kindest_annotator([each.scores for each in judged])
     rows = np.arange(num_pairs)

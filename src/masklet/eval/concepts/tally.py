@@ -1,4 +1,4 @@
-"""Sums of an evaluation of concepts, which add up over buckets and processes: by kind of overlap, size and number.
+"""Sums of an evaluation of concepts over buckets and processes: by kind of overlap, size and number.
 
 Object size is that of COCO (pixels of the mask, or of the box where there is none); a missed instance counts with its
 own size, a false one with the predicted. The number of instances is that of the pair; both look at present concepts
@@ -52,7 +52,7 @@ class InstanceCounts:
 
 @dataclass(frozen=True, kw_only=True)
 class KindTally:
-    """All sums of one way of overlap."""
+    """All sums of one kind of overlap."""
 
     counts: ConceptCounts
     sizes: InstanceCounts
@@ -92,10 +92,10 @@ class ConceptTally:
 
 
 def tally_batch(batch: PairBatch, kinds: Sequence[Kind]) -> tuple[ConceptTally, dict[Kind, list[Judged]], np.ndarray]:
-    """Sums of a bucket; what each kind saw of each annotator; the annotators whose word the first kind took."""
+    """Sums of a bucket, the scores of each kind against each annotator, and the annotators chosen by the first kind."""
     tallies: dict[Kind, KindTally] = {}
     details: dict[Kind, list[Judged]] = {}
-    words = []
+    annotators = []
     for kind in kinds:
         judged, chosen, scores = judge_all(batch.annotators, batch.predictions, len(batch.records), kind)
         errors = np.abs(scores.num_predictions - scores.num_truths)
@@ -108,8 +108,8 @@ def tally_batch(batch: PairBatch, kinds: Sequence[Kind]) -> tuple[ConceptTally, 
             counted_exactly=int((errors == 0).sum()),
         )
         details[kind] = judged
-        words.append(chosen)
-    return ConceptTally(kinds=tallies, notes=batch.notes), details, words[0]
+        annotators.append(chosen)
+    return ConceptTally(kinds=tallies, notes=batch.notes), details, annotators[0]
 
 
 class _Areas:

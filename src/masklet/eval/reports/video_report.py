@@ -1,7 +1,6 @@
 """The main figures of evaluated videos, and the page: figures, curves, phrases and pairs."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from masklet.eval.concepts.cgf1 import IOU_THRESHOLDS
@@ -12,7 +11,7 @@ from masklet.eval.videos.hota import ALPHAS
 from masklet.eval.videos.video_files import VideoTruth
 from masklet.eval.videos.video_scores import KINDS, VideoScores
 
-MAIN_FIGURES = {
+MAIN_FIGURES = {  # names in papers, and in `VideoScores.metrics`
     "cgF1": "demo_cgf1_macro_50_95",
     "pmF1": "demo_positive_macro_f1_50_95",
     "VL_MCC": "demo_ilmcc_50_95",
@@ -28,21 +27,9 @@ MAIN_FIGURES = {
 HEADLINE = ("cgF1", "pmF1", "VL_MCC", "pHOTA", "TETA", "mAP")
 
 
-@dataclass(frozen=True)
-class MainFigure:
-    """A figure as papers print it; None where there is nothing that it could be computed from."""
-
-    name: str
-    by_mask: float | None
-    by_box: float | None
-
-
-def main_figures(metrics: Mapping[str, float]) -> list[MainFigure]:
+def main_figures(metrics: Mapping[str, float], kind: str) -> dict[str, float | int | None]:
     """The figures of papers, scaled as `metrics.scaled` does. cgF1 and pmF1 are macro, as the paper defines."""
-    return [
-        MainFigure(name, *(scaled(name, metrics.get(f"video_{kind}_{key}")) for kind in KINDS))
-        for name, key in MAIN_FIGURES.items()
-    ]
+    return {name: scaled(name, metrics.get(f"video_{kind}_{key}")) for name, key in MAIN_FIGURES.items()}
 
 
 def figure_table(metrics: Mapping[str, float]) -> Table:
@@ -55,7 +42,7 @@ def figure_table(metrics: Mapping[str, float]) -> Table:
 
 
 def describe(scores: VideoScores, truth: VideoTruth, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """What `scores.json` holds: all published figures, and those of each pair under the names of video and phrase."""
+    """The content of `scores.json`: all published figures, and those of each pair with its video and phrase."""
     names = [
         {"video": truth.videos[pair.video_id].name, "phrase": _phrase(truth, pair.phrase_id)} for pair in scores.pairs
     ]
@@ -70,28 +57,28 @@ def describe(scores: VideoScores, truth: VideoTruth, settings: Mapping[str, Any]
 
 def make_report(scores: VideoScores, truth: VideoTruth, subtitle: str) -> Report:
     """The page. Raises: InputError when matplotlib is missing."""
-    figures = main_figures(scores.metrics())
-    shown = [each for each in figures if each.name in HEADLINE]
+    metrics = scores.metrics()
+    figures = {kind: main_figures(metrics, kind) for kind in KINDS}
     return Report(
         title="Video concepts",
         subtitle=subtitle,
-        figures=[Figure(each.name, each.by_mask, note="masks") for each in shown],
+        figures=[Figure(name, figures["mask"][name], note="masks") for name in HEADLINE],
         sections=[
             Table(
                 "Figures",
-                ["by", *(each.name for each in figures)],
-                [["masks", *(each.by_mask for each in figures)], ["boxes", *(each.by_box for each in figures)]],
+                ["by", *MAIN_FIGURES],
+                [[_PLURALS[kind], *values.values()] for kind, values in figures.items()],
                 "cgF1 and pmF1 are means over pairs, as the paper defines them for videos; micro ones count objects.",
             ),
             line_chart(
-                "Found: F1 where the phrase applies",
+                "Detection: F1 where the phrase is present",
                 [Line(_PLURALS[kind], IOU_THRESHOLDS, scores.counts(kind).pmf1) for kind in KINDS],
                 x_label="IoU over the whole video, at least",
                 y_label="pmF1 (micro)",
                 y_range=(0, 1),
             ),
             line_chart(
-                "Followed: HOTA and its parts, by masks",
+                "Tracking: HOTA and its parts, by masks",
                 [Line(name, ALPHAS, scores.tracks("mask").curves()[name]) for name in ("HOTA", "DetA", "AssA")],
                 x_label="IoU in a frame, at least",
                 y_label="share",
@@ -116,7 +103,7 @@ def _phrase_table(scores: VideoScores, truth: VideoTruth) -> Table:
         tracks = [100 * followed[name] if objects else None for name in ("HOTA", "DetA", "AssA")]
         rows.append([_phrase(truth, phrase_id), len(own.pairs), objects, f1, *errors, *tracks])
     columns = ["phrase", "videos", "objects", "pmF1", "false alarms", "overlooked", "pHOTA", "pDetA", "pAssA"]
-    note = "By masks. A false alarm is a video without the thing in which one was found; an overlooked one the reverse."
+    note = "By masks. A false alarm is a video without the concept but with a prediction; overlooked is the reverse."
     return Table("Phrases", columns, rows, note)
 
 
@@ -131,7 +118,7 @@ def _pair_table(scores: VideoScores, truth: VideoTruth) -> Table:
         names = truth.videos[pair.video_id].name, _phrase(truth, pair.phrase_id)
         rows.append([*names, *counts, f1, *tracks])
     columns = ["video", "phrase", "objects", "predicted", "matched", "F1", "HOTA", "DetA", "AssA"]
-    note = "By masks. Matched at an IoU of 0.5; a phrase that is absent and was not found has an F1 of 100."
+    note = "By masks. Matched at an IoU of 0.5; a phrase that is absent and not predicted has an F1 of 100."
     return Table("Pairs of a video and a phrase", columns, rows, note)
 
 

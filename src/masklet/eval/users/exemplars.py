@@ -1,7 +1,7 @@
-"""A simulated user who corrects a concept by examples: each round one more box, "like this" or "not like this".
+"""A simulated user who corrects a concept by examples: each round adds one positive or negative box.
 
-One curve starts from the words, one from a single example without words. Beside them stands what a user would get who,
-with the same patience, mends one instance a round by hand: examples are worth it where they do better.
+One curve starts from the phrase, one from a single example without a phrase. The baseline is a user who corrects one
+instance a round by hand: examples are worthwhile where they do better.
 
 Source: SAM 3 paper, interactive exemplars; thresholds of what counts as wrong as in training.
 """
@@ -23,7 +23,7 @@ from masklet.eval.predict.predict import Found
 from masklet.ops.masks import rle_encode
 
 ROUNDS = 5
-SCORE = 0.5  # of what the user is shown
+SCORE = 0.5  # above which the user sees a detection
 FOUND_IOU = 0.5  # from here on an instance was found
 WRONG_IOU = 0.3  # below it with every instance, a detection shows something else
 
@@ -33,20 +33,20 @@ Overlaps = Float[np.ndarray, "truth detection"]
 
 @runtime_checkable
 class ExemplarSession(Protocol):
-    """One image, encoded. See `masklet.ImageSession`."""
+    """An encoded image; `masklet.ImageSession` is one."""
 
     def find(self, phrases: str | None, *, boxes: Sequence[Box], not_boxes: Sequence[Box], threshold: float) -> Found:
         """Instances of a concept given by a phrase, by boxes in pixels, or by both."""
         ...
 
     def close(self) -> None:
-        """Lets the image go."""
+        """Releases the image."""
         ...
 
 
 @runtime_checkable
 class ExemplarModel(Protocol):
-    """What is asked; `masklet.Model` is one."""
+    """A model that takes examples; `masklet.Model` is one."""
 
     def open(self, image: Path) -> ExemplarSession:
         """Encodes an image."""
@@ -63,14 +63,14 @@ class Examples:
 
 @dataclass(frozen=True, kw_only=True)
 class ConceptErrors:
-    """Instances that were not found, and detections of something else."""
+    """Indices of missed instances, and of detections that show something else."""
 
     missed: tuple[int, ...]
     wrong: tuple[int, ...]
 
 
 def find_errors(iou: Overlaps) -> ConceptErrors:
-    """What a user sees at once. A second detection of an instance, or a poor one, is neither."""
+    """The errors that a user sees at once. A duplicate or poor detection of an instance is none."""
     rows, columns = assign(iou)
     pairs = [pair for pair in zip(rows.tolist(), columns.tolist(), strict=True) if iou[pair] >= FOUND_IOU]
     found, used = {row for row, _ in pairs}, {column for _, column in pairs}
@@ -82,7 +82,7 @@ def find_errors(iou: Overlaps) -> ConceptErrors:
 
 
 def draw_error(errors: ConceptErrors, rng: np.random.Generator) -> tuple[int | None, int | None]:
-    """A missed instance or a wrong detection, the other None; either kind is as likely. Both None when all is right."""
+    """A random missed instance or wrong detection, either kind with equal probability; None for the other, or both."""
     kinds = [kind for kind in ("missed", "wrong") if getattr(errors, kind)]
     if not kinds:
         return None, None
@@ -103,7 +103,7 @@ class RoundScores:
         return cls(scores=[[] for _ in range(rounds + 1)])
 
     def add(self, rounds: Sequence[Float[np.ndarray, "truth _"]]) -> None:
-        """One pair: its overlaps after each round, the last of which holds for those that are not listed."""
+        """Adds a pair by its overlaps after each round; the last ones hold for all further rounds."""
         for place, scores in enumerate(self.scores):
             scores.append(score_overlaps(rounds[min(place, len(rounds) - 1)]))
 
@@ -116,9 +116,9 @@ class RoundScores:
 
 @dataclass(kw_only=True)
 class ExemplarCurves:
-    """From words, with each round an example; the same mended by hand; from one example, which counts as a round.
+    """Scores by round from a phrase with an example a round, from a phrase corrected by hand, and from one example.
 
-    The last knows only pairs whose concept is there, as nothing can be shown of others: it has pmF1 and no cgF1.
+    The last has only pairs with instances, which examples need: it has pmF1 and no cgF1.
     """
 
     rounds: int
@@ -131,7 +131,7 @@ class ExemplarCurves:
         self.examples = RoundScores.of(self.rounds - 1)
 
     def figures(self) -> dict[str, Any]:
-        """Each curve's figures; those from words begin with no box, those from examples with one."""
+        """Figures of each curve; those from phrases begin without a box, those from examples with one."""
         return {
             "pairs": len(self.words.scores[0]),
             "positive_pairs": len(self.examples.scores[0]),
@@ -173,7 +173,7 @@ def correct_concepts(
 
 @dataclass(frozen=True)
 class _Pair:
-    """A phrase of an image, asked again and again."""
+    """A phrase of an image with its session."""
 
     session: ExemplarSession
     example: Example
@@ -190,7 +190,7 @@ class _Pair:
         return tuple(np.clip(self.example.boxes_xyxy[row].astype(np.float64), 0, [width, height] * 2).tolist())
 
     def rounds(self, phrase: str | None, given: Examples, rounds: int) -> Iterator[Overlaps]:
-        """Overlaps before and after each of the rounds; fewer when there is nothing left to say."""
+        """Overlaps before and after each of the rounds; fewer when no error is left."""
         rng = self.rng(0)
         for remaining in range(rounds, -1, -1):
             found = self.session.find(phrase, boxes=given.like, not_boxes=given.unlike, threshold=SCORE)
@@ -204,7 +204,7 @@ class _Pair:
             given = more
 
     def _next(self, iou: Overlaps, found: Found, given: Examples, rng: np.random.Generator) -> Examples:
-        """The examples with one more; nobody draws the same box twice."""
+        """The examples with one more; no box is given twice."""
         errors = find_errors(iou)
         truths = {row: self.box(self.query.object_index[row]) for row in errors.missed}
         wrong = {row: tuple(found.boxes[row].astype(np.float64).tolist()) for row in errors.wrong}
@@ -225,7 +225,7 @@ def _has_area(box: Sequence[float]) -> bool:
 
 
 def mend(iou: Overlaps, rounds: int, rng: np.random.Generator) -> Iterator[Overlaps]:
-    """Overlaps before and after each of the rounds when one mistake a round is put right, and nothing else changes."""
+    """Overlaps before and after each of the rounds when one error a round is corrected by hand."""
     yield iou
     for _ in range(rounds):
         missed, wrong = draw_error(find_errors(iou), rng)

@@ -1,7 +1,7 @@
-"""A simulated user who sees the answer, knows the truth, and clicks where the answer is most wrong; on images.
+"""A simulated user who clicks on objects of images where the predicted mask is most wrong.
 
-The first click is on the object's centre, each next one in the middle of the largest error: on the object where it was
-missed, off it where something else was taken for it. What was answered is handed back with the clicks so far.
+The first click is on the centre of the object, each next one in the middle of the largest error: positive where the
+object was missed, negative outside it. The predicted mask is handed back with the clicks so far.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +18,7 @@ from masklet.eval.videos.vos import region_similarity
 from masklet.ops.masks import mask_to_box
 
 OBJECTS_PER_IMAGE = 5
-TARGETS = (0.85, 0.9)  # IoU that a user may want
+TARGETS = (0.85, 0.9)  # IoU that counts as done
 SIZES = {"small": 32**2, "medium": 96**2, "large": np.inf}  # COCO's, upper ends in pixels
 
 
@@ -32,9 +32,9 @@ class Click:
 
 
 def next_click(truth: Bool[np.ndarray, "height width"], predicted: Bool[np.ndarray, "height width"]) -> Click | None:
-    """A click on the pixel deepest inside what was missed or what is surplus; None where nothing is wrong.
+    """A click on the deepest pixel of a missed or a surplus region; None where there is no error.
 
-    Depth is the distance to the nearest pixel that is no such error, beyond the border of the image included.
+    Depth is the distance to the nearest pixel outside the region; pixels beyond the border of the image are outside.
 
     Source: SAM and SAM 2 papers, simulation of interactive use.
     """
@@ -57,7 +57,7 @@ def _deepest(region: Bool[np.ndarray, "height width"]) -> tuple[float, float, fl
 
 
 @runtime_checkable
-class ClickAnswer(Protocol):
+class ClickedMasks(Protocol):
     """Masks of one object, the best first."""
 
     @property
@@ -73,20 +73,20 @@ class ClickAnswer(Protocol):
 
 @runtime_checkable
 class ClickSession(Protocol):
-    """One image, encoded. See `masklet.ImageSession`."""
+    """An encoded image; `masklet.ImageSession` is one."""
 
-    def click(self, points: Sequence[tuple[float, float]], labels: Sequence[int], *, mask: Any) -> ClickAnswer:
-        """The object that the points (x, y in pixels) say, starting from the mask of an earlier answer."""
+    def click(self, points: Sequence[tuple[float, float]], labels: Sequence[int], *, mask: Any) -> ClickedMasks:
+        """The object at the points (x, y in pixels), starting from the mask of an earlier prediction."""
         ...
 
     def close(self) -> None:
-        """Lets the image go."""
+        """Releases the image."""
         ...
 
 
 @runtime_checkable
 class Clicker(Protocol):
-    """What is clicked on; `masklet.Model` is one."""
+    """A model that takes clicks; `masklet.Model` is one."""
 
     def open(self, image: Path) -> ClickSession:
         """Encodes an image."""
@@ -110,7 +110,7 @@ def click_images(
     seed: int = 0,
     advance: Callable[[], object] = lambda: None,
 ) -> Iterator[ClickedObject]:
-    """Clicks on up to `OBJECTS_PER_IMAGE` objects of each image, drawn by chance of those that have masks.
+    """Clicks on up to `OBJECTS_PER_IMAGE` random objects with masks of each image.
 
     `advance` is called after each image. Raises: InputError naming the image that cannot be read.
     """
@@ -130,7 +130,7 @@ def click_images(
 
 
 def draw_objects(example: Example, rng: np.random.Generator) -> list[int]:
-    """Objects to click on, none of them labelled by a box alone."""
+    """Random objects to click on, all of them labelled by masks."""
     every = np.flatnonzero(example.mask_valid)
     return sorted(rng.permutation(every)[:OBJECTS_PER_IMAGE].tolist())
 
@@ -138,7 +138,7 @@ def draw_objects(example: Example, rng: np.random.Generator) -> list[int]:
 def click_object(
     session: ClickSession, truth: Bool[np.ndarray, "height width"], num_clicks: int
 ) -> Float[np.ndarray, " click"]:
-    """IoU of one object after each click. After a perfect answer nobody clicks."""
+    """IoU of one object after each click; a perfect mask is not clicked on."""
     points: list[tuple[float, float]] = []
     labels: list[int] = []
     predicted, mask, scores = np.zeros_like(truth), None, []
@@ -149,17 +149,17 @@ def click_object(
             break
         points.append((click.x, click.y))
         labels.append(click.label)
-        answer = session.click(points, labels, mask=mask)
-        predicted, mask = answer.masks[0], answer.logits[0]
+        result = session.click(points, labels, mask=mask)
+        predicted, mask = result.masks[0], result.logits[0]
         scores.append(region_similarity(truth, predicted))
     return np.array(scores)
 
 
 def image_figures(objects: Sequence[ClickedObject], num_clicks: int) -> dict[str, Any]:
-    """Mean IoU after each click, of all objects and by their size, and how soon objects reach each of `TARGETS`.
+    """Mean IoU after each click, of all objects and by size, and the clicks to reach each of `TARGETS`.
 
-    `reached` is the share of objects that reached the target within so many clicks, `clicks` the mean number it took
-    them, where one that never did counts `num_clicks` (NoC).
+    `reached` is the share of objects that reached the target within so many clicks, `clicks` their mean number (NoC),
+    where an object that never did counts `num_clicks`.
     """
     iou = np.array([each.iou for each in objects], np.float64).reshape(-1, num_clicks)
     areas = np.array([each.area for each in objects], np.int64)

@@ -1,7 +1,7 @@
-"""The simulated user of `eval.interactive` on videos: one object at a time, three clicks on each frame looked at.
+"""The simulated user of `interactive` on videos: one object at a time, three clicks on each corrected frame.
 
-Offline, the user sees the whole clip after each pass and clicks on the frame that is worst. Online, the clip is seen
-once: the user stops it where the object is about to be lost. Clips begin where their object is first seen.
+Offline, the user sees the whole clip after each pass and corrects the worst frame. Online, the clip is played once: the
+user pauses it where the object is about to be lost. Clips begin where their object first appears.
 
 Source: SAM 2 paper, interactive evaluation.
 """
@@ -22,7 +22,7 @@ from masklet.eval.videos.vos_files import FolderVideo
 from masklet.media.suffixes import find_by_stem
 
 CLICKS_PER_FRAME = 3
-MAX_FRAMES = 8  # that a user looks at
+MAX_FRAMES = 8  # corrected by a user
 STOP_IOU = 0.75  # online, the first frame below it is corrected
 
 OBJECT = 0
@@ -31,8 +31,8 @@ Clip = Bool[np.ndarray, "frame height width"]
 
 
 @runtime_checkable
-class FrameAnswer(Protocol):
-    """The objects seen on a frame."""
+class ClickedFrame(Protocol):
+    """The visible objects of a frame."""
 
     @property
     def index(self) -> int:
@@ -48,26 +48,26 @@ class FrameAnswer(Protocol):
 
 @runtime_checkable
 class ClickedVideo(Protocol):
-    """A clip on which objects are clicked. See `masklet.VideoSession`."""
+    """A clip whose objects are clicked on; `masklet.VideoSession` is one."""
 
     def click(
         self, object_id: int, frame: int, points: Sequence[tuple[float, float]], labels: Sequence[int], *, add: bool
-    ) -> FrameAnswer:
+    ) -> ClickedFrame:
         """The frame after clicks; with `add` they join those made there before."""
         ...
 
-    def track(self, *, start: int) -> Iterator[FrameAnswer]:
+    def track(self, *, start: int) -> Iterator[ClickedFrame]:
         """The frames from `start` on."""
         ...
 
     def close(self) -> None:
-        """Lets the clip go."""
+        """Releases the clip."""
         ...
 
 
 @runtime_checkable
 class VideoClicker(Protocol):
-    """What follows objects; `masklet.Model` is one."""
+    """A model that tracks objects; `masklet.Model` is one."""
 
     def open_video(self, source: Sequence[Path]) -> ClickedVideo:
         """A session on a clip given by its frames."""
@@ -75,7 +75,7 @@ class VideoClicker(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class FollowedObject:
+class CorrectedObject:
     """J&F of one object over its clip by the number of frames that were clicked on: 1, 2, ..."""
 
     video: str
@@ -85,9 +85,9 @@ class FollowedObject:
 
 
 def find_objects(truth: Path, images: Path) -> list[tuple[FolderVideo, tuple[Path, ...], int]]:
-    """Every object of every video of two folders, with the pictures of the frames that are labelled.
+    """Every object of every video of two folders, with the images of the labelled frames.
 
-    `truth` holds a folder of indexed pictures for each video, as DAVIS has it, and `images` one of its frames.
+    `truth` holds a folder of indexed images for each video, as DAVIS has it, and `images` one of its frames.
 
     Raises: InputError naming what is missing.
     """
@@ -118,7 +118,7 @@ def follow_objects(
     *,
     num_frames: int = MAX_FRAMES,
     advance: Callable[[], object] = lambda: None,
-) -> Iterator[FollowedObject]:
+) -> Iterator[CorrectedObject]:
     """Every object offline and online; `advance` is called after each. Raises: InputError."""
     for video, frames, object_id in objects:
         truth = _read_clip(video, object_id)
@@ -128,28 +128,28 @@ def follow_objects(
             online = follow_online(clicker, frames[first:], truth[first:], num_frames)
         except InputError as error:
             raise InputError(f"{video.name}: {error}") from error
-        yield FollowedObject(video=video.name, object_id=object_id, offline=offline, online=online)
+        yield CorrectedObject(video=video.name, object_id=object_id, offline=offline, online=online)
         advance()
 
 
 def _read_clip(video: FolderVideo, object_id: int) -> Clip:
     masks = [truths[object_id] for truths, _ in video.frames()]
     if len({mask.shape for mask in masks}) > 1:
-        raise InputError(f"{video.truth}: its pictures are not of one size")
+        raise InputError(f"{video.truth}: its images differ in size")
     return np.stack(masks)
 
 
 def follow_offline(
     clicker: VideoClicker, frames: Sequence[Path], truth: Clip, num_frames: int
 ) -> Float[np.ndarray, " clicked"]:
-    """J&F after each pass over the clip, each with one frame more clicked on: the worst of the pass before."""
+    """J&F after each pass over the clip; before each further pass the worst frame is clicked on."""
     session = clicker.open_video(frames)
     predicted, scores, frame = np.zeros_like(truth), [], 0
     try:
         while len(scores) < num_frames:
             click_frame(session, frame, truth[frame], predicted[frame])
-            for answer in session.track(start=0):
-                predicted[answer.index] = _mask(answer, truth.shape[1:])
+            for result in session.track(start=0):
+                predicted[result.index] = _mask(result, truth.shape[1:])
             scores.append(score_masklet(truth, predicted).j_and_f)
             overlaps = [region_similarity(*pair) for pair in zip(truth, predicted, strict=True)]
             frame = int(np.argmin(overlaps))
@@ -157,7 +157,7 @@ def follow_offline(
                 break
     finally:
         session.close()
-    return _carried_on(scores, num_frames)
+    return _padded(scores, num_frames)
 
 
 def follow_online(
@@ -166,24 +166,24 @@ def follow_online(
     """J&F of one pass over the clip for each number of frames that may be clicked on."""
     scores = []
     for allowed in range(1, num_frames + 1):
-        predicted, num_clicked = _watch(clicker, frames, truth, allowed)
+        predicted, num_clicked = _play(clicker, frames, truth, allowed)
         scores.append(score_masklet(truth, predicted).j_and_f)
-        if num_clicked < allowed:  # a user with more patience would do the same
+        if num_clicked < allowed:  # more corrections would change nothing
             break
-    return _carried_on(scores, num_frames)
+    return _padded(scores, num_frames)
 
 
-def _watch(clicker: VideoClicker, frames: Sequence[Path], truth: Clip, allowed: int) -> tuple[Clip, int]:
-    """The clip as it was seen once, and the number of frames clicked on."""
+def _play(clicker: VideoClicker, frames: Sequence[Path], truth: Clip, allowed: int) -> tuple[Clip, int]:
+    """The masks of one pass over the clip, and the number of frames clicked on."""
     session = clicker.open_video(frames)
     predicted, num_clicked, at = np.zeros_like(truth), 1, 0
     try:
         click_frame(session, 0, truth[0], predicted[0])
         while at is not None:
             begin, at = at, None
-            for answer in session.track(start=begin):
-                frame = answer.index
-                predicted[frame] = _mask(answer, truth.shape[1:])
+            for result in session.track(start=begin):
+                frame = result.index
+                predicted[frame] = _mask(result, truth.shape[1:])
                 is_lost = region_similarity(truth[frame], predicted[frame]) < STOP_IOU
                 if is_lost and frame > begin and num_clicked < allowed:
                     predicted[frame] = click_frame(session, frame, truth[frame], predicted[frame])
@@ -205,26 +205,26 @@ def click_frame(
         click = next_click(truth, predicted)
         if click is None:
             break
-        answer = session.click(OBJECT, frame, [(click.x, click.y)], [click.label], add=True)
-        predicted = _mask(answer, truth.shape)
+        result = session.click(OBJECT, frame, [(click.x, click.y)], [click.label], add=True)
+        predicted = _mask(result, truth.shape)
     return predicted
 
 
-def _mask(answer: FrameAnswer, size: tuple[int, ...]) -> Bool[np.ndarray, "height width"]:
-    """The one object's mask; nothing where it is not seen."""
-    mask = answer.mask(0) if len(answer) else np.zeros(size, dtype=bool)
+def _mask(result: ClickedFrame, size: tuple[int, ...]) -> Bool[np.ndarray, "height width"]:
+    """The mask of the one object; empty where it is not visible."""
+    mask = result.mask(0) if len(result) else np.zeros(size, dtype=bool)
     if mask.shape != size:
         sizes = [" x ".join(map(str, reversed(shape))) for shape in (mask.shape, size)]
         raise InputError(f"the frames are {sizes[0]} pixels, and their annotations {sizes[1]}")
     return mask
 
 
-def _carried_on(scores: list[float], length: int) -> Float[np.ndarray, " clicked"]:
-    """Scores up to the full length: who has nothing to correct stays where they are."""
+def _padded(scores: list[float], length: int) -> Float[np.ndarray, " clicked"]:
+    """Scores up to the full length: without errors left, the last one holds."""
     return np.array(scores + scores[-1:] * (length - len(scores)))
 
 
-def video_figures(objects: Sequence[FollowedObject]) -> dict[str, Any]:
+def video_figures(objects: Sequence[CorrectedObject]) -> dict[str, Any]:
     """Mean J&F over objects by the number of frames clicked on."""
     return {
         "objects": len(objects),

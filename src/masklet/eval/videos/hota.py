@@ -1,8 +1,8 @@
-"""HOTA and its parts: are the objects found in each frame (DetA), and do they keep their names (AssA).
+"""HOTA and its parts: detection of objects in each frame (DetA), and association over frames (AssA).
 
 One sequence is one video and phrase (then HOTA is called pHOTA). It is scored from the overlaps of true and predicted
-objects in each frame; sequences become counts, counts add up over videos and processes, figures are read off the sum.
-What a caller leaves out: predicted masklets with a score of 0.5 or less, and empty masks.
+objects in each frame; sequences become counts, counts add up over videos and processes, figures are computed from sums.
+A caller leaves out predicted masklets with a score of 0.5 or less, and empty masks.
 
 Source: Luiten et al., HOTA: A Higher Order Metric for Evaluating Multi-Object Tracking; SAM 3 paper, video metrics.
 """
@@ -24,7 +24,7 @@ EPS = float(np.finfo(np.float64).eps)
 
 @dataclass(frozen=True, kw_only=True)
 class FrameOverlap:
-    """The objects seen in one frame, the predicted ones, and their IoU. An id is the row number of a track."""
+    """The visible objects of a frame, the predicted ones, and their IoU. An id is the row number of a track."""
 
     truth_ids: Int[np.ndarray, " truth"]
     predicted_ids: Int[np.ndarray, " predicted"]
@@ -69,7 +69,7 @@ class TrackScore:
 
 
 def total(scores: Iterable[TrackScore]) -> TrackScore:
-    """Sum over sequences. Sequences with neither objects nor predictions need not be among them."""
+    """Sum over sequences. Sequences with neither objects nor predictions may be left out."""
     nothing = np.zeros(len(ALPHAS))
     return reduce(TrackScore.__add__, scores, TrackScore(**dict.fromkeys(TrackScore.__dataclass_fields__, nothing)))
 
@@ -77,7 +77,7 @@ def total(scores: Iterable[TrackScore]) -> TrackScore:
 def mask_overlaps(
     truth: Bool[np.ndarray, "object frame height width"], predicted: Bool[np.ndarray, "track frame height width"]
 ) -> list[FrameOverlap]:
-    """Overlaps of masklets, frame by frame; empty masks are objects that are not seen."""
+    """Overlaps of masklets, frame by frame; an empty mask is an object that is not visible."""
     frames = []
     for frame in range(truth.shape[1]):
         rows = np.flatnonzero(truth[:, frame].any(axis=(1, 2)))
@@ -113,21 +113,21 @@ def score_tracks(frames: Sequence[FrameOverlap]) -> TrackScore:
 
 @dataclass(frozen=True, kw_only=True)
 class Alignment:
-    """How far each two tracks go together over a whole sequence, in [0, 1], and how many frames each is seen in."""
+    """Alignment of each two tracks over a whole sequence, in [0, 1], and the number of frames each is visible in."""
 
     together: Float[np.ndarray, "truth predicted"]
     truth_counts: Float[np.ndarray, " truth"]
     predicted_counts: Float[np.ndarray, " predicted"]
 
     def assign(self, frame: FrameOverlap) -> tuple[Int[np.ndarray, " match"], Int[np.ndarray, " match"]]:
-        """Rows and columns of the overlaps of one frame that belong together, whatever they come to."""
+        """Rows and columns of the overlaps of one frame that are assigned to each other, at any IoU."""
         grid = self.together[frame.truth_ids[:, None], frame.predicted_ids]
         return linear_sum_assignment(grid * frame.iou, maximize=True)
 
     def association(
         self, matches: Float[np.ndarray, "alpha truth predicted"]
     ) -> tuple[Float[np.ndarray, " alpha"], Float[np.ndarray, " alpha"], Float[np.ndarray, " alpha"]]:
-        """Accuracy, recall and precision of names, summed over matches; `matches` counts the frames of each two."""
+        """Accuracy, recall and precision of association, summed over matches; `matches` counts frames."""
         truth, predicted = self.truth_counts[:, None], self.predicted_counts[None]
         return (
             (matches**2 / np.maximum(1, truth + predicted - matches)).sum(axis=(1, 2)),
@@ -137,7 +137,7 @@ class Alignment:
 
 
 def align_tracks(frames: Sequence[FrameOverlap]) -> Alignment:
-    """Weighs overlaps in each frame by how many others there are, and counts frames."""
+    """Overlaps in each frame weighted by those with other tracks, and numbers of frames."""
     num_truths = 1 + max((int(frame.truth_ids.max(initial=-1)) for frame in frames), default=-1)
     num_predicted = 1 + max((int(frame.predicted_ids.max(initial=-1)) for frame in frames), default=-1)
     together = np.zeros((num_truths, num_predicted))
@@ -155,7 +155,7 @@ def align_tracks(frames: Sequence[FrameOverlap]) -> Alignment:
 
 
 def identity_switches(frames: Sequence[FrameOverlap]) -> int:
-    """How often an object is found under another name than when it was last found, at an IoU of `SWITCH_IOU` or more.
+    """Number of times an object changes its predicted track between detections, at an IoU of `SWITCH_IOU` or more.
 
     A name that still fits is kept even where another fits better.
 

@@ -1,13 +1,13 @@
-"""TETA and its parts: are objects found in each frame (LocA), do they keep their names (AssocA), is it said what they
-are (ClsA); the mean of the three, for each class and then over classes.
+"""TETA and its parts: localisation in each frame (LocA), association over frames (AssocA) and classification (ClsA);
+the mean of the three, for each class and then over classes.
 
-A class here is a phrase asked of the data set. For a class, all predictions of a video are looked at, whatever class
-they name, but only those that overlap an object of the class somewhere and do not belong to an object of another one.
-Scores of videos add up, figures are read off the sum.
+A class here is a phrase asked of the dataset. A class is scored on the predictions of a video of any class that overlap
+an object of the class somewhere and do not belong to an object of another one. Scores of videos add up, and figures are
+computed from sums.
 
 Source: Li et al., Track Every Thing in the Wild (ECCV 2022). Labels are taken to be exhaustive, as in SA-Co/VEval: a
-prediction that names a class and lies on none of its objects is an error of classification. What the released
-evaluator does besides is said where it is done.
+prediction of a class on none of its objects is an error of classification. Comments mark further rules of the released
+evaluator.
 """
 
 from collections import defaultdict
@@ -21,7 +21,7 @@ from masklet.eval.videos.hota import EPS, FrameOverlap, align_tracks
 
 ALPHAS = np.arange(0.0, 0.99, 0.05)
 CLASS_ALPHAS = np.arange(0.5, 0.99, 0.05)
-OVERLAP = 0.5  # IoU from which a prediction belongs to what it lies on
+OVERLAP = 0.5  # IoU from which a prediction belongs to an object
 _FIRST = len(ALPHAS) - len(CLASS_ALPHAS)  # localisation at 0.5
 
 
@@ -51,7 +51,7 @@ class ClassCounts:
 
     @property
     def has_objects(self) -> bool:
-        """Whether the class has an object anywhere; classes without one are not averaged."""
+        """Whether the class has an object; classes without one do not enter the average."""
         return bool(self.located[0] + self.missed[0] > 0)
 
     def figures(self) -> dict[str, float]:
@@ -86,7 +86,7 @@ def _ratios(hits: np.ndarray, errors: np.ndarray, missed: np.ndarray) -> tuple[n
 
 @dataclass(frozen=True, kw_only=True)
 class _View:
-    """A frame as one class sees it: its own objects and all predictions, and which of these are candidates.
+    """The part of a frame that scores one class: its objects, all predictions, and which of these are candidates.
 
     A candidate lies on an object of the class and belongs to none of another. `num_strangers` are predictions that name
     the class and are no candidates.
@@ -102,7 +102,7 @@ def score_classes(
     truth_classes: Int64[np.ndarray, " truth"],
     predicted_classes: Int64[np.ndarray, " prediction"],
 ) -> dict[int, ClassCounts]:
-    """Counts of one video for every class that an object or a prediction of it has.
+    """Counts of one video for every class of its objects and predictions.
 
     Ids in `frames` are places in the two arrays of classes. Frames without any object count for nothing, as the
     released evaluator takes its frames from the labels.
@@ -159,7 +159,7 @@ def _view(
 def _score_class(
     views: Sequence[_View], classes: Int64[np.ndarray, " prediction"], own: int, errors: dict[int, np.ndarray]
 ) -> ClassCounts:
-    """Counts but for the errors of classification, which are added to `errors` of the class that was named."""
+    """Counts without the errors of classification, which are added to `errors` of the predicted class."""
     is_near = np.zeros(len(classes), bool)
     for view in views:
         is_near[view.frame.predicted_ids[view.is_candidate]] = True

@@ -1,6 +1,6 @@
-"""How far the masklets of one video share pixels, frame by frame: by masks, from their runs, and by boxes.
+"""Overlaps of the masklets of one video, frame by frame: by masks, from their runs, and by boxes.
 
-Everything that videos are scored by is read off these numbers: volumes, tracks frame by frame, classes.
+All scores of videos are computed from them: volumes, tracks frame by frame, classes.
 """
 
 from collections.abc import Sequence
@@ -18,9 +18,9 @@ from masklet.ops.runs import RunTable, pair_intersections
 
 @dataclass(frozen=True, kw_only=True)
 class VideoOverlaps:
-    """Areas of the true and the predicted masklets of a video in each frame, and what each two share there, in pixels.
+    """Areas of the true and the predicted masklets of a video and their intersections in each frame, in pixels.
 
-    A mask without pixels is not seen, nor is a box of four zeros. Any other box is, even if it has no area.
+    A mask without pixels is not visible, nor is a box of four zeros. Any other box is, even if it has no area.
     """
 
     shared: Float64[np.ndarray, "frame truth prediction"]
@@ -30,7 +30,7 @@ class VideoOverlaps:
     predicted_seen: Bool[np.ndarray, "frame prediction"]
 
     def select(self, truths: Int64[np.ndarray, " chosen"], predictions: Int64[np.ndarray, " kept"]) -> "VideoOverlaps":
-        """The same of some masklets only."""
+        """The overlaps of some of the masklets."""
         return VideoOverlaps(
             shared=self.shared[:, truths[:, None], predictions],
             truth_areas=self.truth_areas[:, truths],
@@ -41,7 +41,7 @@ class VideoOverlaps:
 
     @property
     def volume_iou(self) -> Float64[np.ndarray, "truth prediction"]:
-        """What two masklets share in all frames over what either covers; 1 where both are empty throughout."""
+        """Intersection over union of the volumes of all frames; 1 where both are empty throughout."""
         shared = self.shared.sum(axis=0)
         union = self.truth_areas.sum(axis=0)[:, None] + self.predicted_areas.sum(axis=0) - shared
         return np.divide(shared, union, out=np.ones_like(shared), where=union > 0)
@@ -53,7 +53,7 @@ class VideoOverlaps:
         return np.divide(self.shared, union, out=np.zeros_like(union), where=union > 0)
 
     def frames(self) -> list[FrameOverlap]:
-        """The objects seen in each frame with their overlaps, which tracks are scored by."""
+        """The visible objects of each frame with their overlaps, to score tracks."""
         frames = []
         for iou, truths, predictions in zip(self.iou, self.truth_seen, self.predicted_seen, strict=True):
             rows, columns = np.flatnonzero(truths), np.flatnonzero(predictions)
@@ -110,7 +110,7 @@ def _masks(video: Video, masklets: Sequence[Masklet]) -> _Masks:
 
 
 def _blame(message: str, masklets: Sequence[Masklet], row: np.ndarray, frame: np.ndarray) -> str:
-    """A run table says `mask 7: ...`; a user knows records and frames."""
+    """The message of a run table, with the record and the frame in place of the number of the mask."""
     name, _, what = message.partition(": ")
     mask = int(name.removeprefix("mask "))
     return f"{masklets[row[mask]].record}: segmentations.{frame[mask]}.counts: {what}"
@@ -141,7 +141,7 @@ def _box_areas(boxes_xyxy: Float64[np.ndarray, "frame masklet 4"]) -> Float64[np
 def _shared_areas(
     left: Float64[np.ndarray, "frame truth 4"], right: Float64[np.ndarray, "frame prediction 4"]
 ) -> Float64[np.ndarray, "frame truth prediction"]:
-    """What two boxes share; one axis at a time, because with many objects these are the largest arrays there are."""
+    """Intersections of boxes; one axis at a time, because with many objects these arrays are the largest."""
     shared = np.ones((*left.shape[:2], right.shape[1]))
     for low, high in ((0, 2), (1, 3)):
         ends = np.minimum(left[:, :, None, high], right[:, None, :, high])

@@ -1,7 +1,7 @@
-"""Scores of videos: is what a phrase names found as a whole (cgF1), followed (pHOTA), told from others (TETA, AP).
+"""Scores of videos: detection of masklets (cgF1), tracking (pHOTA), classification (TETA) and ranking (AP).
 
-A pair of a video and a phrase is scored at a time, by masks and by boxes, from the overlaps of its masklets. What is
-kept of a pair adds up over videos and processes; figures are read off the sum. Names of figures are the published ones.
+A pair of a video and a phrase is scored at a time, by masks and by boxes, from the overlaps of its masklets. Sums add
+up over videos and processes, and figures are computed from them. Names of figures are the published ones.
 
 Source: SAM 3 paper, video metrics; thresholds and ties as in the released evaluator.
 """
@@ -42,7 +42,7 @@ class KindScore:
     hits: Bool[np.ndarray, "threshold prediction"]
 
     def figures(self) -> dict[str, float]:
-        """Matches, errors, missed objects and F1 of this pair alone, and how it is followed where it can be."""
+        """Matches, false and missed objects and F1 of this pair alone, and HOTA and its parts where it is tracked."""
         matched, found, there = self.concept.matches, self.concept.num_predictions, self.concept.num_truths
         f1 = 2 * matched / (found + there) if found + there else np.ones(len(matched))
         curves = {"TP": matched, "FP": found - matched, "FN": there - matched, "F1": f1}
@@ -65,28 +65,28 @@ class VideoPairScore:
 
     @property
     def num_truths(self) -> int:
-        """Objects to find."""
+        """Labelled objects."""
         return self.kinds["mask"].concept.num_truths
 
 
 @dataclass(frozen=True, kw_only=True)
 class VideoScores:
-    """What is kept of scored videos: their pairs, in order, and the counts of TETA for each phrase."""
+    """Scored videos: their pairs, in order, and the counts of TETA for each phrase."""
 
     pairs: tuple[VideoPairScore, ...]
     classes: Mapping[int, ClassCounts]
 
     def counts(self, kind: str) -> ConceptCounts:
-        """The sums that cgF1 and its parts are read off."""
+        """The sums that cgF1 and its parts are computed from."""
         return total(pair.kinds[kind].concept for pair in self.pairs)
 
     def tracks(self, kind: str) -> TrackScore:
-        """The sums that pHOTA and its parts are read off."""
+        """The sums that pHOTA and its parts are computed from."""
         followed = [pair.kinds[kind].tracks for pair in self.pairs]
         return tracks.total(each for each in followed if each is not None)
 
     def by_phrase(self) -> dict[int, "VideoScores"]:
-        """The same, phrase by phrase."""
+        """The scores by phrase."""
         pairs: dict[int, list[VideoPairScore]] = defaultdict(list)
         for pair in self.pairs:
             pairs[pair.phrase_id].append(pair)
@@ -105,7 +105,7 @@ class VideoScores:
             f"video_{kind}_{name}": value for read in by_kind for kind in KINDS for name, value in read(kind).items()
         }
         return figures | {
-            f"video_mask_{name}": _percent(value) for name, value in mean_figures(self.classes.values()).items()
+            f"video_mask_{name}": _teta_percent(value) for name, value in mean_figures(self.classes.values()).items()
         }
 
     def per_pair(self) -> list[dict[str, float | int]]:
@@ -220,6 +220,6 @@ def _precisions(pairs: Sequence[VideoPairScore], kind: str) -> Float64[np.ndarra
     return average_precision(scores, hits, num_truths)
 
 
-def _percent(fraction: float) -> float:
-    """Five digits, as the released evaluator passes TETA on; -1 stays."""
+def _teta_percent(fraction: float) -> float:
+    """Percent with five digits, as the released evaluator reports TETA; -1 stays."""
     return float(f"{100 * fraction:.5g}") if fraction >= 0 else fraction

@@ -1,7 +1,7 @@
-"""J&F of a masklet whose object is known: overlap of regions (J) and agreement of outlines (F), frame by frame.
+"""J&F of a masklet: overlap of regions (J) and agreement of outlines (F), frame by frame.
 
 Source: Perazzi et al., A Benchmark Dataset and Evaluation Methodology for Video Object Segmentation (DAVIS). Means run
-over the frames that are passed in; DAVIS itself leaves out the first and the last, which is the caller's to do.
+over the frames passed in; DAVIS leaves out the first and the last one, which is up to the caller.
 """
 
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ class MaskletScore:
 def score_masklet(
     truth: Bool[np.ndarray, "frame height width"], predicted: Bool[np.ndarray, "frame height width"]
 ) -> MaskletScore:
-    """J and F of every frame; a frame where the object is neither there nor predicted scores 1."""
+    """J and F of every frame; a frame with the object neither labelled nor predicted scores 1."""
     radius = boundary_radius(*truth.shape[1:])
     pairs = list(zip(truth, predicted, strict=True))
     return MaskletScore(
@@ -52,7 +52,7 @@ def region_similarity(truth: Bool[np.ndarray, "height width"], predicted: Bool[n
 
 
 def boundary_radius(height: int, width: int) -> int:
-    """How far apart outlines may be to agree, in pixels."""
+    """The distance in pixels up to which outlines agree."""
     return int(np.ceil(BOUNDARY_TOLERANCE * np.hypot(height, width)))
 
 
@@ -84,7 +84,7 @@ def _outline(mask: np.ndarray) -> np.ndarray:
 
 
 def _window(pixels: np.ndarray, margin: int) -> tuple[slice, slice]:
-    """The part of the image that holds all set pixels and what is near them."""
+    """The smallest part of the image with all set pixels and a margin."""
     rows, columns = np.flatnonzero(pixels.any(axis=1)), np.flatnonzero(pixels.any(axis=0))
     low = max(0, int(rows[0]) - margin), max(0, int(columns[0]) - margin)
     return slice(low[0], int(rows[-1]) + margin + 1), slice(low[1], int(columns[-1]) + margin + 1)

@@ -35,7 +35,7 @@ class CompareJob:
 
 
 def write_page(job: PageJob) -> Path:
-    """Writes the page of an evaluation anew. Raises: InputError when a file of the run cannot be read."""
+    """Writes the page of an evaluation again. Raises: InputError when a file of the run cannot be read."""
     files = _run_files(job.run)
     folders = _folders(job.images, read_scores(files))
     return write_report(build_concept_report(files, folders), files.report)

@@ -27,11 +27,11 @@ def find_remedies(found: Forgetting, recipe: Recipe, out: Path, weights: Path) -
         remedies.append(Remedy(what="takes half of the change of the adapter, without training", command=softer))
     if found.troubles and GENERAL not in recipe.data.sources:
         command = _train(REPLAY, recipe, str(recipe.initial_weights), _beside(out, "replay"))
-        what = "trains anew from the base, with a general image for each of yours"
+        what = "trains again from the base, with a general image for each of yours"
         remedies.append(Remedy(what=what, command=command))
     if found.troubles and recipe.lora is None:
         command = _train("finetune-lora", recipe, str(recipe.initial_weights), _beside(out, "lora"))
-        what = "trains anew an adapter: small corrections to the base, which itself stays as it is"
+        what = "trains an adapter from the base: small corrections, while the base itself stays as it is"
         remedies.append(Remedy(what=what, command=command))
     return remedies
 

@@ -167,7 +167,7 @@ def describe_findings(findings: Findings) -> list[str]:
     lines = []
     for name, tally in findings.tallies.items():
         negatives = tally.negatives / max(1, tally.examined)
-        examined = "" if tally.examined == tally.pictures else f" ({tally.examined} looked at)"
+        examined = "" if tally.examined == tally.pictures else f" ({tally.examined} examined)"
         lines.append(
             f"{name}: {tally.pictures} images{examined}, {tally.phrases} phrases, {tally.objects} objects "
             f"({tally.masks} with masks), {negatives:.1f} negatives an image"

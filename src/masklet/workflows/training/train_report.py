@@ -17,7 +17,7 @@ from masklet.eval.analysis.forgetting import (
     ask_questions,
     compare,
     everyday_questions,
-    picture_questions,
+    image_questions,
     scene_questions,
     spread,
     standings,
@@ -102,7 +102,7 @@ class _FinishedRun:
         self.validation = None if asked is None else self._open_validation(asked)
         self.own: Questions | None = None
         if self.validation is not None:
-            self.own = picture_questions("validation", "Validation pictures", *self.validation)
+            self.own = image_questions("validation", "Validation images", *self.validation)
         self.sets = self._question_sets(asked) if asked is not None and job.forgetting else []
         self.forgetting: Forgetting | None = None
         self.remedies: list[Remedy] = []
@@ -126,7 +126,7 @@ class _FinishedRun:
         try:
             general = _open_general(recipe)
             if general is not None:
-                sets.append(picture_questions("general", "Your general pictures", general, spread(len(general))))
+                sets.append(image_questions("general", "Your general images", general, spread(len(general))))
             if self.own is not None:
                 sets.append(everyday_questions(self.own))
         except InputError as error:

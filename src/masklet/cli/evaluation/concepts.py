@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from masklet.cli.app import Device, Dtype, Json
-from masklet.cli.evaluate import Asked, Cache, Images, Out, Overlap, Processes, asked_model, eval_app, run
+from masklet.cli.evaluation.evaluate import Asked, Cache, Images, Out, Overlap, Processes, asked_model, eval_app, run
 
 HELP_GT = "SA-Co labels: a file, FILE,FILE,FILE of several annotators, or a folder of published files; repeatable."
 
@@ -28,7 +28,7 @@ def concepts(  # noqa: PLR0913 - one argument for each option
     out: Out = None,
     json: Json = False,
 ) -> None:
-    """Score what was found for phrases: is the concept there, and are its instances found."""
+    """Score predictions for phrases: is the concept present, and are its instances found."""
     target = out or (None if json else Path("out"))
     asked = asked_model(pred, model, images, target, device=device, dtype=dtype, cache=cache)
     from masklet.workflows.evaluation.concepts import ConceptsJob, evaluate_concepts

@@ -1,4 +1,4 @@
-"""`masklet eval counting`, `semantic` and `verdicts`: scored by a number an image, a class a pixel, a word an item."""
+"""`masklet eval counting`, `semantic` and `verdicts`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from masklet.cli.app import Device, Dtype, Json
-from masklet.cli.evaluate import Asked, Cache, Images, Out, asked_model, eval_app, run
+from masklet.cli.evaluation.evaluate import Asked, Cache, Images, Out, asked_model, eval_app, run
 
 
 @eval_app.command("counting")
@@ -22,7 +22,7 @@ def counting(  # noqa: PLR0913 - one argument for each option
     out: Out = None,
     json: Json = False,
 ) -> None:
-    """How many are there: mean absolute error, and the share counted exactly."""
+    """Score counts: mean absolute error, and the share counted exactly."""
     target = out or (None if json else Path("out"))
     asked = asked_model(pred, model, images, target, device=device, dtype=dtype, cache=cache)
     from masklet.workflows.evaluation.tasks import CountingJob, evaluate_counting
@@ -44,7 +44,7 @@ def semantic(  # noqa: PLR0913 - one argument for each option
     out: Out = None,
     json: Json = False,
 ) -> None:
-    """Which class each pixel has: mean IoU over classes."""
+    """Score label maps: mean IoU over classes."""
     target = out or (None if json else Path("out"))
     asked = asked_model(pred, model, images, target, device=device, dtype=dtype, cache=cache)
     from masklet.workflows.evaluation.tasks import SemanticJob, evaluate_semantic
@@ -60,7 +60,7 @@ def verdicts(
     out: Out = None,
     json: Json = False,
 ) -> None:
-    """How far a verifier can be trusted: precision and recall of what it rejects."""
+    """Score a verifier: precision and recall of its rejections."""
     from masklet.workflows.evaluation.tasks import VerdictsJob, evaluate_verdicts
 
     target = out or (None if json else Path("out"))

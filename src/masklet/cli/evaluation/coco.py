@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from masklet.cli.app import Device, Dtype, Json
-from masklet.cli.evaluate import Asked, Cache, Images, Out, Overlap, asked_model, eval_app, run
+from masklet.cli.evaluation.evaluate import Asked, Cache, Images, Out, Overlap, asked_model, eval_app, run
 
 
 @eval_app.command("coco")

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from masklet.cli.app import Device, Dtype, Json, Model
-from masklet.cli.evaluate import eval_app, run
+from masklet.cli.evaluation.evaluate import eval_app, run
 from masklet.workflows.model_choice import ModelChoice
 
 HELP_GT = "Labels in COCO or SA-Co JSON; for videos the folder of DAVIS annotations, one folder in it for each."

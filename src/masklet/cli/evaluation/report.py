@@ -7,15 +7,15 @@ from typing import Annotated
 import typer
 
 from masklet.cli.app import Json
-from masklet.cli.evaluate import Images, Out, eval_app
-from masklet.cli.evaluate import run as run_evaluation
+from masklet.cli.evaluation.evaluate import Images, Out, eval_app
+from masklet.cli.evaluation.evaluate import run as run_evaluation
 
 Run = Annotated[Path, typer.Argument(help="Folder of an evaluation.", show_default=False)]
 
 
 @eval_app.command("report")
 def report(*, run: Run, images: Images = None, json: Json = False) -> None:
-    """Write the page of an evaluation of concepts anew: what goes wrong, where, and what it looks like."""
+    """Write the page of an evaluation of concepts again: errors, where they occur, and examples."""
     from masklet.workflows.evaluation.compare import PageJob, write_page
 
     path = write_page(PageJob(run=run, images=tuple(images or ())))
@@ -32,7 +32,7 @@ def compare(
     seed: Annotated[int, typer.Option(help="Of the random weights and swaps.")] = 0,
     json: Json = False,
 ) -> None:
-    """Say what changed from one evaluation of concepts to another, and whether that is more than luck."""
+    """Compare two evaluations of concepts: what changed, and whether chance explains it."""
     from masklet.workflows.evaluation.compare import CompareJob, compare_evaluations
 
     target = out or (None if json else Path("out"))

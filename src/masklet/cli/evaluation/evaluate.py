@@ -1,4 +1,4 @@
-"""`masklet eval`: the family of commands that score, and what they share; each file `eval_*.py` adds its own."""
+"""`masklet eval`: the family of commands that score, and what they share; each file of this folder adds its own."""
 
 import json as jsonlib
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""`masklet eval video` and `masklet eval vos`: phrases followed through videos, and objects that were given."""
+"""`masklet eval video` and `masklet eval vos`: phrases tracked through videos, and given objects."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from masklet.cli.app import Device, Dtype, Json
-from masklet.cli.evaluate import Asked, Cache, Out, Processes, asked_model, eval_app, run
+from masklet.cli.evaluation.evaluate import Asked, Cache, Out, Processes, asked_model, eval_app, run
 
 
 @eval_app.command("video")
@@ -23,7 +23,7 @@ def video(  # noqa: PLR0913 - one argument for each option
     out: Out = None,
     json: Json = False,
 ) -> None:
-    """Score phrases followed through videos: cgF1, pHOTA, TETA and AP, by masks and by boxes, as published."""
+    """Score phrases tracked through videos: cgF1, pHOTA, TETA and AP, by masks and by boxes, as published."""
     target = out or (None if json else Path("out"))
     folders = None if videos is None else [videos]
     asked = asked_model(pred, model, folders, target, device=device, dtype=dtype, cache=cache, option="--videos")
@@ -45,7 +45,7 @@ def vos(
     out: Out = None,
     json: Json = False,
 ) -> None:
-    """Score objects that were given and followed: J&F, as DAVIS does."""
+    """Score the tracking of given objects: J&F, as in DAVIS."""
     from masklet.workflows.evaluation.videos import VosJob, evaluate_vos
 
     target = out or (None if json else Path("out"))
