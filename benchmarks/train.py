@@ -174,7 +174,7 @@ def measure_flops() -> dict[str, float]:
         for num_frames in (8, 16, 32):
             frames = seen.map(lambda x, size=num_frames: x.expand(size, *x.shape[1:]))
             rollout = Rollout(tracker, _clip(num_frames), frames, torch.Generator())
-            count(f"object followed through {num_frames} frames", lambda rollout=rollout: list(rollout.answers()))
+            count(f"object followed through {num_frames} frames", lambda rollout=rollout: list(rollout.predictions()))
     return {name: round(value, 3) for name, value in found.items()}
 
 

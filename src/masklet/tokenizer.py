@@ -139,7 +139,7 @@ def _windows_byte(char: str) -> bytes:
 
 
 def _is_control(char: str) -> bool:
-    """Characters without a picture that have no place in a phrase: most controls, direction marks, byte order mark."""
+    """Invisible characters that do not belong in a phrase: most controls, direction marks, byte order mark."""
     code = ord(char)
     if code < 32:
         return char not in "\t\n\f\r"

@@ -1,6 +1,6 @@
 """What crosses a folder: prompts, features and outputs as frozen dataclasses with their shapes in the fields.
 
-Axes: `image` (a picture of the batch), `phrase` (a distinct text), `prompt` (one phrase and its exemplars on one
+Axes: `image` (of the batch), `phrase` (a distinct text), `prompt` (one phrase and its exemplars on one
 image; prompts may share images and phrases), `query` (a slot of the decoder), `layer` (of the decoder), `token`,
 `box`, `point`. Boxes are cxcywh in [0, 1] of the image inside the model and xyxy pixels at the edge; masks are logits
 until the edge.
@@ -30,7 +30,7 @@ def bundle(cls: type[T]) -> type[T]:
 
 
 class Bundle:
-    """Moves every tensor of a bundle at once."""
+    """Base of bundles: maps or moves all their tensors at once."""
 
     def map(self: B, function: Callable[[Tensor], Tensor]) -> B:
         """The same bundle with `function` applied to each tensor, nested bundles included."""
@@ -96,9 +96,9 @@ class FeaturePyramid(Bundle):
 
 @bundle
 class DetectorOutput(Bundle):
-    """What the detector says of each prompt. The last entry of the layer axis is the answer, others are for training.
+    """Predictions for each prompt. The last entry of the layer axis is for use, the others are for training.
 
-    `pred_boxes` are cxcywh in [0, 1]; `pred_logits` know nothing of presence (`ops.scores.joint_scores` joins the two).
+    `pred_boxes` are cxcywh in [0, 1]; `pred_logits` do not include presence (`ops.scores.joint_scores` joins the two).
     Masks are kept factored, because a full set of them is the largest tensor of the model: `mask_logits` multiplies out
     those that are wanted. In training with doubled queries the copies come last on the query axis.
     """

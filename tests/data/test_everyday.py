@@ -10,7 +10,7 @@ from masklet.data.everyday import LESSONS, PROBES, absent_phrases
 from masklet.data.sources import IndexedSource
 from masklet.errors import InputError
 from masklet.train.recipes.schema import load_recipe
-from masklet.train.recipes.source_specs import FileSpec, open_pictures
+from masklet.train.recipes.source_specs import FileSpec, open_images
 
 
 def test_everyday_things_share_no_word_with_what_is_labelled():
@@ -56,7 +56,7 @@ def corn(tmp_path):
         spec = {"kind": "coco", "annotations": "labels.json", "images": ".", "split": "all", **options}
         recipe = load_recipe("finetune", [f"data.sources.mine={json.dumps(spec)}"])
         (mine,) = (each for each in recipe.data.sources.values() if isinstance(each, FileSpec))
-        return open_pictures(mine, tmp_path)
+        return open_images(mine, tmp_path)
 
     return open_with
 

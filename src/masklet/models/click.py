@@ -22,7 +22,7 @@ from masklet.types import Bundle, ClickOutput, ClickPrompt, FeaturePyramid, bund
 
 NUM_MASKS = 4
 PADDING_LABEL = -1
-LOGIT_LIMIT = 32.0  # what is fed back as a mask prompt lies within this, in training as in use
+LOGIT_LIMIT = 32.0  # bound of logits that are fed back as a mask prompt, in training as in use
 _STABILITY_DELTA = 0.05
 _STABILITY_THRESHOLD = 0.98
 
@@ -100,7 +100,7 @@ class ClickPromptEncoder(nn.Module):
 
 
 class TwoWayBlock(nn.Module):
-    """Tokens look at each other and at the image, then the image looks at the tokens."""
+    """Tokens attend to each other and to the image, then the image attends to the tokens."""
 
     def __init__(self, config: "ClickHead.Config") -> None:
         super().__init__()
@@ -177,7 +177,9 @@ class ClickMaskDecoder(nn.Module):
         memory = self.final_attention.project(image + position, image)
         tokens = self.final_norm(tokens + self.final_attention(tokens + start, memory))
         mask_tokens = tokens[:, 2 : 2 + NUM_MASKS]
-        pixels = self._upscale(rearrange(image, "b (h w) c -> b c h w", h=height, w=width), features)
+        image = rearrange(image, "b (h w) c -> b c h w", h=height, w=width)
+        medium = F.gelu(self.upscale_norm(self.upscale1(image) + features.medium))
+        pixels = F.gelu(self.upscale2(medium) + features.fine)
         vectors = torch.stack([mlp(mask_tokens[:, i]) for i, mlp in enumerate(self.mask_mlps)], dim=1)
         return ClickOutput(
             mask_logits=torch.einsum("omc,ochw->omhw", vectors, pixels.to(vectors.dtype)),
@@ -185,10 +187,6 @@ class ClickMaskDecoder(nn.Module):
             object_logits=self.object_head(tokens[:, 0]).squeeze(-1),
             mask_tokens=mask_tokens,
         )
-
-    def _upscale(self, image: Tensor, features: ClickFeatures) -> Float[Tensor, "object eighth h w"]:
-        medium = F.gelu(self.upscale_norm(self.upscale1(image) + features.medium))
-        return F.gelu(self.upscale2(medium) + features.fine)
 
 
 class ClickHead(nn.Module):
@@ -212,7 +210,7 @@ class ClickHead(nn.Module):
         self.decoder = ClickMaskDecoder(config)
 
     def project_image(self, pyramid: FeaturePyramid) -> ClickFeatures:
-        """The image's share, from the click pyramid. A still picture has no memory, and a learned vector says so."""
+        """The image's share, from the click pyramid. A still image has no memory, which a learned vector marks."""
         return self.without_memory(self.narrow(pyramid))
 
     def narrow(self, pyramid: FeaturePyramid) -> ClickFeatures:
@@ -224,11 +222,11 @@ class ClickHead(nn.Module):
         )
 
     def without_memory(self, features: ClickFeatures) -> ClickFeatures:
-        """A picture that no memory goes with."""
+        """Features of an image without memory."""
         return replace(features, coarse=features.coarse + self.no_memory[:, None, None].to(features.coarse.dtype))
 
     def forward(self, features: ClickFeatures, prompt: ClickPrompt, *, multimask: bool) -> ClickOutput:
-        """Three alternatives for each object, or the one best answer. `features` are of a single image."""
+        """Three alternative masks for each object, or the single best one. `features` are of a single image."""
         position = self.prompts.code_grid(*features.coarse.shape[-2:])
         every = self.decoder(features, self.prompts(prompt), position)
         return _alternatives(every) if multimask else select_single(every)

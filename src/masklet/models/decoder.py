@@ -1,4 +1,4 @@
-"""The decoder: queries become boxes, step by step; a presence token decides whether there is anything to find.
+"""The decoder: queries become boxes, step by step; a presence token decides whether the concept is in the image.
 
 Post-norm layers in the order self, prompt, image, feed-forward. Each layer refines the boxes it was given; where a
 query looks in the image is biased by its current box. Coordinates are float32 throughout.
@@ -51,7 +51,7 @@ class Decoder(nn.Module):
     class Config:
         """Sizes and the dropout of training.
 
-        `num_click_queries` is the number of queries that answer clicks instead of concepts: 4 in the paper. The
+        `num_click_queries` is the number of queries for clicks instead of concepts: 4 in the paper. The
         published weights hold none.
         """
 
@@ -84,14 +84,14 @@ class Decoder(nn.Module):
         self.click_query, self.click_reference = _click_queries(config)
         with torch.no_grad():
             self.reference.copy_(torch.logit(_spread_boxes(config.num_queries)))
-            _look_at_edges(self.bias_x, self.bias_y)
+            _attend_to_edges(self.bias_x, self.bias_y)
         for layer in self.layers:
             begin_passing(layer.image_attention)
         nn.init.zeros_(self.box_head.layers[-1].weight)
         nn.init.zeros_(self.box_head.layers[-1].bias)
 
     def concept_queries(self) -> Queries:
-        """The queries that find every instance of a concept."""
+        """The queries that detect every instance of a concept."""
         return Queries(embeddings=self.query, boxes=self.reference.float().sigmoid())
 
     def doubled_queries(self) -> Queries:
@@ -203,7 +203,7 @@ class DecoderLayer(nn.Module):
 
 
 def _click_queries(config: Decoder.Config) -> tuple[nn.Parameter, nn.Parameter] | tuple[None, None]:
-    """Queries for clicks, and the boxes they begin with: nearly the whole picture, as a click may be anywhere."""
+    """Queries for clicks, and the boxes they begin with: nearly the whole image, as a click may be anywhere."""
     count = config.num_click_queries
     if count == 0:
         return None, None
@@ -212,31 +212,31 @@ def _click_queries(config: Decoder.Config) -> tuple[nn.Parameter, nn.Parameter] 
 
 
 def _spread_boxes(count: int) -> Float[Tensor, "{count} 4"]:
-    """Boxes to begin training with: every part of the picture is near one of each size (a low-discrepancy sequence).
+    """Boxes to begin training with: every part of the image is near one of each size (a low-discrepancy sequence).
 
     The published model began with random ones: docs/parity.md#how-training-begins.
     """
     step = torch.tensor([0.8191725, 0.6710436, 0.5497005])  # powers of the root of x^4 = x + 1
     x, y, scale = ((torch.arange(count)[:, None] + 0.5) * step).frac().unbind(-1)
-    side = 0.08 * 8**scale  # from a twelfth to two thirds of the picture
+    side = 0.08 * 8**scale  # from a twelfth to two thirds of the image
     return torch.stack([0.02 + 0.96 * x, 0.02 + 0.96 * y, side, side], dim=-1)
 
 
-def _look_at_edges(bias_x: MLP, bias_y: MLP) -> None:
-    """Begins training with each head looking along one side of its query's box: left, right, top, bottom, and again.
+def _attend_to_edges(bias_x: MLP, bias_y: MLP) -> None:
+    """Begins training with each head attending to one side of its query's box: left, right, top, bottom, and again.
 
-    What is seen there says whether that side must move, so refinement is learned in hundreds of steps, not thousands.
+    The features there tell whether that side must move, so refinement is learnt in hundreds of steps, not thousands.
     The published model began with random biases: docs/parity.md#how-training-begins.
     """
     strength = 6.0
     rows = {"low": [1, 1, 0, 0], "high": [0, 0, 1, 1], "inside": [0, 1, 1, 0]}  # of relu(low, -low, high, -high)
-    sights = ((bias_x, ("low", "high", "inside", "inside")), (bias_y, ("inside", "inside", "low", "high")))
-    for mlp, sight in sights:
+    sides = ((bias_x, ("low", "high", "inside", "inside")), (bias_y, ("inside", "inside", "low", "high")))
+    for mlp, side_of_head in sides:
         first, last = mlp.layers[0], mlp.layers[-1]
         first.weight[:4] = torch.tensor([[1.0, 0], [-1, 0], [0, 1], [0, -1]])
         first.bias[:4] = 0
         for head in range(last.weight.shape[0]):
-            last.weight[head, :4] = -strength * torch.tensor(rows[sight[head % 4]], dtype=torch.float32)
+            last.weight[head, :4] = -strength * torch.tensor(rows[side_of_head[head % 4]], dtype=torch.float32)
 
 
 def _log_distances(edges: Float[Tensor, "prompt query 2"], cells: int) -> Float[Tensor, "prompt query {cells} 2"]:

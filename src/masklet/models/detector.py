@@ -1,10 +1,10 @@
-"""The detector: pictures and prompts in, scored boxes and masks out, in the order data flows.
+"""The detector: images and prompts in, scored boxes and masks out, in the order data flows.
 
-Three stages, so that nothing is computed twice: `encode_images` once per picture, `encode_phrases` once per distinct
+Three stages, so that nothing is computed twice: `encode_images` once per image, `encode_phrases` once per distinct
 phrase, `ground` for every prompt. Interactive use keeps the result of the first; `forward` runs all three.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 import torch
 from einops import rearrange
@@ -27,7 +27,7 @@ from masklet.types import Bundle, DetectorOutput, FeaturePyramid, PromptBatch, T
 
 @bundle
 class ImageFeatures(Bundle):
-    """All that is computed of a picture before anybody asks anything of it."""
+    """All that is computed of an image independently of prompts."""
 
     trunk: Float[Tensor, "image trunk_dim height width"]
     pyramid: FeaturePyramid
@@ -44,7 +44,7 @@ class ImageFeatures(Bundle):
 
 @bundle
 class Grounding(Bundle):
-    """Prompts matched with their images: everything but the masks, and what the masks will need."""
+    """Predictions of prompts on their images, without masks, and the inputs of the mask head."""
 
     pred_logits: Float[Tensor, "layer prompt query"]
     pred_boxes: Float[Tensor, "layer prompt query 4"]
@@ -56,7 +56,7 @@ class Grounding(Bundle):
 
 
 class Detector(nn.Module):
-    """SAM 3 on a picture.
+    """SAM 3 on an image.
 
     Source: SAM 3 paper, section 3.
     """
@@ -77,18 +77,7 @@ class Detector(nn.Module):
         memory: MaskMemory.Config = field(default_factory=MaskMemory.Config)
 
         def __post_init__(self) -> None:
-            parts = (
-                self.vision,
-                self.text,
-                self.prompts,
-                self.fusion,
-                self.decoder,
-                self.scoring,
-                self.masks,
-                self.click,
-                self.memory,
-            )
-            widths = {part.dim for part in parts}
+            widths = {getattr(self, part.name).dim for part in fields(self) if part.name != "image_size"}
             if len(widths) > 1:
                 raise ValueError(f"the parts of the detector have different widths: {sorted(widths)}")
             unit = self.vision.trunk.patch_size * self.vision.trunk.window
@@ -127,7 +116,7 @@ class Detector(nn.Module):
         return self.segment_all(features, grounding)
 
     def encode_images(self, images: Float[Tensor, "image 3 image_height image_width"]) -> ImageFeatures:
-        """Features of normalised pictures (values in [-1, 1]) and the work on them that no prompt changes."""
+        """Features of normalised images (values in [-1, 1]) and the work on them that no prompt changes."""
         return self.prepare(self.vision.trunk(images))
 
     def prepare(self, trunk: Float[Tensor, "image trunk_dim height width"]) -> ImageFeatures:
@@ -156,7 +145,7 @@ class Detector(nn.Module):
     def ground_tokens(
         self, features: ImageFeatures, prompt: TokenSet, image_index: Int[Tensor, " prompt"]
     ) -> Grounding:
-        """As `ground`, for prompts that are already tokens: exemplars of one frame of a video are asked of others."""
+        """As `ground`, for prompts that are already tokens: exemplars of one frame of a video are used on others."""
         memory, decoded = self._decode(features, prompt, image_index, self.decoder.concept_queries())
         return self._score(decoded.map(lambda layers: layers[-1:]), memory, prompt, image_index)
 
@@ -191,7 +180,7 @@ class Detector(nn.Module):
     def segment(
         self, features: ImageFeatures, grounding: Grounding, prompt_index: Int[Tensor, " chosen"]
     ) -> DetectorOutput:
-        """The answer to the chosen prompts, with masks. The `prompt` axis of the result is `prompt_index`."""
+        """Predictions of the chosen prompts, with masks. The `prompt` axis of the result is `prompt_index`."""
         prompt = grounding.prompt.map(lambda tensor: tensor[prompt_index])
         pixels = self.masks.embed_pixels(
             grounding.memory[prompt_index],
@@ -216,11 +205,11 @@ class Detector(nn.Module):
         every = torch.arange(len(grounding.image_index), device=features.trunk.device)
         return self.segment(features, grounding, every)
 
-    def segment_clicked(self, features: ImageFeatures, phrases: TokenSet, prompts: PromptBatch) -> DetectorOutput:
+    def answer_clicks(self, features: ImageFeatures, phrases: TokenSet, prompts: PromptBatch) -> DetectorOutput:
         """A few masks of the one object that each prompt points at, on every layer; the best has the highest logit.
 
         A prompt's phrase is "geometric"; its points (1 on the object, 0 off it) or its box are the exemplars. Presence
-        says nothing here: what is pointed at is there. Raises: ValueError when the model has no click queries.
+        means nothing here, as the object is present. Raises: ValueError when the model has no click queries.
 
         Source: SAM 3 paper, section 3 (promptable visual segmentation by the detector).
         """

@@ -1,4 +1,4 @@
-"""From queries to answers: how well a query fits the prompt, and which pixels it covers.
+"""From queries to predictions: how well a query fits the prompt, and which pixels it covers.
 
 Two identities save most of the mask head's work for every prompt after the first on an image (both hold to rounding,
 `tests/models/test_heads.py`): a convolution is linear, so its share from the image features is computed once per image;

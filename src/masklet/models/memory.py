@@ -1,7 +1,7 @@
 """What the tracker remembers and how it looks back: the memory encoder, the memory attention, and object pointers.
 
-A frame is remembered for an object as a small map (its mask stamped on the picture) and one vector (the object
-pointer). On the next frame the picture's tokens look at those maps and vectors before the click head draws the mask.
+A frame is remembered for an object as a small map (its mask stamped on the image) and one vector (the object
+pointer). On the next frame the image's tokens attend to those maps and vectors before the click head predicts the mask.
 All objects are one batch axis; objects that remember different numbers of frames differ only in the reads they bring.
 
 Source: Ravi et al., SAM 2 (section 4); SAM 3 paper, section 3 (tracker).
@@ -86,7 +86,7 @@ class FuserBlock(nn.Module):
 
 
 class MemoryEncoder(nn.Module):
-    """The picture and an object's mask on it, fused into one narrow map."""
+    """The image and an object's mask on it, fused into one narrow map."""
 
     def __init__(self, config: "MaskMemory.Config") -> None:
         super().__init__()
@@ -98,7 +98,7 @@ class MemoryEncoder(nn.Module):
     def forward(
         self, image: Float[Tensor, "#object dim height width"], masks: Float[Tensor, "object 1 mask_height mask_width"]
     ) -> Float[Tensor, "object memory_dim height width"]:
-        """`masks` are scaled logits at `MASK_STRIDE` pixels a cell; the picture is projected once for all objects."""
+        """`masks` are scaled logits at `MASK_STRIDE` pixels a cell; the image is projected once for all objects."""
         x = self.project_image(image) + self.downsampler(masks)
         for block in self.fuser:
             x = block(x)
@@ -106,7 +106,7 @@ class MemoryEncoder(nn.Module):
 
 
 class MemoryLayer(nn.Module):
-    """The picture looks at itself, then at each object's memories."""
+    """The image attends to itself, then to each object's memories."""
 
     def __init__(self, config: "MaskMemory.Config") -> None:
         super().__init__()
@@ -123,14 +123,14 @@ class MemoryLayer(nn.Module):
         reads: Sequence[PlacedTokens],
         rotation: Complex[Tensor, "cell pair"],
     ) -> Float[Tensor, "object cell dim"]:
-        """What follows `look_around`. `x` has one row for all objects until they have looked at their own memories."""
+        """What follows `look_around`. `x` has one row for all objects until they attended to their own memories."""
         x = x + self._attend(self.norm2(x), reads, rotation)
         return x + self.mlp(self.norm3(x))
 
     def look_around(
         self, x: Float[Tensor, "#object cell dim"], rotation: Complex[Tensor, "cell pair"]
     ) -> Float[Tensor, "#object cell dim"]:
-        """The picture's look at itself."""
+        """Self-attention of the image."""
         return x + self.self_attention(self.norm1(x), rotation)
 
     def _attend(
@@ -153,7 +153,7 @@ class MemoryLayer(nn.Module):
 
 
 class MaskMemory(nn.Module):
-    """The tracker's own weights; the click head and a neck, which still pictures need too, are the rest of it."""
+    """The tracker's own weights; it also uses the click head and a neck, which still images need, too."""
 
     @dataclass(frozen=True, kw_only=True)
     class Config:
@@ -199,7 +199,7 @@ class MaskMemory(nn.Module):
     def look_back(
         self, image: Float[Tensor, "#object dim height width"], reads: Sequence[MemoryTokens]
     ) -> Float[Tensor, "object dim height width"]:
-        """The picture as each object's memories let it be seen. Objects stand in the order of `reads`."""
+        """The image features of each object after attending to its memories, in the order of `reads`."""
         height, width = image.shape[-2:]
         position = sine_map(height, width, image.shape[1], image.device).to(image.dtype)
         x = rearrange(image, "b c h w -> b (h w) c") + _POSITION_WEIGHT * position

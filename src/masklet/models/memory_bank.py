@@ -1,4 +1,4 @@
-"""What a group of objects remembers, and which of it a frame attends to. Pure bookkeeping: no network here.
+"""The memories of a group of objects, and which of them a frame attends to. Bookkeeping only, no network.
 
 Objects that began on one frame share a bank: their memories are rows of the same tensors, and a frame is in it for all
 of them or for none. A bank is never changed, only replaced.
@@ -36,7 +36,7 @@ class Memory(Bundle):
 
 @dataclass(frozen=True, kw_only=True)
 class Recall:
-    """What a frame attends to: maps with their rows of `MaskMemory.ages`, pointers with their age in frames."""
+    """The memories that a frame attends to: maps with their row of `MaskMemory.ages`, pointers with their age."""
 
     maps: tuple[tuple[Memory, int], ...]
     pointers: tuple[tuple[Memory, int], ...]
@@ -44,17 +44,17 @@ class Recall:
 
 @dataclass(frozen=True, kw_only=True)
 class MemoryBank:
-    """Memories by frame: `conditioning` where somebody said what the objects are, `tracked` elsewhere."""
+    """Memories by frame: `conditioning` of frames with a prompt of the user or the detector, `tracked` of others."""
 
     conditioning: Mapping[int, Memory] = field(default_factory=dict)
     tracked: Mapping[int, Memory] = field(default_factory=dict)
 
     def get(self, frame: int) -> Memory | None:
-        """What is remembered of a frame."""
+        """The memory of a frame, if there is one."""
         return self.conditioning.get(frame) or self.tracked.get(frame)
 
     def with_tracked(self, frame: int, memory: Memory) -> "MemoryBank":
-        """The bank with what was tracked on a frame; on a conditioning frame it takes the place of what was there."""
+        """The bank with a tracked frame. A conditioning frame stays one, with the new memory."""
         if frame in self.conditioning:
             return replace(self, conditioning={**self.conditioning, frame: memory})
         others = {key: value for key, value in self.tracked.items() if key != frame}
@@ -81,7 +81,7 @@ class MemoryBank:
 
 
 def usefulness(iou_scores: Float[Tensor, "object mask"], object_logits: Float[Tensor, " object"]) -> float:
-    """How well a frame shows the objects: the mean certainty that they are there times their mean best expected IoU.
+    """How well a frame shows the objects: their mean certainty of being visible times their mean best expected IoU.
 
     The product of two means, not the mean of products: so the published model computes it for several objects.
     """
@@ -103,7 +103,7 @@ def closest_frames(frames: Iterable[int], frame: int, limit: int) -> tuple[list[
 
 @dataclass(frozen=True, kw_only=True)
 class Traversal:
-    """How a video is gone through: every `stride`-th frame, backwards or not, of `num_frames` if that is known."""
+    """The order of the frames: every `stride`-th, backwards or not, of `num_frames` where that is known."""
 
     reverse: bool = False
     stride: int = 1
@@ -111,18 +111,18 @@ class Traversal:
 
     @property
     def step(self) -> int:
-        """From one frame to the next."""
+        """Index of the next frame less that of this one."""
         return -self.stride if self.reverse else self.stride
 
     @property
     def first(self) -> float | int:
-        """The frame that none comes before."""
+        """The index of the first frame."""
         if not self.reverse:
             return 0
         return math.inf if self.num_frames is None else self.num_frames - 1
 
     def pointer_reach(self, config: MaskMemory.Config) -> int:
-        """How many frames back the oldest pointer may lie."""
+        """Age of the oldest pointer, in frames."""
         return min(self.num_frames or config.max_pointers, config.max_pointers) - 1
 
 
@@ -149,7 +149,7 @@ def useful_frames(
 
 
 def recall(bank: MemoryBank, frame: int, config: MaskMemory.Config, traversal: Traversal) -> Recall:
-    """What the objects of the bank attend to on `frame`."""
+    """The memories that the objects of the bank attend to on `frame`."""
     step = traversal.step
     chosen, others = closest_frames(bank.conditioning, frame, config.max_conditioning)
     spare = {**{f: bank.conditioning[f] for f in others}, **bank.tracked}
@@ -167,10 +167,10 @@ def recall(bank: MemoryBank, frame: int, config: MaskMemory.Config, traversal: T
 
 
 def trim(bank: MemoryBank, frame: int, config: MaskMemory.Config, traversal: Traversal, keep: int) -> MemoryBank:
-    """The bank after `frame` without what the rest of the traversal cannot reach.
+    """The bank after `frame` without memories that the rest of the traversal cannot reach.
 
-    Besides that, the `keep` frames visited last stay, and as many conditioning frames of the detector's, for
-    corrections and for the way back; what the user gave stays whole.
+    The `keep` frames visited last stay, too, and as many conditioning frames of the detector, for corrections and for
+    the way back. Frames with a prompt of the user are never trimmed.
     """
     reachable = _earlier_frames(bank.tracked, frame + traversal.step, config, traversal)
     mapped = {*reachable[: config.num_maps - 1], *list(bank.tracked)[len(bank.tracked) - keep :]}
@@ -186,7 +186,7 @@ def trim(bank: MemoryBank, frame: int, config: MaskMemory.Config, traversal: Tra
 
 
 def read_memory(network: MaskMemory, recalled: Recall, traversal: Traversal) -> MemoryTokens:
-    """The tokens of what is recalled."""
+    """The recalled memories as tokens."""
     maps = [memory.maps for memory, _ in recalled.maps if memory.maps is not None]
     longest = max(traversal.pointer_reach(network.config), 1)
     return network.assemble(

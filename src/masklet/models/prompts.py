@@ -1,4 +1,4 @@
-"""The exemplar encoder: example boxes and points become prompt tokens that have looked at the image.
+"""The exemplar encoder: example boxes and points become prompt tokens that attended to the image.
 
 A class token is always there, also for a prompt of words alone: the published model was trained so. The layers know no
 order of the tokens, so the class token simply comes first.
@@ -22,7 +22,7 @@ from masklet.types import Exemplars, TokenSet
 
 
 class ExemplarEncoder(nn.Module):
-    """Tokens of exemplars: where they are, what is pooled there, and whether they are wanted.
+    """Tokens of exemplars: their place, the features pooled there, and whether they are positive.
 
     Source: SAM 3 paper, section 3 (exemplar tokens).
     """

@@ -1,7 +1,7 @@
 """One frame of tracking: objects that are remembered, clicked on or given as masks become masks on this frame.
 
-The tracker has no weights of its own kind: it is the click head, the mask memory and the neck that feeds both, used
-together. It keeps no state; what to remember is handed back.
+The tracker has no weights of its own: it combines the click head, the mask memory and the neck that feeds both. It
+keeps no state; memories are returned.
 
 Source: Ravi et al., SAM 2; SAM 3 paper, section 3 (tracker).
 """
@@ -19,14 +19,14 @@ from masklet.models.memory import MASK_STRIDE, MaskMemory, MemoryTokens, resize_
 from masklet.models.vision import Neck
 from masklet.types import Bundle, ClickPrompt, bundle
 
-ABSENT_LOGIT = -1024.0  # of every pixel of an object that is not there
+ABSENT_LOGIT = -1024.0  # of every pixel of an absent object
 GIVEN_LOGIT = 10.0  # of presence and of masks that were given rather than predicted
 MASK_CELLS = 4  # pixels of a low-resolution mask in a cell of the grid
 
 
 @bundle
 class TrackOutput(Bundle):
-    """Objects on one frame, each with its best mask and the expected IoU of all that it was chosen from."""
+    """Objects on one frame, each with its best mask and the expected IoU of all candidates."""
 
     mask_logits: Float[Tensor, "object low_height low_width"]
     object_logits: Float[Tensor, " object"]
@@ -36,7 +36,7 @@ class TrackOutput(Bundle):
 
 @dataclass(frozen=True, kw_only=True)
 class Tracker:
-    """The parts of the model that follow objects."""
+    """The parts of the model that track objects."""
 
     click: ClickHead
     memory: MaskMemory
@@ -44,11 +44,11 @@ class Tracker:
     patch_size: int
 
     def tracker_features(self, trunk: Float[Tensor, "image trunk_dim height width"]) -> ClickFeatures:
-        """The tracker's view of pictures, once for all objects."""
+        """The tracker's features of images, once for all objects."""
         return self.click.narrow(self.neck(trunk))
 
     def track(self, features: ClickFeatures, reads: Sequence[MemoryTokens]) -> TrackOutput:
-        """Every object of the reads, in their order, on the next picture."""
+        """Every object of the reads, in their order, on the next frame."""
         seen = ClickFeatures(
             fine=features.fine, medium=features.medium, coarse=self.memory.look_back(features.coarse, reads)
         )
@@ -57,9 +57,9 @@ class Tracker:
     def respond(
         self, features: ClickFeatures, prompt: ClickPrompt, reads: Sequence[MemoryTokens] | None = None
     ) -> TrackOutput:
-        """The clicked objects. Without `reads` the picture is taken as the first that shows them.
+        """The clicked objects. Without `reads` the image is the first that shows them.
 
-        A single point leaves doubt, and the best of three masks answers it.
+        A single point is ambiguous: the best of three masks is taken.
         """
         coarse = self.click.without_memory(features).coarse
         if reads is not None:
@@ -68,7 +68,7 @@ class Tracker:
         return self._decide(seen, prompt, multimask=prompt.points_xy.shape[1] <= 1)
 
     def accept(self, features: ClickFeatures, masks: Float[Tensor, "object mask_height mask_width"]) -> TrackOutput:
-        """Masks that are given: they are the answer, and the click head only says how to remember the objects.
+        """Objects given as masks, which are returned; the click head only makes their pointers.
 
         `masks` are fractions covered, at the size of `memory_size`.
         """
@@ -76,16 +76,16 @@ class Tracker:
         prompt = self._no_points(len(masks))
         mask_prompt = self.memory.mask_prompt(masks[:, None].to(dtype))[:, 0]
         prompt = ClickPrompt(points_xy=prompt.points_xy, point_labels=prompt.point_labels, mask_logits=mask_prompt)
-        answer = self.click(features, prompt, multimask=False)
-        there = masks.flatten(1).any(dim=1)
-        object_logits = torch.where(there, GIVEN_LOGIT, -GIVEN_LOGIT)
-        both = torch.minimum(answer.object_logits, object_logits)
+        output = self.click(features, prompt, multimask=False)
+        is_present = masks.flatten(1).any(dim=1)
+        object_logits = torch.where(is_present, GIVEN_LOGIT, -GIVEN_LOGIT)
+        both = torch.minimum(output.object_logits, object_logits)
         height, width = features.coarse.shape[-2:]
         low = resize_smoothly(masks[:, None], (MASK_CELLS * height, MASK_CELLS * width))[:, 0]
         return TrackOutput(
             mask_logits=2 * GIVEN_LOGIT * low - GIVEN_LOGIT,
             object_logits=object_logits,
-            pointers=self.memory.point(answer.mask_tokens[:, 0], both),
+            pointers=self.memory.point(output.mask_tokens[:, 0], both),
             iou_scores=torch.ones_like(object_logits)[:, None],
         )
 
@@ -96,11 +96,11 @@ class Tracker:
         object_logits: Float[Tensor, " object"],
         binary: Bool[Tensor, " object"],
     ) -> Float[Tensor, "object memory_dim height width"]:
-        """Maps of the objects on this picture, from masks at any size."""
+        """Maps of the objects on this image, from masks at any size."""
         return self.memory.encode(features.coarse, mask_logits, object_logits, binary)
 
     def enlarge(self, mask_logits: Float[Tensor, "object any_height any_width"]) -> Float[Tensor, "object h w"]:
-        """Low-resolution masks at the size of the picture that the model sees."""
+        """Low-resolution masks at the size of the model's input."""
         height, width = mask_logits.shape[-2:]
         size = (height // MASK_CELLS * self.patch_size, width // MASK_CELLS * self.patch_size)
         return F.interpolate(mask_logits[:, None].float(), size, mode="bilinear", align_corners=False)[:, 0]
@@ -111,16 +111,16 @@ class Tracker:
         return MASK_STRIDE * height, MASK_STRIDE * width
 
     def _decide(self, features: ClickFeatures, prompt: ClickPrompt, *, multimask: bool) -> TrackOutput:
-        """The mask with the highest expected IoU; an object that is not there has none."""
-        answer = self.click(features, prompt, multimask=multimask)
-        best = answer.iou_scores.argmax(dim=1)
+        """The mask with the highest expected IoU; empty for an absent object."""
+        output = self.click(features, prompt, multimask=multimask)
+        best = output.iou_scores.argmax(dim=1)
         rows = torch.arange(len(best), device=best.device)
-        there = answer.object_logits > 0
+        is_present = output.object_logits > 0
         return TrackOutput(
-            mask_logits=torch.where(there[:, None, None], answer.mask_logits[rows, best].float(), ABSENT_LOGIT),
-            object_logits=answer.object_logits,
-            pointers=self.memory.point(answer.mask_tokens[rows, best], answer.object_logits),
-            iou_scores=answer.iou_scores,
+            mask_logits=torch.where(is_present[:, None, None], output.mask_logits[rows, best].float(), ABSENT_LOGIT),
+            object_logits=output.object_logits,
+            pointers=self.memory.point(output.mask_tokens[rows, best], output.object_logits),
+            iou_scores=output.iou_scores,
         )
 
     def _no_points(self, num_objects: int) -> ClickPrompt:

@@ -50,7 +50,7 @@ class SelfAttention(nn.Module):
 class Attention(nn.Module):
     """Attention of queries to a memory, with separate projections.
 
-    `inner_dim` is the width inside (the click head halves it), `memory_dim` the width of what is looked at (the
+    `inner_dim` is the width inside (the click head halves it), `memory_dim` the width of keys and values (the
     tracker's memories are narrow). `dropout` acts on the attention weights in training.
     """
 

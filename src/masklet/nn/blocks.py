@@ -13,7 +13,7 @@ M = TypeVar("M", bound=nn.Module)
 
 
 class Stack(nn.ModuleList, Generic[M]):
-    """A `ModuleList` that knows what it holds; the names of its parameters are the same."""
+    """A `ModuleList` typed by its modules; the names of its parameters are the same."""
 
     if TYPE_CHECKING:
 

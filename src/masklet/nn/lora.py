@@ -1,7 +1,7 @@
-"""Low-rank adapters: linear layers of a trained model learn a small correction, and stay what they are.
+"""Low-rank adapters: linear layers of a trained model keep their weights and learn a small correction.
 
 An adapter is a table of tensors under the names that they have in the adapted model. Merging makes a new table of
-weights and leaves the old one alone, so there is nothing to undo.
+weights and leaves the old one unchanged.
 
 Source: Hu et al., LoRA: Low-Rank Adaptation of Large Language Models.
 """
@@ -57,7 +57,7 @@ class LoraLinear(nn.Linear):
         nn.init.kaiming_uniform_(self.lora_down, a=math.sqrt(5))
 
     def forward(self, input: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch out"]:
-        """The base's answer, corrected."""
+        """The base layer's output plus the correction."""
         return super().forward(input) + self.scale * F.linear(F.linear(input, self.lora_down), self.lora_up)
 
 

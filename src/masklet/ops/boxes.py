@@ -26,8 +26,13 @@ def box_area(boxes_xyxy: Float[Tensor, "*batch 4"]) -> Float[Tensor, "*batch"]:
 
 
 def box_iou(a: Float[Tensor, "*#batch 4"], b: Float[Tensor, "*#batch 4"]) -> Float[Tensor, "*batch"]:
-    """Intersection over union of xyxy boxes, by broadcasting: `box_iou(a[:, None], b[None])` is the full table."""
+    """Intersection over union of xyxy boxes, by broadcasting."""
     return _intersection_and_union(a, b)[0]
+
+
+def box_iou_table(a: Float[Tensor, "box 4"], b: Float[Tensor, "other 4"]) -> Float[Tensor, "box other"]:
+    """Intersection over union of every xyxy box of `a` with every one of `b`."""
+    return box_iou(a[:, None], b[None])
 
 
 def generalized_box_iou(a: Float[Tensor, "*#batch 4"], b: Float[Tensor, "*#batch 4"]) -> Float[Tensor, "*batch"]:

@@ -1,7 +1,7 @@
 """Connected parts of masks, and the repairs made with them: small holes filled, small specks taken away.
 
 Pixels that touch at a corner are connected, for the mask and for its background alike. On the CPU the labelling is
-SciPy's; elsewhere masks stay on their device and are labelled there. Areas are whole numbers: both find the same.
+SciPy's; elsewhere masks stay on their device and are labelled there. Areas are whole numbers, so both agree.
 """
 
 import numpy as np

@@ -1,6 +1,6 @@
-"""How masks overlap one another, and what is done about it: on logits `[object, height, width]`, on any device.
+"""Overlaps of masks, and how they are resolved: on logits `[object, height, width]`, on any device.
 
-Counting is exact: zeros and ones are summed below 2**24, so every device finds the same numbers.
+Counting is exact: zeros and ones are summed below 2**24, so every device gives the same numbers.
 """
 
 from dataclasses import dataclass
@@ -71,7 +71,7 @@ def _count_by_tiles(masks: np.ndarray, others: np.ndarray) -> OverlapTable:
 
 
 def _reach(masks: np.ndarray) -> np.ndarray:
-    """Which tiles each mask has a pixel in, `[mask, row, column]`; eight pixels are looked at together, as one word."""
+    """Which tiles each mask has a pixel in, `[mask, row, column]`; eight pixels are read together, as one word."""
     if masks.shape[2] % 8 == 0 and masks.flags.c_contiguous:
         words = masks.view(np.uint64)
     else:
@@ -109,11 +109,11 @@ def suppress_shrunken(
     if len(mask_logits) < 2:
         return mask_logits
     peak, owner = mask_logits.max(dim=0)
-    nobody = len(mask_logits)
-    owner = torch.where(peak > 0, owner, nobody).flatten()
-    kept = torch.zeros(nobody + 1, device=owner.device).scatter_add_(0, owner, torch.ones_like(owner).float())
+    background = len(mask_logits)
+    owner = torch.where(peak > 0, owner, background).flatten()
+    kept = torch.zeros(background + 1, device=owner.device).scatter_add_(0, owner, torch.ones_like(owner).float())
     areas = (mask_logits > 0).sum(dim=(1, 2)).clamp(min=1)
-    is_shrunken = kept[:nobody] / areas < min_ratio
+    is_shrunken = kept[:background] / areas < min_ratio
     return torch.where(is_shrunken[:, None, None], mask_logits.clamp(max=SUPPRESSED), mask_logits)
 
 

@@ -15,13 +15,11 @@ from masklet.data.schema import Example, PhraseQuery
 from masklet.errors import InputError
 from masklet.eval.predict.labelled import LabelledImages
 from masklet.eval.users.exemplars import (
-    ConceptErrors,
     Examples,
     ExemplarCurves,
     RoundScores,
     correct_concepts,
     draw_error,
-    find_errors,
     mend,
 )
 from masklet.eval.users.interactive import (
@@ -43,6 +41,7 @@ from masklet.eval.users.interactive_video import (
     video_figures,
 )
 from masklet.eval.videos.vos import score_masklet
+from masklet.ops.corrections import DetectionErrors, find_errors
 
 HEIGHT, WIDTH = 24, 32
 
@@ -397,17 +396,17 @@ def test_a_miss_is_an_instance_without_a_match_and_a_wrong_detection_shows_somet
             [0.0, 0.0, 0.0, 0.0, 0.1],  # not found
         ]
     )
-    assert find_errors(iou) == ConceptErrors(missed=(1, 2), wrong=(3, 4))
-    assert find_errors(np.zeros((0, 2))) == ConceptErrors(missed=(), wrong=(0, 1))
-    assert find_errors(np.zeros((2, 0))) == ConceptErrors(missed=(0, 1), wrong=())
+    assert find_errors(iou) == DetectionErrors(missed=(1, 2), wrong=(3, 4))
+    assert find_errors(np.zeros((0, 2))) == DetectionErrors(missed=(), wrong=(0, 1))
+    assert find_errors(np.zeros((2, 0))) == DetectionErrors(missed=(0, 1), wrong=())
 
 
 def test_either_kind_of_mistake_is_as_likely_however_many_there_are() -> None:
-    many = ConceptErrors(missed=(4,), wrong=tuple(range(100)))
+    many = DetectionErrors(missed=(4,), wrong=tuple(range(100)))
     drawn = [draw_error(many, np.random.default_rng(seed)) for seed in range(300)]
     assert 100 < sum(missed == 4 for missed, _ in drawn) < 200
     assert all((missed is None) != (wrong is None) for missed, wrong in drawn)
-    assert draw_error(ConceptErrors(missed=(), wrong=()), np.random.default_rng(0)) == (None, None)
+    assert draw_error(DetectionErrors(missed=(), wrong=()), np.random.default_rng(0)) == (None, None)
 
 
 def test_by_hand_one_mistake_a_round_is_put_right() -> None:

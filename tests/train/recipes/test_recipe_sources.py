@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 from masklet.checkpoints.adapters import read
 from masklet.checkpoints.weights import Weights, write
 from masklet.config import PRESETS
-from masklet.data.pointing import PointedBatch
+from masklet.data.pointing import ClicksConfig, PointedBatch
 from masklet.data.schema import Example
 from masklet.data.sources import IndexedSource
 from masklet.errors import InputError
@@ -24,11 +24,10 @@ from masklet.scenes.moving.stills import ClipSource
 from masklet.scenes.scene import render_scene
 from masklet.tokenizer import Tokenizer
 from masklet.train.recipes.schema import load_recipe, parse_recipe
-from masklet.train.recipes.source_specs import FileSpec, open_pictures
+from masklet.train.recipes.shelf import SourceShelf
+from masklet.train.recipes.source_specs import FileSpec, open_images
 from masklet.train.run import loop
-from masklet.train.run.shelf import SourceShelf
 from masklet.train.tasks.detector import ConceptTask
-from masklet.train.tasks.tracker import ClipShelf
 
 SIDE, FRAMES = 96, 4
 WORDS = ("mug", "dog")
@@ -116,7 +115,7 @@ def opened(folder: Path, kind: str, **changes: Any) -> IndexedSource:
     recipe = parse_recipe(recipe_of(folder, [kind]))
     spec = recipe.data.sources[kind]
     assert isinstance(spec, FileSpec)
-    return open_pictures(spec.model_copy(update=changes), folder)
+    return open_images(spec.model_copy(update=changes), folder)
 
 
 def of_picture(source: IndexedSource, index: int) -> Example:
@@ -146,7 +145,9 @@ def test_a_batch_is_the_same_for_whoever_asks_whenever(folder) -> None:
     recipe = parse_recipe(recipe_of(folder, PICTURES, phase={"augment": {"mosaic_probability": 0.5}}))
     phase = recipe.phases[0]
     tokenizer = Tokenizer(vocab_size=PRESETS["debug"]().text.vocab_size)
-    tasks = [ConceptTask(recipe=recipe, tokenizer=tokenizer, sources=SourceShelf(recipe), patch_size=14) for _ in "ab"]
+    tasks = [
+        ConceptTask(recipe=recipe, tokenizer=tokenizer, sources=SourceShelf(recipe).images, patch_size=14) for _ in "ab"
+    ]
     here = [tasks[0].dataset(phase)[index] for index in range(4)]
     workers = DataLoader(tasks[1].dataset(phase), batch_size=None, sampler=[3, 2, 1, 0], num_workers=2)
     for batch, other in zip(here, [*workers][::-1], strict=True):
@@ -183,7 +184,7 @@ def test_a_run_over_videos_and_photos_in_motion_reaches_its_end(folder, tmp_path
 @pytest.mark.parametrize("kind", SPECS)
 def test_every_kind_gives_clips(folder, kind) -> None:
     recipe = parse_recipe(recipe_of(folder, [kind], task="tracking"))
-    source = ClipShelf(recipe)(recipe.phases[0], 3)[kind]
+    source = SourceShelf(recipe).clips(recipe.phases[0], 3)[kind]
     assert isinstance(source, ClipSource)
     clip = source.sample(np.random.default_rng(1))
     assert [frame.image.shape for frame in clip.frames] == [(112, 112, 3)] * 3
@@ -191,11 +192,11 @@ def test_every_kind_gives_clips(folder, kind) -> None:
 
 def test_videos_without_phrases_teach_clicks_and_no_concepts(folder) -> None:
     recipe = parse_recipe(recipe_of(folder, ["davis", "coco"]))
-    task = ConceptTask(recipe=recipe, tokenizer=Tokenizer(1000), sources=SourceShelf(recipe), patch_size=14)
+    task = ConceptTask(recipe=recipe, tokenizer=Tokenizer(1000), sources=SourceShelf(recipe).images, patch_size=14)
     (phase,) = recipe.phases
     with pytest.raises(InputError, match="source davis: a davis source has no phrases"):
         task.dataset(phase)
-    changes = {"weights": {"coco": 1.0}, "clicks": {"share": 1.0, "weights": {"davis": 1.0}}}
+    changes = {"weights": {"coco": 1.0}, "clicks": ClicksConfig(share=1.0, weights={"davis": 1.0})}
     batch = task.dataset(phase.model_copy(update=changes))[0]
     assert isinstance(batch, PointedBatch)
     assert len(batch.targets.target_prompt) > 0

@@ -1,14 +1,67 @@
-"""Recipes: inheritance, overrides, and that mistakes are named."""
+"""Recipes: inheritance, overrides, that mistakes are named, and the tables in which recipes, tasks and kinds stand."""
+
+import json
+from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from masklet.errors import InputError
-from masklet.train.recipes.schema import RECIPES, load_recipe
+from masklet.train.recipes.schema import (
+    PHASE_SECTIONS,
+    RECIPE_OF_TASK,
+    RECIPES,
+    SECTIONS,
+    Phase,
+    Recipe,
+    load_recipe,
+    parse_recipe,
+    to_json,
+)
+from masklet.train.recipes.source_specs import FileSpec, GeneratedSpec, Strict
+from masklet.train.run.trainer import Task
+from masklet.train.tasks.table import TASKS
+
+SHIPPED = sorted(path.stem for path in RECIPES.glob("*.yaml"))
 
 
-@pytest.mark.parametrize("name", [path.stem for path in RECIPES.glob("*.yaml")])
-def test_shipped_recipes_are_valid(name) -> None:
-    assert load_recipe(name).total_steps > 0
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_recipes_are_valid_and_stay_the_same_written_out(name) -> None:
+    recipe = load_recipe(name)
+    assert recipe.total_steps > 0
+    written = to_json(recipe)
+    assert dict(parse_recipe(json.loads(written))) == dict(recipe)
+    assert to_json(parse_recipe(json.loads(written))) == written
+
+
+def test_a_recipe_is_known_by_lying_in_the_folder(tmp_path) -> None:
+    with pytest.raises(InputError, match=f"the shipped ones are {', '.join(SHIPPED)}"):
+        load_recipe("nothing")
+    with pytest.raises(InputError, match="no recipe"):
+        load_recipe(str(tmp_path / "missing.yaml"))
+
+
+def test_every_task_has_a_recipe_and_a_class() -> None:
+    assert TASKS.keys() == RECIPE_OF_TASK.keys() == set(get_args(Recipe.model_fields["task"].annotation))
+    for name, kind in RECIPE_OF_TASK.items():
+        assert get_args(kind.model_fields["task"].annotation) == (name,)
+        assert issubclass(TASKS[name], Task)
+        (phase, _) = get_args(kind.model_fields["phases"].annotation)
+        assert kind.model_fields.keys() - Recipe.model_fields.keys() <= set(SECTIONS)
+        assert phase.model_fields.keys() - Phase.model_fields.keys() <= set(PHASE_SECTIONS)
+
+
+def test_every_kind_of_source_is_in_the_table_once() -> None:
+    def leaves(kind: type[Strict]) -> set[type[Strict]]:
+        below = kind.__subclasses__()
+        return {kind} if not below else {leaf for each in below for leaf in leaves(each)}
+
+    kinds = (*get_args(FileSpec), *get_args(GeneratedSpec))
+    assert {leaf for leaf in leaves(Strict) if "kind" in leaf.model_fields} == set(kinds)
+    names = [get_args(kind.model_fields["kind"].annotation)[0] for kind in kinds]
+    assert len(set(names)) == len(names)
+    assert all(callable(kind.open_images) for kind in get_args(FileSpec))
+    assert all(callable(kind.image_renderer) and callable(kind.clip_renderer) for kind in get_args(GeneratedSpec))
 
 
 def test_overrides_reach_nested_values_and_list_entries() -> None:
@@ -16,42 +69,87 @@ def test_overrides_reach_nested_values_and_list_entries() -> None:
     recipe = load_recipe("builtin", [*changes, "phases.1.criterion.weights.classes=50"])
     assert recipe.data.root == "/data"
     assert recipe.phases[0].steps == 7
-    assert recipe.optim_config().lr_text == 1e-4
-    assert recipe.criterion_config(recipe.phases[0]).weights.mask == 3.0
-    assert recipe.criterion_config(recipe.phases[0]).weights.dice == 10.0
-    last = recipe.criterion_config(recipe.phases[-1]).weights
+    assert recipe.optim.lr_text == 1e-4
+    assert recipe.phases[0].criterion.weights.mask == 3.0
+    assert recipe.phases[0].criterion.weights.dice == 10.0
+    last = recipe.phases[-1].criterion.weights
     assert (last.classes, last.mask) == (50.0, 3.0)  # a phase changes a weight and keeps the others
+
+
+def test_options_of_generated_sources_are_the_sources_with_the_phases_changes() -> None:
+    recipe = load_recipe("builtin-tracker", ["data.sources.scenes.options.negative_share=0.2"])
+    options = recipe.phases[1].options
+    assert options.keys() == {"scenes", "cutouts"}
+    assert (options["scenes"].size, options["cutouts"].size) == (224, 224)
+    assert (options["scenes"].negative_share, options["scenes"].crowd_share) == (0.2, 0.04)
+    assert (options["scenes"].difficulty, recipe.phases[0].options["scenes"].difficulty) == (0.6, 0.3)
+    (encoders,) = load_recipe("builtin-encoders").phases
+    assert (encoders.image_size, encoders.options["scenes"].size) == (112, 224)
+
+
+def test_a_recipe_is_written_out_as_it_was_given(tmp_path: Path) -> None:
+    phase = {"steps": 1, "image_size": 112, "batch_size": 1, "weights": {"a": 1}, "augment": {"crop_probability": 0}}
+    data = {"sources": {"a": {"kind": "scenes", "options": {"difficulty": 0.5}}}}
+    values = {"preset": "debug", "data": data, "phases": [phase], "criterion": {"weights": {"mask": 3}}}
+    (tmp_path / "mine.yaml").write_text(json.dumps(values))
+    shown = json.loads(to_json(load_recipe(str(tmp_path / "mine.yaml"), ["optim.lr_text=0.5", "lora={rank: 2}"])))
+    assert (shown["criterion"], shown["optim"], shown["lora"]) == (values["criterion"], {"lr_text": 0.5}, {"rank": 2})
+    assert (shown["collate"], shown["phases"][0]["criterion"], shown["phases"][0]["options"]) == ({}, {}, {})
+    assert shown["phases"][0]["augment"] == phase["augment"]
+    assert shown["data"]["sources"]["a"]["options"] == {"difficulty": 0.5}
 
 
 def test_a_recipe_takes_the_rest_from_its_base(tmp_path) -> None:
     (tmp_path / "mine.yaml").write_text("base: builtin\nseed: 5\noptim: {lr_text: 0.25}\n")
     recipe, base = load_recipe(str(tmp_path / "mine.yaml")), load_recipe("builtin")
-    assert (recipe.seed, recipe.optim_config().lr_text) == (5, 0.25)
-    assert recipe.optim_config().lr_rest == base.optim_config().lr_rest
+    assert (recipe.seed, recipe.optim.lr_text) == (5, 0.25)
+    assert recipe.optim.lr_rest == base.optim.lr_rest
     assert recipe.phases == base.phases
 
 
 @pytest.mark.parametrize(
-    "override",
+    ("override", "path"),
     [
-        "nonsense=1",
-        "optim.nonsense=1",
-        "criterion.weights.nonsense=1",
-        "collate.nonsense=1",
-        "phases.0.augment.nonsense=1",
-        "phases.9.steps=1",
-        "phases.0.steps=many",
-        "optim.lr_text=fast",
-        "phases.0.weights.nowhere=1",
-        "seed.deeper=1",
-        "seed",
+        ("nonsense=1", "nonsense: there is no such setting"),
+        ("optim.nonsense=1", r"optim\.nonsense: there is no such setting"),
+        ("criterion.weights.nonsense=1", r"criterion\.weights\.nonsense: there is no such setting"),
+        ("collate.nonsense=1", r"collate\.nonsense: there is no such setting"),
+        ("collate.max_queries=1", "collate: max_queries is not set here"),
+        ("phases.0.augment.nonsense=1", r"phases\.0\.augment\.nonsense: there is no such setting"),
+        ("phases.1.options.scenes.nonsense=1", r"phases\.1\.options\.scenes\.nonsense: there is no such setting"),
+        ("phases.0.options.scenes.difficulty=2", r"phases\.0\.options\.scenes: difficulty 2\.0 is not in"),
+        ("phases.0.options.real={difficulty: 1}", r"phases\.0\.options\.real: only generated sources have options"),
+        ("data.sources.scenes.options={nonsense: 1}", r"data\.sources\.scenes\.options\.nonsense: there is no such"),
+        ("phases.0.tracking={corrections: 1}", r"phases\.0\.tracking: the task concept reads no such section"),
+        ("phases.0.contrast={cells: 1}", r"phases\.0\.contrast: the task concept reads no such section"),
+        ("task=encoders", "criterion: the task encoders reads no such section"),
+        ("task=nonsense", "task: got 'nonsense', expected one of encoders, concept, tracking"),
+        ("lora={nonsense: 1}", r"lora\.nonsense: there is no such setting"),
+        ("lora={rank: 0}", "lora: rank 0 of the adapters is less than 1"),
+        ("phases.9.steps=1", "phases.9.steps=1"),
+        ("phases.0.steps=many", r"phases\.0\.steps"),
+        ("phases=1", "phases"),
+        ("phases.0=1", r"phases\.0"),
+        ("phases.0.options=[1]", r"phases\.0\.options"),
+        ("criterion=[1]", "criterion"),
+        ("data=[1]", "data"),
+        ("data.sources=1", r"data\.sources"),
+        ("optim.lr_text=fast", r"optim\.lr_text"),
+        ("phases.0.weights.nowhere=1", r"phases\.0\.weights: there is no source 'nowhere'"),
+        ("phases.0.clicks={weights: {nowhere: 1}}", r"phases\.0\.clicks\.weights: there is no source 'nowhere'"),
+        ("general=nowhere", "general: there is no source 'nowhere'"),
+        ("preset.deeper=1", "leads nowhere"),
+        ("seed", "not of the form"),
     ],
 )
-def test_what_does_not_fit_is_refused(override) -> None:
-    with pytest.raises(InputError):
+def test_what_does_not_fit_is_refused_with_its_path(override, path) -> None:
+    with pytest.raises(InputError, match=path):
         load_recipe("builtin", [override])
 
 
-def test_unknown_recipes_are_answered_with_the_known_ones() -> None:
-    with pytest.raises(InputError, match="builtin"):
-        load_recipe("nothing")
+@pytest.mark.parametrize("name", ["builtin-encoders", "builtin", "builtin-tracker"])
+def test_empty_sections_of_other_tasks_say_nothing(name) -> None:
+    recipe = load_recipe(name)
+    foreign = set(PHASE_SECTIONS) - type(recipe.phases[0]).model_fields.keys()
+    empty = [f"phases.0.{section}={{}}" for section in foreign]
+    assert load_recipe(name, [*empty, "collate={}"]).phases == recipe.phases

@@ -42,7 +42,7 @@ def test_what_was_measured_is_taken_back_even_when_it_fails(tmp_path) -> None:
 
 
 def test_the_largest_phase_is_measured_and_the_time_is_that_of_all(tmp_path, monkeypatch) -> None:
-    small = {"image_size": 56, "batch_size": 2, "weights": {"squares": 1.0}}
+    small = {"image_size": 56, "batch_size": 2, "weights": {"squares": 1.0}, "options": {"squares": {"size": 112}}}
     phases = [{**small, "steps": 8}, {**small, "image_size": 112, "accumulate": 2, "steps": 3}]
     trainer = make_trainer(make_recipe(phases=phases), tmp_path)
     measured = []

@@ -71,7 +71,7 @@ def test_a_phase_with_a_rate_begins_the_schedule_anew() -> None:
     common = {"image_size": 112, "batch_size": 1, "weights": {"scenes": 1}}
     data = {"sources": {"scenes": {"kind": "scenes"}}}
     recipe = parse_recipe({"preset": "debug", "data": data, "phases": [{**common, **phase} for phase in phases]})
-    courses = [recipe.course(step) for step in range(recipe.total_steps)]
+    courses = [recipe.schedule_at(step) for step in range(recipe.total_steps)]
     assert courses == [(0, 8, 1.0)] * 8 + [(8, 6, 0.1)] * 6 + [(14, 1, 2.0)]
 
 

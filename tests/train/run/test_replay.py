@@ -14,9 +14,9 @@ from masklet.data.sources import GeneratedSource
 from masklet.errors import InputError
 from masklet.models.detector import Detector
 from masklet.train.recipes.schema import load_recipe
+from masklet.train.recipes.shelf import SourceShelf
 from masklet.train.recipes.source_specs import SacoSpec
 from masklet.train.run import loop
-from masklet.train.run.shelf import SourceShelf
 
 SMALL = ["device=cpu", "bfloat16=false", "data.workers=0", "phases.0.image_size=112", "phases.0.steps=2"]
 
@@ -27,7 +27,7 @@ def test_every_other_picture_is_a_general_one(name, tmp_path):
     recipe = load_recipe(name, [*SMALL, f"data.root={pictures}", "data.sources.mine.split=all"])
     (phase,) = recipe.phases
     assert phase.weights == {"mine": 0.5, "general": 0.5}
-    kinds = {source: type(each) for source, each in SourceShelf(recipe)(phase).items()}
+    kinds = {source: type(each) for source, each in SourceShelf(recipe).images(phase).items()}
     assert kinds == {"mine": WithEverydayNegatives, "general": GeneratedSource}
 
 
@@ -46,7 +46,7 @@ def test_general_pictures_may_be_ones_own():
 
 
 def test_a_general_source_must_be_there():
-    with pytest.raises(InputError, match="general names an unknown source: photos"):
+    with pytest.raises(InputError, match="general: there is no source 'photos'"):
         load_recipe("finetune", ["general=photos"])
 
 

@@ -22,7 +22,7 @@ from masklet.train.run.validation import (
     best_validation,
     read_validations,
     updates_of_epoch,
-    validation_pictures,
+    validation_images,
 )
 
 SOURCE = {"kind": "coco", "annotations": "annotations.json", "images": "images"}
@@ -147,7 +147,7 @@ def test_observers_are_told_and_speed_is_that_of_training(base, pictures, tmp_pa
 
 def training_pictures(pictures: Path) -> list[int]:
     recipe = parse_recipe(values(pictures, validation={"source": {**SOURCE, "split": "train"}}))
-    found = validation_pictures(recipe)
+    found = validation_images(recipe)
     assert found is not None
     return found[1]
 
@@ -159,23 +159,23 @@ def values(pictures: Path, **changes) -> dict:
 
 
 def test_what_the_first_files_hold_out_is_validated_on_unless_a_source_is_named(pictures) -> None:
-    held_out = validation_pictures(parse_recipe(values(pictures)))
+    held_out = validation_images(parse_recipe(values(pictures)))
     assert held_out is not None
     source, places = held_out
     assert len(source) + len(training_pictures(pictures)) == 40
     assert places == list(range(len(source)))
-    named = validation_pictures(parse_recipe(values(pictures, validation={"source": SOURCE, "pictures": 10})))
+    named = validation_images(parse_recipe(values(pictures, validation={"source": SOURCE, "pictures": 10})))
     assert named is not None
     assert len(named[0]) == 40  # a source that is named is used whole
     assert named[1] == list(range(0, 40, 4))
     few = write_pictures(pictures / "few", count=2)
-    assert validation_pictures(parse_recipe(values(few))) is None
+    assert validation_images(parse_recipe(values(few))) is None
     whole = {"root": str(pictures), "sources": {"mine": {**SOURCE, "split": "all"}}}
-    assert validation_pictures(parse_recipe(values(pictures, data=whole))) is None
-    assert validation_pictures(parse_recipe(values(pictures, validation=None))) is None
+    assert validation_images(parse_recipe(values(pictures, data=whole))) is None
+    assert validation_images(parse_recipe(values(pictures, validation=None))) is None
     missing = {**SOURCE, "annotations": "nowhere.json"}
     with pytest.raises(InputError, match=r"nowhere\.json"):
-        validation_pictures(parse_recipe(values(pictures, validation={"source": missing})))
+        validation_images(parse_recipe(values(pictures, validation={"source": missing})))
 
 
 def test_validations_of_pictures_without_phrases_are_refused(pictures) -> None:
@@ -203,7 +203,7 @@ def test_validations_are_an_epoch_apart_but_never_most_of_the_time(pictures) -> 
 
 
 def test_an_epoch_is_of_pictures_in_files(pictures) -> None:
-    found = validation_pictures(parse_recipe(values(pictures, validation={"source": SOURCE})))
+    found = validation_images(parse_recipe(values(pictures, validation={"source": SOURCE})))
     assert found is not None
     recipe = load_recipe("finetune", [])
     assert updates_of_epoch(recipe, [found[0]]) == 20

@@ -14,7 +14,7 @@ from masklet.checkpoints.foreign import write_foreign
 from masklet.checkpoints.weights import Weights, load_detector, write
 from masklet.config import debug
 from masklet.data.collate import CollateConfig
-from masklet.data.pointing import PointedBatch, collate_pointed
+from masklet.data.pointing import ClicksConfig, PointedBatch, collate_pointed
 from masklet.data.schema import Example
 from masklet.data.sources import GeneratedSource
 from masklet.errors import InputError
@@ -74,7 +74,7 @@ def make_task(recipe: Recipe) -> ConceptTask:
 def make_batch(
     recipe: Recipe, seed: int, *, box_share: float = 0.5, pictures: list[Example] = PICTURES
 ) -> PointedBatch:
-    config = replace(recipe.clicks_config(recipe.phases[0]), box_share=box_share)
+    config = replace(recipe.phases[0].clicks, box_share=box_share)
     return collate_pointed(pictures, Tokenizer(1000), CollateConfig(), config, np.random.default_rng(seed))
 
 
@@ -85,7 +85,7 @@ def overlaps(model: Detector, batch: PointedBatch, clicks: int) -> list[float]:
     features, phrases = model.encode_images(batch.images), model.encode_phrases(batch.prompts)
     prompts, generator, found = batch.prompts, torch.Generator().manual_seed(0), []
     for _ in range(clicks):
-        output = model.segment_clicked(features, phrases, prompts)
+        output = model.answer_clicks(features, phrases, prompts)
         answer = output.mask_logits(torch.arange(len(truth)), output.pred_logits[-1].argmax(dim=-1))
         mask = answer > 0
         found.append(((mask & truth).sum((1, 2)) / (mask | truth).sum((1, 2))).mean().item())
@@ -102,7 +102,7 @@ def test_a_model_without_click_queries_is_as_it_was() -> None:
     batch = make_batch(make_recipe(), 0)
     features, phrases = plain.encode_images(batch.images), plain.encode_phrases(batch.prompts)
     with pytest.raises(ValueError, match="num_click_queries"):
-        plain.segment_clicked(features, phrases, batch.prompts)
+        plain.answer_clicks(features, phrases, batch.prompts)
 
 
 def test_click_queries_go_into_own_files_and_not_into_foreign_ones(tmp_path: Path) -> None:
@@ -123,9 +123,7 @@ def test_the_best_mask_alone_is_corrected_and_presence_is_not_taught() -> None:
     torch.manual_seed(0)
     model = Detector(with_clicks()).eval()
     batch = make_batch(make_recipe(), 0)
-    output = model.segment_clicked(
-        model.encode_images(batch.images), model.encode_phrases(batch.prompts), batch.prompts
-    )
+    output = model.answer_clicks(model.encode_images(batch.images), model.encode_phrases(batch.prompts), batch.prompts)
     embeddings, logits = output.mask_embeddings, output.pred_logits
     embeddings.retain_grad()
     logits.retain_grad()
@@ -176,7 +174,7 @@ def test_every_step_is_learnt_from_and_the_pictures_are_looked_at_once(monkeypat
     given = batch.prompts.exemplars.point_valid.sum().item()
     assert points == [given + 8, given + 16]
     assert report.parts["loss_corrected_clicks"] > 0
-    once = phase.model_copy(update={"clicks": {"share": 1.0, "steps": 0}})
+    once = phase.model_copy(update={"clicks": ClicksConfig(share=1.0, steps=0)})
     (first,) = task.losses(model, [batch], once, [3])
     torch.testing.assert_close(report.total - report.parts["loss_corrected_clicks"], first.total)
     report.total.backward()
@@ -203,7 +201,7 @@ def test_clicks_may_have_sources_of_their_own() -> None:
     sources = {"scenes": GeneratedSource(lambda seed: PICTURES[seed % 4]), "dark": GeneratedSource(lambda seed: dark)}  # noqa: ARG005
     task = replace(make_task(recipe), sources=lambda phase: {name: sources[name] for name in phase.weights})
     assert task.dataset(recipe.phases[0])[0].images.max() < -0.9
-    (phrases,) = (phase.model_copy(update={"clicks": {"share": 0.0}}) for phase in recipe.phases)
+    (phrases,) = (phase.model_copy(update={"clicks": ClicksConfig()}) for phase in recipe.phases)
     assert task.dataset(phrases)[0].images.max() > -0.5
     values["phases"][0]["clicks"]["weights"] = {"nowhere": 1.0}
     with pytest.raises(InputError, match="nowhere"):

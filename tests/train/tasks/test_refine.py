@@ -135,10 +135,12 @@ def test_every_pass_is_learnt_from_and_the_pictures_are_looked_at_once(monkeypat
     assert len(asked) == 4  # present and absent prompts, twice
     assert asked[2] > asked[0]
     assert report.parts["loss_refined"] > 0
-    (plain,) = task.losses(model, [batch], phase.model_copy(update={"refine": {}}), [3])
+    (plain,) = task.losses(model, [batch], phase.model_copy(update={"refine": RefineConfig()}), [3])
     assert "loss_refined" not in plain.parts
     torch.testing.assert_close(report.total - report.parts["loss_refined"], plain.total)
-    (unlucky,) = task.losses(model, [batch], phase.model_copy(update={"refine": {"rounds": 2, "share": 0.0}}), [3])
+    (unlucky,) = task.losses(
+        model, [batch], phase.model_copy(update={"refine": RefineConfig(rounds=2, share=0.0)}), [3]
+    )
     assert unlucky.parts["loss_refined"] == 0  # there, as all processes log the same parts
     report.total.backward()
     assert model.prompts.box_direct.weight.grad is not None
@@ -149,4 +151,4 @@ def test_settings_of_rounds_are_checked() -> None:
     with pytest.raises(InputError, match="turns"):
         load_recipe("builtin", ["phases.0.refine={turns: 2}"])
     recipe = load_recipe("detector-refine")
-    assert recipe.refine_config(recipe.phases[0]).rounds == 5
+    assert recipe.phases[0].refine.rounds == 5

@@ -19,9 +19,10 @@ from masklet.models.memory_bank import MemoryBank, Traversal, read_memory, recal
 from masklet.scenes.layout import SceneConfig
 from masklet.scenes.moving.clips import render_clip
 from masklet.scenes.scene import render_scene
+from masklet.train.losses.tracking import FramePrediction, TrackingLossConfig, Truth, prediction_losses
 from masklet.train.recipes.schema import load_recipe
 from masklet.train.run import loop
-from masklet.train.tasks.rollout import Answer, Rollout, TrackingLossConfig, Truth, answer_losses, rollout_losses
+from masklet.train.tasks.rollout import Rollout, rollout_losses
 from masklet.train.tasks.tracker import start_tracker
 from masklet.types import DetectionSettings
 
@@ -59,7 +60,7 @@ def _rollout(model: Detector, batch: TrackBatch) -> Rollout:
 def test_masks_are_not_asked_for_again(model: Detector) -> None:
     batch = _batch(replace(CLIPS, mask_share=1.0, box_share=0.0))
     rollout = _rollout(model, batch)
-    answers = list(rollout.answers())
+    answers = list(rollout.predictions())
     assert [answer.frame for answer in answers] == [1, 2]
     assert all(answer.mask_logits.shape[1] == 3 for answer in answers)
     assert list(rollout.bank.conditioning) == [0]
@@ -68,13 +69,13 @@ def test_masks_are_not_asked_for_again(model: Detector) -> None:
 
 def test_a_click_leaves_doubt_and_its_correction_none(model: Detector) -> None:
     batch = _batch(replace(CLIPS, mask_share=0.0, box_share=0.0))
-    answers = list(_rollout(model, batch).answers())
+    answers = list(_rollout(model, batch).predictions())
     assert [(answer.frame, answer.mask_logits.shape[1]) for answer in answers] == [(0, 3), (0, 1), (1, 3), (2, 3)]
 
 
 def test_a_box_leaves_no_doubt(model: Detector) -> None:
     batch = _batch(replace(CLIPS, mask_share=0.0, box_share=1.0, corrections=0))
-    answers = list(_rollout(model, batch).answers())
+    answers = list(_rollout(model, batch).predictions())
     assert [(answer.frame, answer.mask_logits.shape[1]) for answer in answers] == [(0, 1), (1, 3), (2, 3)]
 
 
@@ -90,7 +91,7 @@ def test_objects_of_other_clips_do_not_matter(model: Detector) -> None:
         first_points=batch.first_points[rows],
     )
     with torch.no_grad():
-        both, one = (list(_rollout(model, b).answers()) for b in (batch, alone))
+        both, one = (list(_rollout(model, b).predictions()) for b in (batch, alone))
     for first, second in zip(both, one, strict=True):
         torch.testing.assert_close(first.mask_logits[rows], second.mask_logits, rtol=1e-3, atol=1e-4)
 
@@ -105,15 +106,15 @@ def test_gradients_reach_every_part_through_time(model: Detector) -> None:
         with torch.no_grad():
             trunk = model.vision.trunk(batch.images)
         rollout = Rollout(model.tracker, batch, model.tracker.tracker_features(trunk), torch.Generator().manual_seed(0))
-        list(rollout.answers())[-1].mask_logits.sum().backward()
+        list(rollout.predictions())[-1].mask_logits.sum().backward()
     missing = {name for name, value in model.named_parameters() if value.requires_grad and value.grad is None}
     heads = ("click.decoder.iou_head.", "click.decoder.object_head.", "click.decoder.mask_mlps.0.")
     assert {name for name in missing if not name.startswith(heads)} <= {"memory.unseen_map", "memory.unseen_pointer"}
 
 
-def _answer(mask_logits: torch.Tensor, ious: list[list[float]], presence: list[float]) -> Answer:
+def _answer(mask_logits: torch.Tensor, ious: list[list[float]], presence: list[float]) -> FramePrediction:
     count = len(mask_logits)
-    return Answer(
+    return FramePrediction(
         frame=0,
         mask_logits=mask_logits,
         iou_scores=torch.tensor(ious),
@@ -126,13 +127,13 @@ def _truth() -> Truth:
     """One object on the left half, one that is not there."""
     masks = torch.zeros(2, 1, 8, 8, dtype=torch.bool)
     masks[0, 0, :, :4] = True
-    return Truth(masks=masks, covered=masks.float(), seen=masks.flatten(2).any(dim=2))
+    return Truth(masks=masks, covered=masks.float(), visible=masks.flatten(2).any(dim=2))
 
 
 def test_only_the_best_of_three_masks_is_corrected() -> None:
     left = torch.where(_truth().masks[0, 0], 9.0, -9.0)
     logits = torch.stack([torch.stack([left, -left, torch.zeros(8, 8)])] * 2).requires_grad_()
-    losses = answer_losses(_answer(logits, [[1.0, 0.0, 0.0]] * 2, [9.0, -9.0]), _truth(), TrackingLossConfig())
+    losses = prediction_losses(_answer(logits, [[1.0, 0.0, 0.0]] * 2, [9.0, -9.0]), _truth(), TrackingLossConfig())
     assert losses["dice"] < 0.01
     (losses["dice"] + losses["focal"]).backward()
     assert logits.grad is not None
@@ -144,7 +145,7 @@ def test_only_the_best_of_three_masks_is_corrected() -> None:
 def test_every_mask_is_told_how_well_it_fits() -> None:
     left = torch.where(_truth().masks[0, 0], 9.0, -9.0)
     logits = torch.stack([torch.stack([left, -left, torch.full((8, 8), 9.0)])] * 2)
-    losses = answer_losses(_answer(logits, [[0.7, 0.3, 0.5]] * 2, [0.0, 0.0]), _truth(), TrackingLossConfig())
+    losses = prediction_losses(_answer(logits, [[0.7, 0.3, 0.5]] * 2, [0.0, 0.0]), _truth(), TrackingLossConfig())
     assert losses["iou"] == pytest.approx((0.3 + 0.3 + 0.0) / 3 / 2)  # the second object counts as 0
     assert losses["presence"] == pytest.approx(np.log(2))
 
@@ -207,10 +208,10 @@ def test_a_remembered_mask_is_heard_where_it_was(started: Detector) -> None:
     """Two objects on one picture: what they see of it differs at their own places most."""
     batch = _batch(replace(CLIPS, mask_share=1.0, box_share=0.0, second_frame_share=0.0), seed=3)
     rollout = _rollout(started, batch)
-    list(rollout.answers())
+    list(rollout.predictions())
     bank = MemoryBank(conditioning={0: rollout.bank.conditioning[0]})
     read = read_memory(started.memory, recall(bank, 1, rollout.config, Traversal()), Traversal())
-    seen = started.memory.look_back(rollout._see(1).coarse, [read])
+    seen = started.memory.look_back(rollout._features_of(1).coarse, [read])
     covered = F.interpolate(batch.masks[:, :1].float(), seen.shape[-2:], mode="area")[:, 0]
     pairs = [(i, j) for i in range(len(seen)) for j in range(i) if batch.clip_index[i] == batch.clip_index[j]]
     assert pairs
@@ -263,9 +264,9 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(tmp_path: Path) -
 
 def test_sections_of_the_tracking_task_are_checked() -> None:
     recipe = load_recipe("builtin-tracker")
-    assert recipe.tracking_config(recipe.phases[0]).mask_share == 0.7
-    assert recipe.tracking_loss_config(recipe.phases[0]).dice == 5.0
-    assert recipe.clip_augment_config(recipe.phases[3]).degrees == 0
+    assert recipe.phases[0].tracking.mask_share == 0.7
+    assert recipe.phases[0].criterion.dice == 5.0
+    assert recipe.phases[3].augment.degrees == 0
     wrong = ("phases.0.tracking.nonsense=1", "phases.0.augment.nonsense=1", "criterion.nonsense=1", "task=nonsense")
     for override in wrong:
         with pytest.raises(InputError):

@@ -15,17 +15,16 @@ import numpy as np
 from jaxtyping import Float
 
 from masklet.data.schema import Example, PhraseQuery
-from masklet.eval.concepts.cgf1 import PairScore, assign, score_overlaps, total
+from masklet.eval.concepts.cgf1 import PairScore, score_overlaps, total
 from masklet.eval.metrics import SHORT_NAMES
 from masklet.eval.predict.examples import LabelledInstances
 from masklet.eval.predict.labelled import LabelledImages
 from masklet.eval.predict.predict import Found
+from masklet.ops.corrections import DetectionErrors, find_errors
 from masklet.ops.masks import rle_encode
 
 ROUNDS = 5
 SCORE = 0.5  # above which the user sees a detection
-FOUND_IOU = 0.5  # from here on an instance was found
-WRONG_IOU = 0.3  # below it with every instance, a detection shows something else
 
 Box = tuple[float, float, float, float]
 Overlaps = Float[np.ndarray, "truth detection"]
@@ -61,27 +60,7 @@ class Examples:
     unlike: tuple[Box, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
-class ConceptErrors:
-    """Indices of missed instances, and of detections that show something else."""
-
-    missed: tuple[int, ...]
-    wrong: tuple[int, ...]
-
-
-def find_errors(iou: Overlaps) -> ConceptErrors:
-    """The errors that a user sees at once. A duplicate or poor detection of an instance is none."""
-    rows, columns = assign(iou)
-    pairs = [pair for pair in zip(rows.tolist(), columns.tolist(), strict=True) if iou[pair] >= FOUND_IOU]
-    found, used = {row for row, _ in pairs}, {column for _, column in pairs}
-    poor = np.flatnonzero(iou.max(axis=0, initial=0.0) < WRONG_IOU).tolist()
-    return ConceptErrors(
-        missed=tuple(row for row in range(len(iou)) if row not in found),
-        wrong=tuple(column for column in poor if column not in used),
-    )
-
-
-def draw_error(errors: ConceptErrors, rng: np.random.Generator) -> tuple[int | None, int | None]:
+def draw_error(errors: DetectionErrors, rng: np.random.Generator) -> tuple[int | None, int | None]:
     """A random missed instance or wrong detection, either kind with equal probability; None for the other, or both."""
     kinds = [kind for kind in ("missed", "wrong") if getattr(errors, kind)]
     if not kinds:
@@ -208,7 +187,7 @@ class _Pair:
         errors = find_errors(iou)
         truths = {row: self.box(self.query.object_index[row]) for row in errors.missed}
         wrong = {row: tuple(found.boxes[row].astype(np.float64).tolist()) for row in errors.wrong}
-        fresh = ConceptErrors(
+        fresh = DetectionErrors(
             missed=tuple(row for row, box in truths.items() if box not in given.like and _has_area(box)),
             wrong=tuple(row for row, box in wrong.items() if box not in given.unlike and _has_area(box)),
         )

@@ -1,12 +1,12 @@
-"""Stage one: pictures and words are brought into one space, before anything is detected.
+"""Stage one: images and words learn a common space, before anything is detected.
 
-The region of a picture that answers a phrase is pulled towards that phrase and away from the others of the batch, and
-every cell of the picture is asked whether each phrase of its picture holds there. What the detector then begins from
+The region of an image that shows a phrase is pulled towards that phrase and away from the others of the batch, and
+every cell of the image is classified by each phrase of its image. What the detector then begins from
 are image features and phrase tokens that can be compared by their cosine.
 
-Source: SAM 3 paper, section 3 (encoders: contrastive pre-training of pictures and captions); Radford et al., CLIP. That
-regions stand in for whole pictures is our own: the data names what is in a picture and where, and a caption that covers
-the whole picture is the case of one region.
+Source: SAM 3 paper, section 3 (encoders: contrastive pre-training of images and captions); Radford et al., CLIP. That
+regions stand in for whole images is our own: the data names what is in an image and where, and a caption that covers
+the whole image is the case of one region.
 """
 
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ from masklet.types import PromptBatch
 class ContrastConfig:
     """`temperature` divides the cosines of regions and phrases: 0.07 is where CLIP begins, and here it stays.
 
-    A cell answers a phrase with even odds at a cosine of `even`, and with more by `cell_scale`: what is unrelated then
+    A cell shows a phrase with even odds at a cosine of `even`, and with more by `cell_scale`: an unrelated cell then
     has the odds of a cell drawn at random. Cosines leave lengths free, and free they grow until nothing turns any more
     and the detector sees nothing else: `lengths` weighs how far squares of features are from 1. `cells` weighs the
     question to cells against the contrast.
@@ -61,7 +61,7 @@ def contrast_losses(
 def pool_phrases(
     tokens: Float[Tensor, "phrase token dim"], valid: Bool[Tensor, "phrase token"]
 ) -> Float[Tensor, "phrase dim"]:
-    """The direction of the mean of a phrase's tokens, which is also what the detector's scorer looks at."""
+    """The direction of the mean of a phrase's tokens, which the detector's scorer uses, too."""
     return F.normalize((tokens * valid[..., None]).sum(dim=1), dim=1)
 
 
@@ -71,7 +71,7 @@ def _lengths(features: Float[Tensor, "*rows dim"]) -> Tensor:
 
 
 def cell_coverage(targets: Targets, num_cells: int) -> Float[Tensor, "prompt cell"]:
-    """The share of each cell that answers each prompt; the union of its objects."""
+    """The share of each cell that the objects of each prompt cover together."""
     masks = targets.semantic_masks
     side = round(num_cells**0.5)
     if not len(masks):
@@ -105,8 +105,8 @@ def _contrast(
 def _may_hold(prompts: PromptBatch, coverage: Tensor, rows: Tensor) -> Bool[Tensor, "region phrase"]:
     """Phrases that may hold of a region though it is labelled otherwise, its own apart.
 
-    Those that say more or less than its own in the same words ("circle", "red circle"), and those whose answers in the
-    same picture overlap it.
+    Those that say more or less than its own in the same words ("circle", "red circle"), and those whose objects in the
+    same image overlap it.
     """
     own = prompts.phrase_index[rows]
     words = F.one_hot(prompts.token_ids, int(prompts.token_ids.max()) + 1).float() * prompts.token_valid[..., None]
@@ -115,8 +115,8 @@ def _may_hold(prompts: PromptBatch, coverage: Tensor, rows: Tensor) -> Bool[Tens
     may = (shared == torch.minimum(count[:, None], count))[own]
     overlap = (coverage[rows] @ coverage.T) > 0
     overlap &= prompts.image_index[rows, None] == prompts.image_index
-    asked, answered = overlap.nonzero(as_tuple=True)
-    may[asked, prompts.phrase_index[answered]] = True
+    region, other = overlap.nonzero(as_tuple=True)
+    may[region, prompts.phrase_index[other]] = True
     may[torch.arange(len(rows)), own] = False
     return may
 
@@ -129,7 +129,7 @@ def _cells(
     known: Bool[Tensor, " prompt"],
     config: ContrastConfig,
 ) -> Tensor:
-    """Binary cross-entropy of each cell of a prompt's picture, for prompts whose whole answer is known."""
+    """Binary cross-entropy of each cell of a prompt's image, for prompts whose whole region is known."""
     cosine = torch.einsum("pdc,pd->pc", cells[prompts.image_index], phrases[prompts.phrase_index])
     each = F.binary_cross_entropy_with_logits(config.cell_scale * (cosine - config.even), coverage, reduction="none")
     return (each.mean(dim=1) * known).sum() / known.sum().clamp(min=1)

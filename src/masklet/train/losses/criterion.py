@@ -133,7 +133,10 @@ class Criterion:
         of the whole step when this batch is only a part of it. `absent_logits` are presence logits of further prompts
         whose concept is absent; nothing else of such prompts is compared.
         """
-        compared = self._compare(output, targets, counts, self._one_to_one(output, targets))
+        logits, boxes = output.pred_logits.float(), output.pred_boxes.float()
+        wanted = targets.boxes_cxcywh[targets.target_object]
+        pairs = match_one_to_one(logits, boxes, wanted, targets.target_prompt, self.config.hungarian)
+        compared = self._compare(output, targets, counts, pairs)
         compared = replace(compared, absent_logits=absent_logits)
         parts = {name: value for loss in LOSSES for name, value in loss.function(compared).items()}
         if one_to_many is not None:
@@ -144,8 +147,8 @@ class Criterion:
     def of_clicks(self, output: DetectorOutput, targets: Targets, *, counts: Counts | None = None) -> LossReport:
         """The loss of click queries, of which each prompt means one object: target i is that of prompt i.
 
-        The query whose mask fits best is told what it should have been, on every layer, and to be the surest; the
-        others to be unsure. Presence says nothing, and there is no region of a concept.
+        The query whose mask fits best is matched with the object on every layer; the others learn low scores. Presence
+        and the region of the concept have no loss.
 
         Source: SAM 3 paper, appendix (promptable segmentation on images); Kirillov et al., SAM (the best of several).
         """
@@ -171,11 +174,6 @@ class Criterion:
             counts=counts or Counts.of(targets),
             config=self.config,
         )
-
-    def _one_to_one(self, output: DetectorOutput, targets: Targets) -> MatchedPairs:
-        logits, boxes = output.pred_logits.float(), output.pred_boxes.float()
-        wanted = targets.boxes_cxcywh[targets.target_object]
-        return match_one_to_one(logits, boxes, wanted, targets.target_prompt, self.config.hungarian)
 
     def _one_to_many(self, output: DetectorOutput, targets: Targets) -> MatchedPairs:
         """Only the last layer is matched one-to-many, as published."""

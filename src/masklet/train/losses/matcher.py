@@ -1,4 +1,4 @@
-"""Which query answers which target: Hungarian (one query a target) and one-to-many (up to k queries a target).
+"""Which query is matched with which target: Hungarian (one query a target) and one-to-many (up to k queries a target).
 
 Targets are packed: row t of `target_boxes` belongs to prompt `target_prompt[t]`, in ascending order of prompts. Costs
 are only ever computed between a target and the queries of its own prompt, so prompts without targets cost nothing.

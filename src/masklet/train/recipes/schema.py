@@ -1,17 +1,26 @@
-"""Training recipes: YAML files in `recipes/`, derived from one another by `base:`, with dotted overrides on top.
+"""Training recipes: YAML files in this folder, derived from one another by `base:`, with dotted overrides on top.
 
-Unknown keys fail. Paths of data are relative to `data.root`.
+A recipe is registered by lying here. Its files are merged as plain tables, and then every section becomes the dataclass
+that reads it: which sections there are is said by the task. Unknown keys, and sections that the task does not read, are
+errors. Paths of data are relative to `data.root`.
 """
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import fields, is_dataclass
+from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_type_hints
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from masklet.data.clip_transforms import ClipAugmentConfig
 from masklet.data.collate import CollateConfig
@@ -20,22 +29,24 @@ from masklet.data.tracking import TrackingConfig
 from masklet.data.transforms import AugmentConfig
 from masklet.errors import InputError
 from masklet.nn.lora import LoraConfig
+from masklet.scenes.layout import SceneConfig
 from masklet.train.losses.contrast import ContrastConfig
 from masklet.train.losses.criterion import Criterion
-from masklet.train.recipes.source_specs import DavisSpec, FileSpec, SourceSpec
+from masklet.train.losses.tracking import TrackingLossConfig
+from masklet.train.recipes.source_specs import DavisSpec, FileSpec, GeneratedSpec, SourceSpec, Strict
 from masklet.train.run.optim import OptimConfig
 from masklet.train.tasks.refine import RefineConfig
-from masklet.train.tasks.rollout import TrackingLossConfig
 
 RECIPES = Path(__file__).parent
-C = TypeVar("C")
+GENERATED_KINDS = {get_args(spec.model_fields["kind"].annotation)[0] for spec in get_args(GeneratedSpec)}
+# Sections of any task, in the order in which a recipe is shown.
+SECTIONS = ("optim", "criterion", "collate")
+PHASE_SECTIONS = ("options", "augment", "criterion", "refine", "clicks", "contrast", "tracking")
+
+Table = dict[str, Any]  # as YAML holds it
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class DataSpec(_Strict):
+class DataSpec(Strict, frozen=True):
     """Named sources; how often each is drawn is said by the phases."""
 
     root: str = "."
@@ -43,10 +54,11 @@ class DataSpec(_Strict):
     sources: dict[str, SourceSpec]
 
 
-class Phase(_Strict):
-    """A stretch of training: `batch_size` pictures, `accumulate` times, for each of `steps` updates.
+class Phase(Strict, frozen=True):
+    """A stretch of training: `batch_size` images or clips, `accumulate` times, for each of `steps` updates.
 
-    With a `rate` the schedule begins anew, at that share of the peak learning rates.
+    With a `rate` the schedule begins anew, at that share of the peak learning rates. `max_queries` bounds the prompts
+    of an image; clips have none. `options` are those of generated sources.
     """
 
     steps: int
@@ -56,17 +68,40 @@ class Phase(_Strict):
     rate: Annotated[float, Field(gt=0)] | None = None
     max_queries: int = 16
     weights: dict[str, float]
-    options: dict[str, dict[str, Any]] = {}
-    augment: dict[str, Any] = {}
-    criterion: dict[str, Any] = {}
-    refine: dict[str, Any] = {}
-    clicks: dict[str, Any] = {}
-    contrast: dict[str, Any] = {}
-    tracking: dict[str, Any] = {}
+    options: dict[str, SceneConfig] = Field(default_factory=dict)
+
+    @property
+    def drawn(self) -> list[str]:
+        """The names of the sources with a weight above 0."""
+        return [name for name, weight in self.weights.items() if weight > 0]
 
 
-class Validation(_Strict):
-    """What a run is validated on: labelled pictures with phrases, at most `pictures` of them, always the same.
+class EncodersPhase(Phase, frozen=True):
+    """A phase of stage one."""
+
+    augment: AugmentConfig = AugmentConfig()
+    contrast: ContrastConfig = ContrastConfig()
+
+
+class ConceptPhase(Phase, frozen=True):
+    """A phase of the detector's training. What it does not say of `criterion` is said by the recipe's."""
+
+    augment: AugmentConfig = AugmentConfig()
+    criterion: Criterion.Config = Criterion.Config()
+    refine: RefineConfig = RefineConfig()
+    clicks: ClicksConfig = ClicksConfig()
+
+
+class TrackingPhase(Phase, frozen=True):
+    """A phase of the tracker's training. What it does not say of `criterion` is said by the recipe's."""
+
+    augment: ClipAugmentConfig = ClipAugmentConfig()
+    criterion: TrackingLossConfig = TrackingLossConfig()
+    tracking: TrackingConfig = TrackingConfig()
+
+
+class Validation(Strict, frozen=True):
+    """What a run is validated on: labelled images with phrases, at most `pictures` of them, always the same.
 
     `source` is used whole unless it says which split; without one, it is what the first source of files that is learnt
     from holds out. `every` is a number of updates; without one, an epoch, or more where that would take much of the
@@ -89,26 +124,27 @@ class Validation(_Strict):
         return self
 
 
-class Recipe(_Strict):
-    """A whole training run.
+class Recipe(Strict, frozen=True):
+    """A whole training run; each task has a class of its own, with the sections that it reads.
 
-    `task` says what is learnt; sections that the other task has are not read. `initial_weights` is the name of a model
-    or a file; without, `preset` says the size of a model that begins from scratch. `train` lists patterns of names of
-    parameters: of what the task can learn, what the last fitting pattern names is learnt, unless it begins with `!`.
-    `lora` adds adapters; what `train` names is then learnt beside them. `checkpoint_activations` computes layers twice
-    to remember less. `general` names a source of files, of what is not the recipe's own subject, whose pictures tell
-    what was forgotten. `parallel` says what several processes do with the weights of the encoders: each keeps all
-    (`ddp`) or its share (`fsdp`).
+    `initial_weights` is the name of a model or a file; without, `preset` says the size of a model that begins from
+    scratch. `train` lists patterns of names of parameters: of what the task can learn, what the last fitting pattern
+    names is learnt, unless it begins with `!`. `lora` adds adapters; what `train` names is then learnt beside them.
+    `checkpoint_activations` computes layers twice to save memory. `general` names a source of files, of what is not the
+    recipe's own subject, whose images tell what was forgotten. `parallel` says what several processes do with the
+    weights of the encoders: each keeps all (`ddp`) or its share (`fsdp`).
+
+    Written out, a recipe shows of its sections what was given, not what they hold by default.
     """
 
-    task: Literal["encoders", "concept", "tracking"] = "concept"
+    task: Literal["encoders", "concept", "tracking"]
     preset: str | None = None
     seed: int = 0
     device: str = "auto"
     bfloat16: bool = True
     initial_weights: str | None = None
     train: tuple[str, ...] = ("*",)
-    lora: dict[str, Any] | None = None
+    lora: LoraConfig | None = None
     checkpoint_activations: bool = False
     parallel: Literal["ddp", "fsdp"] = "ddp"
     ema_decay: float | None = None
@@ -118,16 +154,15 @@ class Recipe(_Strict):
     validation: Validation | None = None
     general: str | None = None
     phases: tuple[Phase, ...]
-    optim: dict[str, Any] = {}
-    criterion: dict[str, Any] = {}
-    collate: dict[str, Any] = {}
+    optim: OptimConfig = OptimConfig()
+    _given: Table = PrivateAttr(default_factory=dict)
 
     @property
     def total_steps(self) -> int:
         """Updates of all phases together."""
         return sum(phase.steps for phase in self.phases)
 
-    def course(self, step: int) -> tuple[int, int, float]:
+    def schedule_at(self, step: int) -> tuple[int, int, float]:
         """The schedule that an update belongs to: its first update, how many it has, its share of the peak rates."""
         first, end, rate = 0, 0, 1.0
         for phase in self.phases:
@@ -139,12 +174,12 @@ class Recipe(_Strict):
         return first, end - first, rate
 
     @property
-    def pictures_of_update(self) -> float:
-        """Pictures, or clips, of an update, on average over the run."""
+    def images_per_update(self) -> float:
+        """Images, or clips, of an update, on average over the run."""
         return sum(phase.steps * phase.batch_size * phase.accumulate for phase in self.phases) / self.total_steps
 
     def work_of(self, steps: int) -> float:
-        """What the first updates cost, compared with others: the pixels that they look at."""
+        """The cost of the first `steps` updates in pixels, to be compared with that of others."""
         work, left = 0.0, steps
         for phase in self.phases:
             work += min(left, phase.steps) * phase.batch_size * phase.accumulate * phase.image_size**2
@@ -156,65 +191,100 @@ class Recipe(_Strict):
         fitting = [pattern for pattern in self.train if fnmatchcase(name, pattern.removeprefix("!"))]
         return bool(fitting) and not fitting[-1].startswith("!")
 
-    def lora_config(self) -> LoraConfig | None:
-        """Defaults with this recipe's changes, where it wants adapters."""
-        return None if self.lora is None else settings(LoraConfig, self.lora)
+    @model_validator(mode="wrap")
+    @classmethod
+    def _from_table(cls, given: Table, handler: Callable[[Any], "Recipe"]) -> "Recipe":
+        recipe = handler(_completed(given, cls))
+        recipe._given.update(given)
+        return recipe
 
-    def optim_config(self) -> OptimConfig:
-        """Defaults with this recipe's changes."""
-        return settings(OptimConfig, self.optim)
-
-    def criterion_config(self, phase: Phase) -> Criterion.Config:
-        """Defaults with this recipe's and the phase's changes."""
-        return settings(Criterion.Config, _merge(self.criterion, phase.criterion))
-
-    def refine_config(self, phase: Phase) -> RefineConfig:
-        """Defaults with the phase's changes."""
-        return settings(RefineConfig, phase.refine)
-
-    def contrast_config(self, phase: Phase) -> ContrastConfig:
-        """Defaults with the phase's changes."""
-        return settings(ContrastConfig, phase.contrast)
-
-    def clicks_config(self, phase: Phase) -> ClicksConfig:
-        """Defaults with the phase's changes."""
-        return settings(ClicksConfig, phase.clicks)
-
-    def tracking_config(self, phase: Phase) -> TrackingConfig:
-        """Defaults with the phase's changes."""
-        return settings(TrackingConfig, phase.tracking)
-
-    def tracking_loss_config(self, phase: Phase) -> TrackingLossConfig:
-        """Defaults with this recipe's and the phase's changes."""
-        return settings(TrackingLossConfig, {**self.criterion, **phase.criterion})
-
-    def collate_config(self, phase: Phase, patch_size: int) -> CollateConfig:
-        """Defaults with this recipe's and the phase's changes."""
-        return settings(CollateConfig, {**self.collate, "max_queries": phase.max_queries, "patch_size": patch_size})
-
-    def augment_config(self, phase: Phase) -> AugmentConfig:
-        """Defaults with the phase's changes."""
-        return settings(AugmentConfig, phase.augment)
-
-    def clip_augment_config(self, phase: Phase) -> ClipAugmentConfig:
-        """What the section `augment` means to the tracker: defaults with the phase's changes."""
-        return settings(ClipAugmentConfig, phase.augment)
+    @model_serializer(mode="wrap")
+    def _as_given(self, handler: Callable[["Recipe"], Table]) -> Table:
+        shown, given = handler(self), self._given
+        tables = [(shown, given, SECTIONS)]
+        tables += [(*pair, PHASE_SECTIONS) for pair in zip(shown["phases"], given["phases"], strict=True)]
+        for table, source, sections in tables:
+            for section in sections:
+                table.pop(section, None)
+                table[section] = source.get(section) or {}
+        for name, source in shown["data"]["sources"].items():
+            if "options" in source:
+                source["options"] = given["data"]["sources"][name].get("options") or {}
+        if self.lora is not None:
+            shown["lora"] = given.get("lora", shown["lora"])
+        return shown
 
 
-def settings(kind: type[C], values: dict[str, Any]) -> C:
-    """The config of `kind` with these changes. Raises `ValueError` on an unknown key or a value of the wrong type."""
-    _refuse_unknown(kind, values)  # which pydantic lets pass in a dataclass
-    return TypeAdapter(kind).validate_python(values)
+def _without_sizes(given: Any) -> Any:
+    for name in ("max_queries", "patch_size"):
+        if isinstance(given, dict) and name in given:
+            raise ValueError(f"{name} is not set here: the phases set max_queries, the model patch_size")
+    return given
 
 
-def _refuse_unknown(kind: type, values: dict[str, Any]) -> None:
-    hints = get_type_hints(kind)
-    unknown = sorted(values.keys() - {field.name for field in fields(kind)})
-    if unknown:
-        raise ValueError(f"{kind.__qualname__} has no {', '.join(unknown)}")
-    for name, value in values.items():
-        if is_dataclass(hints[name]) and isinstance(value, dict):
-            _refuse_unknown(hints[name], value)
+Collate = Annotated[CollateConfig, BeforeValidator(_without_sizes)]
+
+
+class EncodersRecipe(Recipe, frozen=True):
+    """Stage one: encoders that learn to compare images with words."""
+
+    task: Literal["encoders"]
+    phases: tuple[EncodersPhase, ...]
+    collate: Collate = CollateConfig()
+
+
+class ConceptRecipe(Recipe, frozen=True):
+    """The detector: every instance of a concept, and single objects that are pointed at."""
+
+    task: Literal["concept"] = "concept"
+    phases: tuple[ConceptPhase, ...]
+    criterion: Criterion.Config = Criterion.Config()
+    collate: Collate = CollateConfig()
+
+
+class TrackingRecipe(Recipe, frozen=True):
+    """The tracker: objects that are pointed at, followed through clips."""
+
+    task: Literal["tracking"]
+    phases: tuple[TrackingPhase, ...]
+    criterion: TrackingLossConfig = TrackingLossConfig()
+
+
+RECIPE_OF_TASK = {"encoders": EncodersRecipe, "concept": ConceptRecipe, "tracking": TrackingRecipe}
+
+
+def _completed(given: Any, kind: type[Recipe]) -> Any:
+    """The table with what phases take from elsewhere, and without empty sections of other tasks, which say nothing.
+
+    A phase's criterion is the recipe's with its own changes; the options of a generated source are the source's with
+    the phase's image size and its changes. What is malformed is left for validation to name.
+    """
+    if not isinstance(given, dict) or not isinstance(given.get("phases"), list | tuple):
+        return given
+    table = _without_empty(given, SECTIONS, kind)
+    sources = given["data"].get("sources") if isinstance(given.get("data"), dict) else None
+    generated = {
+        name: spec.get("options") or {}
+        for name, spec in (sources.items() if isinstance(sources, dict) else ())
+        if isinstance(spec, dict) and spec.get("kind") in GENERATED_KINDS
+    }
+    kind_of_phase = get_args(kind.model_fields["phases"].annotation)[0]
+
+    def complete(phase: Any) -> Any:
+        if not isinstance(phase, dict):
+            return phase
+        own = _without_empty(phase, PHASE_SECTIONS, kind_of_phase)
+        if table.get("criterion"):
+            own["criterion"] = _merge(table["criterion"], own.get("criterion") or {})
+        size = {"size": own["image_size"]} if isinstance(own.get("image_size"), int) else {}
+        usual = {name: _merge(options, size) for name, options in generated.items()}
+        return {**own, "options": _merge(usual, own.get("options") or {})}
+
+    return {**table, "phases": [complete(phase) for phase in given["phases"]]}
+
+
+def _without_empty(table: Table, sections: Sequence[str], kind: type[Strict]) -> Table:
+    return {name: value for name, value in table.items() if value or name not in sections or name in kind.model_fields}
 
 
 def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
@@ -232,44 +302,50 @@ def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
 
 
 def parse_recipe(values: Mapping[str, Any]) -> Recipe:
-    """The recipe that these plain values describe; every section is checked now, not when it is first used."""
+    """The recipe that these plain values describe; every section is checked now, not when it is first used.
+
+    Raises: InputError naming the path of what does not fit.
+    """
+    task = values.get("task", ConceptRecipe.model_fields["task"].default)
+    if task not in tuple(RECIPE_OF_TASK):
+        raise InputError(f"the recipe does not fit: task: got {task!r}, expected one of {', '.join(RECIPE_OF_TASK)}")
     try:
-        recipe = Recipe.model_validate(values)
-        recipe.optim_config()
-        recipe.lora_config()
-        for phase in recipe.phases:
-            _check_phase(recipe, phase)
+        recipe = RECIPE_OF_TASK[task].model_validate(values)
     except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        problems = "; ".join(_explain(each["loc"], each["type"], each["msg"], task) for each in error.errors())
         raise InputError(f"the recipe does not fit: {problems}") from error
-    except (TypeError, ValueError) as error:
-        raise InputError(f"the recipe does not fit: {error}") from error
-    for phase in recipe.phases:
-        clicked = recipe.clicks_config(phase).weights if recipe.task == "concept" else {}
-        unknown = (phase.weights.keys() | phase.options.keys() | clicked.keys()) - recipe.data.sources.keys()
-        if unknown:
-            raise InputError(f"a phase names unknown sources: {', '.join(sorted(unknown))}")
-    if recipe.general is not None and recipe.general not in recipe.data.sources:
-        raise InputError(f"general names an unknown source: {recipe.general}")
+    for path, name in _named_sources(recipe):
+        if name not in recipe.data.sources:
+            known = ", ".join(recipe.data.sources)
+            raise InputError(f"{path}: there is no source {name!r} in data.sources, which has {known}")
+        if path.endswith(".options") and not isinstance(recipe.data.sources[name], GeneratedSpec):
+            raise InputError(f"{path}.{name}: only generated sources have options")
     return recipe
 
 
-def _check_phase(recipe: Recipe, phase: Phase) -> None:
-    """Raises `ValueError` when a section that the task reads does not fit."""
-    if recipe.task == "tracking":
-        recipe.tracking_config(phase)
-        recipe.tracking_loss_config(phase)
-        recipe.clip_augment_config(phase)
-    else:
-        recipe.criterion_config(phase)
-        recipe.refine_config(phase)
-        recipe.clicks_config(phase)
-        recipe.contrast_config(phase)
-        recipe.collate_config(phase, patch_size=1)
-        recipe.augment_config(phase)
+def _explain(place: tuple[int | str, ...], kind: str, message: str, task: str) -> str:
+    """Where in the recipe something does not fit, as an override would name it, and what."""
+    for parent in (("data", "sources"), ("validation",)):
+        if place[: len(parent)] == parent:  # the kind of a source, which the path of its settings does not hold
+            place = (*place[: len(parent) + 1], *place[len(parent) + 2 :])
+    if kind in ("extra_forbidden", "unexpected_keyword_argument"):
+        is_section = place[-1] in (SECTIONS if len(place) == 1 else PHASE_SECTIONS if len(place) == 3 else ())
+        message = f"the task {task} reads no such section" if is_section else "there is no such setting"
+    return f"{'.'.join(map(str, place))}: {message.removeprefix('Value error, ')}"
 
 
-def _read(name: str) -> dict[str, Any]:
+def _named_sources(recipe: Recipe) -> list[tuple[str, str]]:
+    """Paths that name sources, and the names."""
+    named = [] if recipe.general is None else [("general", recipe.general)]
+    for place, phase in enumerate(recipe.phases):
+        named += [(f"phases.{place}.weights", name) for name in phase.weights]
+        named += [(f"phases.{place}.options", name) for name in phase.options]
+        if isinstance(phase, ConceptPhase):
+            named += [(f"phases.{place}.clicks.weights", name) for name in phase.clicks.weights]
+    return named
+
+
+def _read(name: str) -> Table:
     path = Path(name) if name.endswith((".yaml", ".yml")) else RECIPES / f"{name}.yaml"
     if not path.is_file():
         known = ", ".join(sorted(file.stem for file in RECIPES.glob("*.yaml")))
@@ -287,13 +363,11 @@ def _read(name: str) -> dict[str, Any]:
     return _merge(_read(str(beside) if beside.is_file() else base), values)
 
 
-def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+def _merge(base: Any, changes: Any) -> Any:
     """Tables merge key by key; everything else is replaced."""
-    merged = dict(base)
-    for key, value in changes.items():
-        below = merged.get(key)
-        merged[key] = _merge(below, value) if isinstance(value, dict) and isinstance(below, dict) else value
-    return merged
+    if not isinstance(base, dict) or not isinstance(changes, dict):
+        return changes
+    return {**base, **{key: _merge(base.get(key), value) for key, value in changes.items()}}
 
 
 def _set(values: Any, path: list[str], value: Any, override: str) -> None:

@@ -1,39 +1,51 @@
-"""The kinds of sources that a recipe may name, and how those that are files are opened.
+"""The kinds of sources that a recipe may name, each with its settings and how it is opened.
 
-Every kind that is read from files has `split` and `limit`: a tenth of the pictures (of videos: of the videos) is held
-out by a hash of their names unless `split` is "all", and `limit` keeps so many, always the same ones. Where labels of
-other things may serve as negatives and are fewer than `everyday_negatives`, things that few pictures show fill up.
+A new kind is a class here and its name in `FileSpec` or `GeneratedSpec`. Files are opened by their layout of the same
+name (`data.labels.layouts`). Generated kinds give a renderer of images, from a seed and a `config`, and one of clips,
+which also takes `num_frames`.
+
+Every kind that is read from files has `split` and `limit`: a tenth of the images (of videos: of the videos) is held
+out by a hash of their names unless `split` is "all", and `limit` keeps that many, always the same ones. Where labels of
+other classes may serve as negatives and are fewer than `everyday_negatives`, everyday things that hardly any image
+shows fill up.
 """
 
+from collections.abc import Callable
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from masklet.data.everyday import WithEverydayNegatives
 from masklet.data.labels.layouts import LAYOUTS, LabelFiles
+from masklet.data.schema import Clip, Example
 from masklet.data.sources import CocoConfig, IndexedSource, Split
 from masklet.data.videos import LabelledVideos
+from masklet.scenes.cutouts import CutoutLibrary, compose_scene
+from masklet.scenes.layout import SceneConfig
+from masklet.scenes.moving.clips import compose_clip, render_clip
+from masklet.scenes.scene import render_scene
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class Strict(BaseModel, extra="forbid", frozen=True):
+    """A table of a recipe; unknown keys are errors, in the dataclasses within it, too."""
 
 
-class _Files(_Strict):
+class _Files(Strict, frozen=True):
     split: Split = "train"
     limit: Annotated[int, Field(ge=1)] | None = None
 
 
-class _Asked(_Files):
+class _Asked(_Files, frozen=True):
     max_negatives: Annotated[int, Field(ge=0)] = 8
     everyday_negatives: Annotated[int, Field(ge=0)] = 0
     complete: bool = True
 
 
-class CocoSpec(_Asked):
-    """A COCO json and its pictures."""
+class CocoSpec(_Asked, frozen=True):
+    """A COCO json and its images."""
 
     kind: Literal["coco"]
     annotations: str
@@ -43,8 +55,8 @@ class CocoSpec(_Asked):
     synonym_probability: Annotated[float, Field(ge=0, le=1)] = 0.3
 
 
-class LvisSpec(_Files):
-    """A LVIS json, which says of each picture what is labelled in full and what is absent, and its pictures."""
+class LvisSpec(_Files, frozen=True):
+    """An LVIS json, which says of each image what is labelled in full and what is absent, and its images."""
 
     kind: Literal["lvis"]
     annotations: str
@@ -53,38 +65,38 @@ class LvisSpec(_Files):
     synonym_probability: Annotated[float, Field(ge=0, le=1)] = 0.3
 
 
-class SacoSpec(_Files):
-    """A SA-Co json and its pictures."""
+class SacoSpec(_Files, frozen=True):
+    """A SA-Co json and its images."""
 
     kind: Literal["saco"]
     annotations: str
     images: str
 
 
-class YoloSpec(_Asked):
-    """A data.yaml of Ultralytics with its images/ and labels/; `part` is the list of pictures to use."""
+class YoloSpec(_Asked, frozen=True):
+    """A data.yaml of Ultralytics with its images/ and labels/; `part` is the list of images to use."""
 
     kind: Literal["yolo"]
     data: str
     part: Literal["train", "val", "test"] = "train"
 
 
-class MasksSpec(_Asked):
+class MasksSpec(_Asked, frozen=True):
     """A folder with images/NAME.jpg and masks/PHRASE/NAME.png, where a pixel's value is the number of its instance."""
 
     kind: Literal["masks"]
     folder: str
 
 
-class YtvisSpec(_Asked):
-    """A YouTube-VIS json and the folder of its frames: clips for tracking, pictures with phrases for concepts."""
+class YtvisSpec(_Asked, frozen=True):
+    """A YouTube-VIS json and the folder of its frames: clips for tracking, images with phrases for concepts."""
 
     kind: Literal["ytvis"]
     annotations: str
     images: str
 
 
-class DavisSpec(_Files):
+class DavisSpec(_Files, frozen=True):
     """Folders in the DAVIS layout, one for each video: clips without phrases, for tracking alone."""
 
     kind: Literal["davis"]
@@ -92,28 +104,46 @@ class DavisSpec(_Files):
     images: str
 
 
-class ScenesSpec(_Strict):
+class ScenesSpec(Strict, frozen=True):
     """Generated scenes; a phase may override any of `options`."""
 
     kind: Literal["scenes"]
-    options: dict[str, Any] = {}
+    options: SceneConfig = SceneConfig()
+
+    def image_renderer(self, root: Path) -> Callable[..., Example]:
+        del root
+        return render_scene
+
+    def clip_renderer(self, root: Path) -> Callable[..., Clip]:
+        del root
+        return render_clip
 
 
-class CutoutsSpec(_Strict):
+class CutoutsSpec(Strict, frozen=True):
     """Scenes composed from cut-outs on backgrounds; a phase may override any of `options`."""
 
     kind: Literal["cutouts"]
     cutouts: str
     backgrounds: str
-    options: dict[str, Any] = {}
+    options: SceneConfig = SceneConfig()
+
+    def image_renderer(self, root: Path) -> Callable[..., Example]:
+        return partial(compose_scene, library=self._library(root))
+
+    def clip_renderer(self, root: Path) -> Callable[..., Clip]:
+        return partial(compose_clip, library=self._library(root))
+
+    def _library(self, root: Path) -> CutoutLibrary:
+        return CutoutLibrary.open(root / self.cutouts, root / self.backgrounds, split="train")
 
 
 VideoSpec = YtvisSpec | DavisSpec
 FileSpec = CocoSpec | LvisSpec | SacoSpec | YoloSpec | MasksSpec | VideoSpec
-SourceSpec = Annotated[FileSpec | ScenesSpec | CutoutsSpec, Field(discriminator="kind")]
+GeneratedSpec = ScenesSpec | CutoutsSpec
+SourceSpec = Annotated[FileSpec | GeneratedSpec, Field(discriminator="kind")]
 
 
-def open_pictures(spec: FileSpec, root: Path) -> IndexedSource:
+def open_images(spec: FileSpec, root: Path) -> IndexedSource:
     """The labelled images of a source; of videos, their frames. Raises: InputError naming what cannot be used."""
     images = LAYOUTS[spec.kind].open(_files(spec, root), _query_config(spec))
     few = spec.everyday_negatives if isinstance(spec, _Asked) else 0
@@ -122,9 +152,9 @@ def open_pictures(spec: FileSpec, root: Path) -> IndexedSource:
 
 def open_videos(spec: VideoSpec, root: Path) -> LabelledVideos:
     """The labelled videos of a source. Raises: InputError naming what cannot be used."""
-    opened = LAYOUTS[spec.kind].open_videos
-    assert opened is not None, "the layouts of videos"
-    return opened(_files(spec, root), _query_config(spec))
+    opener = LAYOUTS[spec.kind].open_videos
+    assert opener is not None, "the layouts of videos"
+    return opener(_files(spec, root), _query_config(spec))
 
 
 def _files(spec: FileSpec, root: Path) -> LabelFiles:

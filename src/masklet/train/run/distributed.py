@@ -1,8 +1,8 @@
-"""Several processes, started by `torchrun`: how they meet, share out weights, and make one gradient of theirs.
+"""Several processes, started by `torchrun`: joining them, sharding weights, and summing gradients.
 
 Only the two encoders are ever sharded. They hold nine tenths of the weights, and every process runs both of them once a
-micro-batch whatever its prompts are; in the parts behind them a process may have nothing to do (no exemplars, no
-concept that is there), where sharded weights would be gathered out of step. Those are whole everywhere.
+micro-batch whatever its prompts are. The parts behind them may have nothing to do in a process (no exemplars, no
+present concept), where sharded weights would be gathered out of step; they are whole in every process.
 """
 
 import os
@@ -18,7 +18,7 @@ from masklet.models.detector import Detector
 
 
 def meet() -> None:
-    """Joins the other processes, if `torchrun` started any, and takes the accelerator that is this one's."""
+    """Joins the process group, if `torchrun` started one, and selects this process's GPU."""
     if "WORLD_SIZE" not in os.environ or dist.is_initialized():
         return
     if torch.cuda.is_available():
@@ -29,7 +29,7 @@ def meet() -> None:
 
 
 def rank_and_world() -> tuple[int, int]:
-    """This process's number and how many there are: 0 and 1 when it is alone."""
+    """The number of this process and of all processes: 0 and 1 without a process group."""
     return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
 
 
@@ -43,11 +43,11 @@ def any_process(*, flag: bool) -> bool:
 
 
 def shard_encoders(model: Detector, device: torch.device) -> None:
-    """Leaves each process its share of the encoders' weights, gathered block by block as they are used (FSDP2)."""
+    """Shards the encoders' weights over the processes; they are gathered block by block as they are used (FSDP2)."""
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import fully_shard
 
-    # what the encoders give is a view, of which FSDP2 warns: writing into it would go wrong, but nothing does
+    # FSDP2 warns that the encoders return views; nothing writes into them
     warnings.filterwarnings("ignore", message="FSDP2-wrapped module .* returned a view")
     mesh = init_device_mesh(device.type, (dist.get_world_size(),))
     for encoder in (model.vision.trunk, model.text):
@@ -57,12 +57,12 @@ def shard_encoders(model: Detector, device: torch.device) -> None:
 
 
 def own_part(tensor: Tensor) -> Tensor:
-    """What this process holds of a tensor, in the same memory."""
+    """The shard of a tensor that this process holds, in the same memory."""
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
 def whole(tensor: Tensor) -> Tensor:
-    """A tensor gathered from all processes, which all must ask for it."""
+    """A tensor gathered from all processes, which all must call this."""
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
@@ -70,8 +70,8 @@ def whole(tensor: Tensor) -> Tensor:
 def sum_gradients(parameters: Iterable[nn.Parameter]) -> None:
     """Adds up the gradients of all processes: those of whole weights as one flat tensor.
 
-    What a batch did not use, such as the parts for example boxes, has a gradient of zero: all processes must send
-    the same tensors, and one process must do as several would.
+    Parameters that a batch did not use, such as those for example boxes, get a gradient of zero: all processes must
+    send the same tensors, and one process must do as several would.
     """
     _, world = rank_and_world()
     gradients = []
@@ -82,7 +82,7 @@ def sum_gradients(parameters: Iterable[nn.Parameter]) -> None:
     if world == 1:
         return
     for gradient in gradients:
-        if isinstance(gradient, DTensor):  # summed while it was computed, but as a mean
+        if isinstance(gradient, DTensor):  # already reduced, but to a mean
             gradient.to_local().mul_(world)
     gradients = [gradient for gradient in gradients if not isinstance(gradient, DTensor)]
     if not gradients:
@@ -95,7 +95,7 @@ def sum_gradients(parameters: Iterable[nn.Parameter]) -> None:
 
 @torch.no_grad()
 def clip_gradients(parameters: Sequence[nn.Parameter], limit: float) -> Tensor:
-    """Scales all gradients down so that their common norm is at most `limit`; the norm before, equal everywhere."""
+    """Scales gradients so that their joint norm is at most `limit`; the norm before that, equal in all processes."""
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     norm = _norm([gradient for gradient in gradients if not isinstance(gradient, DTensor)])
     parts = [gradient.to_local() for gradient in gradients if isinstance(gradient, DTensor)]

@@ -1,4 +1,4 @@
-"""What a run will take of memory and time, measured by an update that is taken back; what to do where memory ends."""
+"""Memory and time of a run, measured by one update that is undone; and what to lower when memory runs out."""
 
 import sys
 import time
@@ -16,13 +16,13 @@ from masklet.train.run.observers import duration
 from masklet.train.run.trainer import Trainer
 
 GIGABYTE = 1e9
-WARM_WITHIN = 10.0  # seconds: a first update that was so fast may have been slowed by what is only done once
+WARM_WITHIN = 10.0  # seconds; a first update that is faster is repeated, without its one-time costs
 EXHAUSTED = ("out of memory", "can't allocate memory")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """Memory in bytes (of a GPU where there is one, and what of it is free; None where it cannot be told), seconds."""
+    """Memory in bytes (of a GPU where there is one, and how much of it is free; None where unknown), and seconds."""
 
     recipe: Recipe
     device: str
@@ -35,21 +35,21 @@ class Estimate:
         if self.free is not None:
             memory += f" of {self.free / GIGABYTE:.1f} GB that are free"
         things = "clips" if self.recipe.task == "tracking" else "pictures"
-        size = f"{self.recipe.total_steps} updates of {self.recipe.pictures_of_update:.3g} {things}"
+        size = f"{self.recipe.total_steps} updates of {self.recipe.images_per_update:.3g} {things}"
         needs = " and ".join(filter(None, (memory, duration(self.seconds))))
         return f"about {needs} on {self.device} ({size}{', validation not counted' * bool(self.recipe.validation)})"
 
     def to_json(self) -> dict[str, Any]:
-        """The same, for programs."""
+        """The estimate as plain values."""
         values = {name: value for name, value in vars(self).items() if name != "recipe"}
-        return {**values, "updates": self.recipe.total_steps, "pictures_of_update": self.recipe.pictures_of_update}
+        return {**values, "updates": self.recipe.total_steps, "pictures_of_update": self.recipe.images_per_update}
 
 
 def estimate(trainer: Trainer) -> Estimate:
-    """Makes an update of the phase that needs most memory, of a run that has not begun, and takes it back.
+    """Makes an update of the phase that needs most memory, of a run that has not begun, and undoes it.
 
-    Learning rates are zero meanwhile, so weights and averages stay as they are, bit for bit; moments become zero again.
-    Time is that of the update and of making its batches, scaled to all phases by the pixels they look at.
+    Learning rates are zero meanwhile, so weights and averages stay the same, bit for bit; moments become zero again.
+    The time is that of the update and of making its batches, scaled to all phases by their pixels.
     """
     assert trainer.step == 0, "the run has begun"
     phase = max(trainer.recipe.phases, key=lambda each: each.batch_size * each.image_size**2)
@@ -67,7 +67,10 @@ def estimate(trainer: Trainer) -> Estimate:
     finally:
         for group, peak in zip(trainer.optimizer.param_groups, peaks, strict=True):
             group["peak_lr"] = peak
-        _forget(trainer)
+        trainer.step, trainer.means = 0, Means()
+        trainer.optimizer.zero_grad(set_to_none=True)
+        for tensor in (tensor for state in trainer.optimizer.state.values() for tensor in state.values()):
+            tensor.zero_()
     work = phase.batch_size * phase.accumulate * phase.image_size**2
     recipe = trainer.recipe
     return Estimate(
@@ -80,7 +83,7 @@ def estimate(trainer: Trainer) -> Estimate:
 
 
 def _time_update(trainer: Trainer, phase: Phase) -> float:
-    """Worker processes make batches meanwhile, so that the slower of both counts."""
+    """Seconds of an update. Workers make batches at the same time, so the slower of both counts."""
     dataset, began = trainer.task.dataset(phase), time.monotonic()
     batches = [dataset[index] for index in range(trainer.rank, phase.accumulate, trainer.world)]
     made = time.monotonic()
@@ -91,17 +94,8 @@ def _time_update(trainer: Trainer, phase: Phase) -> float:
     return max(making / workers, moving) if workers else making + moving
 
 
-def _forget(trainer: Trainer) -> None:
-    """The state in which a run begins."""
-    trainer.step, trainer.means = 0, Means()
-    trainer.optimizer.zero_grad(set_to_none=True)
-    for state in trainer.optimizer.state.values():
-        for tensor in state.values():
-            tensor.zero_()
-
-
 def _resident() -> int | None:
-    """The most memory that this process has held, in bytes; None on systems that do not say."""
+    """Peak memory of this process in bytes; None on systems that do not tell."""
     try:
         import resource
     except ImportError:
@@ -111,17 +105,17 @@ def _resident() -> int | None:
 
 @contextmanager
 def memory_explained(recipe: Recipe) -> Iterator[None]:
-    """Raises: InputError that says what to lower, in place of the error of a device that has no memory left."""
+    """Raises: InputError that says what to lower, in place of an out-of-memory error."""
     try:
         yield
-    except (MemoryError, RuntimeError) as error:  # that of a GPU is a RuntimeError, and so is torch's on a CPU
+    except (MemoryError, RuntimeError) as error:  # torch raises RuntimeError, on GPU and CPU
         if not isinstance(error, MemoryError) and not any(words in str(error) for words in EXHAUSTED):
             raise
         raise InputError(f"out of memory: {'; '.join(_remedies(recipe))}") from error
 
 
 def _remedies(recipe: Recipe) -> list[str]:
-    """What is left to lower in this recipe, the least harmful first."""
+    """What can still be lowered in this recipe, the least harmful first."""
     largest = max(recipe.phases, key=lambda each: each.batch_size * each.image_size**2)
     place = f"phases.{recipe.phases.index(largest)}"
     remedies = []

@@ -1,4 +1,4 @@
-"""What a run leaves for use: whole weights, or an adapter of the base that it began with."""
+"""The files that a run writes for use: whole weights, or an adapter of its base."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -14,10 +14,10 @@ from masklet.train.recipes.schema import Recipe
 
 @dataclass(frozen=True, kw_only=True)
 class Exporter:
-    """Turns what is learnt, tensors by their name in the trained model, into files that `masklet.load` takes.
+    """Writes learnt tensors, by their names in the trained model, to files that `masklet.load` takes.
 
-    Weights are in float16 where they were learnt (the checkpoint holds float32), and as they were elsewhere. `names`
-    are those of the learnt parameters.
+    Learnt weights are stored in float16 (the checkpoint holds float32), all others as the base has them. `names` are
+    those of the learnt parameters.
     """
 
     base: Weights
@@ -27,12 +27,12 @@ class Exporter:
 
     @property
     def best(self) -> Path:
-        """The file for use."""
+        """The file for use: the best weights of the run."""
         return self.out / ("weights.safetensors" if self._scale is None else "adapter.safetensors")
 
     @property
     def last(self) -> Path:
-        """The file of where the run stopped, beside a better one."""
+        """The file of the last weights, when they are not the best."""
         return self.out / ("last.safetensors" if self._scale is None else "last-adapter.safetensors")
 
     def weights(self, learnt: Mapping[str, Tensor]) -> Weights:
@@ -45,7 +45,7 @@ class Exporter:
         return replace(self.base, state=self.base.state | halves, digest="")
 
     def write(self, learnt: Mapping[str, Tensor], path: Path) -> None:
-        """Writes `best` or `last`. Raises: InputError when it cannot be written; an older file stays as it was."""
+        """Writes `best` or `last`. Raises: InputError when it cannot be written; an older file is then kept."""
         name = self.recipe.initial_weights
         if self._scale is None or name is None:
             write(self.weights(learnt), path)
@@ -54,8 +54,7 @@ class Exporter:
 
     @property
     def _scale(self) -> float | None:
-        lora = self.recipe.lora_config()
-        return None if lora is None else lora.scale
+        return None if self.recipe.lora is None else self.recipe.lora.scale
 
     def _changed(self, learnt: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {

@@ -1,4 +1,4 @@
-"""What the lines of the log hold: means of what updates report."""
+"""Means of reported values, for the lines of the log."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -9,9 +9,9 @@ from torch import Tensor
 
 
 class Means:
-    """Means over the updates that reported a value: losses of phrases and of clicks come in different updates.
+    """Means over the updates that reported a value, as losses of phrases and of clicks come in different updates.
 
-    What is added within an update, by its micro-batches and by all processes, are shares of one value. Values stay on
+    Values added within an update, by its micro-batches and by all processes, are shares of one value. They stay on
     their device until they are taken.
     """
 
@@ -27,12 +27,12 @@ class Means:
         self._reported |= values.keys()
 
     def end_update(self) -> None:
-        """What is added next belongs to another update."""
+        """Ends an update: later values belong to the next one."""
         self._updates.update(self._reported)
         self._reported = set()
 
     def take(self) -> dict[str, float]:
-        """The means since they were last taken, by name. All processes must ask, after reports of the same names."""
+        """The means since the last call, by name. All processes must call it, after reports of the same names."""
         names = list(self._sums)
         sums = torch.stack([self._sums[name].float() for name in names]) if names else torch.zeros(0)
         if dist.is_initialized():

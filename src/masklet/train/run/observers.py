@@ -1,4 +1,4 @@
-"""Who is told how a run goes: a log of lines, TensorBoard, and whoever else watches."""
+"""Callbacks of a training run: the log file, TensorBoard, and the protocol for others."""
 
 import json
 from collections.abc import Mapping
@@ -15,19 +15,19 @@ from masklet.files import REASONS, write_atomically
 from masklet.train.recipes.schema import Recipe
 
 LOG, BOARD = "log.jsonl", "tensorboard"
-BOARD_SIDE = 640  # pixels of the longer side of pictures for TensorBoard
+BOARD_SIDE = 640  # pixels of the longer side of images in TensorBoard
 
 
 @dataclass(frozen=True, kw_only=True)
 class Validated:
-    """A line of `validation.jsonl`, and the files of the answers drawn."""
+    """A line of `validation.jsonl`, and the files of the drawn predictions."""
 
     line: Mapping[str, Any]
     pictures: tuple[Path, ...] = ()
 
     @property
     def summary(self) -> str:
-        """One line for people."""
+        """One line of text."""
         metrics, step = self.line["metrics"], self.line["step"]
         when = f"validation after {step} updates" if step else "validation of the base"
         figures = f"cgF1 {100 * metrics['cgF1']:.1f}, IL_MCC {metrics['IL_MCC']:.2f}, pmF1 {100 * metrics['pmF1']:.1f}"
@@ -36,25 +36,25 @@ class Validated:
 
 @runtime_checkable
 class Observer(Protocol):
-    """Somebody who is told; what one does not want to know it leaves as it is here."""
+    """Callbacks of a training run; every method is optional."""
 
     def started(self, recipe: Recipe, step: int) -> None:
-        """The run begins, or goes on, after `step` updates."""
+        """The run begins, or is resumed, after `step` updates."""
 
     def stepped(self, step: int) -> None:
-        """An update was made; nothing is known of it yet."""
+        """Update number `step` was made; its losses are still on the device."""
 
     def logged(self, line: Mapping[str, Any]) -> None:
-        """Means since the line before: `step`, `loss`, its parts `loss_...`, `lr` and others."""
+        """A line of the log: means since the line before (`loss`, its parts `loss_...`), `step`, `lr` and others."""
 
     def validating(self, pictures: int) -> None:
-        """The weights are about to be tried on so many validation pictures."""
+        """Validation begins, on this number of images."""
 
     def validated(self, validation: Validated) -> None:
-        """They were."""
+        """Validation has ended."""
 
     def ended(self) -> None:
-        """The run is complete, or it stops here."""
+        """The run is complete, or it was stopped."""
 
 
 def append_line(path: Path, line: Mapping[str, Any]) -> None:
@@ -68,13 +68,13 @@ def append_line(path: Path, line: Mapping[str, Any]) -> None:
 
 
 class JsonLog(Observer):
-    """Writes what is logged to `log.jsonl` in the folder of the run, a line for each step."""
+    """Appends the lines of the log to `log.jsonl` in the folder of the run."""
 
     def __init__(self, out: Path) -> None:
         self.path = out / LOG
 
     def started(self, recipe: Recipe, step: int) -> None:
-        """What a continued run makes again goes, and what was being written when it was killed."""
+        """Drops lines after `step`, which a resumed run writes again, and a half-written last line."""
         del recipe
         if self.path.is_file():
             lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
@@ -85,7 +85,7 @@ class JsonLog(Observer):
 
 
 def _is_of(line: str, last: int) -> bool:
-    """Whether a line is whole, and of an update up to the last."""
+    """Whether a line is whole, and of an update up to `last`."""
     try:
         return json.loads(line)["step"] <= last
     except ValueError:
@@ -93,12 +93,12 @@ def _is_of(line: str, last: int) -> bool:
 
 
 def boards(out: Path) -> list[Observer]:
-    """TensorBoard where it is installed (it comes with `masklet[train]`)."""
+    """The TensorBoard callback, where TensorBoard is installed (it comes with `masklet[train]`)."""
     return [TensorBoard(out / BOARD)] if find_spec("tensorboard") else []
 
 
 class TensorBoard(Observer):
-    """Writes what is logged and validated for TensorBoard; what a continued run repeats takes the older's place."""
+    """Writes log lines and validations for TensorBoard; a resumed run replaces the steps that it repeats."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -120,9 +120,9 @@ class TensorBoard(Observer):
             if value is not None:
                 self.writer.add_scalar(f"validation/{name}", value, step)
         for path in validation.pictures:
-            with Image.open(path) as picture:
-                picture.thumbnail((BOARD_SIDE, BOARD_SIDE))
-                self.writer.add_image(path.stem, np.array(picture.convert("RGB")), step, dataformats="HWC")
+            with Image.open(path) as image:
+                image.thumbnail((BOARD_SIDE, BOARD_SIDE))
+                self.writer.add_image(path.stem, np.array(image.convert("RGB")), step, dataformats="HWC")
         self.writer.flush()
 
     def ended(self) -> None:
@@ -130,14 +130,14 @@ class TensorBoard(Observer):
 
 
 def _tag(name: str) -> str:
-    """Charts of one kind side by side."""
+    """The name of a chart, with charts of one kind in one group."""
     if name == "loss":
         return "loss/total"
     return name.replace("_", "/", 1) if name.startswith("loss_") else f"run/{name}"
 
 
 def duration(seconds: float | int) -> str:
-    """As a person says it: "40 seconds", "35 minutes", "2.1 hours", "3.5 days"."""
+    """Seconds in words: "40 seconds", "35 minutes", "2.1 hours", "3.5 days"."""
     for unit, size, limit in (("second", 1, 90), ("minute", 60, 90 * 60), ("hour", 3600, 48 * 3600)):
         if seconds < limit:
             count = round(seconds / size, 1 if size == 3600 else None)

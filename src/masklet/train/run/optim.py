@@ -1,7 +1,6 @@
 """AdamW with a learning rate for each part, two schedules, and a moving average of weights."""
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,7 +15,7 @@ from masklet.train.run.distributed import own_part
 class OptimConfig:
     """Published pre-training values, but for the gradient clip, which only the fine-tuning recipe states.
 
-    The `cosine` schedule, which is the tracker's, knows neither `cooldown_steps` nor `timescale`.
+    The `cosine` schedule, which is the tracker's, reads neither `cooldown_steps` nor `timescale`.
     """
 
     lr_vision: float = 5e-4
@@ -91,7 +90,8 @@ def parameter_groups(model: nn.Module, config: OptimConfig) -> list[dict]:
     Biases, norms, embeddings and free parameters (position tables, queries, tokens) do not; the official recipe decays
     the latter two by accident.
     """
-    depth = _trunk_depth(name for name, _ in model.named_parameters())
+    blocks = (name for name, _ in model.named_parameters() if name.startswith("vision.trunk.blocks."))
+    depth = max((int(name.split(".")[3]) + 1 for name in blocks), default=0)
     embeddings = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
     groups: dict[tuple[float, float, bool], list[Tensor]] = {}
     for name, parameter in model.named_parameters():
@@ -108,12 +108,8 @@ def parameter_groups(model: nn.Module, config: OptimConfig) -> list[dict]:
     ]
 
 
-def _trunk_depth(names: Iterable[str]) -> int:
-    return max((int(name.split(".")[3]) + 1 for name in names if name.startswith("vision.trunk.blocks.")), default=0)
-
-
 def make_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.AdamW:
-    """AdamW over `parameter_groups`, in one fused kernel. Its state is there from the start, so it can be restored."""
+    """AdamW over `parameter_groups`, in one fused kernel. Its state exists from the start, so it can be restored."""
     optimizer = torch.optim.AdamW(parameter_groups(model, config), betas=config.betas, fused=True)
     for group in optimizer.param_groups:
         for parameter in group["params"]:
@@ -141,7 +137,7 @@ def set_learning_rates(optimizer: torch.optim.Optimizer, factor: float) -> None:
 
 
 class WeightAverage:
-    """Exponential moving average of what is learnt, in float32. It starts fast: early averages forget quickly."""
+    """Exponential moving average of the learnt weights, in float32, with a lower decay in the first updates."""
 
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.decay = decay

@@ -1,4 +1,4 @@
-"""Which part of a model a recipe has learnt, and what that changes in the model: adapters, modes, recomputed layers."""
+"""Prepares a model for training: adapters, frozen parts, train and eval modes, recomputed layers."""
 
 from collections.abc import Callable
 from fnmatch import fnmatchcase
@@ -14,7 +14,7 @@ from masklet.train.recipes.schema import Recipe
 
 
 def prepare_parts(model: Detector, recipe: Recipe, within: Callable[[str], bool]) -> None:
-    """Adds the recipe's adapters and freezes all that is not learnt; `within` says what the task can learn.
+    """Adds the recipe's adapters and freezes all that is not learnt; `within` tells what the task can learn.
 
     Raises: InputError when a pattern fits nothing, nothing is learnt, or a weight is both adapted and learnt.
     """
@@ -22,10 +22,9 @@ def prepare_parts(model: Detector, recipe: Recipe, within: Callable[[str], bool]
     for pattern in recipe.train:
         if not any(fnmatchcase(name, pattern.removeprefix("!")) for name in names):
             raise InputError(f"train: no parameter that this task learns is named {pattern.removeprefix('!')!r}")
-    lora = recipe.lora_config()
-    if lora is not None:
+    if recipe.lora is not None:
         try:
-            add_lora(model, lora, within)
+            add_lora(model, recipe.lora, within)
         except ValueError as error:
             raise InputError(f"lora: {error}") from error
     for name, parameter in model.named_parameters():
@@ -39,7 +38,7 @@ def prepare_parts(model: Detector, recipe: Recipe, within: Callable[[str], bool]
 
 
 def set_mode(model: nn.Module) -> None:
-    """Training mode where something is learnt; what is frozen behaves as in use, without dropout.
+    """Sets training mode where something is learnt; frozen parts run as in use, without dropout.
 
     A layer without parameters, such as dropout itself, is in the mode of the layer that holds it.
     """
@@ -52,14 +51,14 @@ def set_mode(model: nn.Module) -> None:
 
 
 def recompute_layers(model: Detector) -> None:
-    """Has the layers with most activations compute them again for gradients instead of keeping them.
+    """Makes the layers with most activations recompute them for gradients instead of storing them.
 
-    Those are the blocks of the trunk, the layers of fusion encoder and decoder, and the pixel decoder. Answers and
+    These are the blocks of the trunk, the layers of fusion encoder and decoder, and the pixel decoder. Outputs and
     gradients stay the same.
     """
     for block in (*model.vision.trunk.blocks, *model.decoder.layers):
         _recompute(block, "forward")
-    for layer in model.fusion.layers:  # whose first step is run for images, the others for prompts
+    for layer in model.fusion.layers:  # their first step runs for images, the others for prompts
         _recompute(layer, "attend_self")
         _recompute(layer, "attend_memory")
     _recompute(model.masks, "embed_pixels")

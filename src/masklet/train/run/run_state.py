@@ -49,7 +49,7 @@ class Checkpoints:
         return [path for path in self.folder.glob("step-*") if re.fullmatch(r"step-\d+", path.name)]
 
     def forget_unfinished(self) -> None:
-        """Removes what a killed run left half written; before the first `save`, by all processes."""
+        """Removes half-written checkpoints of a killed run. All processes must call it before the first `save`."""
         if self.rank == 0:
             for path in self.folder.glob(f"*{UNFINISHED}"):
                 shutil.rmtree(path)
@@ -59,8 +59,8 @@ class Checkpoints:
     def save(self, step: int, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
         """Copies the tensors, and writes them and the state (plain values) in the background.
 
-        Of a tensor that is sharded each process writes its part, the first writes all others. A save waits for the one
-        before it; nothing is done when this step was saved already. Raises: InputError when the one before could not be
+        Each process writes its part of sharded tensors, the first process all others. A save waits for the one before
+        it; nothing is done when this step was saved already. Raises: InputError when the one before could not be
         written.
         """
         self.wait()
@@ -68,7 +68,7 @@ class Checkpoints:
             return
         beside = self.folder / f"{_name(step)}{UNFINISHED}"
         sharded = [name for name, tensor in tensors.items() if isinstance(tensor, DTensor)]
-        # a copy, as the originals move on; safetensors refuses tensors that share memory
+        # a copy, as the originals change; safetensors refuses tensors that share memory
         mine = {
             name: own_part(tensor).detach().to("cpu", copy=True).contiguous()
             for name, tensor in tensors.items()
@@ -78,7 +78,7 @@ class Checkpoints:
         self._writing = self._writer.submit(self._write, beside, mine, content)
 
     def wait(self) -> None:
-        """Until the checkpoint that is being written is whole. Raises: InputError when it could not be written."""
+        """Waits for the checkpoint that is being written. Raises: InputError when it could not be written."""
         writing, self._writing = self._writing, None
         if writing is not None:
             writing.result()
@@ -88,7 +88,7 @@ class Checkpoints:
         with replacing(part) as path:
             try:
                 save_file(tensors, path)
-            except SafetensorError as error:  # it wraps the operating system's reason
+            except SafetensorError as error:  # it wraps the error of the operating system
                 raise InputError(f"cannot write {part}: {error}") from error
         if self.rank == 0:
             write_atomically(beside / STATE, content)
@@ -123,7 +123,7 @@ def _until(condition: Callable[[], bool], what: Path) -> None:
 
 
 def read_state(checkpoint: Path) -> dict[str, Any]:
-    """The plain values of a checkpoint. Raises: InputError when they are not there."""
+    """The plain values of a checkpoint. Raises: InputError when they are missing or damaged."""
     try:
         state = json.loads((checkpoint / STATE).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

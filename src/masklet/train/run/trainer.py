@@ -3,8 +3,8 @@
 Started by `torchrun`, each process takes its share of the micro-batches of an update and gradients are summed; the
 result is that of one process with the same `accumulate`. Only what is learnt is in optimiser, average and checkpoint.
 
-Nothing random has a state that must be saved: example i of step s, its augmentation, and the dropout of step s are all
-functions of (seed, s). A resumed run therefore equals an uninterrupted one, bit for bit on a CPU.
+No random state needs to be saved: example i of step s, its augmentation, and the dropout of step s are functions of
+(seed, s). A resumed run therefore equals an uninterrupted one, bit for bit on a CPU.
 """
 
 import signal
@@ -44,19 +44,20 @@ STOPPING = "stopping after this update; Ctrl-C once more to stop at once"
 
 @runtime_checkable
 class Task(Protocol):
-    """What is learnt: which parameters, from which batches (of a type that only the task knows), by which losses."""
+    """What is learnt: which parameters, from which batches, by which losses.
+
+    Only the task knows the types of its phases and batches.
+    """
 
     def trains(self, name: str) -> bool:
         """Whether a parameter of the model is learnt."""
         ...
 
-    def dataset(self, phase: Phase) -> Dataset:
-        """The micro-batches of a phase, to be asked for by index."""
+    def dataset(self, phase: Any) -> Dataset:
+        """The micro-batches of a phase by index."""
         ...
 
-    def losses(
-        self, model: Detector, batches: Sequence[Any], phase: Phase, seeds: Sequence[int]
-    ) -> Iterator[LossReport]:
+    def losses(self, model: Detector, batches: Sequence[Any], phase: Any, seeds: Sequence[int]) -> Iterator[LossReport]:
         """The loss of each micro-batch in turn, normalised as if they were one batch of all processes."""
         ...
 
@@ -64,14 +65,15 @@ class Task(Protocol):
 class Trainer:
     """Model, optimiser, average and step counter, and the step that moves them.
 
-    The observers of the first process are told how it goes.
+    Only the first process calls its observers.
     """
 
     def __init__(
         self, model: Detector, task: Task, recipe: Recipe, out: Path, observers: Sequence[Observer] = ()
     ) -> None:
         self.recipe, self.task, self.out = recipe, task, out
-        self.device = _device(recipe.device)
+        usual = "cuda" if torch.cuda.is_available() else "cpu"
+        self.device = torch.device(usual if recipe.device == "auto" else recipe.device)
         self.rank, self.world = rank_and_world()
         self.observers = () if self.rank else tuple(observers)
         self.model: Detector = model.to(self.device)
@@ -82,9 +84,8 @@ class Trainer:
             shard_encoders(self.model, self.device)
         self.learnt = {name: value for name, value in self.model.named_parameters() if value.requires_grad}
         buffers = {name for name, _ in self.model.named_buffers() if task.trains(name)}
-        self.kept = buffers | self.learnt.keys()  # of the model's state, what its base may lack
-        self.optim = recipe.optim_config()
-        self.optimizer = make_optimizer(self.model, self.optim)
+        self.kept = buffers | self.learnt.keys()  # entries of the model's state that the base may lack
+        self.optimizer = make_optimizer(self.model, recipe.optim)
         self.average = WeightAverage(self.model, recipe.ema_decay) if recipe.ema_decay else None
         self.step = 0
         self.means = Means()
@@ -93,9 +94,9 @@ class Trainer:
     def train(
         self, *, minutes: float | None = None, max_steps: int | None = None, validator: Validator | None = None
     ) -> bool:
-        """Trains to the end, or until time or steps of this call are used up; True when the run is complete.
+        """Trains to the end, or until the minutes or steps of this call are used up; True when the run is complete.
 
-        Ctrl-C stops it, too, after the update at hand. However it stops, it leaves a checkpoint.
+        Ctrl-C stops it after the current update. However it stops, it leaves a checkpoint.
         """
         for observer in self.observers:
             observer.started(self.recipe, self.step)
@@ -121,7 +122,10 @@ class Trainer:
             phase, first = self._phase()
             for batches in self._micro_batches(phase, min(last, first + phase.steps)):
                 self.update(batches, phase)
-                self._tell(phase, last)
+                for observer in self.observers:
+                    observer.stepped(self.step)
+                if self.step % self.recipe.log_every == 0 or self.step == last:
+                    self._log(phase)
                 self._validate(validator, interrupt)
                 if any_process(flag=time.monotonic() - saved > 60 * self.recipe.checkpoint_minutes):
                     self.save()
@@ -132,7 +136,7 @@ class Trainer:
                     break
 
     def _validate(self, validator: Validator | None, interrupt: Interrupt) -> None:
-        """Where it is time for that: the first process alone asks the weights, which all gather."""
+        """Validates when it is due: in the first process, with weights that all processes gather."""
         if validator is None or not any_process(flag=self.rank == 0 and validator.is_due(self.step)):
             return
         began, learnt = time.monotonic(), self.weights()
@@ -143,8 +147,8 @@ class Trainer:
                 validated = validator(self.step, learnt)
                 for observer in self.observers:
                     observer.validated(validated)
-        any_process(flag=False)  # where the others wait
-        if self.step:  # what a log line calls speed is that of training
+        any_process(flag=False)  # the other processes wait here
+        if self.step:  # the speed in the log is that of training alone
             self._clock = (self._clock[0] + time.monotonic() - began, self._clock[1])
 
     def _phase(self) -> tuple[Phase, int]:
@@ -159,7 +163,9 @@ class Trainer:
     def _micro_batches(self, phase: Phase, stop: int) -> Iterator[list[Any]]:
         """The micro-batches of each update from the current step to `stop`."""
         if phase.accumulate % self.world:
-            raise InputError(f"accumulate={phase.accumulate} cannot be shared by {self.world} processes")
+            raise InputError(
+                f"accumulate={phase.accumulate} is not a multiple of the {self.world} processes that share an update"
+            )
         loader = DataLoader(
             self.task.dataset(phase),
             batch_size=None,
@@ -167,7 +173,7 @@ class Trainer:
             num_workers=self.recipe.data.workers,
             worker_init_fn=_one_thread,
             prefetch_factor=4 if self.recipe.data.workers else None,
-            generator=torch.Generator(),  # else the loader would draw from the generator that dropout uses
+            generator=torch.Generator(),  # otherwise the loader draws from the generator of dropout
         )
         parts: list[Any] = []
         for batch in loader:
@@ -178,10 +184,10 @@ class Trainer:
 
     def update(self, batches: Sequence[Any], phase: Phase) -> None:
         """One optimiser update over all micro-batches, normalised as if they were one batch."""
-        begun, total, rate = self.recipe.course(self.step)
-        set_learning_rates(self.optimizer, rate * factor_of_update(self.step - begun, total, self.optim))
+        begun, total, rate = self.recipe.schedule_at(self.step)
+        set_learning_rates(self.optimizer, rate * factor_of_update(self.step - begun, total, self.recipe.optim))
         self.optimizer.zero_grad(set_to_none=True)
-        # what is random in a step, too, depends on nothing but the micro-batch, whichever process runs it
+        # The seed depends on the micro-batch alone, whichever process runs it
         first = (self.recipe.seed * 1_000_003 + self.step) * MOST_PARTS + self.rank
         seeds = [first + row * self.world for row in range(len(batches))]
         on_device = [batch.to(self.device) for batch in batches]
@@ -189,8 +195,8 @@ class Trainer:
             report.total.backward()
             self.means.add({"loss": report.total.detach(), **report.parts})
         sum_gradients(self.learnt.values())
-        norm = clip_gradients(list(self.learnt.values()), self.optim.clip_norm)
-        self.means.add({"gradient_norm": norm / self.world})  # everybody's already
+        norm = clip_gradients(list(self.learnt.values()), self.recipe.optim.clip_norm)
+        self.means.add({"gradient_norm": norm / self.world})  # equal on all processes, and summed by `take`
         self.means.end_update()
         self.step += 1
         if not torch.isfinite(norm):  # one bad batch must not end a run of days; the log shows the norm
@@ -199,27 +205,21 @@ class Trainer:
         if self.average is not None:
             self.average.update(self.model, self.step)
 
-    def _tell(self, phase: Phase, last: int) -> None:
-        for observer in self.observers:
-            observer.stepped(self.step)
-        if self.step % self.recipe.log_every == 0 or self.step == last:
-            self._log(phase)
-
     def _log(self, phase: Phase) -> None:
-        """One line with the means since the last; the only place where numbers leave the device."""
+        """Logs the means since the last line; the only place where numbers leave the device."""
         began, at = self._clock
         now, steps = time.monotonic(), max(1, self.step - at)
         self._clock, means = (now, self.step), self.means.take()
         if self.rank:
             return
         seconds = (now - began) / steps
-        things = "clips" if self.recipe.task == "tracking" else "pictures"
+        items = "clips" if self.recipe.task == "tracking" else "pictures"
         line = {
             "step": self.step,
             "image_size": phase.image_size,
             "lr": max(group["lr"] for group in self.optimizer.param_groups),
             "seconds_per_step": round(seconds, 4),
-            f"{things}_per_second": round(phase.batch_size * phase.accumulate / seconds, 3),
+            f"{items}_per_second": round(phase.batch_size * phase.accumulate / seconds, 3),
             **self._memory(),
             **{name: round(value, 5) for name, value in means.items()},
         }
@@ -227,7 +227,7 @@ class Trainer:
             observer.logged(line)
 
     def _memory(self) -> dict[str, float]:
-        """The most memory of a GPU that was in use at once since the run began, in GiB; on a CPU nothing is said."""
+        """Peak memory of a GPU since the run began, in GiB; nothing on a CPU."""
         if self.device.type != "cuda":
             return {}
         return {"peak_memory_gib": round(torch.cuda.max_memory_allocated(self.device) / GIBIBYTE, 2)}
@@ -237,19 +237,19 @@ class Trainer:
         self.checkpoints.save(self.step, self._tensors(), {"recipe": self.recipe.model_dump(mode="json")})
 
     def resume(self) -> None:
-        """Takes up the run where its newest checkpoint left it. Raises: InputError when there is none that fits."""
+        """Restores the newest checkpoint. Raises: InputError when there is none, or one of another base."""
         newest = self.checkpoints.newest
         if newest is None:
             raise InputError(f"{self.out} holds no checkpoint")
         state = read_state(newest)
         before, now = state.get("recipe", {}).get("initial_weights"), self.recipe.initial_weights
-        if before != now:  # what is not learnt is not in the checkpoint
-            raise InputError(f"{newest} began from {before}, so it cannot go on over {now}")
+        if before != now:  # a checkpoint holds only what is learnt
+            raise InputError(f"{newest} began from {before}, so it cannot be resumed with initial_weights={now}")
         restore(newest, self._tensors())
         self.step = int(state["step"])
 
     def _tensors(self) -> dict[str, Tensor]:
-        """Everything that a step changes, by name."""
+        """All tensors that an update changes, by name."""
         state = {f"model.{name}": tensor for name, tensor in self._kept(self.model.state_dict()).items()}
         state |= {f"optimizer.{name}": tensor for name, tensor in named_state(self.optimizer, self.model).items()}
         if self.average is not None:
@@ -260,18 +260,12 @@ class Trainer:
         return {name: tensor for name, tensor in state.items() if name in self.kept}
 
     def weights(self) -> dict[str, Tensor]:
-        """What is worth shipping of what the task learns: the average where there is one. All processes must ask."""
+        """The learnt weights for use: the average where there is one. All processes must call it."""
         state = self.average.state_dict(self.model) if self.average else self.model.state_dict()
         return {name: whole(tensor.detach()) for name, tensor in self._kept(state).items()}
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(name)
 
 
 def _one_thread(worker: int) -> None:
     del worker
     torch.set_num_threads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all, but the main process is to finish its update
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes, but the main one finishes its update

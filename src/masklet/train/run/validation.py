@@ -1,7 +1,7 @@
-"""When a run is validated, on which pictures, what came of it, and which weights were best.
+"""When a run is validated, on which images, the results, and which weights were best.
 
-Each validation is a line of `validation.jsonl`. A line stays: what was validated once is not validated again by a run
-that is continued from an earlier checkpoint.
+Each validation is a line of `validation.jsonl`. Lines are kept: a run that is resumed from an earlier checkpoint does
+not repeat them.
 """
 
 import json
@@ -18,21 +18,21 @@ from masklet.checkpoints.weights import Weights
 from masklet.data.sources import ExampleSource, IndexedSource
 from masklet.errors import InputError
 from masklet.train.recipes.schema import Recipe
-from masklet.train.recipes.source_specs import DavisSpec, FileSpec, open_pictures
+from masklet.train.recipes.source_specs import DavisSpec, FileSpec, open_images
 from masklet.train.run.export import Exporter
 from masklet.train.run.observers import Validated, append_line
 
 FILE = "validation.jsonl"
 MOST_VALIDATIONS = 20  # of a run, unless the recipe says how often
-LEARNT_FOR_EACH = 2  # pictures learnt from for each one validated on, which costs a third of one: a sixth of the time
+LEARNT_FOR_EACH = 2  # training images for each validation image, which costs a third of one: a sixth of the time
 
 
 @dataclass(frozen=True, kw_only=True)
 class Figures:
-    """What weights are worth on the validation pictures, as fractions; None where no picture gives a value.
+    """Metrics of some weights on the validation images, as fractions; None where no image gives a value.
 
     `metrics` holds cgF1, IL_MCC and pmF1 among others. `phrases` has a row for each phrase, with `positives` and
-    `negatives`, the numbers of pictures that show it and do not. `pictures` are the files of the answers drawn.
+    `negatives`, the numbers of images that show it and do not. `pictures` are the files of the drawn predictions.
     """
 
     metrics: Mapping[str, float | None]
@@ -42,22 +42,22 @@ class Figures:
 
 @runtime_checkable
 class Validate(Protocol):
-    """Asks weights, as they would be loaded, for the phrases of the same labelled pictures each time."""
+    """Evaluates weights, as they would be loaded, on the phrases of the same labelled images each time."""
 
     def __len__(self) -> int:
-        """Number of pictures."""
+        """Number of images."""
         ...
 
     def __call__(self, weights: Weights, step: int) -> Figures:
-        """What the weights after `step` updates are worth."""
+        """The metrics of the weights after `step` updates."""
         ...
 
 
-def validation_pictures(recipe: Recipe) -> tuple[IndexedSource, list[int]] | None:
-    """The source that a recipe is validated on, and which of its pictures; None where there is none.
+def validation_images(recipe: Recipe) -> tuple[IndexedSource, list[int]] | None:
+    """The source that a recipe is validated on, and the indices of its images; None where there is none.
 
-    Without a source in the recipe it is what the first source of files that is learnt from holds out, if anything. Its
-    phrases are asked under one name each.
+    Without a source in the recipe it is what the first source of files that is learnt from holds out, if anything. Each
+    phrase is asked by one name, without synonyms.
 
     Raises: InputError when the source that the recipe names cannot be opened.
     """
@@ -69,17 +69,17 @@ def validation_pictures(recipe: Recipe) -> tuple[IndexedSource, list[int]] | Non
     if "synonym_probability" in type(spec).model_fields:
         spec = spec.model_copy(update={"synonym_probability": 0.0})
     try:
-        source = open_pictures(spec, root)
+        source = open_images(spec, root)
     except InputError:
         if recipe.validation.source is not None:
             raise
-        return None  # so few pictures that none is held out
+        return None  # too few images to hold any out
     count = min(len(source), recipe.validation.pictures)
     return source, [index * len(source) // count for index in range(count)]
 
 
 def _first_files(recipe: Recipe) -> FileSpec | None:
-    for name in (name for phase in recipe.phases for name, weight in phase.weights.items() if weight > 0):
+    for name in (name for phase in recipe.phases for name in phase.drawn):
         spec = recipe.data.sources[name]
         if isinstance(spec, FileSpec) and not isinstance(spec, DavisSpec):
             return spec.model_copy(update={"split": "heldout", "limit": None}) if spec.split == "train" else None
@@ -87,13 +87,13 @@ def _first_files(recipe: Recipe) -> FileSpec | None:
 
 
 def updates_of_epoch(recipe: Recipe, sources: Sequence[ExampleSource]) -> float | None:
-    """Updates in which as many pictures are learnt from as the files hold; None where pictures are made on the spot."""
-    pictures = sum(len(source) for source in sources if isinstance(source, IndexedSource))
-    return pictures / recipe.pictures_of_update if pictures else None
+    """Updates in which as many images are learnt from as the files hold; None where all images are generated."""
+    images = sum(len(source) for source in sources if isinstance(source, IndexedSource))
+    return images / recipe.images_per_update if images else None
 
 
 def read_validations(out: Path) -> list[dict[str, Any]]:
-    """The validations of a run, in the order in which they were made; none where there is no file.
+    """The lines of `validation.jsonl`, in their order; none where there is no file.
 
     Raises: InputError when it is damaged.
     """
@@ -120,7 +120,7 @@ def _merit(line: Mapping[str, Any]) -> tuple[float, float]:
 
 
 class Validator:
-    """Validates at its steps, writes the line of each, and the weights for use when none before were as good."""
+    """Validates when it is due, appends the line, and writes the weights for use when they are the best so far."""
 
     def __init__(self, validate: Validate, exporter: Exporter, recipe: Recipe, epoch: float | None) -> None:
         """`epoch` is the number of updates in one (see `updates_of_epoch`)."""
@@ -132,18 +132,18 @@ class Validator:
         assert self.recipe.validation is not None, "a recipe without validation is not validated"
         if self.recipe.validation.every is not None:
             return self.recipe.validation.every
-        bound = LEARNT_FOR_EACH * len(self.validate) / self.recipe.pictures_of_update
+        bound = LEARNT_FOR_EACH * len(self.validate) / self.recipe.images_per_update
         total = self.recipe.total_steps
         interval = max(self.epoch or 0, bound, total / MOST_VALIDATIONS)
-        return math.ceil(total / max(1, round(total / interval)))  # at even distances, the last one at the end
+        return math.ceil(total / max(1, round(total / interval)))  # evenly spaced, the last one at the end
 
     @property
     def is_best_known(self) -> bool:
-        """Whether the file for use is there, and is the best of this run so far."""
+        """Whether the file for use was written, with the best weights of this run so far."""
         return best_validation(self.lines) is not None
 
     def is_due(self, step: int) -> bool:
-        """Every so many updates, after the last one, and before the first one where there is a base to compare with."""
+        """Every `every` updates, after the last one, and before the first one where there is a base to compare with."""
         if any(line["step"] == step for line in self.lines):
             return False
         if step == 0:
@@ -151,7 +151,7 @@ class Validator:
         return step % self.every == 0 or step == self.recipe.total_steps
 
     def __call__(self, step: int, learnt: Mapping[str, Tensor]) -> Validated:
-        """Validates what is learnt after `step` updates; before the first one, the base itself."""
+        """Validates the weights after `step` updates; before the first one, those of the base."""
         began = time.monotonic()
         figures = self.validate(self.exporter.weights(learnt) if step else self.exporter.base, step)
         line = {
@@ -163,7 +163,7 @@ class Validator:
         }
         is_best = best_validation([*self.lines, line]) is line
         line["best"] = is_best
-        if is_best:  # before the line, so that a line never promises weights that are not there
+        if is_best:  # before the line, which would otherwise name weights that are not written yet
             self.exporter.write(learnt, self.exporter.best)
         append_line(self.exporter.out / FILE, line)
         self.lines.append(line)

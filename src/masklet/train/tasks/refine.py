@@ -1,6 +1,6 @@
-"""Rounds of correction: a simulated user shows the detector what it missed or what it made up, and asks again.
+"""Rounds of correction: a simulated user shows the detector an object that it missed or a box that it made up.
 
-Source: SAM 3 paper, appendix (training, stage 3). It says neither when a find counts as sure, nor when as wrong.
+Source: SAM 3 paper, appendix (training, stage 3). It does not say when a detection counts as confident.
 """
 
 from dataclasses import dataclass, replace
@@ -10,23 +10,25 @@ import torch
 from jaxtyping import Float
 
 from masklet.data.collate import CollateConfig, Targets, jitter_boxes
-from masklet.ops.boxes import box_iou, cxcywh_to_xyxy
+from masklet.ops.boxes import box_iou_table, cxcywh_to_xyxy
+from masklet.ops.corrections import DETECTED_IOU, WRONG_IOU, find_errors
 from masklet.types import PromptBatch
 
 
 @dataclass(frozen=True, kw_only=True)
 class RefineConfig:
-    """`rounds` of correction follow the first answer in a `share` of the micro-batches; the paper has 5.
+    """`rounds` of correction follow the first prediction in a `share` of the micro-batches; the paper has 5.
 
-    A find is sure above a score of `sure`. An object is missed when no sure find overlaps it by `found`; a sure find is
-    made up when it overlaps every object of its prompt by less than `apart`.
+    A detection is confident above a score of `sure`. An object is missed when no confident detection of its own has an
+    IoU of `found` with it; a confident detection is made up when its IoU with every object of its prompt is below
+    `apart` (`ops.corrections`). Boxes are moved by Gaussian noise of `jitter` times their side.
     """
 
     rounds: int = 0
     share: float = 0.3
     sure: float = 0.5
-    found: float = 0.5
-    apart: float = 0.3
+    found: float = DETECTED_IOU
+    apart: float = WRONG_IOU
     jitter: float = 0.1
 
     def rounds_of(self, rng: np.random.Generator) -> int:
@@ -64,10 +66,10 @@ def with_corrections(
     for row in range(len(scores)):
         errors = errors_of(host[0][row], host[1][row], host[2][asked == row], config)
         kinds = [(errors.missed, 1), (errors.made_up if exhaustive[row] else errors.made_up[:0], 0)]
-        kinds = [(found, label) for found, label in kinds if len(found)]
+        kinds = [(wrong, label) for wrong, label in kinds if len(wrong)]
         if kinds:
-            found, label = kinds[int(rng.integers(len(kinds)))]
-            box = jitter_boxes(found[[int(rng.integers(len(found)))]], CollateConfig(jitter=config.jitter), rng)
+            wrong, label = kinds[int(rng.integers(len(kinds)))]
+            box = jitter_boxes(wrong[[int(rng.integers(len(wrong)))]], CollateConfig(jitter=config.jitter), rng)
             added[row], labels[row], valid[row] = torch.from_numpy(box), label, 1
     old = prompts.exemplars
     exemplars = replace(
@@ -88,8 +90,6 @@ def errors_of(
     """What one prompt got wrong; boxes are cxcywh, and objects without an area cannot be shown."""
     wanted = wanted[(wanted[:, 2:] > 0).all(dim=1)]
     sure = boxes[scores > config.sure]
-    overlap = box_iou(cxcywh_to_xyxy(sure)[:, None], cxcywh_to_xyxy(wanted)[None])
-    nothing = overlap.new_zeros(1, 1)
-    best_find = torch.cat([overlap, nothing.expand(1, len(wanted))]).amax(dim=0)
-    best_object = torch.cat([overlap, nothing.expand(len(sure), 1)], dim=1).amax(dim=1)
-    return Errors(missed=wanted[best_find < config.found].numpy(), made_up=sure[best_object < config.apart].numpy())
+    iou = box_iou_table(cxcywh_to_xyxy(wanted), cxcywh_to_xyxy(sure)).numpy()
+    errors = find_errors(iou, detected=config.found, wrong=config.apart)
+    return Errors(missed=wanted[list(errors.missed)].numpy(), made_up=sure[list(errors.wrong)].numpy())

@@ -1,33 +1,28 @@
-"""Training the tracker: clips by index, and what the rollout through a batch of them costs.
+"""The tracker's task: clips by index, and the losses of a rollout through a batch of them.
 
-The trunk and all that finds concepts stay as they are; the neck, the click head and the mask memory are learnt.
+The trunk and all that detects concepts stay as they are; the neck, the click head and the mask memory are learnt.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-import torch.distributed as dist
 from torch.utils.data import Dataset
 
-from masklet.checkpoints.weights import OPTIONAL_PARTS, belongs
+from masklet.checkpoints.weights import OPTIONAL_PARTS, Weights, belongs
 from masklet.data.schema import Clip
-from masklet.data.tracking import TrackBatch, TrackingConfig, draw_batch
-from masklet.data.videos import VideoClips
+from masklet.data.tracking import TrackBatch, draw_batch
+from masklet.errors import InputError
 from masklet.models.detector import Detector
-from masklet.scenes.cutouts import CutoutLibrary
 from masklet.scenes.layout import SceneConfig
-from masklet.scenes.moving.clips import compose_clip, render_clip
-from masklet.scenes.moving.stills import ClipSource, GeneratedClips, StillClips
+from masklet.scenes.moving.stills import ClipSource
 from masklet.scenes.scene import render_scene
 from masklet.train.losses.criterion import LossReport
-from masklet.train.recipes.schema import Phase, Recipe
-from masklet.train.recipes.source_specs import CutoutsSpec, ScenesSpec, VideoSpec, open_pictures, open_videos
-from masklet.train.run.shelf import scene_config
+from masklet.train.recipes.schema import Recipe, TrackingPhase, TrackingRecipe
+from masklet.train.recipes.shelf import SourceShelf
+from masklet.train.run.distributed import rank_and_world
 from masklet.train.tasks.rollout import rollout_losses
 
 CLIP_STREAM = 7  # of random numbers, apart from those of other tasks
@@ -35,7 +30,7 @@ COMPARISON_GAIN = 3.0  # a place agrees with itself by about 6 logits
 SAME_PLACE = 4.0  # a cell agrees with itself by about 4 logits more than with its neighbours
 MASK_GAIN, MEMORY_GAIN = 5.0, 2.0
 
-ClipSources = Callable[[Phase, int], Mapping[str, ClipSource]]
+ClipSources = Callable[[TrackingPhase, int], Mapping[str, ClipSource]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,53 +38,58 @@ class ClipBatches(Dataset):
     """Batch `index` of a phase, made from nothing but the seed and the index."""
 
     sources: Callable[[int], Mapping[str, ClipSource]]
-    phase: Phase
-    config: TrackingConfig
+    phase: TrackingPhase
     seed: int
 
     def __getitem__(self, index: int) -> TrackBatch:
         rng = np.random.default_rng([self.seed, index, CLIP_STREAM])
-        names = [name for name, weight in self.phase.weights.items() if weight > 0]
+        names = self.phase.drawn
         weights = np.array([self.phase.weights[name] for name in names])
 
         def draw(num_frames: int) -> Clip:
             name = names[int(rng.choice(len(names), p=weights / weights.sum()))]
             return self.sources(num_frames)[name].sample(rng)
 
-        return draw_batch(draw, self.phase.batch_size, self.config, rng)
+        return draw_batch(draw, self.phase.batch_size, self.phase.tracking, rng)
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrackingTask:
-    """Follow objects, and segment what is clicked on."""
+    """Tracks objects, and segments objects that are clicked on."""
 
-    recipe: Recipe
+    recipe: TrackingRecipe
     sources: ClipSources
+
+    @classmethod
+    def of(cls, recipe: Recipe, base: Weights) -> "TrackingTask":
+        """The task of a recipe. Raises: InputError for a tracker without a detector, or adapters without a tracker."""
+        assert isinstance(recipe, TrackingRecipe), recipe.task
+        if not base.state:
+            raise InputError("a tracker sees what a trained detector sees: set initial_weights to a model or a file")
+        if recipe.lora is not None and not {"click", "memory"} <= base.parts:
+            raise InputError(f"adapters change a tracker that is there, and {recipe.initial_weights} has none")
+        return cls(recipe=recipe, sources=SourceShelf(recipe).clips)
 
     def trains(self, name: str) -> bool:
         """The parts that the detector does without."""
         return any(belongs(name, part) for part in OPTIONAL_PARTS)
 
-    def dataset(self, phase: Phase) -> ClipBatches:
-        """The batches of a phase, to be asked for by index."""
-        return ClipBatches(
-            sources=partial(self.sources, phase),
-            phase=phase,
-            config=self.recipe.tracking_config(phase),
-            seed=self.recipe.seed,
-        )
+    def dataset(self, phase: TrackingPhase) -> ClipBatches:
+        """The batches of a phase by index."""
+        return ClipBatches(sources=partial(self.sources, phase), phase=phase, seed=self.recipe.seed)
 
     def losses(
-        self, model: Detector, batches: Sequence[TrackBatch], phase: Phase, seeds: Sequence[int]
+        self, model: Detector, batches: Sequence[TrackBatch], phase: TrackingPhase, seeds: Sequence[int]
     ) -> Iterator[LossReport]:
         """Each micro-batch's share of the mean over those of all processes. The seeds are those of corrections."""
-        config = self.recipe.tracking_loss_config(phase)
-        parts = len(batches) * (dist.get_world_size() if dist.is_initialized() else 1)
+        parts = len(batches) * rank_and_world()[1]
         for batch, seed in zip(batches, seeds, strict=True):
             with torch.autocast(batch.images.device.type, torch.bfloat16, enabled=self.recipe.bfloat16):
                 with torch.no_grad():
                     trunk = model.vision.trunk(batch.images)
-                losses = rollout_losses(model.tracker, batch, trunk, config, torch.Generator().manual_seed(seed))
+                losses = rollout_losses(
+                    model.tracker, batch, trunk, phase.criterion, torch.Generator().manual_seed(seed)
+                )
             shares = {name: value / parts for name, value in losses.items()}
             total = shares.pop("loss")
             yield LossReport(total, {name: value.detach() for name, value in shares.items()})
@@ -129,38 +129,3 @@ def _start_neck(model: Detector) -> None:
         loudness = level(trunk).std()
         for parameter in level.smooth.parameters():
             parameter.div_(loudness)
-
-
-class ClipShelf:
-    """Builds the sources of clips: generated scenes, cut-outs, videos, and photos in motion. Files are read once."""
-
-    def __init__(self, recipe: Recipe) -> None:
-        self.recipe, self.root, self.specs = recipe, Path(recipe.data.root), recipe.data.sources
-        self.loaded: dict[str, Any] = {}
-
-    def __call__(self, phase: Phase, num_frames: int) -> dict[str, ClipSource]:
-        """Sources by name, with the phase's options, of clips of that length."""
-        return {name: self._build(name, phase, num_frames) for name, weight in phase.weights.items() if weight > 0}
-
-    def _build(self, name: str, phase: Phase, num_frames: int) -> ClipSource:
-        spec, options = self.specs[name], {"size": phase.image_size, **phase.options.get(name, {})}
-        if isinstance(spec, ScenesSpec):
-            render = partial(render_clip, config=scene_config(spec, options), num_frames=num_frames)
-            return GeneratedClips(render)
-        if isinstance(spec, CutoutsSpec):
-            library = self._once(
-                name, lambda: CutoutLibrary.open(self.root / spec.cutouts, self.root / spec.backgrounds, split="train")
-            )
-            config = scene_config(spec, options)
-            return GeneratedClips(partial(compose_clip, library=library, config=config, num_frames=num_frames))
-        augment = self.recipe.clip_augment_config(phase)
-        if isinstance(spec, VideoSpec):
-            videos = self._once(name, lambda: open_videos(spec, self.root))
-            return VideoClips(videos=videos, size=phase.image_size, num_frames=num_frames, augment=augment)
-        photos = self._once(name, lambda: open_pictures(spec, self.root))
-        return StillClips(source=photos, size=phase.image_size, num_frames=num_frames, augment=augment)
-
-    def _once(self, name: str, load: Callable[[], Any]) -> Any:
-        if name not in self.loaded:
-            self.loaded[name] = load()
-        return self.loaded[name]

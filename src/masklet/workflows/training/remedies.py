@@ -7,9 +7,9 @@ from pathlib import Path
 from masklet.eval.analysis.forgetting import Forgetting
 from masklet.eval.reports.train_report import Remedy
 from masklet.train.recipes.schema import Recipe, load_recipe
+from masklet.train.recipes.source_specs import FileSpec
 
 GENERAL = "general"  # the source that `finetune-replay` mixes in
-GENERATED = ("scenes", "cutouts")  # kinds of sources that do not read the labelled files of the user
 REPLAY = "finetune-replay"
 TWICE = 2  # every other image is a general one
 PRESENCE = "decoder.presence_head.*"
@@ -65,7 +65,7 @@ def _schedule(recipe: Recipe, usual: Recipe) -> list[str]:
         "phases.0.steps": (TWICE * recipe.total_steps, TWICE * usual.total_steps),
         "phases.0.batch_size": (last.batch_size, their_last.batch_size),
         "phases.0.accumulate": (last.accumulate, their_last.accumulate),
-        **{f"optim.{name}": (value, usual.optim.get(name)) for name, value in recipe.optim.items()},
+        **{f"optim.{name}": (value, getattr(usual.optim, name)) for name, value in vars(recipe.optim).items()},
     }
     return [f"{name}={json.dumps(value)}" for name, (value, theirs) in settings.items() if value != theirs]
 
@@ -74,7 +74,7 @@ def _data(recipe: Recipe, name: str, usual: Recipe) -> list[str]:
     """Overrides that give another recipe the file sources and the validation source of this one."""
     arguments = [] if recipe.data.root == "." else [f"data.root={recipe.data.root}"]
     shares = recipe.phases[-1].weights
-    files = {source: spec for source, spec in recipe.data.sources.items() if spec.kind not in GENERATED}
+    files = {source: spec for source, spec in recipe.data.sources.items() if isinstance(spec, FileSpec)}
     weights = {source: shares[source] for source in files if source != GENERAL and shares.get(source, 0) > 0}
     specs = {source: spec.model_dump(mode="json", exclude_defaults=True) for source, spec in files.items()}
     mixes = name in (REPLAY, "presence-only")

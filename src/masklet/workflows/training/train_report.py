@@ -28,9 +28,9 @@ from masklet.eval.reports.train_log import read_log
 from masklet.eval.reports.train_report import Pixels, Remedy, TrainRun, build_train_report
 from masklet.files import write_atomically
 from masklet.train.recipes.schema import Recipe, parse_recipe
-from masklet.train.recipes.source_specs import FileSpec, ScenesSpec, open_pictures
+from masklet.train.recipes.source_specs import FileSpec, ScenesSpec, open_images
 from masklet.train.run.data_check import DataCheck
-from masklet.train.run.validation import best_validation, read_validations, validation_pictures
+from masklet.train.run.validation import best_validation, read_validations, validation_images
 from masklet.workflows.model_choice import ModelChoice
 from masklet.workflows.observer import SILENT, JobObserver, stage
 from masklet.workflows.training.remedies import find_remedies
@@ -112,7 +112,7 @@ class _FinishedRun:
 
     def _open_validation(self, recipe: Recipe) -> tuple[IndexedSource, list[int]] | None:
         try:
-            return validation_pictures(recipe)
+            return validation_images(recipe)
         except InputError as error:
             self.notes.append(f"no validation images: {error}")
             return None
@@ -198,7 +198,7 @@ def _open_general(recipe: Recipe) -> IndexedSource | None:
         return None
     if any(phase.weights.get(str(recipe.general), 0) > 0 for phase in recipe.phases):
         spec = spec.model_copy(update={"split": "heldout", "limit": None})
-    return open_pictures(spec, Path(recipe.data.root))
+    return open_images(spec, Path(recipe.data.root))
 
 
 def _learns_scenes(recipe: Recipe) -> bool:

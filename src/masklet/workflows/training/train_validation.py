@@ -26,7 +26,7 @@ from masklet.inference.image.image_result import ImageResult
 from masklet.inference.model import make_model
 from masklet.ops.masks import rle_decode
 from masklet.train.recipes.schema import Recipe
-from masklet.train.run.validation import Figures, validation_pictures
+from masklet.train.run.validation import Figures, validation_images
 from masklet.types import Detections
 
 MOST_DRAWN, MOST_PIXELS = 8, 1000  # images, and pixels of the longer side of one
@@ -87,8 +87,8 @@ class ImageValidation:
 
 
 def open_validation(recipe: Recipe, out: Path) -> ImageValidation | None:
-    """The validation of a recipe; None without images for it. Raises: InputError as `validation_pictures` does."""
-    found = validation_pictures(recipe)
+    """The validation of a recipe; None without images for it. Raises: InputError as `validation_images` does."""
+    found = validation_images(recipe)
     return None if found is None else ImageValidation(*found, recipe, out)
 
 
