@@ -129,8 +129,8 @@ def test_a_target_precision_is_met(labels, capsys):
     [
         (["--target-precision", "1.5"], "the target precision must lie between 0 and 1, not 1.5"),
         (["--folds", "13"], "12 images with labels cannot be split into 13 parts"),
-        (["--gt", "gone.json"], "gone.json: not readable as json"),
-        (["--images", "gone"], "cannot be read"),
+        (["--gt", "gone.json"], "gone.json: cannot be read"),
+        (["--images", "gone"], "no such file: gone"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_one_line(labels, capsys, arguments, message):

@@ -123,11 +123,11 @@ def test_a_broken_record_is_named_with_its_field(change, message, tmp_path, caps
         (["--gt", "gold", "--model", "tiny", "--images", "gold", "--json"], "--model needs --out"),
         (["--gt", "nothing.json", "--pred", "predictions"], "no such file: nothing.json"),
         (["--gt", "predictions/single.json", "--pred", "gold"], "no such file: gold/single.json"),
-        (["--gt", "predictions/single.json", "--pred", "predictions/single.json"], "these are no SA-Co labels"),
+        (["--gt", "predictions/single.json", "--pred", "predictions/single.json"], "SA-Co labels are expected"),
         (["--gt", "gold", "--pred", "predictions/single.json"], "1 files of predictions were given for 2 subsets"),
         (["--gt", "gold", "--gt", "gold", "--pred", "predictions"], "two subsets are called"),
         (["--gt", "gold", "--pred", "predictions", "--iou", "circles"], "unknown overlap 'circles'"),
-        (["--gt", "predictions", "--pred", "predictions"], "these are no SA-Co labels"),
+        (["--gt", "predictions", "--pred", "predictions"], "SA-Co labels are expected"),
         (["--gt", "empty", "--pred", "predictions"], "no .json file in empty"),
     ],
 )

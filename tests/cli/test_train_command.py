@@ -70,8 +70,8 @@ def test_a_run_does_not_begin_on_broken_data(capsys, tmp_path):
     recipe = write(tmp_path / "data", segmentation=[[1, 2, 3]])
     status, out, err = run(capsys, "train", recipe, "--out", tmp_path / "run")
     assert (status, out) == (1, "")
-    assert "error: mugs: 1 pictures or labels cannot be used" in err
-    assert "annotation 0 is broken: a polygon needs three points" in err
+    assert "error: mugs: 1 images or labels cannot be used" in err
+    assert "annotation 0: segmentation: a polygon needs three points" in err
     assert err.splitlines()[-1].startswith("masklet: the data has errors, so the run did not begin")
     assert not (tmp_path / "run").exists()
 
@@ -91,7 +91,7 @@ def test_missing_files_are_one_line(capsys, tmp_path):
     for arguments in ([], ["--check"]):
         status, out, err = run(capsys, "train", recipe, "--out", tmp_path / "run", *arguments)
         assert (status, out, len(err.splitlines())) == (1, "", 1)
-        assert "labels.json: not readable as json" in err
+        assert "labels.json: cannot be read" in err
 
 
 def opened(folder: Path, *, whole: bool, count: int = 12, **changes: Any) -> DataCheck:

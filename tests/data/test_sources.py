@@ -232,7 +232,7 @@ def test_missing_pictures_and_sections_are_named(tmp_path) -> None:
     with pytest.raises(InputError, match=r"0\.png"):
         source.example(0, np.random.default_rng(0))
     (tmp_path / "labels.json").write_text('{"images": []}')
-    with pytest.raises(InputError, match="has no images or no categories: COCO labels are expected"):
+    with pytest.raises(InputError, match="has no images: COCO labels are expected"):
         CocoSource(tmp_path / "labels.json", tmp_path, CocoConfig())
 
 

@@ -33,7 +33,7 @@ def test_names_below_the_folder_are_joined() -> None:
         ({"bbox": [1, 2]}, "annotation 7: bbox: List should have at least 4"),
         ({"bbox": ["1", 2, 3, 4]}, "annotation 7: bbox.0: Input should be a valid number"),
         ({"image_id": True}, "annotation 7: image_id: "),
-        ({"segmentation": [[1, 2, 3, 4]]}, "annotation 7: segmentation.0: List should have at least 6"),
+        ({"segmentation": [[1, "2"]]}, "annotation 7: segmentation.0.1: Input should be a valid number"),
         ({"segmentation": {"size": [2, 2]}}, "annotation 7: segmentation.counts: Field required"),
         ({"iscrowd": 2}, "annotation 7: iscrowd: "),
     ],

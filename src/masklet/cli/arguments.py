@@ -4,12 +4,12 @@ Nothing heavy is imported here, so that a mistake is reported at once.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from masklet.errors import InputError
-from masklet.workflows.segment_folder import FORMATS, Box
-from masklet.workflows.track_job import TRACK_FORMATS, ObjectClicks, TrackPrompts
+from masklet.workflows.segment_folder import Box
+from masklet.workflows.track_job import ObjectClicks, TrackPrompts
 
 SIGNS = {"": 1, "+": 1, "-": 0}
 
@@ -36,18 +36,13 @@ def _parse_box(text: str) -> Box:
     return x0, y0, x1, y1
 
 
-def parse_formats(text: str, known: Sequence[str] = FORMATS) -> tuple[str, ...]:
+def parse_formats(text: str, known: Iterable[str]) -> tuple[str, ...]:
     """Formats written as a comma-separated list. Raises: InputError for an unknown one."""
     formats = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
     for name in formats:
         if name not in known:
             raise InputError(f"unknown format {name!r}: choose from {', '.join(known)}")
     return formats
-
-
-def parse_track_formats(text: str) -> tuple[str, ...]:
-    """Formats of tracked videos, written likewise."""
-    return parse_formats(text, TRACK_FORMATS)
 
 
 def parse_prompts(

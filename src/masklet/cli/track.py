@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from masklet.cli.app import Device, Dtype, Json, Model, Stopped, app, complain
-from masklet.cli.arguments import parse_prompts, parse_track_formats
+from masklet.cli.arguments import parse_formats, parse_prompts
 from masklet.cli.display import Display
 from masklet.errors import InputError
 from masklet.formats.calibration import read_calibration
+from masklet.inference.output.registry import VIDEO_FORMATS
 from masklet.workflows.model_choice import ModelChoice
 from masklet.workflows.track_job import TrackJob
 
@@ -41,7 +42,7 @@ def track(  # noqa: PLR0913 - one argument for each option
     device: Device = "auto",
     dtype: Dtype = "auto",
     out: Annotated[Path | None, typer.Option(help="Folder for results; `out` unless --json.")] = None,
-    format: Annotated[str, typer.Option(help="Any of overlay,masks,ytvis,mot,davis,json.")] = "overlay",
+    format: Annotated[str, typer.Option(help=f"Any of {','.join(VIDEO_FORMATS)}.")] = "overlay",
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")] = False,
     json: Json = False,
 ) -> None:
@@ -55,7 +56,7 @@ def track(  # noqa: PLR0913 - one argument for each option
         delay=delay,
         calibration=None if calibration is None else read_calibration(calibration),
         model=ModelChoice(name=model, device=device, dtype=dtype),
-        formats=parse_track_formats(format),
+        formats=parse_formats(format, VIDEO_FORMATS),
         folder=out or (None if json else Path("out")),
         resume=resume,
     )

@@ -127,7 +127,7 @@ def _coloured(
 
 
 def _changed(frame: Example, image: np.ndarray, masks: np.ndarray) -> Example:
-    """The frame with another picture and other masks of the same objects."""
+    """The frame with another image and other masks of the same objects."""
     masks = np.ascontiguousarray(masks)
     return replace(
         frame,

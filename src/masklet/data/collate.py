@@ -1,7 +1,7 @@
 """From a list of `Example`s to tensors: images, prompts (phrases and exemplars) and targets.
 
 All examples of a batch have the same square size (`transforms.augment` sees to that). The prompts of all images stand
-in one axis and each distinct phrase is encoded once. A *target* is a pair of a prompt and an object that answers it: an
+in one axis and each distinct phrase is encoded once. A *target* is a pair of a prompt and an object that it means: an
 object asked for by two phrases is two targets but one mask. Everything random is drawn from the generator handed in.
 """
 
@@ -31,7 +31,7 @@ class Encoder(Protocol):
 
 @bundle
 class Targets(Bundle):
-    """What the prompts of a batch should find. Targets are packed and stand in ascending order of prompts.
+    """The objects that the prompts of a batch mean. Targets are packed and stand in ascending order of prompts.
 
     Masks have the resolution of the fine level. `semantic_valid` is False where the union of all instances is unknown
     (a box without a mask, labels that are not exhaustive, no instance at all).
@@ -83,7 +83,7 @@ class CollateConfig:
     """How queries become prompts; probabilities are per query.
 
     Corners of exemplars are moved by Gaussian noise of `jitter` times the side, at most by `largest_jitter` of the
-    picture: as released, where that is 20 pixels of 1008.
+    image: as released, where that is 20 pixels of 1008.
     """
 
     patch_size: int = 14
@@ -102,7 +102,7 @@ class CollateConfig:
 class Dressed:
     """One query after it was dressed as a prompt: boxes cxcywh and points x y in [0, 1], labels of boxes.
 
-    Every point is on the object; what is off it is only clicked on after an answer.
+    Every point is on the object; points off it are drawn as corrections of a prediction only.
     """
 
     phrase: str
@@ -118,7 +118,7 @@ def collate(
 ) -> TrainingBatch:
     """A training batch. Which queries are kept and which get exemplars is decided by `rng`.
 
-    Raises: ValueError when the examples are not square pictures of one size.
+    Raises: ValueError when the examples are not square images of one size.
     """
     return assemble(examples, [dress_queries(example, config, rng) for example in examples], tokenizer, config)
 
@@ -202,17 +202,17 @@ def normalised_boxes(example: Example) -> np.ndarray:
 
 def _exemplars(
     boxes: np.ndarray,
-    answers: tuple[int, ...],
+    objects: tuple[int, ...],
     config: CollateConfig,
     rng: np.random.Generator,
     *,
     with_negative: bool,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Jittered boxes of one to three answers, and perhaps one of an object that is none, with their labels."""
-    count = min(len(answers), int(rng.integers(1, config.max_exemplars + 1)))
-    chosen = [answers[i] for i in rng.permutation(len(answers))[:count]]
+    """Jittered boxes of one to three objects, and perhaps one of an object that is not meant, with their labels."""
+    count = min(len(objects), int(rng.integers(1, config.max_exemplars + 1)))
+    chosen = [objects[i] for i in rng.permutation(len(objects))[:count]]
     labels = [1] * count
-    others = sorted(set(range(len(boxes))) - set(answers))
+    others = sorted(set(range(len(boxes))) - set(objects))
     if with_negative and others:
         chosen.append(others[int(rng.integers(len(others)))])
         labels.append(0)

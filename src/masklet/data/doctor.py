@@ -1,4 +1,4 @@
-"""What is wrong with labelled pictures, before a model learns it: broken files, wrong units, bad names, no negatives.
+"""Errors in labelled images, found before training: broken files, wrong units, bad names, no negatives.
 
 An error makes training fail or teaches something false, so a run does not start with one. A warning is for the user to
 judge. Each finding says how often it was met and where first.
@@ -21,18 +21,18 @@ from masklet.ops.masks import mask_to_box
 Severity = Literal["error", "warning"]
 MOST_EXAMPLES = 5
 TINY_AREA = 8 * 8  # pixels of the training size: smaller things are lost among patches of 14
-_SLACK = 2  # pixels that a box may reach out of the picture by rounding
+_SLACK = 2  # pixels that a box may reach out of the image by rounding
 _LEAST_AGREEMENT = 0.5  # IoU of a box and its mask
 
 SENTENCES: dict[str, tuple[Severity, str]] = {
-    "unusable": ("error", "pictures or labels cannot be used"),
-    "nothing": ("error", "sources have no object in any picture"),
-    "outside": ("error", "objects lie outside their picture: their labels may be of another one"),
-    "fractions": ("error", "pictures have boxes in fractions where pixels are expected"),
-    "pixels": ("error", "pictures have boxes far larger than they are: pixels where fractions are expected"),
+    "unusable": ("error", "images or labels cannot be used"),
+    "nothing": ("error", "sources have no object in any image"),
+    "outside": ("error", "objects lie outside their image: their labels may be of another one"),
+    "fractions": ("error", "images have boxes in fractions where pixels are expected"),
+    "pixels": ("error", "images have boxes far larger than they are: pixels where fractions are expected"),
     "nameless": ("error", "phrases are empty"),
     "empty": ("warning", "objects have neither a mask nor a box with an area, and are left out"),
-    "beyond": ("warning", "boxes reach out of their picture"),
+    "beyond": ("warning", "boxes reach out of their image"),
     "disagree": ("warning", "boxes do not fit their masks: corners where a size is expected, or of another object"),
     "unmasked": ("warning", "objects have no mask, or an empty one: they teach where things are, not their outline"),
     "tiny": ("warning", "objects are smaller than 8 x 8 pixels at the size of training and likely to be lost"),
@@ -41,13 +41,13 @@ SENTENCES: dict[str, tuple[Severity, str]] = {
     "code": ("warning", "phrases are codes in capitals; write them as one would say them"),
     "no negatives": (
         "warning",
-        "sources never ask for what is not there; a model that learns from them alone soon finds everything everywhere "
+        "sources ask for nothing that is absent; a model trained on them alone soon detects everything everywhere "
         "(by one report, 95.8 % of absent phrases were refused before and 3.2 % after): say what is labelled in full, "
         "list hard_negatives, or mix in a source that has negatives",
     ),
-    "twice": ("warning", "pictures are there twice in their source, under different names"),
-    "leaked": ("warning", "held-out pictures are trained on under another name, so figures on them say too much"),
-    "nearly leaked": ("warning", "held-out pictures look like ones trained on, so figures on them may say too much"),
+    "twice": ("warning", "images are twice in their source, under different names"),
+    "leaked": ("warning", "held-out images are trained on under another name, so figures on them say too much"),
+    "nearly leaked": ("warning", "held-out images look like ones trained on, so figures on them may say too much"),
 }
 
 _PLACEHOLDER = re.compile(
@@ -93,8 +93,8 @@ class Finding:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tally:
-    """What a source holds; all but `pictures` are of the `examined` pictures. A negative is a phrase asked in vain."""
+class SourceTally:
+    """What a source holds; all but `pictures` are of the `examined` images. A negative is a phrase asked in vain."""
 
     pictures: int
     examined: int
@@ -109,7 +109,7 @@ class Tally:
 class Findings:
     """What was found in all sources, errors first."""
 
-    tallies: Mapping[str, Tally]
+    tallies: Mapping[str, SourceTally]
     findings: tuple[Finding, ...]
 
     @property
@@ -149,15 +149,15 @@ def examine(
     unasked: Collection[str] = (),
     advance: Callable[[], object] = lambda: None,
 ) -> Findings:
-    """What is wrong with the pictures of named sources for training at `image_size` pixels.
+    """What is wrong with the images of named sources for training at `image_size` pixels.
 
     Args:
         sources: What is trained on.
-        image_size: Side of the square that pictures are resized to.
-        held_out: Pictures that must not be among them; they are examined for that alone.
-        most: Pictures to look at in each source, at even distances; all by default.
+        image_size: Side of the square that images are resized to.
+        held_out: Images that must not be among them; they are examined for that alone.
+        most: Images to look at in each source, at even distances; all by default.
         unasked: Sources of which only masks are learnt, so that names and negatives do not matter.
-        advance: Called after each picture.
+        advance: Called after each image.
     """
     notes = [_read_source(name, source, image_size, most, advance) for name, source in sources.items()]
     unseen = [_read_source(name, source, image_size, most, advance) for name, source in (held_out or {}).items()]
@@ -172,7 +172,7 @@ def examine(
 
 
 def number_to_read(sources: Mapping[str, IndexedSource], most: int | None) -> int:
-    """How many pictures `examine` looks at."""
+    """How many images `examine` looks at."""
     return sum(len(_chosen(source, most)) for source in sources.values())
 
 
@@ -226,7 +226,7 @@ def _read_example(notes: _Notes, name: str, example: Example, image_size: int) -
 
 
 def find_in_example(example: Example, image_size: int) -> Iterator[tuple[str, int | None]]:
-    """Kinds of findings in one picture, each with the row of its object, or None for the picture as a whole."""
+    """Kinds of findings in one image, each with the row of its object, or None for the image as a whole."""
     height, width = example.image.shape[:2]
     boxes = example.boxes_xyxy.astype(np.float64)
     reach = np.abs(boxes).max(initial=0)
@@ -264,7 +264,7 @@ def _areas(boxes: np.ndarray) -> np.ndarray:
 
 
 def _judge_source(notes: _Notes, *, has_phrases: bool) -> None:
-    """What can be said when all of its pictures were read."""
+    """Findings that need all images of the source."""
     if notes.examined and not notes.objects:
         notes.add("nothing", notes.source)
     if not has_phrases:
@@ -278,7 +278,7 @@ def _judge_source(notes: _Notes, *, has_phrases: bool) -> None:
 
 
 def _compare(notes: list[_Notes], unseen: list[_Notes]) -> None:
-    """Pictures that are there more than once. The same picture in two sources that are trained on does no harm."""
+    """Images that are there more than once. The same image in two sources that are trained on does no harm."""
     trained: dict[bytes, str] = {}
     for each in notes:
         own: dict[bytes, str] = {}
@@ -300,7 +300,7 @@ def _compare(notes: list[_Notes], unseen: list[_Notes]) -> None:
 
 
 def _only_leaks(unseen: list[_Notes]) -> Iterator[_Notes]:
-    """Held-out pictures are not trained on, so what else is wrong with them stops nobody."""
+    """Held-out images are not trained on, so their other errors do not matter."""
     for each in unseen:
         for kind in each.counts.keys() - {"leaked", "nearly leaked"}:
             each.counts[kind] = 0
@@ -319,8 +319,8 @@ def _finding(notes: _Notes, kind: str) -> Finding:
     )
 
 
-def _tally(notes: _Notes) -> Tally:
-    return Tally(
+def _tally(notes: _Notes) -> SourceTally:
+    return SourceTally(
         pictures=notes.pictures,
         examined=notes.examined,
         phrases=len(notes.phrases),

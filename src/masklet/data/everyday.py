@@ -1,6 +1,6 @@
-"""Things that everybody knows and few pictures show: what to ask of pictures whose labels do not go so far.
+"""Common things that few images show: negatives for images whose labels have too few.
 
-That they are absent from a given picture is likely, not known. What the labels themselves speak of is never asked. Some
+That they are absent from a given image is likely, not known. What the labels themselves speak of is never asked. Some
 are for learning to say no, others for finding out whether that was forgotten; the two share no word.
 """
 
@@ -57,25 +57,25 @@ LESSONS = {
 
 
 class WithEverydayNegatives(IndexedSource):
-    """Pictures that are asked for `count` absent things at least: where labels have fewer, for some of `LESSONS`.
+    """Images that are asked for `count` absent things at least: where labels have fewer, for some of `LESSONS`.
 
     That those are absent is assumed. For data of few classes, which have little to say no to.
     """
 
-    def __init__(self, pictures: IndexedSource, count: int) -> None:
-        self.pictures, self.count = pictures, count
+    def __init__(self, images: IndexedSource, count: int) -> None:
+        self.images, self.count = images, count
 
     def __len__(self) -> int:
-        return len(self.pictures)
+        return len(self.images)
 
     def name(self, index: int) -> str:
-        return self.pictures.name(index)
+        return self.images.name(index)
 
     def sample(self, rng: np.random.Generator) -> Example:
-        return self._asked(self.pictures.sample(rng), rng)
+        return self._asked(self.images.sample(rng), rng)
 
     def example(self, index: int, rng: np.random.Generator) -> Example:
-        return self._asked(self.pictures.example(index, rng), rng)
+        return self._asked(self.images.example(index, rng), rng)
 
     def _asked(self, example: Example, rng: np.random.Generator) -> Example:
         known = [*(query.phrase for query in example.queries), *example.absent]

@@ -1,7 +1,7 @@
-"""Several pictures in one: a grid of 2 x 2 or 3 x 3 tiles, of which one may be larger.
+"""Several images in one: a grid of 2 x 2 or 3 x 3 tiles, of which one may be larger.
 
-What is asked of one tile is asked of all, so answers must be known for all: a query that could have unlabelled answers
-in another tile is kept with the answers there are, as inexhaustive, and dropped when there are none.
+A phrase asked of one tile is asked of all, so its objects must be known in all: a query that could have unlabelled
+objects in another tile is kept with the labelled ones, as inexhaustive, and dropped when there are none.
 
 Source: SAM 3 paper, appendix (mosaics up to 3 x 3 with irregular layouts, only on data with few missing labels).
 """
@@ -17,7 +17,7 @@ Cell = tuple[int, int, int]  # column, row, and how many columns and rows it spa
 
 
 def mosaic(first: Example, draw: Callable[[], Example], size: int, rng: np.random.Generator) -> Example:
-    """A square picture of `size` pixels with `first` in a random tile and what `draw` gives in the others."""
+    """A square image of `size` pixels with `first` in a random tile and what `draw` gives in the others."""
     num_cells, cells = draw_layout(rng)
     edges = [round(index * size / num_cells) for index in range(num_cells + 1)]
     examples = [first, *(draw() for _ in cells[1:])]

@@ -1,6 +1,6 @@
-"""Pictures of which single objects are pointed at, by a click or a box: what click queries learn from.
+"""Images of which single objects are pointed at, by a click or a box: the training data of click queries.
 
-Nothing is named, so any picture with masks will do. Corrections follow in training, as they depend on the answers.
+Nothing is named, so any image with masks will do. Corrections follow in training, as they depend on predictions.
 
 Source: SAM 3 paper, appendix (training, stages 2 and 3); Ravi et al., SAM 2 (how objects are pointed at).
 """
@@ -29,7 +29,7 @@ POINTED_PHRASE = "geometric"  # the published name of a prompt without words tha
 class ClicksConfig:
     """How often and how single objects are pointed at.
 
-    A `share` of the updates learns from nothing else; it is not published. Up to `objects` of a picture are pointed at,
+    A `share` of the updates learns from nothing else; it is not published. Up to `objects` of an image are pointed at,
     a `box_share` of them by a box, the others by a click inside, and `steps` corrections follow: 4 in the paper's
     second stage, 7 in its third. `weights` say how often each source is drawn, as those of the phase do, whose are
     taken where there are none.
@@ -62,7 +62,7 @@ def collate_pointed(
 ) -> PointedBatch:
     """A batch of objects pointed at. Which, and how, is decided by `rng`.
 
-    Raises: ValueError when the examples are not square pictures of one size.
+    Raises: ValueError when the examples are not square images of one size.
     """
     asked = [point_at_objects(example, collate, config, rng) for example in examples]
     batch = assemble(examples, asked, tokenizer, collate)

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float32, UInt8
 
 @dataclass(frozen=True, kw_only=True)
 class PhraseQuery:
-    """A noun phrase asked of an image and the objects that answer it; no objects means the concept is absent.
+    """A noun phrase asked of an image and its objects; no objects means the concept is absent.
 
     `exhaustive` is False when instances may be unlabelled, so that an unmatched detection is not an error.
     """
@@ -27,7 +27,7 @@ class Example:
     """One image with its labelled objects and queries.
 
     Boxes are xyxy pixels; `mask_valid` is False for objects that are labelled by a box alone. `absent` are phrases
-    known to have no answer in the image, whether they are asked or not.
+    known to be absent from the image, whether they are asked or not.
     """
 
     image: UInt8[np.ndarray, "height width 3"]
@@ -43,7 +43,7 @@ class Example:
 class Clip:
     """Frames whose objects keep their index: the same index is the same object, an empty mask says it is not seen.
 
-    The phrases are the same in all frames; their answers are the objects that can be seen in the frame.
+    The phrases are the same in all frames; their objects are those that can be seen in the frame.
     """
 
     frames: tuple[Example, ...]

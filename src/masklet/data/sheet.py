@@ -1,4 +1,4 @@
-"""A contact sheet of labelled pictures: what is said to be where, in one look, before a model learns from it."""
+"""A contact sheet of labelled images: labels drawn over their images, to be checked before training."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -28,16 +28,16 @@ Colour = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class _Tile:
-    picture: Image.Image
+    image: Image.Image
     title: str
-    answered: Sequence[tuple[str, Colour]]
+    phrases: Sequence[tuple[str, Colour]]
     last_line: tuple[str, Colour]
 
 
 def contact_sheet(sources: Mapping[str, IndexedSource]) -> Image.Image:
-    """Pictures of all sources, at even distances, with masks, boxes, phrases, and what is said to be absent.
+    """Images of all sources, at even distances, with masks, boxes, phrases, and what is said to be absent.
 
-    The sheet has `COLUMNS` tiles in a row. A picture that cannot be used is a grey tile with the reason.
+    The sheet has `COLUMNS` tiles in a row. An image that cannot be used is a grey tile with the reason.
     """
     share = max(1, MOST_TILES // max(1, len(sources)))
     tiles = []
@@ -67,16 +67,16 @@ def _tile(source_name: str, source: IndexedSource, index: int) -> _Tile:
     for query in asked:
         for row in query.object_index:
             colour_of_row[row] = colours[query.phrase]
-    answered = [
+    phrases = [
         (f"{query.phrase} x{len(query.object_index)}{'' if query.exhaustive else '+'}", colours[query.phrase])
         for query in asked
     ]
     absent = ", ".join(query.phrase for query in example.queries if not query.object_index)
-    return _Tile(_paint(example, colour_of_row), title, answered, (f"not: {absent}" if absent else "", _MUTED))
+    return _Tile(_paint(example, colour_of_row), title, phrases, (f"not: {absent}" if absent else "", _MUTED))
 
 
 def _paint(example: Example, colours: Sequence[Colour]) -> Image.Image:
-    """The picture at the size of a tile, masks as tints, boxes as frames."""
+    """The image at the size of a tile, masks as tints, boxes as frames."""
     height, width = example.image.shape[:2]
     scale = TILE / max(height, width)
     size = max(1, round(width * scale)), max(1, round(height * scale))
@@ -84,22 +84,22 @@ def _paint(example: Example, colours: Sequence[Colour]) -> Image.Image:
     for mask, colour in zip(example.masks, colours, strict=True):
         small = np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST))
         pixels[small] = (1 - _OPACITY) * pixels[small] + _OPACITY * np.array(colour, np.float32)
-    picture = Image.fromarray(pixels.round().astype(np.uint8))
-    draw = ImageDraw.Draw(picture)
+    image = Image.fromarray(pixels.round().astype(np.uint8))
+    draw = ImageDraw.Draw(image)
     for box, colour in zip(example.boxes_xyxy, colours, strict=True):
         x0, y0, x1, y1 = (np.clip(box, -width, 2 * width + 2 * height) * scale).tolist()
         draw.rectangle((min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1)), outline=colour, width=2)
-    return picture
+    return image
 
 
 def _draw_tile(sheet: Image.Image, tile: _Tile, x: int, y: int) -> None:
-    sheet.paste(tile.picture, (x + (TILE - tile.picture.width) // 2, y + (TILE - tile.picture.height) // 2))
+    sheet.paste(tile.image, (x + (TILE - tile.image.width) // 2, y + (TILE - tile.image.height) // 2))
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(13)
     draw.text((x, y + TILE + 2), _fitting(draw, tile.title, font, TILE), fill=_INK, font=font)
     text, colour = tile.last_line
     draw.text((x, y + TILE + 2 + 3 * _LINE), _fitting(draw, text, font, TILE), fill=colour, font=font)
     left, line = x, 1
-    for text, colour in tile.answered:
+    for text, colour in tile.phrases:
         if left > x and left + draw.textlength(text, font) > x + TILE:
             left, line = x, line + 1
         if line == 3:

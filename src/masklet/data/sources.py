@@ -32,6 +32,10 @@ class ExampleSource(Protocol):
 class IndexedSource(ExampleSource, Protocol):
     """Labelled images in files, which can be read one by one."""
 
+    def sample(self, rng: np.random.Generator) -> Example:
+        """A random image with its phrases and some it does not show."""
+        return self.example(int(rng.integers(len(self))), rng)
+
     def __len__(self) -> int:
         """Number of images."""
         ...

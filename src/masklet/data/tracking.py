@@ -1,7 +1,7 @@
 """From clips to a training batch of the tracker: frames, the masks of a few objects, and how these are pointed at.
 
 The objects of all clips stand in one axis. Everything random about a batch is drawn from the generator handed in, but
-for corrections, which depend on what the model answers.
+for corrections, which depend on what the model predicts.
 
 Source: Ravi et al., SAM 2, appendix (training); SAM 3 paper, appendix (tracker).
 """

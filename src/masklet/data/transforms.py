@@ -1,6 +1,6 @@
 """Augmentation: `Example` to a square `Example`, with boxes recomputed and queries kept true.
 
-One geometric step does everything: a window of the picture is resized into a rectangle of a square canvas. Crop, change
+One geometric step does everything: a window of the image is resized into a rectangle of a square canvas. Crop, change
 of aspect, padding and plain resizing are choices of window and rectangle. Masks are taken by nearest pixel, which is
 fast for a hundred objects; boxes are measured before that, at full resolution.
 """
@@ -27,16 +27,16 @@ _WORD = re.compile(r"[^\W_]+")
 class AugmentConfig:
     """Probabilities per image; the defaults change size and place a lot and colour a little.
 
-    Published is that pictures are cropped, change their aspect, are padded at a random place, mirrored unless sides are
+    Published is that images are cropped, change their aspect, are padded at a random place, mirrored unless sides are
     named, and put into mosaics; how often is not, but for fine-tuning, where all are squashed to 480 ... 992 of 1008
     pixels and padded: `pad_probability=1, least_scale=0.476`, and 0 for the other probabilities. Hence:
 
-    - crop, aspect: in 4 of 10 pictures, and half of them squashed, as at inference, half not: the parts of a model that
-      is small or new see whole pictures often enough and small things large now and then.
-    - `least_scale` as published; `pad_probability` 0.3, because a padded picture wastes tokens on black.
+    - crop, aspect: in 4 of 10 images, and half of them squashed, as at inference, half not: the parts of a model that
+      is small or new see whole images often enough and small things large now and then.
+    - `least_scale` as published; `pad_probability` 0.3, because a padded image wastes tokens on black.
     - colour: not in the published list; weak, and hue never, because phrases name colours.
-    - `least_visible`: what a crop leaves less of is a sliver that nobody would have labelled.
-    - `mosaic_probability`: 0, because every tile costs another picture to read; SAM 2 used 0.1 on videos.
+    - `least_visible`: what a crop leaves less of is a sliver that annotators would not have labelled.
+    - `mosaic_probability`: 0, because every tile costs another image to read; SAM 2 used 0.1 on videos.
     """
 
     crop_probability: float = 0.4
@@ -53,14 +53,14 @@ class AugmentConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class Placement:
-    """Which window of the picture lands in which rectangle of the canvas; left, top, right, bottom in pixels."""
+    """Which window of the image lands in which rectangle of the canvas; left, top, right, bottom in pixels."""
 
     window: tuple[int, int, int, int]
     rectangle: tuple[int, int, int, int]
 
 
 def augment(example: Example, image_size: int, config: AugmentConfig, rng: np.random.Generator) -> Example:
-    """A random square view of `image_size` pixels, with the same questions where they can still be answered."""
+    """A random square view of `image_size` pixels, with the same queries where they are still true."""
     height, width = example.image.shape[:2]
     placement = draw_placement(height, width, image_size, config, rng)
     moved = place(example, placement, image_size, least_visible=config.least_visible)
@@ -75,7 +75,7 @@ def must_not_flip(phrase: str) -> bool:
 
 
 def names_a_side(phrase: str) -> bool:
-    """True when the phrase means a side of the picture, or of a thing."""
+    """True when the phrase means a side of the image, or of a thing."""
     return not MIRRORED_WORDS.keys().isdisjoint(_WORD.findall(phrase.lower()))
 
 
@@ -116,9 +116,9 @@ def draw_placement(
 def place(example: Example, placement: Placement, image_size: int, *, least_visible: float) -> Example:
     """The example seen through a placement. Objects out of sight are dropped.
 
-    An object of which less than `least_visible` remains is dropped too, and so is one that has no place in the picture,
-    by a broken label; what asked for it is then no longer labelled in full, and is dropped itself if nothing else
-    answers it, for it would be a false negative.
+    An object of which less than `least_visible` remains is dropped too, and so is one that has no place in the image,
+    by a broken label; a query for it is then no longer labelled in full, and is dropped itself if it has no
+    other object, for it would be a false negative.
     """
     boxes, visible = _place_boxes(example, placement)
     kept = visible > max(least_visible, 0.0)
@@ -162,7 +162,7 @@ def _sources(placement: Placement, axis: int) -> np.ndarray:
 def place_image(
     image: UInt8[np.ndarray, "height width 3"], placement: Placement, image_size: int
 ) -> UInt8[np.ndarray, "side side 3"]:
-    """The picture seen through a placement, on black."""
+    """The image seen through a placement, on black."""
     left, top, right, bottom = placement.rectangle
     canvas = np.zeros((image_size, image_size, 3), np.uint8)
     canvas[top:bottom, left:right] = resize_window(image, placement.window, (right - left, bottom - top))
@@ -197,10 +197,10 @@ def _keep_true(queries: tuple[PhraseQuery, ...], kept: np.ndarray, slivers: np.n
     new_index = np.cumsum(kept) - 1
     result = []
     for query in queries:
-        answers = tuple(int(new_index[i]) for i in query.object_index if kept[i])
+        objects = tuple(int(new_index[i]) for i in query.object_index if kept[i])
         exhaustive = query.exhaustive and not any(slivers[i] for i in query.object_index)
-        if answers or not query.object_index or exhaustive:
-            result.append(PhraseQuery(phrase=query.phrase, object_index=answers, exhaustive=exhaustive))
+        if objects or not query.object_index or exhaustive:
+            result.append(PhraseQuery(phrase=query.phrase, object_index=objects, exhaustive=exhaustive))
     return tuple(result)
 
 
@@ -231,10 +231,10 @@ def change_colors(image: np.ndarray, config: AugmentConfig, rng: np.random.Gener
     return np.asarray(enhance(Image.fromarray(image), (brightness, contrast, saturation)))
 
 
-def enhance(picture: Image.Image, factors: tuple[float, float, float]) -> Image.Image:
+def enhance(image: Image.Image, factors: tuple[float, float, float]) -> Image.Image:
     """Brightness, contrast and saturation by these factors, in this order; 1 changes nothing."""
     for change, factor in zip(
         (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color), factors, strict=True
     ):
-        picture = change(picture).enhance(factor)
-    return picture
+        image = change(image).enhance(factor)
+    return image

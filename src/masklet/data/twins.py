@@ -1,7 +1,7 @@
-"""Pictures that are the same, or look the same: a digest of their pixels, and a thumbnail to correlate with others.
+"""Images that are the same, or look the same: a digest of their pixels, and a thumbnail to correlate with others.
 
 The thumbnail has 16 x 16 grey values without their mean and contrast, so it survives resizing, compression and another
-exposure. Copies correlate by 0.99 or more; pictures of different things by 0.9 at most, but for those from one camera
+exposure. Copies correlate by 0.99 or more; images of different things by 0.9 at most, but for those from one camera
 that does not move, of which it may be asked just the same whether one of them should be held out from the others.
 """
 
@@ -21,7 +21,7 @@ _CHUNK = 256
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """A digest of the pixels, and the thumbnail as a unit vector; None of a picture that is too plain to have one."""
+    """A digest of the pixels, and the thumbnail as a unit vector; None of an image that is too plain to have one."""
 
     content: bytes
     thumbnail: Float32[np.ndarray, " pixel"] | None
@@ -39,9 +39,9 @@ def fingerprint(image: UInt8[np.ndarray, "height width 3"]) -> Fingerprint:
     return Fingerprint(content.digest(), (values / np.linalg.norm(values)).astype(np.float32))
 
 
-def near_twins(pictures: Mapping[str, Fingerprint], others: Mapping[str, Fingerprint]) -> Iterator[tuple[str, str]]:
-    """Names of pictures that look like one of the others, with the name of the one they are most like."""
-    names, thumbnails = _thumbnails(pictures)
+def near_twins(images: Mapping[str, Fingerprint], others: Mapping[str, Fingerprint]) -> Iterator[tuple[str, str]]:
+    """Names of images that look like one of the others, with the name of the one they are most like."""
+    names, thumbnails = _thumbnails(images)
     other_names, other_thumbnails = _thumbnails(others)
     if not names or not other_names:
         return

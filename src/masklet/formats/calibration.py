@@ -1,6 +1,6 @@
 """The calibration file: at which presence, score and mask probability a phrase counts, for one model.
 
-`masklet calibrate` writes it from labelled images, and whoever asks that model for phrases may read it. Plain JSON.
+`masklet calibrate` writes it from labelled images; segmenting and tracking with that model read it. Plain JSON.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ MAX_BYTES = 2**26  # a hundred thousand phrases take ten megabytes
 
 @dataclass(frozen=True, kw_only=True)
 class Thresholds:
-    """What it takes to count. The defaults are those of a model that was not calibrated.
+    """Thresholds of a detection. The defaults are those of a model that was not calibrated.
 
     Below `presence`, in [0, 1], a phrase is absent; a detection has a score above `score`, in (0, 1); and the pixels of
     an object have a probability above `mask`, in (0, 1).
@@ -67,11 +67,11 @@ class Calibration:
 
     @property
     def digest(self) -> str:
-        """Tells calibrations apart."""
+        """A hash of the content."""
         return hashlib.sha256(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()
 
     def to_json(self) -> dict[str, Any]:
-        """What the file holds."""
+        """The document of the file."""
         return {
             "format": FORMAT,
             "version": VERSION,
@@ -98,7 +98,7 @@ def read_calibration(path: str | PathLike) -> Calibration:
 
 
 def parse_calibration(document: Any, place: str) -> Calibration:
-    """What `Calibration.to_json` made. Raises: InputError naming `place` and what in it is wrong."""
+    """The calibration of such a document. Raises: InputError naming `place`, and the phrase and field."""
     if not isinstance(document, dict) or document.get("format") != FORMAT:
         raise InputError(f"{place} is not a calibration: make one with `masklet calibrate`")
     if document.get("version") != VERSION:

@@ -117,8 +117,8 @@ def read_coco(path: Path) -> CocoFile:
             categories.append(record)
         else:
             annotations.append(record)
-    if not images or not categories:
-        raise InputError(f"{path}: has no images or no categories: COCO labels are expected")
+    if not images:
+        raise InputError(f"{path}: has no images: COCO labels are expected")
     document = CocoFile(
         images=by_id(images, path, "image"), categories=by_id(categories, path, "category"), annotations=annotations
     )

@@ -10,7 +10,6 @@ from jaxtyping import Integer, UInt8
 from PIL import Image
 
 from masklet.errors import InputError
-from masklet.files import write_atomically
 
 VOID = 255
 MAX_OBJECTS = 255  # ids that an image with a palette can hold
@@ -45,8 +44,8 @@ def palette() -> list[int]:
     return [191 if value == 192 else value for colour in colours for value in colour]
 
 
-def write_labels(path: Path, ids: UInt8[np.ndarray, "height width"]) -> Path:
-    """Writes a label image with the palette. Raises: InputError when it cannot be written."""
+def label_image(ids: UInt8[np.ndarray, "height width"]) -> Image.Image:
+    """An image of object ids with the palette, to be saved as PNG."""
     image = Image.fromarray(ids)
     image.putpalette(palette())
-    return write_atomically(path, lambda file: image.save(file, "PNG"))
+    return image

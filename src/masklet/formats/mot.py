@@ -1,5 +1,6 @@
 """The MOTChallenge layout: a line of text for each object on each frame."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -9,7 +10,7 @@ class MotBox:
 
     frame: int
     object_id: int
-    box_xywh: tuple[float, float, float, float]
+    box_xywh: Sequence[float]
     confidence: float
 
     def line(self) -> str:

@@ -24,7 +24,7 @@ Pixel = Annotated[float | int, Field(ge=-(2**20), le=2**20)]
 Box = Annotated[list[Pixel], Field(min_length=4, max_length=4)]  # left, top, width, height
 Flag = Literal[0, 1] | bool
 Probability = Annotated[float | int, Field(ge=0, le=1)]
-Polygons = list[Annotated[list[float], Field(min_length=6)]]  # x, y, x, y, ... of each
+Polygons = list[list[float]]  # x, y, x, y, ... of each; `decode_mask` refuses those that are no outline
 
 _NAMES = {
     "images": "image",

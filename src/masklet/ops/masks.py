@@ -7,11 +7,10 @@ of pixel edges: pixel (column 0, row 0) covers [0, 1] x [0, 1], and belongs to a
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Bool, Float
 
-MAX_PIXELS = 2**30  # far above any image read here; keeps a corrupt file from asking for all the memory
+from masklet.ops.counts import MAX_PIXELS, Counts, pack_runs, read_runs
 
-Counts = str | bytes | list
 Polygon = Float[np.ndarray, "_ 2"]
 
 
@@ -41,56 +40,6 @@ def rle_decode(counts: Counts, height: int, width: int) -> Bool[np.ndarray, "hei
 def rle_area(counts: Counts) -> int:
     """Number of pixels set."""
     return int(read_runs(counts)[1::2].sum())
-
-
-def read_runs(counts: Counts) -> Int64[np.ndarray, " run"]:
-    """Run lengths, alternately clear and set, that are known to be plausible."""
-    if isinstance(counts, (str, bytes)):
-        runs = _unpack(counts)
-    else:
-        runs = np.asarray(counts if counts else np.zeros(0, dtype=np.int64))
-        if runs.dtype.kind not in "iu" or runs.ndim != 1:
-            raise ValueError("run lengths must be a flat list of whole numbers")
-        runs = runs.astype(np.int64)
-    if runs.size and (runs.min() < 0 or runs.max() > MAX_PIXELS or runs.size > MAX_PIXELS):
-        raise ValueError("run lengths are negative or larger than any image")
-    return runs
-
-
-def pack_runs(runs: Int64[np.ndarray, " run"]) -> str:
-    """Runs from the fourth on less the one two before, in groups of five bits with a sign, low group first."""
-    values = runs.copy()
-    values[3:] -= runs[1:-2]
-    limits = 16 * 32 ** np.arange(7)
-    magnitude = np.where(values < 0, ~values, values)
-    lengths = np.searchsorted(limits, magnitude, side="right") + 1
-    position = np.arange(lengths.max(initial=1))
-    groups = (values[:, None] >> (5 * position)) & 31
-    groups[position < lengths[:, None] - 1] |= 32
-    return (groups[position < lengths[:, None]] + 48).astype(np.uint8).tobytes().decode("ascii")
-
-
-def _unpack(text: str | bytes) -> Int64[np.ndarray, " run"]:
-    try:
-        data = text.encode("ascii") if isinstance(text, str) else bytes(text)
-    except UnicodeEncodeError as error:
-        raise ValueError("compressed counts hold a character outside ASCII") from error
-    groups = np.frombuffer(data, dtype=np.uint8).astype(np.int64) - 48
-    if not groups.size:
-        return groups
-    if groups.min() < 0 or groups.max() > 63 or groups[-1] & 32:
-        raise ValueError("compressed counts are damaged or cut short")
-    ends = np.flatnonzero(groups & 32 == 0)
-    starts = np.concatenate([[0], ends[:-1] + 1])
-    lengths = ends - starts + 1
-    if lengths.max() > 7:
-        raise ValueError("compressed counts hold a number larger than any image")
-    position = np.arange(groups.size) - np.repeat(starts, lengths)
-    values = np.add.reduceat((groups & 31) << (5 * position), starts)
-    values -= np.where(groups[ends] & 16, 1 << (5 * lengths), 0)
-    values[1::2] = np.cumsum(values[1::2])
-    values[2::2] = np.cumsum(values[2::2])
-    return values
 
 
 def polygons_to_mask(

@@ -9,28 +9,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from typing import NoReturn
 
 import numpy as np
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Float, Int64
 
-from masklet.ops.masks import MAX_PIXELS, Counts, pack_runs, read_runs
+from masklet.ops.counts import MAX_PIXELS, Counts, DamagedMask, count_within, fail_at, to_bytes, unpack_runs
 
 CHUNK = 2**16  # characters unpacked or runs looked up at once: what a fast cache holds
 
 
-MAX_DIGITS = 7
-
 _NONE = np.zeros(0, np.int64)
-_SIGNED = ((np.arange(64) & 31) ^ 16) - 16  # five bits with a sign
-
-
-class DamagedMask(ValueError):
-    """Counts that describe no mask of their size; `row` says whose."""
-
-    def __init__(self, row: int, reason: str) -> None:
-        super().__init__(f"mask {row}: {reason}")
-        self.row, self.reason = row, reason
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -183,8 +171,7 @@ def iou_table(a: RunTable, b: RunTable) -> Float[np.ndarray, "mask other"]:
 
 def _compressed(row: int, counts: Counts) -> bytes:
     try:
-        text = counts if isinstance(counts, (str, bytes)) else pack_runs(read_runs(counts))
-        return text.encode("ascii") if isinstance(text, str) else text
+        return to_bytes(counts)
     except ValueError as error:
         raise DamagedMask(row, str(error)) from error
 
@@ -194,67 +181,16 @@ def _unpack(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Starts and ends of the set runs of some masks, and how many each has."""
     try:
-        values, num_runs = _numbers(data, lengths)
-        first = np.cumsum(num_runs) - num_runs
-        start_of = np.repeat(first, num_runs)
-        is_odd = ((np.arange(len(values)) - start_of) & 1).astype(bool)
-        runs = _add_up_differences(values, first, start_of, is_odd)
+        runs, num_runs = unpack_runs(data, lengths)
         _check_filled(runs, num_runs, heights, widths)
     except DamagedMask as error:
         raise DamagedMask(first_row + error.row, error.reason) from error
+    start_of = np.repeat(np.cumsum(num_runs) - num_runs, num_runs)
+    is_odd = ((np.arange(len(runs)) - start_of) & 1).astype(bool)
     before = np.concatenate([[0], np.cumsum(runs)])
     is_set = is_odd & (runs > 0)
     base = before[start_of[is_set]]
-    return before[:-1][is_set] - base, before[1:][is_set] - base, _per_mask(is_set, num_runs)
-
-
-def _numbers(data: bytes, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The numbers as they are written, and how many each mask has. `ops.masks` tells the code of one mask.
-
-    Nearly all numbers are one character, so the last and highest one is taken of each, and the others are added where
-    there are any.
-    """
-    groups = np.frombuffer(data, dtype=np.uint8) - np.uint8(48)
-    text_ends = np.cumsum(lengths)
-    if groups.size and groups.max() > 63:
-        _damaged(text_ends, int((groups > 63).argmax()), "a character that is no run length")
-    is_last = (groups & 32) == 0
-    filled = np.flatnonzero(lengths)
-    if not is_last[text_ends[filled] - 1].all():
-        raise DamagedMask(int(filled[~is_last[text_ends[filled] - 1]][0]), "compressed counts are cut short")
-    ends = np.flatnonzero(is_last)
-    values = _SIGNED[groups[ends]]
-    digits = np.diff(ends, prepend=-1)
-    if digits.size and digits.max() > MAX_DIGITS:
-        _damaged(text_ends, int(ends[digits.argmax()]), "a number larger than any image")
-    longer = np.flatnonzero(digits > 1)
-    for place in range(1, int(digits.max(initial=1))):
-        longer = longer[digits[longer] > place]
-        values[longer] = (values[longer] << 5) + (groups[ends[longer] - place] & 31)
-    return values, _per_mask(is_last, lengths)
-
-
-def _add_up_differences(
-    values: np.ndarray, first: np.ndarray, start_of: np.ndarray, is_odd: Bool[np.ndarray, " item"]
-) -> np.ndarray:
-    """From the fourth on, a number is the difference from the one two before: odd and even places add up apart.
-
-    Every other number of the whole array is summed, over all masks, and what stood before each mask is taken off.
-    """
-    sums = np.zeros(len(values) + 1, np.int64)  # the last one is 0: it is what stood before the first mask
-    np.cumsum(values[0::2], out=sums[:-1][0::2])
-    np.cumsum(values[1::2], out=sums[:-1][1::2])
-    runs = sums[:-1] - sums[start_of - is_odd]
-    first = first[first < len(values)]
-    runs[first] = values[first]
-    return runs
-
-
-def _per_mask(chosen: Bool[np.ndarray, " item"], lengths: np.ndarray) -> np.ndarray:
-    """How many items are chosen in each stretch of the given lengths."""
-    seen = np.concatenate([[0], np.cumsum(chosen)])
-    last = np.cumsum(lengths)
-    return seen[last] - seen[last - lengths]
+    return before[:-1][is_set] - base, before[1:][is_set] - base, count_within(is_set, num_runs)
 
 
 def _check_filled(runs: np.ndarray, num_runs: np.ndarray, heights: np.ndarray, widths: np.ndarray) -> None:
@@ -265,7 +201,7 @@ def _check_filled(runs: np.ndarray, num_runs: np.ndarray, heights: np.ndarray, w
         raise DamagedMask(row, f"a size of {heights[row]} x {widths[row]} pixels is out of range")
     wrong = (runs < 0) | (runs > MAX_PIXELS)
     if wrong.any():
-        _damaged(np.cumsum(num_runs), int(wrong.argmax()), "a negative run, or one larger than any image")
+        fail_at(np.cumsum(num_runs), int(wrong.argmax()), "a negative run, or one larger than any image")
     sums = np.concatenate([[0], np.cumsum(runs)])
     last = np.cumsum(num_runs)
     filled = sums[last] - sums[last - num_runs]
@@ -273,11 +209,6 @@ def _check_filled(runs: np.ndarray, num_runs: np.ndarray, heights: np.ndarray, w
     if short.any():
         row = int(short.argmax())
         raise DamagedMask(row, f"runs of {filled[row]} pixels do not fill {heights[row]} x {widths[row]}")
-
-
-def _damaged(stretch_ends: np.ndarray, position: int, what: str) -> NoReturn:
-    row = int(np.searchsorted(stretch_ends, position, side="right"))
-    raise DamagedMask(row, f"its run-length counts hold {what}")
 
 
 def _ranges(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from masklet.errors import InputError
 from masklet.files import write_atomically
 from masklet.formats.calibration import Calibration
+from masklet.inference.output.registry import ImageOutput, write_image_formats
 from masklet.workflows.manifest import ImageFile, Manifest, find_images
 from masklet.workflows.model_choice import ModelChoice
 from masklet.workflows.observer import SILENT, JobObserver, stage
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from numpy import ndarray
 
     from masklet.inference.image.image_result import ImageResult
-
-FORMATS = ("overlay", "coco", "json", "png", "yolo")
 
 Box = tuple[float, float, float, float]  # x0, y0, x1, y1 in pixels
 
@@ -117,7 +116,8 @@ def segment_folder(job: SegmentJob, observer: JobObserver = SILENT) -> Segmented
                 failures.append(message)
                 observer.warned(message)
             else:
-                outputs = write_formats(result, file.stem, job.formats, job.folder) if job.folder else []
+                output = ImageOutput(folder=job.folder, stem=file.stem) if job.folder else None
+                outputs = write_image_formats(result, job.formats, output) if output else []
                 if manifest:
                     manifest.add(file, outputs, result.summary())
                 observer.produced(SegmentedImage(file.source.name, result, tuple(outputs)))
@@ -178,31 +178,14 @@ def _read(source: Path, job: SegmentJob) -> "ndarray":
     return image
 
 
-def write_formats(result: "ImageResult", stem: str, formats: Sequence[str], folder: Path) -> list[Path]:
-    """Writes one result in each format and returns the files, the overlay first."""
-    base = folder / stem
-    outputs: list[Path] = []
-    if "overlay" in formats:
-        outputs.append(result.save(base.with_name(f"{base.name}.overlay.png")))
-    if "json" in formats:
-        outputs.append(result.save(base.with_name(f"{base.name}.json")))
-    if "coco" in formats:
-        outputs.append(write_atomically(base.with_name(f"{base.name}.coco.json"), json.dumps(result.to_coco())))
-    if "yolo" in formats:
-        outputs.append(write_atomically(base.with_name(f"{base.name}.txt"), "\n".join([*result.to_yolo(), ""])))
-        write_atomically(folder / "classes.txt", "\n".join([*result.queries, ""]))
-    if "png" in formats:
-        outputs += result.save_masks(base.with_name(f"{base.name}.masks"))
-    return outputs
-
-
 def write_coco(manifest: Manifest) -> Path:
     """Writes `coco.json` from the files of all finished images, those of earlier runs included."""
+    from masklet.formats.coco import read_coco
     from masklet.inference.output.export import CocoWriter
 
     writer = CocoWriter()
     for stem in sorted(manifest.done):
         path = manifest.folder / f"{stem}.coco.json"
         if path.exists():
-            writer.extend(json.loads(path.read_text(encoding="utf-8")))
+            writer.extend(read_coco(path))
     return write_atomically(manifest.folder / "coco.json", json.dumps(writer.to_dict()))

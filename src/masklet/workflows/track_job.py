@@ -13,8 +13,6 @@ from masklet.formats.calibration import Calibration
 from masklet.workflows.model_choice import ModelChoice
 from masklet.workflows.segment_folder import Box
 
-TRACK_FORMATS = ("overlay", "masks", "ytvis", "mot", "davis", "json")
-
 
 @dataclass(frozen=True, kw_only=True)
 class ObjectClicks:

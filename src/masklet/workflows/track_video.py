@@ -11,8 +11,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from masklet.errors import InputError
+from masklet.inference.output.registry import open_writers
 from masklet.inference.output.video_export import Journal, category, read_journal
-from masklet.inference.output.video_writer import Writer, open_writers, with_images
+from masklet.inference.output.video_writer import Writer, with_images
 from masklet.inference.video.frame_result import FrameResult
 from masklet.media.frames import FrameSource
 from masklet.media.video_source import open_frames

@@ -285,7 +285,7 @@ def test_labels_of_either_layout_are_read_in_an_order_of_their_own(data: Path) -
             {"images": [{"id": 1}], "annotations": [], "categories": []},
             "image 1: width: Field required",
         ),
-        ({"images": [{"id": 1, "width": 9, "height": 9}]}, "has no images or no categories"),
+        ({"images": [{"id": 1, "width": 9, "height": 9}]}, "image 1: file_name: is missing"),
     ],
 )
 def test_files_of_something_else_are_refused(tmp_path: Path, document: dict, message: str) -> None:

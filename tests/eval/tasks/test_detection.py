@@ -171,7 +171,19 @@ def test_every_category_is_asked_of_every_image_and_the_answers_find_their_way_b
 @pytest.mark.parametrize(
     ("labels", "results", "message"),
     [
-        ({"images": []}, [], "labels.json: has no images or no categories"),
+        ({"images": []}, [], "labels.json: has no images"),
+        ({"images": [{"id": 1, "width": 9, "height": 9}]}, [], "labels.json: has no categories"),
+        (
+            {
+                "images": [{"id": 1, "width": 9, "height": 9}],
+                "categories": [{"id": 1, "name": "cat"}],
+                "annotations": [
+                    {"id": 1, "image_id": 1, "category_id": 1, "bbox": [0, 0, 3, 3], "segmentation": [[0, 0, 3, 3]]}
+                ],
+            },
+            [],
+            "annotation 1: segmentation: a polygon needs three points or more",
+        ),
         (None, {"a": [1]}, "results.json: a list of results is expected"),
         (None, [{"image_id": 9, "category_id": 1, "score": 1.0}], "result 0: image_id: there is no image 9"),
         (None, [{"image_id": 1, "category_id": 9, "score": 1.0}], "result 0: category_id: there is no category 9"),

@@ -8,10 +8,10 @@ from frame_results import make, rectangle
 from PIL import Image
 
 from masklet.errors import InputError
+from masklet.formats.davis import palette
 from masklet.inference.output import video_export
 from masklet.inference.output.video_export import (
     Journal,
-    davis_palette,
     indexed_mask,
     mot_lines,
     read_journal,
@@ -116,12 +116,12 @@ def test_ytvis_of_a_video_in_which_nothing_was_found(tmp_path):
 
 
 def test_the_palette_is_that_of_davis():
-    colours = np.reshape(davis_palette(), (256, 3)).tolist()
+    colours = np.reshape(palette(), (256, 3)).tolist()
     assert colours[:4] == [[0, 0, 0], [128, 0, 0], [0, 128, 0], [128, 128, 0]]
     assert colours[7:10] == [[128, 128, 128], [64, 0, 0], [191, 0, 0]]
     assert colours[21:23] == [[128, 64, 128], [22, 22, 22]]
     assert colours[255] == [255, 255, 255]
-    assert Image.new("P", (1, 1)).putpalette(davis_palette()) is None
+    assert Image.new("P", (1, 1)).putpalette(palette()) is None
 
 
 def test_indices_are_given_in_order_of_appearance_and_overlaps_resolved(results):

@@ -12,14 +12,13 @@ from video_files import number_of, picture, write_video
 
 from masklet.errors import InputError
 from masklet.inference.output import video_writer
+from masklet.inference.output.registry import export, open_writers
 from masklet.inference.output.video_writer import (
     DavisWriter,
     MaskWriter,
     MotWriter,
     OverlayWriter,
     YtvisWriter,
-    export,
-    open_writers,
     with_images,
 )
 from masklet.media.video_source import open_frames
@@ -199,7 +198,7 @@ def test_an_older_result_stays_until_the_new_one_is_whole(tmp_path):
 def test_a_folder_that_is_not_ours_is_left_alone(tmp_path):
     (tmp_path / "masks").mkdir()
     (tmp_path / "masks" / "mine.png").touch()
-    with pytest.raises(InputError, match="is there already and is not of masklet's making"):
+    with pytest.raises(InputError, match="exists and was not written by masklet"):
         MaskWriter(tmp_path / "masks")
 
 

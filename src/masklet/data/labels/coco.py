@@ -11,13 +11,13 @@ import numpy as np
 
 from masklet.data.labels.arrays import ObjectLabel, decode_objects, read_recorded_image
 from masklet.data.schema import Example, PhraseQuery
-from masklet.data.sources import CocoConfig, draw_phrases, kept_names
+from masklet.data.sources import CocoConfig, IndexedSource, draw_phrases, kept_names
 from masklet.errors import InputError
 from masklet.formats.coco import CocoAnnotation, CocoFile, CocoImage, read_coco
 from masklet.formats.records import Id
 
 
-class CocoSource:
+class CocoSource(IndexedSource):
     """Images of a COCO json; phrases are category names and, sometimes, their synonyms.
 
     Crowd regions are no objects; their phrases are asked only for the single instances beside them, inexhaustively.
@@ -62,10 +62,6 @@ class CocoSource:
         if record.file_name is None:
             raise InputError(f"{self.path}: image {record.id}: file_name: is missing")
         return record.file_name
-
-    def sample(self, rng: np.random.Generator) -> Example:
-        """A random image with all its phrases and some it does not show."""
-        return self.example(int(rng.integers(len(self.records))), rng)
 
     def example(self, index: int, rng: np.random.Generator) -> Example:
         """Image `index` of the split; `rng` draws words and negatives."""

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from masklet.data.schema import Example
-from masklet.data.sources import QueryConfig, ask, kept_names
+from masklet.data.sources import IndexedSource, QueryConfig, ask, kept_names
 from masklet.errors import InputError
 from masklet.formats.mask_folders import MaskFile, find_masks, split_instances
 from masklet.media.images import read_image, read_numbers
@@ -14,7 +14,7 @@ from masklet.media.suffixes import list_images
 from masklet.ops.masks import mask_to_box
 
 
-class MaskFolderSource:
+class MaskFolderSource(IndexedSource):
     """Images of a folder that holds images/ and masks/.
 
     Raises: InputError naming the file that cannot be used.
@@ -41,10 +41,6 @@ class MaskFolderSource:
     def name(self, index: int) -> str:
         """The file name of image `index`."""
         return self.images[index].name
-
-    def sample(self, rng: np.random.Generator) -> Example:
-        """A random image with its phrases and some it does not show."""
-        return self.example(int(rng.integers(len(self.images))), rng)
 
     def example(self, index: int, rng: np.random.Generator) -> Example:
         """Image `index`; `rng` draws the phrases that are asked in vain."""

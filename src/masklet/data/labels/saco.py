@@ -7,11 +7,11 @@ import numpy as np
 
 from masklet.data.labels.arrays import ObjectLabel, decode_objects, read_recorded_image
 from masklet.data.schema import Example, PhraseQuery
-from masklet.data.sources import Split, kept_names
+from masklet.data.sources import IndexedSource, Split, kept_names
 from masklet.formats.saco import SacoLabel, SacoPair, read_saco
 
 
-class SacoSource:
+class SacoSource(IndexedSource):
     """Images of a SA-Co json: each entry of `images` asks one noun phrase; entries without labels are negatives."""
 
     def __init__(self, annotations: Path, images: Path, split: Split = "train", limit: int | None = None) -> None:
@@ -31,10 +31,6 @@ class SacoSource:
     def name(self, index: int) -> str:
         """The file name of image `index` of the split."""
         return self.pairs[index][0].file_name
-
-    def sample(self, rng: np.random.Generator) -> Example:
-        """A random image with all phrases asked of it."""
-        return self.example(int(rng.integers(len(self.pairs))))
 
     def example(self, index: int, rng: np.random.Generator | None = None) -> Example:
         """Image `index`; instances of a crowd region make their phrase inexhaustive and are left out.

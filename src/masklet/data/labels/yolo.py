@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from masklet.data.schema import Example
-from masklet.data.sources import QueryConfig, ask, kept_names
+from masklet.data.sources import IndexedSource, QueryConfig, ask, kept_names
 from masklet.errors import InputError
 from masklet.formats.yolo import label_file, read_labels, read_yolo
 from masklet.media.images import read_image
@@ -15,7 +15,7 @@ from masklet.media.suffixes import is_image, list_images
 from masklet.ops.masks import polygons_to_mask
 
 
-class YoloSource:
+class YoloSource(IndexedSource):
     """Images of a part ("train", "val", "test") of a data.yaml; phrases are its class names.
 
     A part is a folder of images, a text file that lists them, or a list of these.
@@ -46,10 +46,6 @@ class YoloSource:
     def name(self, index: int) -> str:
         """The path of image `index`, below the root."""
         return str(self.images[index])
-
-    def sample(self, rng: np.random.Generator) -> Example:
-        """A random image with its classes and some it does not show."""
-        return self.example(int(rng.integers(len(self.images))), rng)
 
     def example(self, index: int, rng: np.random.Generator) -> Example:
         """Image `index`; `rng` draws the classes that are asked in vain."""

@@ -25,8 +25,8 @@ from masklet.formats.saco import (
     Subset,
 )
 from masklet.formats.stream import Buckets, iterate_items, read_bucket
-from masklet.ops.masks import pack_runs, read_runs
-from masklet.ops.runs import DamagedMask, RunTable
+from masklet.ops.counts import DamagedMask, to_bytes
+from masklet.ops.runs import RunTable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -217,7 +217,7 @@ class _Columns:
 
     def _compress(self, counts: list[int]) -> str:
         try:
-            return pack_runs(read_runs(counts))
+            return to_bytes(counts).decode()
         except ValueError as error:
             self._fail(-1, f"segmentation.counts: {error}")
 

@@ -1,8 +1,8 @@
-"""Asking a model for every pair of an image and a phrase, and keeping its answers.
+"""Predictions of a model for every pair of an image and a phrase, kept on disk.
 
-Pairs are grouped by image, so that each image is encoded once however many phrases are asked of it. Answers are kept on
-disk by the content of the image, so that a run that was stopped goes on where it was, and a phrase that is new is all
-that is asked. Masks become run lengths one at a time.
+Pairs are grouped by image, so that each image is encoded once however many phrases are asked. Predictions are kept
+by the content of the image, so that a run that was stopped continues, and only new phrases are asked. Masks become run
+lengths one at a time.
 """
 
 import hashlib
@@ -71,13 +71,13 @@ class Session(Protocol):
         ...
 
     def close(self) -> None:
-        """Lets the image go."""
+        """Frees the image."""
         ...
 
 
 @runtime_checkable
 class Segmenter(Protocol):
-    """What is asked; `masklet.Model` is one. The same `identity` gives the same answers."""
+    """A model such as `masklet.Model`. The same `identity` gives the same predictions."""
 
     @property
     def identity(self) -> str:
@@ -116,11 +116,11 @@ def predict_pairs(
     assume_present: bool = False,
     advance: Callable[[], object] = lambda: None,
 ) -> Iterator[PairPrediction]:
-    """The answers to all requests, image after image in the order in which images are first asked for.
+    """The predictions for all requests, image after image in the order in which images are first asked for.
 
     `images` are the folders to look in. Instances score above `floor`; masks are cut at one half and at the other
-    `cuts`. With `assume_present`, presence does not enter the scores. `advance` is called after each answer. Answers
-    are kept in `cache`, in one file for each image that is written when all of its phrases are answered.
+    `cuts`. With `assume_present`, presence does not enter the scores. `advance` is called after each one.
+    Predictions are kept in `cache`, in one file for each image that is written when all of its phrases have one.
 
     Raises: InputError naming the image, and a pair that asks for it, when that or a phrase cannot be read.
     """

@@ -1,6 +1,6 @@
-"""Asking a model for every phrase of every video, and keeping its answers.
+"""Predictions of a model for every phrase of every video, kept on disk.
 
-All phrases of a video are followed in one session, a few at a time. Answers are kept on disk by the content of the
+All phrases of a video are followed in one session, a few at a time. Predictions are kept on disk by the content of the
 frames, one file for each video, so that a run that was stopped goes on where it was, and a phrase that is new is all
 that is asked.
 """
@@ -29,7 +29,7 @@ from masklet.ops.masks import rle_encode
 from masklet.ops.runs import RunTable
 
 PHRASES_AT_ONCE = 8
-MAX_CACHE_BYTES = 2**30  # of a file, far above the answers to any video
+MAX_CACHE_BYTES = 2**30  # of a file, far above the predictions for any video
 _DIGITS = 5  # of scores, as in published predictions
 
 
@@ -76,13 +76,13 @@ class Session(Protocol):
         ...
 
     def close(self) -> None:
-        """Lets the video go."""
+        """Frees the video."""
         ...
 
 
 @runtime_checkable
 class Tracker(Protocol):
-    """What is asked; `masklet.Model` is one. The same `identity`, fit to name a folder, gives the same answers."""
+    """A model such as `masklet.Model`. The same `identity`, fit to name a folder, gives the same predictions."""
 
     @property
     def identity(self) -> str:
@@ -90,7 +90,7 @@ class Tracker(Protocol):
         ...
 
     def open_video(self, source: list[Path]) -> Session:
-        """A session on pictures in order. Raises: InputError when one cannot be read."""
+        """A session on images in order. Raises: InputError when one cannot be read."""
         ...
 
 
@@ -118,8 +118,8 @@ def predict_videos(
 ) -> Iterator[YtvisPrediction]:
     """Masklets of all phrases asked of all videos, as published predictions have them, video after video.
 
-    Frames are the `file_names` of a video inside `folder`. Answers are kept in `kept`, in one file for each video and
-    model that is written when all phrases of the video are answered. `advance` is called after each video.
+    Frames are the `file_names` of a video inside `folder`. Predictions are kept in `kept`, in one file for each video
+    and model that is written when all phrases of the video have theirs. `advance` is called after each video.
 
     Raises: InputError naming the video when a frame or a phrase cannot be used.
     """
@@ -148,7 +148,7 @@ def write_predictions(predictions: Iterable[YtvisPrediction], path: Path) -> Pat
 
 
 def _answer(video: Video, phrases: Sequence[str], folder: Path, tracker: Tracker, kept: Path) -> Answers:
-    """Answers from the file, and from the model for what is not in it."""
+    """Predictions from the file, and from the model for what is not in it."""
     if not phrases:
         return {}
     if not video.file_names:

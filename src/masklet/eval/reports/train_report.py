@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from masklet.data.doctor import Tally
+from masklet.data.doctor import SourceTally
 from masklet.eval.analysis.compare import quality_of
 from masklet.eval.analysis.forgetting import LOST_QUALITY, LOST_REJECTIONS, Forgetting, Standing
 from masklet.eval.analysis.mistakes import judge
@@ -56,7 +56,7 @@ class TrainRun:
     validations: Sequence[Record] = ()
     best: Record | None = None
     recipe: Record = field(default_factory=dict)
-    tallies: Mapping[str, Tally] = field(default_factory=dict)
+    tallies: Mapping[str, SourceTally] = field(default_factory=dict)
     outcomes: Sequence[PairOutcome] = ()
     pixels: Callable[[str], Pixels] | None = None
     forgetting: Forgetting | None = None

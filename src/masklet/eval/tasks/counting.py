@@ -18,7 +18,8 @@ from masklet.errors import InputError
 from masklet.formats.benchmarks import CountQuestion
 from masklet.formats.records import read_list
 from masklet.formats.saco import SacoPrediction
-from masklet.ops.runs import DamagedMask, RunTable, pair_intersections
+from masklet.ops.counts import DamagedMask
+from masklet.ops.runs import RunTable, pair_intersections
 
 LEAST_SCORE = 0.5
 MOST_INSIDE = 0.5  # of the smaller of two masks

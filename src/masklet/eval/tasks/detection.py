@@ -31,6 +31,8 @@ class DetectionTruth:
     def read(cls, path: Path) -> "DetectionTruth":
         """Raises: InputError naming file, record and field."""
         labels = read_coco(path)
+        if not labels.categories:
+            raise InputError(f"{path}: has no categories, so there is nothing to score")
         for name, records in (("image", labels.images), ("category", labels.categories)):
             for key in records:
                 if isinstance(key, str):
@@ -40,6 +42,8 @@ class DetectionTruth:
                 field = "bbox" if record.bbox is None else "id"
                 name = f"annotation {place if record.id is None else record.id}"
                 raise InputError(f"{path}: {name}: {field}: is missing, or not what average precision needs")
+            if isinstance(record.segmentation, list) and any(len(each) < 6 for each in record.segmentation):
+                raise InputError(f"{path}: annotation {record.id}: segmentation: a polygon needs three points or more")
         return cls(path=path, labels=labels)
 
     def phrases(self) -> dict[Id, str]:

@@ -1,6 +1,6 @@
 """Semantic segmentation: which class each pixel has, as mean IoU over classes (ADE20K, Pascal Context, Cityscapes).
 
-Label maps are PNG files of one channel whose pixel values are class numbers; 255 is not judged. A model that finds
+Label maps are PNG files of one channel whose pixel values are class numbers; 255 is not judged. A model that detects
 instances is asked for every class, and its masks are painted over one another, the surest on top.
 """
 

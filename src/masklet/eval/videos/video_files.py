@@ -23,7 +23,7 @@ from masklet.formats.ytvis import (
     read_ytvis_predictions,
     video_of,
 )
-from masklet.ops.masks import Counts
+from masklet.ops.counts import Counts
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,28 +1,37 @@
-"""Results in other people's formats. Coordinates are pixels of the original image unless a format wants fractions."""
+"""Results of an image as records of common formats, in pixels of the original image unless a format wants fractions."""
 
 import io
 import json
-import re
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 from PIL import Image
 
 from masklet.errors import InputError
 from masklet.files import write_atomically
+from masklet.formats.coco import CocoAnnotation, CocoCategory, CocoFile, CocoImage
+from masklet.formats.labelstudio import LabelStudioRegion, to_task
+from masklet.formats.mask_folders import result_name
+from masklet.formats.records import RunLengths
+from masklet.formats.yolo import to_line
 from masklet.inference.image.image_result import ImageResult
 from masklet.ops.masks import mask_to_polygons, rle_area, rle_encode
 
 OUTLINE_TOLERANCE = 0.75  # pixels an exported outline may stray; keeps the points of a smooth edge down to a tenth
-PICTURES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
+OVERLAY_KINDS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 
 
 def to_json(result: ImageResult) -> dict[str, Any]:
     """Every phrase asked for, found or not, with its detections."""
     height, width = result.image.shape[:2]
-    queries = {phrase: {"phrase": phrase, "presence": _rounded(p), "detections": []} for phrase, p in _presence(result)}
+    queries = {
+        phrase: {"phrase": phrase, "presence": _rounded(presence), "detections": []}
+        for phrase, presence in result.presence.items()
+    }
     for index, (phrase, mask) in enumerate(zip(result.phrases, result.iterate_masks(), strict=True)):
         detection = {
             "id": index + 1,
@@ -35,20 +44,16 @@ def to_json(result: ImageResult) -> dict[str, Any]:
     return {"image": name, "width": width, "height": height, "phrases": list(queries.values())}
 
 
-def _presence(result: ImageResult) -> list[tuple[str, float]]:
-    return list(result.presence.items())
-
-
 def _rounded(value: float | np.floating, digits: int = 5) -> float:
     return round(float(value), digits)
 
 
 @dataclass
 class CocoWriter:
-    """Gathers results of many images into one COCO data set, with ids that stay unique and one category per phrase."""
+    """Gathers results of many images into one COCO dataset, with ids that stay unique and one category per phrase."""
 
-    _images: list[dict[str, Any]] = field(default_factory=list)
-    _annotations: list[dict[str, Any]] = field(default_factory=list)
+    _images: list[CocoImage] = field(default_factory=list)
+    _annotations: list[CocoAnnotation] = field(default_factory=list)
     _categories: dict[str, int] = field(default_factory=dict)
 
     def add(self, result: ImageResult, file_name: str | None = None) -> None:
@@ -56,59 +61,68 @@ class CocoWriter:
         height, width = result.image.shape[:2]
         image_id = len(self._images) + 1
         name = file_name or (result.path.name if result.path else f"image-{image_id}")
-        self._images.append({"id": image_id, "file_name": name, "width": width, "height": height})
+        self._images.append(CocoImage(id=image_id, file_name=name, width=width, height=height))
         for phrase in result.queries:
-            self._categories.setdefault(phrase, len(self._categories) + 1)
+            self._category(phrase)
         for index, (phrase, mask) in enumerate(zip(result.phrases, result.iterate_masks(), strict=True)):
             x0, y0, x1, y1 = (float(value) for value in result.boxes[index])
             counts = rle_encode(mask)
-            self._annotations.append(
-                {
-                    "id": len(self._annotations) + 1,
-                    "image_id": image_id,
-                    "category_id": self._categories[phrase],
-                    "bbox": [round(value, 2) for value in (x0, y0, x1 - x0, y1 - y0)],
-                    "area": rle_area(counts),
-                    "segmentation": {"size": [height, width], "counts": counts},
-                    "iscrowd": 0,
-                    "score": _rounded(result.scores[index]),
-                }
+            annotation = CocoAnnotation(
+                id=len(self._annotations) + 1,
+                image_id=image_id,
+                category_id=self._category(phrase),
+                bbox=[round(value, 2) for value in (x0, y0, x1 - x0, y1 - y0)],
+                area=rle_area(counts),
+                segmentation=RunLengths(size=[height, width], counts=counts),
+                score=_rounded(result.scores[index]),
             )
+            self._annotations.append(annotation)
 
-    def extend(self, other: dict[str, Any]) -> None:
-        """Appends another data set, renumbered."""
-        names = {each["id"]: each["name"] for each in other["categories"]}
-        for name in names.values():
-            self._categories.setdefault(name, len(self._categories) + 1)
+    def extend(self, other: CocoFile) -> None:
+        """Appends another dataset, renumbered."""
+        categories = {each.id: self._category(each.name) for each in other.categories.values()}
         offset = len(self._images)
-        new_ids = {each["id"]: offset + position for position, each in enumerate(other["images"], start=1)}
-        self._images += [{**each, "id": new_ids[each["id"]]} for each in other["images"]]
-        for annotation in other["annotations"]:
-            moved = {
-                "id": len(self._annotations) + 1,
-                "image_id": new_ids[annotation["image_id"]],
-                "category_id": self._categories[names[annotation["category_id"]]],
-            }
-            self._annotations.append({**annotation, **moved})
+        new_ids = {each: offset + position for position, each in enumerate(other.images, start=1)}
+        self._images += [replace(each, id=new_ids[each.id]) for each in other.images.values()]
+        for annotation in other.annotations:
+            moved = replace(
+                annotation,
+                id=len(self._annotations) + 1,
+                image_id=new_ids[annotation.image_id],
+                category_id=categories[annotation.category_id],
+            )
+            self._annotations.append(moved)
+
+    def _category(self, phrase: str) -> int:
+        return self._categories.setdefault(phrase, len(self._categories) + 1)
 
     def to_dict(self) -> dict[str, Any]:
-        """The data set so far."""
-        categories = [{"id": number, "name": phrase} for phrase, number in self._categories.items()]
-        return {"images": self._images, "annotations": self._annotations, "categories": categories}
+        """The dataset so far."""
+        return CocoFile(
+            images={each.id: each for each in self._images},
+            categories={number: CocoCategory(id=number, name=name) for name, number in self._categories.items()},
+            annotations=self._annotations,
+        ).to_json()
 
 
 def to_yolo(result: ImageResult, classes: list[str]) -> list[str]:
     """`class x y x y ...` with fractions of the image; the parts of an instance are joined into one outline."""
-    height, width = result.image.shape[:2]
     lines = []
-    for phrase, mask in zip(result.phrases, result.iterate_masks(), strict=True):
+    for index, outline in _outlines(result):
+        phrase = result.phrases[index]
         if phrase not in classes:
             raise InputError(f"the phrase {phrase!r} is not among the classes {', '.join(classes)}")
+        lines.append(to_line(classes.index(phrase), outline))
+    return lines
+
+
+def _outlines(result: ImageResult) -> Iterator[tuple[int, Float[np.ndarray, "point 2"]]]:
+    """The place and the outline, in fractions of the image, of each mask that has pixels."""
+    height, width = result.image.shape[:2]
+    for index, mask in enumerate(result.iterate_masks()):
         polygons = mask_to_polygons(mask, tolerance=OUTLINE_TOLERANCE)
         if polygons:
-            values = (join_outlines(polygons) / [width, height]).reshape(-1)
-            lines.append(" ".join([str(classes.index(phrase)), *(f"{value:.6g}" for value in values)]))
-    return lines
+            yield index, join_outlines(polygons) / [width, height]
 
 
 def join_outlines(polygons: list[np.ndarray]) -> np.ndarray:
@@ -125,30 +139,20 @@ def join_outlines(polygons: list[np.ndarray]) -> np.ndarray:
 def to_labelstudio(result: ImageResult, image_url: str | None = None) -> dict[str, Any]:
     """One task for Label Studio's JSON import, made for `<PolygonLabels name="label" toName="image">`.
 
-    `image_url` is where the server finds the picture; by default the path it was read from.
+    `image_url` is where the server finds the image; by default the path it was read from.
     """
+    regions = [
+        LabelStudioRegion(
+            id=f"masklet-{index + 1}",
+            phrase=result.phrases[index],
+            points=outline,
+            score=_rounded(result.scores[index]),
+        )
+        for index, outline in _outlines(result)
+    ]
     height, width = result.image.shape[:2]
-    regions = []
-    for index, (phrase, mask) in enumerate(zip(result.phrases, result.iterate_masks(), strict=True)):
-        polygons = mask_to_polygons(mask, tolerance=OUTLINE_TOLERANCE)
-        if polygons:
-            points = (join_outlines(polygons) / [width, height] * 100).round(4).tolist()
-            regions.append(
-                {
-                    "id": f"masklet-{index + 1}",
-                    "type": "polygonlabels",
-                    "from_name": "label",
-                    "to_name": "image",
-                    "original_width": width,
-                    "original_height": height,
-                    "image_rotation": 0,
-                    "score": _rounded(result.scores[index]),
-                    "value": {"points": points, "closed": True, "polygonlabels": [phrase]},
-                }
-            )
     url = image_url or (str(result.path) if result.path else "")
-    prediction = {"model_version": "masklet", "score": _rounded(result.scores.max(initial=0)), "result": regions}
-    return {"data": {"image": url}, "predictions": [prediction]}
+    return to_task(url, (height, width), regions, _rounded(result.scores.max(initial=0)))
 
 
 def to_supervision(result: ImageResult) -> Any:
@@ -172,23 +176,22 @@ def save(result: ImageResult, path: Path) -> Path:
     suffix = path.suffix.lower()
     if suffix == ".json":
         return write_atomically(path, json.dumps(to_json(result)))
-    if suffix not in PICTURES:
-        raise InputError(f"cannot write {path}: the suffix must be one of {', '.join([*PICTURES, '.json'])}")
-    return write_atomically(path, _encode(result.plot(), PICTURES[suffix]))
+    if suffix not in OVERLAY_KINDS:
+        raise InputError(f"cannot write {path}: the suffix must be one of {', '.join([*OVERLAY_KINDS, '.json'])}")
+    return write_atomically(path, _encode(result.plot(), OVERLAY_KINDS[suffix]))
 
 
 def save_masks(result: ImageResult, folder: Path) -> list[Path]:
     """A PNG for each mask, 255 on the instance and 0 elsewhere."""
     paths = []
     for index, (phrase, mask) in enumerate(zip(result.phrases, result.iterate_masks(), strict=True)):
-        slug = re.sub(r"[^\w]+", "-", phrase).strip("-")[:60]
-        picture = Image.fromarray(mask.astype(np.uint8) * 255)
-        paths.append(write_atomically(folder / f"{index + 1:03d}-{slug}.png", _encode(picture, "PNG")))
+        image = Image.fromarray(mask.astype(np.uint8) * 255)
+        paths.append(write_atomically(folder / f"{result_name(index + 1, phrase)}.png", _encode(image, "PNG")))
     return paths
 
 
-def _encode(picture: Image.Image, kind: str) -> bytes:
+def _encode(image: Image.Image, kind: str) -> bytes:
     file = io.BytesIO()
     options = {"quality": 92} if kind != "PNG" else {}
-    picture.save(file, kind, **options)
+    image.save(file, kind, **options)
     return file.getvalue()

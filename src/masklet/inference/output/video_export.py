@@ -1,4 +1,4 @@
-"""Results of a video in other people's formats, all made from the journal: one line of JSON for each frame.
+"""Results of a video as records of common formats, all made from the journal: one line of JSON for each frame.
 
 The journal is written as the video is tracked and is never rewritten, so a run that is stopped keeps what it did, and
 every other format can be made from it at any time.
@@ -6,8 +6,9 @@ every other format can be made from it at any time.
 
 import json
 import os
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,16 @@ from jaxtyping import UInt8
 
 from masklet.errors import InputError
 from masklet.files import REASONS, replacing
+from masklet.formats.coco import CocoAnnotation, CocoCategory, CocoFile, CocoImage
+from masklet.formats.davis import MAX_OBJECTS
+from masklet.formats.mot import MotBox
+from masklet.formats.records import Box, RunLengths, to_json
+from masklet.formats.ytvis import YtvisTrack, YtvisVideo
 from masklet.inference.video.frame_result import FrameResult
 from masklet.ops.masks import mask_to_box, rle_area, rle_decode
 
 CLICKED = "object"  # the category of what was clicked and has no phrase
 BATCH_BYTES = 2**28  # of run lengths alive at once while masklets are put together
-MAX_INDEXED = 255  # objects an indexed picture can tell apart
 
 
 class Journal:
@@ -41,7 +46,7 @@ class Journal:
             raise InputError(_cannot(path, error)) from error
 
     def append(self, result: FrameResult) -> None:
-        """Adds a line, which is in the hands of the system when this returns."""
+        """Adds a line, which is handed to the operating system when this returns."""
         line = json.dumps(result.to_json(), separators=(",", ":")) + "\n"
         try:
             self._file.write(line.encode())
@@ -85,26 +90,27 @@ def _parse(line: bytes, name: str) -> FrameResult:
 
 
 def frame_to_coco(result: FrameResult) -> dict[str, Any]:
-    """A COCO data set of one frame; annotations also carry `track_id`."""
+    """A COCO dataset of one frame; annotations also carry `track_id`."""
     height, width = result.size
     names = list(dict.fromkeys(category(phrase) for phrase in result.concepts))
     annotations = [
-        {
-            "id": place + 1,
-            "image_id": 1,
-            "category_id": names.index(category(result.concepts[place])) + 1,
-            "track_id": int(result.ids[place]),
-            "bbox": _box_xywh(result.boxes[place].tolist()),
-            "area": int(result.areas[place]),
-            "segmentation": {"size": [height, width], "counts": result.rles[place]},
-            "iscrowd": 0,
-            "score": round(float(result.scores[place]), 5),
-        }
+        CocoAnnotation(
+            id=place + 1,
+            image_id=1,
+            category_id=names.index(category(result.concepts[place])) + 1,
+            track_id=int(result.ids[place]),
+            bbox=_box_xywh(result.boxes[place].tolist()),
+            area=int(result.areas[place]),
+            segmentation=RunLengths(size=[height, width], counts=result.rles[place]),
+            score=round(float(result.scores[place]), 5),
+        )
         for place in range(len(result))
     ]
-    image = {"id": 1, "file_name": f"{result.index:06d}", "width": width, "height": height}
-    categories = [{"id": number, "name": name} for number, name in enumerate(names, start=1)]
-    return {"images": [image], "annotations": annotations, "categories": categories}
+    return CocoFile(
+        images={1: CocoImage(id=1, file_name=f"{result.index:06d}", width=width, height=height)},
+        categories={number: CocoCategory(id=number, name=name) for number, name in enumerate(names, start=1)},
+        annotations=annotations,
+    ).to_json()
 
 
 def category(phrase: str) -> str:
@@ -118,26 +124,12 @@ def _box_xywh(box: list[float]) -> list[float]:
 
 
 def mot_lines(result: FrameResult) -> list[str]:
-    """Lines of a MOTChallenge file: frame, id, left, top, width, height, confidence, -1, -1, -1, counted from 1.
-
-    Frames and ids begin with 1 there, pixel columns and rows too; the confidence is the tracker's on this frame.
-    """
-    lines = []
-    for object_id, box, confidence in zip(result.ids, result.boxes, result.object_scores, strict=True):
-        left, top, width, height = _box_xywh([float(value) for value in box])
-        place = f"{left + 1:g},{top + 1:g},{width:g},{height:g}"
-        lines.append(f"{result.index + 1},{object_id + 1},{place},{confidence:.4f},-1,-1,-1")
-    return lines
-
-
-def davis_palette() -> list[int]:
-    """Red, green, blue of 256 indices as in the DAVIS data sets: 22 colours counted in bits, then greys."""
-    colours = [[0, 0, 0] for _ in range(22)]
-    for index, colour in enumerate(colours):
-        for bit in range(6):
-            colour[bit % 3] |= ((index >> bit) & 1) << (7 - bit // 3)
-    colours += [[index] * 3 for index in range(22, 256)]
-    return [191 if value == 192 else value for colour in colours for value in colour]
+    """Lines of a MOTChallenge file; the confidence is the tracker's on this frame."""
+    rows = zip(result.ids.tolist(), result.boxes.tolist(), result.object_scores.tolist(), strict=True)
+    return [
+        MotBox(frame=result.index, object_id=object_id, box_xywh=_box_xywh(box), confidence=confidence).line()
+        for object_id, box, confidence in rows
+    ]
 
 
 def indexed_mask(result: FrameResult, indices: dict[int, int]) -> UInt8[np.ndarray, "height width"]:
@@ -149,35 +141,44 @@ def indexed_mask(result: FrameResult, indices: dict[int, int]) -> UInt8[np.ndarr
     """
     ids = result.ids.tolist()
     for object_id in ids:
-        if indices.setdefault(object_id, len(indices) + 1) > MAX_INDEXED:
-            raise InputError(
-                f"an indexed picture holds at most {MAX_INDEXED} objects, and frame {result.index} has more"
-            )
-    picture = np.zeros(result.size, dtype=np.uint8)
+        if indices.setdefault(object_id, len(indices) + 1) > MAX_OBJECTS:
+            raise InputError(f"an indexed image holds at most {MAX_OBJECTS} objects, and frame {result.index} has more")
+    image = np.zeros(result.size, dtype=np.uint8)
     for place in np.argsort(-result.precedence, kind="stable")[::-1].tolist():  # from the back to the front
-        picture[result.mask(place)] = indices[ids[place]]
-    return picture
+        image[result.mask(place)] = indices[ids[place]]
+    return image
 
 
 def write_ytvis(journal: Path, path: Path, name: str) -> Path:
-    """A YouTube-VIS data set of the whole video, whose masklets have a mask or null for each frame of the journal.
+    """A YouTube-VIS dataset of the whole video, whose masklets have a mask or null for each frame of the journal.
 
     The score of a masklet is the mean of its `scores`. Masklets are gathered a batch at a time, with one pass over the
     journal each, as all masks of a long video might not fit in memory.
     """
     frames, sizes, concepts, size = _survey(journal)
     names = list(dict.fromkeys(category(phrase) for phrase in concepts.values()))
-    video = {"id": 1, "name": name, "height": size[0], "width": size[1], "length": len(frames), "frames": frames}
+    video = YtvisVideo(id=1, name=name, height=size[0], width=size[1], length=len(frames), frames=frames)
     categories = [{"id": number, "name": each} for number, each in enumerate(names, start=1)]
     with replacing(path) as beside, beside.open("x", encoding="utf-8") as file:
-        file.write(f'{{"videos": [{json.dumps(video)}], "categories": {json.dumps(categories)}, "annotations": [')
+        file.write(f'{{"videos": [{json.dumps(to_json(video))}], "categories": {json.dumps(categories)}, ')
+        file.write('"annotations": [')
         written = 0
         for batch in _batches(sizes):
             for object_id, masklet in _gather(journal, batch, len(frames)).items():
-                head = {"id": written + 1, "video_id": 1, "track_id": object_id}
-                head["category_id"] = names.index(category(concepts[object_id])) + 1
-                shape = {"height": size[0], "width": size[1], "length": len(frames), "iscrowd": 0}
-                file.write(("," if written else "") + "\n" + json.dumps(head | shape | masklet))
+                track = YtvisTrack(
+                    id=written + 1,
+                    video_id=1,
+                    track_id=object_id,
+                    category_id=names.index(category(concepts[object_id])) + 1,
+                    height=size[0],
+                    width=size[1],
+                    length=len(frames),
+                    score=round(float(np.mean(masklet.scores)), 5),
+                    segmentations=masklet.segmentations,
+                    bboxes=masklet.boxes,
+                    areas=masklet.areas,
+                )
+                file.write(("," if written else "") + "\n" + json.dumps(to_json(track)))
                 written += 1
         file.write("]}\n")
     return path
@@ -209,21 +210,27 @@ def _batches(sizes: Counter[int]) -> Iterator[set[int]]:
         yield batch
 
 
-def _gather(journal: Path, batch: set[int], length: int) -> dict[int, dict[str, Any]]:
-    """Segmentations, boxes and areas of some masklets, frame by frame, and their mean scores."""
-    masklets: dict[int, dict[str, Any]] = {}
-    scores: defaultdict[int, list[float]] = defaultdict(list)
+@dataclass(frozen=True)
+class _Masklet:
+    """What is gathered of an object, with an entry for each frame but for its scores."""
+
+    segmentations: list[RunLengths | None]
+    boxes: list[Box | None]
+    areas: list[int | None]
+    scores: list[float]
+
+
+def _gather(journal: Path, batch: set[int], length: int) -> dict[int, _Masklet]:
+    """The masklets of some objects, by their ids in ascending order."""
+    masklets = {each: _Masklet([None] * length, [None] * length, [None] * length, []) for each in sorted(batch)}
     for position, result in enumerate(read_journal(journal)):
         for place, object_id in enumerate(result.ids.tolist()):
-            if object_id not in batch:
+            if object_id not in masklets:
                 continue
-            masklet = masklets.setdefault(
-                object_id, {key: [None] * length for key in ("segmentations", "bboxes", "areas")}
-            )
-            rle = result.rles[place]
-            box = mask_to_box(rle_decode(rle, *result.size)) or (0, 0, 0, 0)
-            masklet["segmentations"][position] = {"size": list(result.size), "counts": rle}
-            masklet["bboxes"][position] = _box_xywh([float(value) for value in box])
-            masklet["areas"][position] = rle_area(rle)
-            scores[object_id].append(float(result.scores[place]))
-    return {each: {"score": round(float(np.mean(scores[each])), 5)} | masklets[each] for each in sorted(masklets)}
+            masklet, counts = masklets[object_id], result.rles[place]
+            box = mask_to_box(rle_decode(counts, *result.size)) or (0, 0, 0, 0)
+            masklet.segmentations[position] = RunLengths(size=[*result.size], counts=counts)
+            masklet.boxes[position] = _box_xywh([float(value) for value in box])
+            masklet.areas[position] = rle_area(counts)
+            masklet.scores.append(float(result.scores[place]))
+    return masklets

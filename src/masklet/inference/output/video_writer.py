@@ -4,10 +4,9 @@ A run that is stopped closes its writers like one that came to its end: the file
 """
 
 import json
-import re
 import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -24,17 +23,11 @@ from PIL import Image
 
 from masklet.errors import InputError
 from masklet.files import REASONS, write_atomically
-from masklet.inference.output.video_export import (
-    category,
-    davis_palette,
-    indexed_mask,
-    mot_lines,
-    read_journal,
-    write_ytvis,
-)
+from masklet.formats.davis import label_image
+from masklet.formats.mask_folders import result_name
+from masklet.inference.output.video_export import category, indexed_mask, mot_lines, write_ytvis
 from masklet.inference.video.frame_result import FrameResult
 from masklet.media.frames import ASSUMED_FPS, FrameSource
-from masklet.media.video_reader import VideoFile
 
 ENCODERS = ("libx264", "mpeg4")  # the first that is there is taken
 OPTIONS = {"libx264": {"crf": "20", "preset": "veryfast"}, "mpeg4": {"qmin": "3", "qmax": "5"}}
@@ -65,7 +58,7 @@ class Writer(ABC):
             raise InputError(self._cannot(error)) from error
 
     def close(self) -> list[Path]:
-        """Gives what was written its name and returns it; of no frame nothing is made. Raises: InputError."""
+        """Gives what was written its name and returns it; without a frame there is nothing. Raises: InputError."""
         if not self._begun:
             return []
         try:
@@ -78,7 +71,7 @@ class Writer(ABC):
         return [self.path]
 
     def discard(self) -> None:
-        """Takes away what was written; an older result stays as it was."""
+        """Deletes what was written; an older result stays as it was."""
         self._release()
         _remove(self._beside)
 
@@ -127,7 +120,7 @@ class MotWriter(Writer):
 
 
 class YtvisWriter(Writer):
-    """A YouTube-VIS data set, see `video_export.write_ytvis`: made at the end, from the journal of the run."""
+    """A YouTube-VIS dataset, see `video_export.write_ytvis`: made at the end, from the journal of the run."""
 
     def __init__(self, path: Path, journal: Path, name: str) -> None:
         super().__init__(path)
@@ -147,12 +140,12 @@ class YtvisWriter(Writer):
 
 
 class _FolderWriter(Writer):
-    """A folder of pictures, with a file that says which object is which. Takes the place of its like only."""
+    """A folder of images, with a file that says which object is which. Replaces only a folder that this class wrote."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         if path.exists() and not (path / OBJECTS).exists():
-            raise InputError(f"{path} is there already and is not of masklet's making: choose another folder")
+            raise InputError(f"{path} exists and was not written by masklet: choose another folder")
         self._objects: list[dict[str, str | int]] = []
 
     def _begin(self, result: FrameResult) -> None:  # noqa: ARG002 - all frames are alike
@@ -166,9 +159,9 @@ class _FolderWriter(Writer):
 
 
 class MaskWriter(_FolderWriter):
-    """A folder for each object, `003-dog`, with a picture for each frame it is seen on, `000012.png`.
+    """A folder for each object, `003-dog`, with an image for each frame it is seen on, `000012.png`.
 
-    Pictures are black and white, one bit deep. Masks are as they are: where objects overlap, both are white.
+    Images are black and white, one bit deep. Masks are as they are: where objects overlap, both are white.
     """
 
     def __init__(self, path: Path) -> None:
@@ -179,19 +172,18 @@ class MaskWriter(_FolderWriter):
         for place, object_id in enumerate(result.ids.tolist()):
             if object_id not in self._folders:
                 self._folders[object_id] = self._add_object(object_id, category(result.concepts[place]))
-            picture = Image.fromarray(result.mask(place))
-            picture.save(self._folders[object_id] / f"{result.index:06d}.png", compress_level=1)  # four times faster
+            image = Image.fromarray(result.mask(place))
+            image.save(self._folders[object_id] / f"{result.index:06d}.png", compress_level=1)  # four times faster
 
     def _add_object(self, object_id: int, name: str) -> Path:
-        slug = re.sub(r"[^\w]+", "-", name).strip("-")[:60]
-        folder = self._beside / f"{object_id:03d}-{slug}"
+        folder = self._beside / result_name(object_id, name)
         folder.mkdir()
         self._objects.append({"id": object_id, "name": name, "folder": folder.name})
         return folder
 
 
 class DavisWriter(_FolderWriter):
-    """A picture with the DAVIS palette for each frame, `00012.png`: 0 is background, 1 to 255 objects as they appear.
+    """An image with the DAVIS palette for each frame, `00012.png`: 0 is background, 1 to 255 objects as they appear.
 
     A pixel where objects overlap is that of the one in front, see `FrameResult.masks`.
     """
@@ -202,13 +194,12 @@ class DavisWriter(_FolderWriter):
 
     def _write(self, result: FrameResult) -> None:
         known = len(self._indices)
-        picture = Image.fromarray(indexed_mask(result, self._indices))
+        ids = indexed_mask(result, self._indices)
         names = dict(zip(result.ids.tolist(), result.concepts, strict=True))
         for object_id in list(self._indices)[known:]:
             entry = {"index": self._indices[object_id], "id": object_id, "name": category(names[object_id])}
             self._objects.append(entry)
-        picture.putpalette(davis_palette())
-        picture.save(self._beside / f"{result.index:05d}.png")
+        label_image(ids).save(self._beside / f"{result.index:05d}.png")
 
 
 class OverlayWriter(Writer):
@@ -272,7 +263,7 @@ def _even(pixels: UInt8[np.ndarray, "height width 3"]) -> UInt8[np.ndarray, "_ _
 
 
 class _Sound:
-    """The sound of a file on its way into another, packet by packet, as it is."""
+    """Copies the sound of a file into another, packet by packet, as it is."""
 
     def __init__(self, source: InputContainer, target: OutputContainer, copy: AudioStream, first: float) -> None:
         self._source, self._target, self._copy, self._first = source, target, copy, first
@@ -304,22 +295,8 @@ class _Sound:
                 self._target.mux(packet)
 
     def close(self) -> None:
-        """Lets the file go."""
+        """Closes the file."""
         self._source.close()
-
-
-def open_writers(formats: Sequence[str], folder: Path, journal: Path, source: FrameSource) -> dict[str, Writer]:
-    """A writer for each format (`json` is the journal itself and needs none)."""
-    name = Path(source.name).name
-    sound = source.path if isinstance(source, VideoFile) else None
-    makers = {
-        "overlay": lambda: OverlayWriter(folder / "overlay.mp4", source.fps, sound),
-        "masks": lambda: MaskWriter(folder / "masks"),
-        "ytvis": lambda: YtvisWriter(folder / "ytvis.json", journal, name),
-        "mot": lambda: MotWriter(folder / "mot.txt"),
-        "davis": lambda: DavisWriter(folder / "davis"),
-    }
-    return {each: makers[each]() for each in formats if each != "json"}
 
 
 def with_images(results: Iterable[FrameResult], source: FrameSource) -> Iterator[FrameResult]:
@@ -335,18 +312,3 @@ def with_images(results: Iterable[FrameResult], source: FrameSource) -> Iterator
         if frame is None:
             raise InputError(f"{source.name} has no frame {result.index}, or not in this order")
         yield replace(result, image=frame.pixels)
-
-
-def export(journal: Path, folder: Path, formats: Sequence[str], source: FrameSource) -> list[Path]:
-    """Makes formats of a journal anew and returns the files. Raises: InputError."""
-    writers = open_writers(formats, folder, journal, source)
-    try:
-        results = read_journal(journal)
-        for result in with_images(results, source) if "overlay" in writers else results:
-            for writer in writers.values():
-                writer.add(result)
-        return [path for writer in writers.values() for path in writer.close()]
-    except BaseException:
-        for writer in writers.values():
-            writer.discard()
-        raise

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from masklet.data.doctor import Tally, examine
+from masklet.data.doctor import SourceTally, examine
 from masklet.data.sources import IndexedSource
 from masklet.errors import InputError
 from masklet.eval.analysis.forgetting import (
@@ -210,7 +210,7 @@ def _load(weights: str | Path | None, recipe: Recipe) -> Any:
     return ModelChoice(name=str(weights or ""), device=recipe.device).load()
 
 
-def _tallies(recipe: Recipe) -> dict[str, Tally]:
+def _tallies(recipe: Recipe) -> dict[str, SourceTally]:
     """Contents of the sources, from a part of their images; empty where the sources are gone."""
     try:
         checked = DataCheck(recipe, whole=False)

@@ -1,0 +1,136 @@
+"""The tables of formats that results are written in; a new one is an entry here and a writer beside this file.
+
+Names are asked for before a model is loaded, so what needs torch or PyAV is imported by the entries themselves.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from masklet.files import write_atomically
+
+if TYPE_CHECKING:
+    from masklet.inference.image.image_result import ImageResult
+    from masklet.inference.output.video_writer import Writer
+    from masklet.media.frames import FrameSource
+
+
+# --- images -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageOutput:
+    """The place of a result: a path inside a folder, without suffix."""
+
+    folder: Path
+    stem: str
+
+    def file(self, suffix: str) -> Path:
+        """The file of this suffix, dots in the stem or not."""
+        base = self.folder / self.stem
+        return base.with_name(f"{base.name}.{suffix}")
+
+
+def _write_yolo(result: "ImageResult", output: ImageOutput) -> list[Path]:
+    write_atomically(output.folder / "classes.txt", "\n".join([*result.queries, ""]))
+    return [write_atomically(output.file("txt"), "\n".join([*result.to_yolo(), ""]))]
+
+
+IMAGE_FORMATS: Mapping[str, Callable[["ImageResult", ImageOutput], list[Path]]] = {
+    "overlay": lambda result, output: [result.save(output.file("overlay.png"))],
+    "json": lambda result, output: [result.save(output.file("json"))],
+    "coco": lambda result, output: [write_atomically(output.file("coco.json"), json.dumps(result.to_coco()))],
+    "yolo": _write_yolo,
+    "png": lambda result, output: result.save_masks(output.file("masks")),
+}
+
+
+def write_image_formats(result: "ImageResult", formats: Sequence[str], output: ImageOutput) -> list[Path]:
+    """Writes one result in each format and returns the files, in the order of the table: the overlay comes first."""
+    return [path for name, write in IMAGE_FORMATS.items() if name in formats for path in write(result, output)]
+
+
+# --- videos -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoOutput:
+    """The place of the results of a video: a folder, with the journal of the run, and the video itself."""
+
+    folder: Path
+    journal: Path
+    source: "FrameSource"
+
+
+def _overlay_writer(output: VideoOutput) -> "Writer":
+    from masklet.inference.output.video_writer import OverlayWriter
+    from masklet.media.video_reader import VideoFile
+
+    sound = output.source.path if isinstance(output.source, VideoFile) else None
+    return OverlayWriter(output.folder / "overlay.mp4", output.source.fps, sound)
+
+
+def _mask_writer(output: VideoOutput) -> "Writer":
+    from masklet.inference.output.video_writer import MaskWriter
+
+    return MaskWriter(output.folder / "masks")
+
+
+def _ytvis_writer(output: VideoOutput) -> "Writer":
+    from masklet.inference.output.video_writer import YtvisWriter
+
+    return YtvisWriter(output.folder / "ytvis.json", output.journal, Path(output.source.name).name)
+
+
+def _mot_writer(output: VideoOutput) -> "Writer":
+    from masklet.inference.output.video_writer import MotWriter
+
+    return MotWriter(output.folder / "mot.txt")
+
+
+def _davis_writer(output: VideoOutput) -> "Writer":
+    from masklet.inference.output.video_writer import DavisWriter
+
+    return DavisWriter(output.folder / "davis")
+
+
+def _journal_alone(output: VideoOutput) -> None:
+    """`json` is the journal itself, which every run writes."""
+    del output
+
+
+VIDEO_FORMATS: Mapping[str, Callable[[VideoOutput], "Writer | None"]] = {
+    "overlay": _overlay_writer,
+    "masks": _mask_writer,
+    "ytvis": _ytvis_writer,
+    "mot": _mot_writer,
+    "davis": _davis_writer,
+    "json": _journal_alone,
+}
+
+
+def open_writers(formats: Sequence[str], folder: Path, journal: Path, source: "FrameSource") -> "dict[str, Writer]":
+    """A writer for each format that needs one. Raises: InputError when something else is in its place."""
+    output = VideoOutput(folder=folder, journal=journal, source=source)
+    opened = {name: VIDEO_FORMATS[name](output) for name in formats}
+    return {name: writer for name, writer in opened.items() if writer is not None}
+
+
+def export(journal: Path, folder: Path, formats: Sequence[str], source: "FrameSource") -> list[Path]:
+    """Makes formats of a journal anew and returns the files. Raises: InputError."""
+    from masklet.inference.output.video_export import read_journal
+    from masklet.inference.output.video_writer import with_images
+
+    writers = open_writers(formats, folder, journal, source)
+    try:
+        results = read_journal(journal)
+        for result in with_images(results, source) if "overlay" in writers else results:
+            for writer in writers.values():
+                writer.add(result)
+        return [path for writer in writers.values() for path in writer.close()]
+    except BaseException:
+        for writer in writers.values():
+            writer.discard()
+        raise
