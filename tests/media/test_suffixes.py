@@ -14,7 +14,7 @@ from masklet.errors import InputError
 from masklet.media.images import read_image
 from masklet.media.suffixes import IMAGE_SUFFIXES, find_by_stem, list_images
 from masklet.media.video_source import open_frames
-from masklet.workflows.segment_folder import find_jobs
+from masklet.workflows.manifest import find_images
 
 HEIGHT, WIDTH = 24, 36
 ALL = CocoConfig(split="all")
@@ -50,7 +50,7 @@ def test_every_suffix_is_taken_wherever_folders_are_read(tmp_path, suffix) -> No
     pixels = Image.fromarray(ramp())
     (pixels.convert("L") if suffix == ".pgm" else pixels).save(path)
     expected = read_image(path)
-    assert [job.source for job in find_jobs([str(tmp_path / "images")])] == [path]
+    assert [file.source for file in find_images([str(tmp_path / "images")])] == [path]
     assert list_images(tmp_path / "images") == [path]
     np.testing.assert_array_equal(open_frames(tmp_path / "images").read(0).pixels, expected)
     sources = {kind: LAYOUTS[kind].open(files, ALL) for kind, files in write_sources(tmp_path, path.name).items()}

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from masklet.data.doctor import Tally
+from masklet.data.doctor import SourceTally
 from masklet.errors import InputError
 from masklet.eval.analysis.forgetting import Change, Forgetting, Standing
 from masklet.eval.concepts.outcomes import PairOutcome
@@ -106,7 +106,7 @@ def whole_run() -> TrainRun:
         validations=lines,
         best=lines[1],
         recipe={"initial_weights": "tiny", "phases": [{"steps": 20, "weights": {"mine": 1.0}}], "lora": None},
-        tallies={"mine": Tally(pictures=9, examined=5, phrases=2, objects=7, masks=7, positives=5, negatives=4)},
+        tallies={"mine": SourceTally(pictures=9, examined=5, phrases=2, objects=7, masks=7, positives=5, negatives=4)},
         outcomes=outcomes,
         pixels=lambda name: np.full((SIDE, SIDE, 3), 90, np.uint8),  # noqa: ARG005
         forgetting=forgot(after=40),

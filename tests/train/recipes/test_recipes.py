@@ -6,6 +6,7 @@ from typing import get_args
 
 import pytest
 
+from masklet.data.labels.layouts import LAYOUTS
 from masklet.errors import InputError
 from masklet.train.recipes.schema import (
     PHASE_SECTIONS,
@@ -60,7 +61,7 @@ def test_every_kind_of_source_is_in_the_table_once() -> None:
     assert {leaf for leaf in leaves(Strict) if "kind" in leaf.model_fields} == set(kinds)
     names = [get_args(kind.model_fields["kind"].annotation)[0] for kind in kinds]
     assert len(set(names)) == len(names)
-    assert all(callable(kind.open_images) for kind in get_args(FileSpec))
+    assert {get_args(kind.model_fields["kind"].annotation)[0] for kind in get_args(FileSpec)} == set(LAYOUTS)
     assert all(callable(kind.image_renderer) and callable(kind.clip_renderer) for kind in get_args(GeneratedSpec))
 
 

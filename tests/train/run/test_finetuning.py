@@ -151,7 +151,7 @@ def test_a_run_cannot_go_on_over_another_base(base, pictures, tmp_path) -> None:
     given = overrides("presence-only", base, pictures)
     loop.run("presence-only", given, tmp_path / "run", max_steps=1)
     other = shutil.copy(base, tmp_path / "other.safetensors")
-    with pytest.raises(InputError, match="cannot go on over"):
+    with pytest.raises(InputError, match="cannot be resumed with initial_weights="):
         loop.run("presence-only", [*given, f"initial_weights={other}"], tmp_path / "run", resume=True)
 
 

@@ -125,7 +125,7 @@ class Breaking(Observer):
     ("error", "sentence"),
     [
         (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB"), "out of memory: set checkpoint_"),
-        (OSError(errno.ENOSPC, "No space left on device"), "the disk is full; the last checkpoint stands"),
+        (OSError(errno.ENOSPC, "No space left on device"), "the disk is full; the last checkpoint is kept"),
     ],
 )
 def test_a_run_that_breaks_says_why_and_goes_on_from_its_checkpoint(tmp_path, error, sentence) -> None:

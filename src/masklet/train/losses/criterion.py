@@ -1,6 +1,6 @@
 """The detector's total loss: matching, every layer, both sets of queries, masks and semantic map.
 
-`LOSSES` is the table of its terms: a new one is a function of a `Comparison`, a line there, and its weight in
+`LOSSES` is the table of its terms: a new one is a function of a `MatchedOutput`, a line there, and its weight in
 `LossWeights`.
 
 Two published details are changed on purpose. The loss is not multiplied by the square root of the number of prompts,
@@ -165,8 +165,8 @@ class Criterion:
 
     def _compare(
         self, output: DetectorOutput, targets: Targets, counts: Counts | None, pairs: MatchedPairs
-    ) -> "Comparison":
-        return Comparison(
+    ) -> "MatchedOutput":
+        return MatchedOutput(
             output=output,
             targets=targets,
             pairs=pairs,
@@ -224,7 +224,7 @@ class Criterion:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Comparison:
+class MatchedOutput:
     """One set of queries, the targets it was matched with, and what sums are divided by: all that a loss may read."""
 
     output: DetectorOutput
@@ -246,7 +246,7 @@ class Comparison:
         return self.targets.boxes_cxcywh[self.targets.target_object][self.pairs.target_index]
 
 
-def box_losses(compared: Comparison) -> dict[str, Tensor]:
+def box_losses(compared: MatchedOutput) -> dict[str, Tensor]:
     """L1 and GIoU of matched boxes, summed over layers."""
     boxes = compared.output.pred_boxes.float()[compared.matched]
     distance, overlap = terms.box_losses(boxes, compared.wanted_boxes)
@@ -254,7 +254,7 @@ def box_losses(compared: Comparison) -> dict[str, Tensor]:
     return {"loss_bbox": distance.sum() / num_targets, "loss_giou": overlap.sum() / num_targets}
 
 
-def class_loss(compared: Comparison) -> dict[str, Tensor]:
+def class_loss(compared: MatchedOutput) -> dict[str, Tensor]:
     """Classification of all queries, summed over layers.
 
     A prompt without its concept teaches only presence; one that is not fully labelled has no known negatives.
@@ -269,7 +269,7 @@ def class_loss(compared: Comparison) -> dict[str, Tensor]:
     return {"loss_class": classes.sum() / queries}
 
 
-def presence_loss(compared: Comparison) -> dict[str, Tensor]:
+def presence_loss(compared: MatchedOutput) -> dict[str, Tensor]:
     """Presence of every prompt, on every layer."""
     value = _presence(compared.output.presence_logits, compared.present, compared.counts)
     if compared.absent_logits is not None:
@@ -282,7 +282,7 @@ def _presence(logits: Float[Tensor, "layer prompt"], present: Tensor, counts: Co
     return terms.presence_loss(logits.float(), present).sum() / max(1, counts.prompts)
 
 
-def mask_losses(compared: Comparison) -> dict[str, Tensor]:
+def mask_losses(compared: MatchedOutput) -> dict[str, Tensor]:
     """Focal and dice of the matched masks of the last layer; those beyond `max_masks` are left out evenly."""
     targets, config, pairs = compared.targets, compared.config, compared.pairs
     pairs = pairs.keep(pairs.layer_index == compared.output.pred_logits.shape[0] - 1)
@@ -303,7 +303,7 @@ def mask_losses(compared: Comparison) -> dict[str, Tensor]:
     return {"loss_mask": focal.sum() * scale, "loss_dice": dice.sum() * scale}
 
 
-def semantic_losses(compared: Comparison) -> dict[str, Tensor]:
+def semantic_losses(compared: MatchedOutput) -> dict[str, Tensor]:
     """Focal and dice of the union of instances, over the prompts where that union is known and not empty."""
     valid, config = compared.targets.semantic_valid, compared.config
     focal, dice = terms.semantic_losses(
@@ -320,7 +320,7 @@ def semantic_losses(compared: Comparison) -> dict[str, Tensor]:
 class Loss:
     """A row of `LOSSES`: computed of each set of queries, or once of the prompts."""
 
-    function: Callable[[Comparison], dict[str, Tensor]]
+    function: Callable[[MatchedOutput], dict[str, Tensor]]
     of: Literal["queries", "prompts"]
 
 
@@ -334,7 +334,7 @@ LOSSES = (
 WEIGHT_NAMES = {"loss_class": "classes"}  # where the weight of `loss_NAME` is not called NAME
 
 
-def _query_losses(compared: Comparison) -> dict[str, Tensor]:
+def _query_losses(compared: MatchedOutput) -> dict[str, Tensor]:
     rows = (loss for loss in LOSSES if loss.of == "queries")
     return {name: value for loss in rows for name, value in loss.function(compared).items()}
 
