@@ -206,7 +206,7 @@ def run_ours(model: Any, scene: Scene, video: Path, clock: Clock, stack: ExitSta
         patch(owner, name, "vision")
     for name in ("_repair", "_plan"):
         patch(video_step, name, "associate")
-    for name in ("_reprompt", "_remember", "_begin"):
+    for name in ("_reprompt", "_remember", "begin"):
         patch(video_step, name, "memory")
     patch(video_step, "_collect", "output")
     session = stack.enter_context(model.open_video(video, delay=0))
@@ -240,7 +240,7 @@ def choose(scene: Scene, logits: Tensor, _presence: Tensor) -> Tensor:
 
 def detect_ours(scene: Scene, here: list[int], detect: Callable, *args: Any) -> dict[str, Any]:
     """What the detector took its time for, and then the discs."""
-    from masklet.inference.video.association import FrameDetections
+    from masklet.inference.rules.association import FrameDetections
 
     names, found = list(detect(*args)), {}
     for number, name in enumerate(names):
@@ -353,8 +353,8 @@ def time_association(device: torch.device, cells: int = 288) -> float:
 
     transformers compares masks pixel by pixel in one array, for which it asks for 26 GB here: it is not timed.
     """
-    from masklet.inference.video.association import FrameDetections, Proposals, associate
-    from masklet.inference.video.rules import sam3
+    from masklet.inference.rules.association import FrameDetections, Proposals, associate
+    from masklet.inference.rules.rules import sam3
 
     scene = Scene(objects=MANY, concepts=1, cells=cells, device=device)
     logits, scores, boxes = scene.found(0, 0)

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from masklet.inference.image.image_result import ImageResult
     from masklet.inference.image.image_session import ImageSession
     from masklet.inference.model import Model, load
+    from masklet.inference.rules.rules import Rules
     from masklet.inference.video.frame_result import FrameResult
-    from masklet.inference.video.rules import Rules
     from masklet.inference.video.video_session import VideoSession
     from masklet.types import Detections
 
@@ -38,7 +38,7 @@ _HOMES = {
     "InputError": "masklet.errors",
     "Model": "masklet.inference.model",
     "PRESETS": "masklet.config",
-    "Rules": "masklet.inference.video.rules",
+    "Rules": "masklet.inference.rules.rules",
     "VideoSession": "masklet.inference.video.video_session",
     "load": "masklet.inference.model",
 }

@@ -13,10 +13,10 @@ from masklet.errors import InputError
 from masklet.formats.calibration import Calibration, Thresholds
 from masklet.inference.concepts import Concept
 from masklet.inference.model import Model, make_model
+from masklet.inference.rules.rules import Rules
 from masklet.inference.thresholds import cut_masks, recentre_scores
 from masklet.inference.video.detect import detect
 from masklet.inference.video.records import VideoConcept
-from masklet.inference.video.rules import Rules
 from masklet.types import DetectionSettings
 
 EVERYTHING = 0.0

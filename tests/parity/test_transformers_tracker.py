@@ -25,9 +25,9 @@ from transformers.models.sam3_tracker_video import modeling_sam3_tracker_video a
 from transformers.models.sam3_tracker_video.modeling_sam3_tracker_video import Sam3TrackerVideoInferenceSession
 from twins import TrackerTwins, make_tracker_twins
 
+from masklet.inference.rules.rules import Rules
 from masklet.inference.video import cohorts
-from masklet.inference.video.cohorts import Cohort, View
-from masklet.inference.video.rules import Rules
+from masklet.inference.video.cohorts import Cohort, FrameView
 from masklet.inference.video.step import SessionState, StepOptions, step
 from masklet.models.click import ClickFeatures
 from masklet.models.memory import resize_smoothly
@@ -224,8 +224,8 @@ def begin(film: Film, traversal: Traversal, row: int, told: Mapping[int, Given])
     return cohorts.settle(lambda frame: view(film, traversal, frame), cohort)
 
 
-def view(film: Film, traversal: Traversal, frame: int) -> View:
-    return View(tracker=film.twins.ours.tracker, features=film.looks[frame], frame=frame, traversal=traversal)
+def view(film: Film, traversal: Traversal, frame: int) -> FrameView:
+    return FrameView(tracker=film.twins.ours.tracker, features=film.looks[frame], frame=frame, traversal=traversal)
 
 
 def to_trace(memory: Memory) -> dict[str, Tensor]:

@@ -19,10 +19,10 @@ from masklet.checkpoints.weights import Weights
 from masklet.config import debug
 from masklet.inference.concepts import Concept
 from masklet.inference.model import Model, make_model
+from masklet.inference.rules.association import FrameDetections
 from masklet.inference.video import step as video_step
 from masklet.inference.video import video_session as video
-from masklet.inference.video.association import FrameDetections
-from masklet.inference.video.cohorts import Cohort, View
+from masklet.inference.video.cohorts import Cohort, FrameView
 from masklet.inference.video.records import VideoConcept
 from masklet.inference.video.video_session import VideoSession
 from masklet.models.detector import Detector
@@ -99,7 +99,7 @@ class Script:
         )
         return {CONCEPT: detections}
 
-    def propagate(self, propagate: Callable, view: View, cohorts: Sequence[Cohort]) -> list[Memory]:
+    def propagate(self, propagate: Callable, view: FrameView, cohorts: Sequence[Cohort]) -> list[Memory]:
         """The tracker's memories, with the script's masks."""
         memories = []
         for cohort, memory in zip(cohorts, propagate(view, cohorts), strict=True):

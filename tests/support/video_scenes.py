@@ -14,11 +14,11 @@ from jaxtyping import UInt8
 from masklet.checkpoints.weights import Weights
 from masklet.config import debug
 from masklet.inference.model import Model, make_model
+from masklet.inference.rules.association import FrameDetections
+from masklet.inference.rules.rules import Rules
 from masklet.inference.video import video_session as video
-from masklet.inference.video.association import FrameDetections
 from masklet.inference.video.frame_result import FrameResult
 from masklet.inference.video.records import VideoConcept
-from masklet.inference.video.rules import Rules
 from masklet.models.detector import Detector, ImageFeatures
 
 SIZE = (48, 64)

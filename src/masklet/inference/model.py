@@ -16,8 +16,8 @@ from masklet.inference.devices import choose_device, choose_dtype
 from masklet.inference.image.image_result import ImageResult
 from masklet.inference.image.image_session import ImageSession
 from masklet.inference.predictor import Predictor
+from masklet.inference.rules.rules import Rules
 from masklet.inference.video.opening import open_session, resume_session
-from masklet.inference.video.rules import Rules
 from masklet.inference.video.video_session import VideoSession
 from masklet.media.images import ImageSource, read_image
 from masklet.media.video_source import VideoSource

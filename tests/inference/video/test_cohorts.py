@@ -19,7 +19,7 @@ from torch import Tensor
 
 from masklet.checkpoints.names import official
 from masklet.config import debug
-from masklet.inference.video.cohorts import Cohort, View, click, draw, propagate, remember, settle
+from masklet.inference.video.cohorts import Cohort, FrameView, click, draw, propagate, remember, settle
 from masklet.models.click import ClickFeatures
 from masklet.models.detector import Detector
 from masklet.models.memory_bank import Memory, Traversal
@@ -76,10 +76,10 @@ class Scenario:
         self.cohort = Cohort(object_ids=())
         self.num_checked = 0
 
-    def view(self, frame: int, *, reverse: bool = False) -> View:
+    def view(self, frame: int, *, reverse: bool = False) -> FrameView:
         inputs = tensors("3_tracker_inputs")
         fine, medium, coarse = (inputs[f"feat.{name}"][frame : frame + 1] for name in ("s0", "s1", "level2"))
-        return View(
+        return FrameView(
             tracker=self.tracker,
             features=ClickFeatures(fine=fine, medium=medium, coarse=coarse),
             frame=frame,

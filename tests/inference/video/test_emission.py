@@ -11,10 +11,10 @@ from hypothesis.extra import numpy as hnp
 from safetensors.torch import load_file
 from torch import Tensor
 
+from masklet.inference.rules.rules import Rules, sam3, without_heuristics
 from masklet.inference.video.emission import DelayBuffer, shown
 from masklet.inference.video.frame_result import FrameResult
 from masklet.inference.video.records import FrameRecord
-from masklet.inference.video.rules import Rules, sam3, without_heuristics
 
 GOLDEN = load_file(Path(__file__).parents[2] / "golden" / "official" / "4c_functions.safetensors")
 

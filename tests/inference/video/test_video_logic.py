@@ -16,12 +16,12 @@ import torch
 from safetensors.torch import load
 from torch import Tensor
 
-from masklet.inference.video.association import FrameDetections, Proposals
+from masklet.inference.rules.association import FrameDetections, Proposals
+from masklet.inference.rules.lifecycle import ConceptState, FramePlan, plan_frame
+from masklet.inference.rules.rules import Rules
 from masklet.inference.video.emission import DelayBuffer, shown
 from masklet.inference.video.frame_result import FrameResult
-from masklet.inference.video.lifecycle import ConceptState, FramePlan, plan_frame
 from masklet.inference.video.records import FrameRecord
-from masklet.inference.video.rules import Rules
 from masklet.ops.components import fill_small
 from masklet.ops.nms import nms_masks
 

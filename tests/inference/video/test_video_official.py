@@ -29,14 +29,14 @@ from torch import Tensor
 from masklet.checkpoints.names import official
 from masklet.config import debug
 from masklet.inference.model import Model
+from masklet.inference.rules.association import FrameDetections
+from masklet.inference.rules.rules import Rules
 from masklet.inference.video import cohorts
 from masklet.inference.video import step as video_step
 from masklet.inference.video import video_session as video
-from masklet.inference.video.association import FrameDetections
 from masklet.inference.video.features import FrameFeatures
 from masklet.inference.video.frame_result import FrameResult
 from masklet.inference.video.records import VideoConcept
-from masklet.inference.video.rules import Rules
 from masklet.inference.video.video_session import VideoSession
 from masklet.media.frames import Frame
 from masklet.models.click import ClickFeatures
@@ -250,7 +250,7 @@ class Scripted(Play):
         rows = (scores > self.rules.min_score).nonzero()[:, 0]
         return mask_logits(self.run, [entry["mask"] for entry in raw])[rows], scores[rows]
 
-    def scripted_masks(self, view: cohorts.View, followed: Sequence[cohorts.Cohort]) -> list[Memory]:
+    def scripted_masks(self, view: cohorts.FrameView, followed: Sequence[cohorts.Cohort]) -> list[Memory]:
         memories = cohorts.propagate(view, followed)
         masks = mask_logits(self.run, self.visit["track_masks"])
         logits = torch.tensor(self.visit["track_score_logits"])
@@ -348,7 +348,7 @@ class Tracked(Play):
         self.compare(proposals.object_logits, tracked_tensors()[f"{key}scores"], NOISE[1])
         return proposals
 
-    def step(self, view: cohorts.View, state: Any, found: Any, alone: Any, options: Any) -> Any:
+    def step(self, view: cohorts.FrameView, state: Any, found: Any, alone: Any, options: Any) -> Any:
         state, sightings = STEP(view, state, found, alone, options)
         if not found:
             expected, key = self.run["partial"][self.num_partial], f"partial{self.num_partial:03d}_low_res"

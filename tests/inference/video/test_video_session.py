@@ -30,7 +30,7 @@ from video_scenes import (
 
 from masklet.errors import InputError
 from masklet.inference.video import step as video_step
-from masklet.inference.video.cohorts import Cohort, View, propagate
+from masklet.inference.video.cohorts import Cohort, FrameView, propagate
 from masklet.inference.video.frame_result import FrameResult
 from masklet.inference.video.video_session import VideoSession
 from masklet.media.video_source import open_frames
@@ -59,7 +59,7 @@ def listen(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
     """Who is tracked in each step."""
     calls: list[list[int]] = []
 
-    def tracked(view: View, cohorts: Sequence[Cohort]) -> list[Memory]:
+    def tracked(view: FrameView, cohorts: Sequence[Cohort]) -> list[Memory]:
         calls.append([object_id for cohort in cohorts for object_id in cohort.object_ids])
         return propagate(view, cohorts)
 

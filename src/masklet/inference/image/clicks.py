@@ -1,4 +1,4 @@
-"""Clicks: pixels of the user to the click head's prompt, and its answer to masks at the size of the picture."""
+"""Clicks: pixels of the user to the click head's prompt, and its output to masks at the size of the image."""
 
 import math
 from collections.abc import Sequence
@@ -36,7 +36,7 @@ class ClickResult:
 
     @classmethod
     def of(cls, output: ClickOutput, image: UInt8[np.ndarray, "height width 3"]) -> "ClickResult":
-        """The answer for a single object."""
+        """The result of a single object."""
         order = output.iou_scores[0].argsort(descending=True)
         logits = output.mask_logits[0, order].float()
         return cls(
@@ -54,11 +54,11 @@ class ClickResult:
 
     @cached
     def masks(self) -> Bool[np.ndarray, "mask height width"]:
-        """Masks at the size of the picture, holes of up to `MAX_HOLE_AREA` cells filled."""
+        """Masks at the size of the image, holes of up to `MAX_HOLE_AREA` cells filled."""
         return resize_mask_logits(self.filled, *self.image.shape[:2]).cpu().numpy()
 
     def plot(self, index: int = 0) -> Image.Image:
-        """The picture with one of the masks."""
+        """The image with one of the masks."""
         rows, columns = np.nonzero(self.masks[index])
         box = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1) if len(rows) else (0, 0, 0, 0)
         detections = Detections(
@@ -80,9 +80,9 @@ def click_prompt(
     image_size: int,
     mask_size: tuple[int, int],
 ) -> ClickPrompt:
-    """The prompt of one object on a picture of `size` (height, width) that the model sees at `image_size` squared.
+    """The prompt of one object on an image of `size` (height, width) that the model sees at `image_size` squared.
 
-    Coordinates are moved by half a pixel of the model's picture, from corners to centres, as in training.
+    Coordinates are moved by half a pixel of the model's image, from corners to centres, as in training.
 
     Raises: InputError when there is nothing to go by, or points, labels or mask do not fit.
     """
@@ -96,7 +96,7 @@ def click_prompt(
     if not all(len(point) == 2 and math.isfinite(sum(point)) for point in points):
         raise InputError("a point is two finite numbers x, y")
     if not all(0 <= x <= width and 0 <= y <= height for x, y in points):
-        raise InputError(f"a point is outside the {width} x {height} picture")
+        raise InputError(f"a point is outside the {width} x {height} image")
     if mask is not None and tuple(mask.shape) != mask_size:
         raise InputError(f"the mask is {tuple(mask.shape)}, not {mask_size}: give back ClickResult.logits[i]")
     corners = [] if box is None else [box[:2], box[2:]]

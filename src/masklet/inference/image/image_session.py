@@ -24,7 +24,7 @@ THRESHOLD = 0.5
 
 @dataclass(frozen=True, kw_only=True)
 class _Question:
-    """One concept that was looked for, and how: what a further example is added to."""
+    """The last concept and its settings: what a further example is added to."""
 
     concept: Concept
     threshold: float

@@ -25,7 +25,7 @@ _GIVEN_PIXEL = 1024.0  # logit of a pixel of a mask that was given
 
 
 @dataclass(frozen=True, kw_only=True)
-class View:
+class FrameView:
     """A frame as the tracker sees it, and the traversal of the video that it is part of."""
 
     tracker: Tracker
@@ -108,7 +108,7 @@ def _keep_objects(by_frame: Mapping[int, Mapping], object_ids: Sequence[int]) ->
 
 
 def click(
-    view: View, cohort: Cohort, object_id: int, prompt: ClickPrompt, *, add: bool = False, look_back: bool = False
+    view: FrameView, cohort: Cohort, object_id: int, prompt: ClickPrompt, *, add: bool = False, look_back: bool = False
 ) -> Cohort:
     """The cohort with one of its objects clicked on.
 
@@ -132,7 +132,7 @@ def click(
     return replace(cohort, points=points).with_prompted(frame, object_id, PromptedMemory(memory=_to_memory(output)))
 
 
-def _look_back_alone(view: View, cohort: Cohort, object_id: int) -> MemoryTokens:
+def _look_back_alone(view: FrameView, cohort: Cohort, object_id: int) -> MemoryTokens:
     """What a click attends to: the object's conditioning frames and the frame before, as in the published model."""
     bank = cohort.bank.select(torch.tensor([cohort.object_ids.index(object_id)]))
     unrated = {f: replace(memory, usefulness=None) for f, memory in bank.tracked.items()}
@@ -148,7 +148,7 @@ def _limit_points(prompt: ClickPrompt) -> ClickPrompt:
     return ClickPrompt(points_xy=prompt.points_xy[:, ends], point_labels=prompt.point_labels[:, ends])
 
 
-def draw(view: View, cohort: Cohort, object_id: int, mask: Bool[Tensor, "height width"]) -> Cohort:
+def draw(view: FrameView, cohort: Cohort, object_id: int, mask: Bool[Tensor, "height width"]) -> Cohort:
     """The cohort with an object given as a mask at the size of the video; other given masks lose its pixels."""
     frame, size = view.frame, view.tracker.memory_size(view.features)
     output = view.tracker.accept(view.features, resize_smoothly(mask[None, None].float(), size)[:, 0])
@@ -159,7 +159,7 @@ def draw(view: View, cohort: Cohort, object_id: int, mask: Bool[Tensor, "height 
     return replace(cohort, points=points).with_prompted(frame, object_id, _with_mask(_to_memory(output), mask))
 
 
-def settle(view_of: Callable[[int], View], cohort: Cohort) -> Cohort:
+def settle(view_of: Callable[[int], FrameView], cohort: Cohort) -> Cohort:
     """The cohort with every prompt in its bank: such a frame conditions all objects, also those not prompted there.
 
     Detector prompts on frames close by become ordinary memory from then on.
@@ -178,7 +178,7 @@ def settle(view_of: Callable[[int], View], cohort: Cohort) -> Cohort:
 
 
 def begin(
-    view: View,
+    view: FrameView,
     object_ids: Sequence[int],
     mask_logits: Float[Tensor, "object low_height low_width"],
     size: tuple[int, int],
@@ -189,7 +189,7 @@ def begin(
 
 
 def reprompt(
-    view: View,
+    view: FrameView,
     cohort: Cohort,
     masks: Mapping[int, Float[Tensor, "low_height low_width"]],
     size: tuple[int, int],
@@ -202,7 +202,7 @@ def reprompt(
 
 
 def _given(
-    view: View,
+    view: FrameView,
     object_ids: Sequence[int],
     mask_logits: Float[Tensor, "object low_height low_width"],
     size: tuple[int, int],
@@ -225,7 +225,7 @@ def _with_mask(memory: Memory, mask: Bool[Tensor, "height width"]) -> PromptedMe
     return PromptedMemory(memory=replace(memory, mask_logits=resize_smoothly(logits, low_size)[:, 0]), mask=mask)
 
 
-def _condition(view: View, cohort: Cohort, memories: Mapping[int, Memory], *, by_user: bool) -> MemoryBank:
+def _condition(view: FrameView, cohort: Cohort, memories: Mapping[int, Memory], *, by_user: bool) -> MemoryBank:
     """The bank with the frame as a conditioning one: given memories first, then known ones, then unknown objects."""
     tracker, known = view.tracker, cohort.bank.get(view.frame)
     rows = []
@@ -234,7 +234,11 @@ def _condition(view: View, cohort: Cohort, memories: Mapping[int, Memory], *, by
             rows.append(memories[object_id])
         else:
             rows.append(_unknown(view) if known is None else take(known, [row]))
-    memory = _stack(rows)
+    memory = Memory(
+        mask_logits=torch.cat([row.mask_logits for row in rows]),
+        object_logits=torch.cat([row.object_logits for row in rows]),
+        pointers=torch.cat([row.pointers for row in rows]),
+    )
     masks = keep_topmost_pixels(tracker.enlarge(memory.mask_logits))
     binary = torch.ones_like(memory.object_logits, dtype=torch.bool)
     maps = tracker.remember(view.features, masks, memory.object_logits, binary)
@@ -242,7 +246,7 @@ def _condition(view: View, cohort: Cohort, memories: Mapping[int, Memory], *, by
     return cohort.bank.with_conditioning(view.frame, replace(memory, maps=maps, by_user=by_user))
 
 
-def _unknown(view: View) -> Memory:
+def _unknown(view: FrameView) -> Memory:
     """An object on a frame that it is not known of. It counts as visible, as in the published model, with no pixel."""
     height, width = view.features.coarse.shape[-2:]
     pointer = view.tracker.memory.unseen_pointer
@@ -253,18 +257,10 @@ def _unknown(view: View) -> Memory:
     )
 
 
-def _stack(memories: Sequence[Memory]) -> Memory:
-    return Memory(
-        mask_logits=torch.cat([memory.mask_logits for memory in memories]),
-        object_logits=torch.cat([memory.object_logits for memory in memories]),
-        pointers=torch.cat([memory.pointers for memory in memories]),
-    )
-
-
 # --- tracking -----------------------------------------------------------------------------------------------------
 
 
-def propagate(view: View, cohorts: Sequence[Cohort]) -> list[Memory]:
+def propagate(view: FrameView, cohorts: Sequence[Cohort]) -> list[Memory]:
     """All objects of all cohorts on the frame, as memories without maps, in one pass through the network.
 
     A cohort that the frame conditions gives what is known of it. Those that recall as many maps and pointers stand
@@ -289,7 +285,7 @@ def propagate(view: View, cohorts: Sequence[Cohort]) -> list[Memory]:
 
 
 def remember(
-    view: View,
+    view: FrameView,
     cohorts: Sequence[Cohort],
     memories: Sequence[Memory],
     mask_logits: Float[Tensor, "object any_height any_width"],
@@ -327,12 +323,12 @@ def _store(
     )
 
 
-def forget(cohort: Cohort, view: View, keep: int) -> Cohort:
+def forget(cohort: Cohort, view: FrameView, keep: int) -> Cohort:
     """The cohort after the frame, with no more in its bank than is needed: see `memory_bank.trim`."""
     return replace(cohort, bank=trim(cohort.bank, view.frame, view.tracker.memory.config, view.traversal, keep))
 
 
-def _read(view: View, bank: MemoryBank) -> MemoryTokens:
+def _read(view: FrameView, bank: MemoryBank) -> MemoryTokens:
     network = view.tracker.memory
     return read_memory(network, recall(bank, view.frame, network.config, view.traversal), view.traversal)
 
@@ -342,7 +338,7 @@ def _to_memory(output: TrackOutput) -> Memory:
 
 
 def _to_memories(output: TrackOutput, sizes: Sequence[int]) -> list[Memory]:
-    """One memory for each cohort, with how well its objects are seen."""
+    """One memory for each cohort, with how visible its objects are."""
     memory, start, memories = _to_memory(output), 0, []
     for size in sizes:
         rows = slice(start, start + size)

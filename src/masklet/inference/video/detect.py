@@ -14,10 +14,10 @@ from torch import Tensor
 from masklet.formats.calibration import Calibration
 from masklet.inference.concepts import Concept
 from masklet.inference.predictor import Predictor
+from masklet.inference.rules.association import FrameDetections, video_scores
+from masklet.inference.rules.rules import Rules
 from masklet.inference.thresholds import cut_masks, limits_of, recentre_scores
-from masklet.inference.video.association import FrameDetections, video_scores
 from masklet.inference.video.records import VideoConcept
-from masklet.inference.video.rules import Rules
 from masklet.models.detector import Grounding, ImageFeatures
 from masklet.ops.boxes import cxcywh_to_xyxy
 from masklet.ops.nms import nms_masks

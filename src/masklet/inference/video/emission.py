@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from masklet.inference.rules.rules import Rules
 from masklet.inference.video.frame_result import FrameResult
 from masklet.inference.video.records import FrameRecord
-from masklet.inference.video.rules import Rules
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,13 +37,10 @@ class DelayBuffer:
         return self._release(len(self.waiting))
 
     def _release(self, count: int) -> tuple["DelayBuffer", tuple[FrameRecord, ...]]:
-        released = tuple(self._confirmed_since(index) for index in range(count))
+        # A masklet that is confirmed a few frames on is shown from its first frame.
+        ahead = (self.waiting[min(index + self.look_ahead, len(self.waiting) - 1)] for index in range(count))
+        released = tuple(replace(r, unconfirmed=a.unconfirmed) for r, a in zip(self.waiting, ahead, strict=False))
         return replace(self, waiting=self.waiting[count:]), released
-
-    def _confirmed_since(self, index: int) -> FrameRecord:
-        """A waiting frame with what was learned since: which masklets were confirmed a few frames on."""
-        ahead = self.waiting[min(index + self.look_ahead, len(self.waiting) - 1)]
-        return replace(self.waiting[index], unconfirmed=ahead.unconfirmed)
 
 
 def shown(record: FrameRecord, ended: Collection[int]) -> FrameResult:

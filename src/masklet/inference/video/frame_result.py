@@ -1,4 +1,4 @@
-"""What a user gets for one frame of a video: which objects are seen, how surely, and where.
+"""The result of one frame of a video: which objects are visible, with which scores, and where.
 
 Masks are kept as run lengths of their full size, a kilobyte or so each, so that the results of a long video fit in
 memory and on disk. They become pixels only when asked for.
@@ -23,10 +23,10 @@ Numbers = Sequence[float | int] | np.ndarray | Tensor
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class FrameResult:
-    """The objects seen on frame `index`, at `time` seconds. Selecting (`[...]`, `for_concept`, `for_id`) gives another.
+    """The objects on frame `index`, at `time` seconds. Selecting (`[...]`, `for_concept`, `for_id`) gives another.
 
-    `concepts` holds the phrase of each object, "" for one that was clicked. `scores` says how sure the detector was
-    when the masklet began (1 for what the user began), `object_scores` how sure the tracker is that it sees the object
+    `concepts` holds the phrase of each object, "" for one that was clicked. `scores` are those of the detections
+    that the masklets began with (1 for what the user began), `object_scores` the probability that the object is visible
     on this frame. `rles` are COCO compressed counts of the masks as they are, which may overlap; where they do, the
     object of the highest `precedence` of a concept is in front.
     """
@@ -59,7 +59,7 @@ class FrameResult:
     ) -> "FrameResult":
         """From the small logits of the model, which are enlarged to `size`; objects of which nothing is left drop out.
 
-        Without `precedence` the surest object is in front.
+        Without `precedence` the object of the highest score is in front.
 
         One object at a time: a mask at full size is two megabytes for a large video, and is gone once it is encoded.
         """
@@ -121,8 +121,9 @@ class FrameResult:
         return len(self.ids)
 
     def __repr__(self) -> str:
-        seen = ", ".join(f"{phrase} #{number}".strip() for phrase, number in zip(self.concepts, self.ids, strict=True))
-        return f"FrameResult({self.index} at {self.time:.3f} s, {self.size[1]} x {self.size[0]}: {seen or 'nothing'})"
+        objects = zip(self.concepts, self.ids, strict=True)
+        listed = ", ".join(f"{phrase} #{number}".strip() for phrase, number in objects)
+        return f"FrameResult({self.index} at {self.time:.3f} s, {self.size[1]} x {self.size[0]}: {listed or 'nothing'})"
 
     def __getitem__(self, index: int | slice | list | np.ndarray) -> "FrameResult":
         """The objects chosen by place, slice, list of places or array of bools; one place selects one."""
@@ -138,11 +139,11 @@ class FrameResult:
         )
 
     def for_concept(self, phrase: str) -> "FrameResult":
-        """The objects of one phrase; none when it is not seen on this frame."""
+        """The objects of one phrase; none when it is not on this frame."""
         return self[np.array([concept == phrase for concept in self.concepts], dtype=bool)]
 
     def for_id(self, object_id: int) -> "FrameResult":
-        """One object, or none when it is not seen on this frame."""
+        """One object, or none when it is not on this frame."""
         return self[self.ids == object_id]
 
     def mask(self, place: int) -> Bool[np.ndarray, "height width"]:
@@ -153,7 +154,7 @@ class FrameResult:
     def masks(self) -> Bool[np.ndarray, "object height width"]:
         """All masks with overlaps resolved: a pixel goes to the object of the highest precedence, or to the first.
 
-        Within a concept, that is: what answers two phrases is whole for both.
+        This holds within a concept: an object of two phrases is whole for both.
         """
         masks = np.zeros((len(self), *self.size), dtype=bool)
         free = {concept: np.ones(self.size, dtype=bool) for concept in self.concepts}

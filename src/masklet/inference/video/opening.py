@@ -8,8 +8,8 @@ from masklet.checkpoints.configs import to_dict
 from masklet.errors import InputError
 from masklet.formats.calibration import Calibration, parse_calibration
 from masklet.inference.predictor import Predictor
+from masklet.inference.rules.rules import RULES, Rules
 from masklet.inference.video.archive import read_archive
-from masklet.inference.video.rules import RULES, Rules
 from masklet.inference.video.video_session import VideoSession
 from masklet.media.video_source import VideoSource, open_frames
 

@@ -7,10 +7,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 from masklet.inference.concepts import Concept
+from masklet.inference.rules.lifecycle import ConceptState
+from masklet.inference.rules.rules import Rules
 from masklet.inference.video.cohorts import Cohort
 from masklet.inference.video.frame_result import FrameResult
-from masklet.inference.video.lifecycle import ConceptState
-from masklet.inference.video.rules import Rules
 from masklet.types import TokenSet
 
 

@@ -10,12 +10,12 @@ from torch import Tensor
 from masklet.errors import InputError
 from masklet.inference.concepts import Concept
 from masklet.inference.predictor import Predictor
+from masklet.inference.rules.lifecycle import ConceptState, Track
 from masklet.inference.video.archive import Json, TensorStore
 from masklet.inference.video.cohorts import Cohort, PromptedMemory
 from masklet.inference.video.emission import DelayBuffer
 from masklet.inference.video.features import FrameCache
 from masklet.inference.video.frame_result import FrameResult
-from masklet.inference.video.lifecycle import ConceptState, Track
 from masklet.inference.video.records import FrameRecord, SessionState, VideoConcept
 from masklet.inference.video.result_queue import ResultQueue
 from masklet.inference.video.schedule import Key, Schedule

@@ -14,11 +14,11 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from masklet.inference.video.association import FrameDetections, Proposals
-from masklet.inference.video.cohorts import Cohort, View, begin, forget, propagate, remember, reprompt
-from masklet.inference.video.lifecycle import FramePlan, plan_frame
+from masklet.inference.rules.association import FrameDetections, Proposals
+from masklet.inference.rules.lifecycle import FramePlan, plan_frame
+from masklet.inference.rules.rules import Rules
+from masklet.inference.video.cohorts import Cohort, FrameView, begin, forget, propagate, remember, reprompt
 from masklet.inference.video.records import SessionState
-from masklet.inference.video.rules import Rules
 from masklet.models.memory_bank import Memory
 from masklet.ops.components import fill_small
 from masklet.ops.overlaps import memory_object_logits, suppress_shrunken
@@ -74,7 +74,7 @@ class StepResult:
 
 
 def step(
-    view: View,
+    view: FrameView,
     state: SessionState,
     detections: Mapping[str, FrameDetections],
     alone: Collection[int],
@@ -91,7 +91,11 @@ def step(
     # Carry the decisions out in the memory banks
     corrected = _reprompt(view, moved, planned, options.size)
     remembered = _remember(view, corrected, planned, options)
-    begun = [_begin(view, each, options.size) for each in planned if each.plan.births]
+    begun = [
+        replace(begin(view, p.born, p.detections.mask_logits[p.born_rows], options.size), concept=p.name)
+        for p in planned
+        if p.born
+    ]
     state = replace(
         state,
         concepts={**state.concepts, **{p.name: replace(state.concepts[p.name], state=p.plan.state) for p in planned}},
@@ -113,7 +117,7 @@ def _repair(moved: Moved, rules: Rules) -> dict[int, Float[Tensor, "object low_h
 
 
 def _plan(
-    view: View,
+    view: FrameView,
     state: SessionState,
     detections: Mapping[str, FrameDetections],
     moved: Moved,
@@ -157,7 +161,7 @@ def _proposals(
     )
 
 
-def _reprompt(view: View, moved: Moved, planned: Sequence[Planned], size: tuple[int, int]) -> Moved:
+def _reprompt(view: FrameView, moved: Moved, planned: Sequence[Planned], size: tuple[int, int]) -> Moved:
     """The moved cohorts with the masks that confident detections give their objects."""
     masks = {object_id: p.detections.mask_logits[row] for p in planned for object_id, row in p.plan.reprompted}
     corrected = dict(moved)
@@ -171,7 +175,7 @@ def _reprompt(view: View, moved: Moved, planned: Sequence[Planned], size: tuple[
     return corrected
 
 
-def _remember(view: View, moved: Moved, planned: Sequence[Planned], options: StepOptions) -> dict[int, Cohort]:
+def _remember(view: FrameView, moved: Moved, planned: Sequence[Planned], options: StepOptions) -> dict[int, Cohort]:
     """The moved cohorts with this frame in their banks: those of concepts after the rules, others as tracked."""
     names = {each.name for each in planned}
     ruled = {i: pair for i, pair in moved.items() if pair[0].concept in names}
@@ -192,7 +196,7 @@ def _remember(view: View, moved: Moved, planned: Sequence[Planned], options: Ste
 
 
 def _write(
-    view: View, moved: Moved, mask_logits: Tensor, object_logits: Tensor, keep: Collection[int]
+    view: FrameView, moved: Moved, mask_logits: Tensor, object_logits: Tensor, keep: Collection[int]
 ) -> dict[int, Cohort]:
     cohorts, memories = zip(*moved.values(), strict=True)
     return dict(zip(moved, remember(view, cohorts, memories, mask_logits, object_logits, keep), strict=True))
@@ -205,12 +209,6 @@ def _memory_masks(planned: Planned, size: tuple[int, int]) -> dict[int, Tensor]:
         return {}
     large = F.interpolate(logits[:, None].float(), size, mode="bilinear", align_corners=False)[:, 0]
     return dict(zip(planned.proposals.object_ids, suppress_shrunken(large), strict=True))
-
-
-def _begin(view: View, planned: Planned, size: tuple[int, int]) -> Cohort:
-    """The new masklets of a concept, which begin together."""
-    cohort = begin(view, planned.born, planned.detections.mask_logits[planned.born_rows], size)
-    return replace(cohort, concept=planned.name)
 
 
 def _birth_scores(planned: Sequence[Planned]) -> dict[int, float]:

@@ -23,9 +23,10 @@ from masklet.formats.calibration import Calibration
 from masklet.inference.concepts import Box, Number, check_box, read_concepts
 from masklet.inference.image.clicks import click_prompt
 from masklet.inference.predictor import Predictor
+from masklet.inference.rules.rules import Rules
 from masklet.inference.video import cohorts
 from masklet.inference.video.archive import Json, TensorStore, write_archive
-from masklet.inference.video.cohorts import Cohort, View
+from masklet.inference.video.cohorts import Cohort, FrameView
 from masklet.inference.video.detect import detect, encode_examples
 from masklet.inference.video.emission import DelayBuffer
 from masklet.inference.video.features import FrameCache, FrameFeatures
@@ -33,7 +34,6 @@ from masklet.inference.video.frame_result import FrameResult
 from masklet.inference.video.history import History, join, update, without
 from masklet.inference.video.records import FrameRecord, SessionState, VideoConcept
 from masklet.inference.video.result_queue import ResultQueue
-from masklet.inference.video.rules import Rules
 from masklet.inference.video.saving import (
     check_state,
     pack_frames,
@@ -364,8 +364,8 @@ class VideoSession(AbstractContextManager):
         )
         return FrameRecord(result=result, hidden=tracked.hidden, unconfirmed=tracked.unconfirmed)
 
-    def _view(self, features: FrameFeatures, traversal: Traversal) -> View:
-        return View(
+    def _view(self, features: FrameFeatures, traversal: Traversal) -> FrameView:
+        return FrameView(
             tracker=self.predictor.detector.tracker,
             features=features.for_tracker,
             frame=features.frame.index,

@@ -10,8 +10,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from masklet.inference.video.association import FrameDetections, Matches, Proposals, associate, video_scores
-from masklet.inference.video.rules import Rules, sam3, sam3_1
+from masklet.inference.rules.association import FrameDetections, Matches, Proposals, associate, video_scores
+from masklet.inference.rules.rules import Rules, sam3, sam3_1
 
 FOLDER = Path(__file__).parents[2] / "golden" / "official"
 GOLDEN = load_file(FOLDER / "4c_functions.safetensors")

@@ -31,7 +31,7 @@ class Rules:
 
     # Birth.
     min_birth_score: Number = 0.7  # of a new object, once there are masklets
-    border: Number = 0.0  # no object begins with its box centre this close to the border, in fractions of the picture
+    border: Number = 0.0  # no object begins with its box centre this close to the border, in fractions of the image
     max_objects: int = 10_000  # of all concepts together
 
     # Confirmation delay, and removal within it.

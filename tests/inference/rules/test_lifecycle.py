@@ -8,8 +8,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from masklet.inference.video.association import FrameDetections, Matches, Proposals
-from masklet.inference.video.lifecycle import (
+from masklet.inference.rules.association import FrameDetections, Matches, Proposals
+from masklet.inference.rules.lifecycle import (
     NEVER,
     ConceptState,
     FramePlan,
@@ -18,14 +18,14 @@ from masklet.inference.video.lifecycle import (
     confirm,
     count_detections,
     count_shared,
+    highest,
     inside_border,
     lost,
     plan_frame,
     removals,
     suppress_occluded,
-    surest,
 )
-from masklet.inference.video.rules import RULES, Rules, sam3, sam3_1, without_heuristics
+from masklet.inference.rules.rules import RULES, Rules, sam3, sam3_1, without_heuristics
 from masklet.ops.overlaps import SUPPRESSED
 
 FOLDER = Path(__file__).parents[2] / "golden" / "official"
@@ -164,7 +164,7 @@ def test_suppression_by_recent_occlusion_equals_the_official_one(case: dict) -> 
 @pytest.mark.parametrize("case", cases("drop_limit"))
 def test_the_surest_are_kept_as_in_the_official_code(case: dict) -> None:
     args = case["args"]
-    rows, num_dropped = surest(args["inds"], torch.tensor(args["scores"]), args["num_to_keep"])
+    rows, num_dropped = highest(args["inds"], torch.tensor(args["scores"]), args["num_to_keep"])
     assert list(rows) == case["out"]["kept"]
     assert num_dropped == len(args["inds"]) - len(rows)
 

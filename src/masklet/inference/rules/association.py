@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
-from masklet.inference.video.rules import Rules
+from masklet.inference.rules.rules import Rules
 from masklet.ops.overlaps import binary_masks, overlap_table
 from masklet.ops.scores import inverse_sigmoid, joint_scores
 
@@ -22,7 +22,7 @@ class FrameDetections:
 
     mask_logits: Float[Tensor, "detection height width"]  # low resolution
     scores: Float[Tensor, " detection"]  # probabilities
-    boxes_xyxy: Float[Tensor, "detection 4"]  # fractions of the picture
+    boxes_xyxy: Float[Tensor, "detection 4"]  # fractions of the image
 
     @cached_property
     def masks(self) -> Bool[Tensor, "detection height width"]:
@@ -65,7 +65,7 @@ def video_scores(
 ) -> Float[Tensor, "*batch query"]:
     """Probability of each query on a frame of a video, in about [0.001, 0.999].
 
-    As on pictures, but folded back into one logit, which holds it off 0 and 1 as the published video model does.
+    As on images, but folded back into one logit, which holds it off 0 and 1 as the published video model does.
     """
     return inverse_sigmoid(joint_scores(pred_logits, presence_logits)).sigmoid()
 
@@ -112,7 +112,7 @@ def _is_matched(iou: Float64[np.ndarray, "detection object"], rules: Rules) -> B
 def _confident(
     overlaps: np.ndarray, scores: np.ndarray, is_new: np.ndarray, ids: np.ndarray, rules: Rules
 ) -> tuple[tuple[int, int], ...]:
-    """The masklet that each sure detection overlaps most, where it overlaps enough."""
+    """The masklet that each confident detection overlaps most, where it overlaps enough."""
     is_sure = (scores >= rules.reprompt_min_score) & ~is_new & (overlaps.max(axis=1) >= rules.reprompt_min_overlap)
     pairs = {int(ids[overlaps[row].argmax()]): row for row in np.flatnonzero(is_sure).tolist()}
     return tuple(pairs.items())

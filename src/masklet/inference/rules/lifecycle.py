@@ -12,8 +12,8 @@ import torch
 from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor
 
-from masklet.inference.video.association import FrameDetections, Matches, Proposals, associate
-from masklet.inference.video.rules import Rules
+from masklet.inference.rules.association import FrameDetections, Matches, Proposals, associate
+from masklet.inference.rules.rules import Rules
 from masklet.ops.boxes import box_iou
 from masklet.ops.components import fill_small
 from masklet.ops.overlaps import SUPPRESSED, overlap_table
@@ -155,23 +155,23 @@ def choose_births(
 ) -> tuple[tuple[int, ...], int]:
     """Detections that begin a masklet, and the number of those for which there is no room.
 
-    Those at the border of the picture wait until more of them is seen. Where room is short the surest come first.
+    Those at the border of the image wait until more of them is seen. Where room is short the highest scores come first.
     """
     new = matches.new
     if new and rules.border > 0:
         is_inside = inside_border(detections.boxes_xyxy, rules.border).tolist()
         new = tuple(row for row in new if is_inside[row])
-    return surest(new, detections.scores, max(num_free, 0))
+    return highest(new, detections.scores, max(num_free, 0))
 
 
 def inside_border(boxes_xyxy: Float[Tensor, "detection 4"], border: float) -> Bool[Tensor, " detection"]:
-    """Whether the centres of boxes, in fractions of the picture, are more than `border` away from its edges."""
+    """Whether the centres of boxes, in fractions of the image, are more than `border` away from its edges."""
     centres = (boxes_xyxy[:, :2] + boxes_xyxy[:, 2:]) / 2
     return ((centres > border) & (centres < 1 - border)).all(dim=1)
 
 
-def surest(rows: Sequence[int], scores: Float[Tensor, " detection"], limit: int) -> tuple[tuple[int, ...], int]:
-    """The rows of highest score, surest first, and the number left out; all in their order if they are few enough."""
+def highest(rows: Sequence[int], scores: Float[Tensor, " detection"], limit: int) -> tuple[tuple[int, ...], int]:
+    """The rows of the highest scores, best first, and the number left out; all in their order if few enough."""
     if len(rows) <= limit:
         return tuple(rows), 0
     values = scores.tolist()
@@ -326,9 +326,9 @@ def without_masks(proposals: Proposals, object_ids: Collection[int]) -> Float[Te
 def reprompts(
     matches: Matches, detections: FrameDetections, proposals: Proposals, frame: int, rules: Rules
 ) -> tuple[Pairs, Pairs]:
-    """Masklets whose mask a sure detection replaces in the tracker, and those of them whose box has drifted.
+    """Masklets whose mask a confident detection replaces in the tracker, and those of them whose box has drifted.
 
-    Every masklet that has such a detection and that the tracker is sure of, on every `Rules.reprompt_every`-th frame of
+    Every masklet that has such a detection and whose object logit is high, on every `Rules.reprompt_every`-th frame of
     the video, and on frames where one of them has drifted.
 
     Source: SAM 3 paper, periodic re-prompting and detection-guided re-prompting; the second is off in the released
@@ -361,7 +361,7 @@ def drifted(pairs: Pairs, detections: FrameDetections, proposals: Proposals, rul
 
 
 def _boxes_to_last_pixel(masks: Bool[Tensor, "object height width"]) -> Float[Tensor, "object 4"]:
-    """Boxes, xyxy in fractions of the picture, of masks that are not empty."""
+    """Boxes, xyxy in fractions of the image, of masks that are not empty."""
     height, width = masks.shape[1:]
     rows, columns = masks.any(dim=2).int(), masks.any(dim=1).int()
     low = torch.stack([columns.argmax(1) / width, rows.argmax(1) / height], dim=1)
