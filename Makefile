@@ -60,6 +60,7 @@ check: install-dev
 	$(RUN) -m ruff check --quiet .
 	$(RUN) -m pyright
 	$(VENV)/bin/lint-imports
+	$(RUN) tests/support/house.py
 	$(PYTEST) -q -m "not slow and not parity and not compile"
 
 parity: install-dev
