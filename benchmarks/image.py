@@ -241,7 +241,7 @@ def build_empty(dtype: torch.dtype) -> Any:
         device=torch.device("cpu"),
         dtype=dtype,
         image_size=1008,
-        has_click=True,
+        parts=frozenset({"click", "memory"}),
         tokenizer=Tokenizer(),
     )
 

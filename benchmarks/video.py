@@ -264,8 +264,8 @@ def run_theirs(model: Any, scene: Scene, video: Path, clock: Clock, stack: ExitS
     from transformers.models.sam3_video.modeling_sam3_video import Sam3VideoInferenceSession
     from transformers.models.sam3_video.processing_sam3_video import Sam3VideoProcessor
 
-    from masklet.media.frames import open_frames
     from masklet.media.images import preprocess
+    from masklet.media.video_source import open_frames
 
     here, dtype = [0], next(model.parameters()).dtype
     side = model.config.detector_config.image_size

@@ -16,8 +16,9 @@ import torch
 
 from masklet.checkpoints.adapters import read
 from masklet.checkpoints.weights import Weights, write
+from masklet.data.labels.coco import CocoSource
 from masklet.data.schema import Example
-from masklet.data.sources import CocoConfig, CocoSource
+from masklet.data.sources import CocoConfig
 from masklet.eval.concepts.cgf1 import PairScore, score_overlaps, total
 from masklet.inference.model import make_model
 from masklet.ops.masks import mask_iou

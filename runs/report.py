@@ -19,9 +19,10 @@ from typing import Any
 import numpy as np
 
 from masklet.cli.display import Display
+from masklet.data.labels.coco import CocoSource
+from masklet.data.labels.writers import write_saco, write_veval
 from masklet.data.schema import Clip, Example
-from masklet.data.sources import CocoConfig, CocoSource
-from masklet.data.writers import write_saco, write_veval
+from masklet.data.sources import CocoConfig
 from masklet.files import write_atomically
 from masklet.scenes.cutouts import CutoutLibrary, compose_scene
 from masklet.scenes.layout import SceneConfig
@@ -53,8 +54,8 @@ def image_sets(data: Path | None, count: int) -> Iterator[tuple[str, Iterable[Ex
     scenes = load_recipe("builtin").data.sources["real"].scenes
     config = CocoConfig(split="heldout", scenes=scenes, max_negatives=4)
     source = CocoSource(data / "real/annotations.json", data / "real/images", config)
-    for name in sorted({record["source"] for record in source.records}):
-        chosen = [index for index, record in enumerate(source.records) if record["source"] == name]
+    for name in sorted({record.source for record in source.records}):
+        chosen = [index for index, record in enumerate(source.records) if record.source == name]
         yield name, [source.example(index, np.random.default_rng(index)) for index in chosen[:count]]
 
 

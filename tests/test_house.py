@@ -104,3 +104,21 @@ def test_every_number_of_the_rules_is_read_by_one_of_them() -> None:
         if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load)
     }
     assert {field.name for field in fields(Rules)} <= read
+
+
+def test_scripts_import_what_exists() -> None:
+    scripts = [path for folder in ("benchmarks", "examples", "runs") for path in (ROOT / folder).glob("*.py")]
+    wanted = {
+        (str(node.module), alias.name)
+        for path in scripts
+        for node in ast.walk(parse(path))
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("masklet")
+        for alias in node.names
+    }
+    missing = [
+        f"{module}.{name}"
+        for module, name in sorted(wanted)
+        if f"{module}.{name}" not in modules()
+        and (module not in modules() or not hasattr(import_module(module), name))
+    ]
+    assert not missing

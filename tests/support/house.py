@@ -113,7 +113,7 @@ def lines() -> dict[str, int]:
     for path in modules().values():
         parts = path.relative_to(SOURCE).parts
         counts[parts[0] if len(parts) > 1 else ""] += len(path.read_text(encoding="utf-8").splitlines())
-    return counts
+    return {folder: count for folder, count in counts.items() if count}
 
 
 def main() -> None:
