@@ -1,6 +1,6 @@
 """Scores the built-in model on what it was never trained on, with every metric that applies, and renews its card.
 
-    make report                  generated pictures and clips alone, in a few minutes
+    make report                  generated images and clips alone, in a few minutes
     make report DATA=DIR         also held-out cut-outs and photos: the folders cutouts, backgrounds and real under DIR,
                                  as the recipe `builtin` reads them
 
@@ -90,7 +90,7 @@ def score_images(given: argparse.Namespace) -> str:
 
 
 def score_users(given: argparse.Namespace) -> str:
-    """The table of simulated users, on sets of pictures that have masks."""
+    """The table of simulated users, on sets of images that have masks."""
     curves = {}
     for name in ("generated", "cut-outs"):
         labels = given.out / f"{name}.json"
@@ -183,7 +183,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("report"))
     parser.add_argument("--pictures", type=int, default=40, help="of each set")
     parser.add_argument("--clips", type=int, default=12, help="of each set")
-    parser.add_argument("--users", type=int, default=20, help="pictures of each set that users are simulated on")
+    parser.add_argument("--users", type=int, default=20, help="images of each set that users are simulated on")
     given = parser.parse_args()
     tables = {"figures": score_images(given), "users": score_users(given), "clips": score_clips(given)}
     card = CARD.read_text(encoding="utf-8")

@@ -118,7 +118,6 @@ def test_scripts_import_what_exists() -> None:
     missing = [
         f"{module}.{name}"
         for module, name in sorted(wanted)
-        if f"{module}.{name}" not in modules()
-        and (module not in modules() or not hasattr(import_module(module), name))
+        if f"{module}.{name}" not in modules() and (module not in modules() or not hasattr(import_module(module), name))
     ]
     assert not missing

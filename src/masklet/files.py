@@ -23,6 +23,12 @@ REASONS = {
 }
 
 
+def cannot_write(path: Path, error: Exception) -> InputError:
+    """The error to raise for a file that an operating system or a codec did not let be written."""
+    reason = REASONS.get(getattr(error, "errno", None) or 0, getattr(error, "strerror", None) or str(error))
+    return InputError(f"cannot write {path}: {reason}")
+
+
 def write_atomically(path: str | os.PathLike, content: bytes | str | Callable[[BinaryIO], object]) -> Path:
     """Writes bytes, text as UTF-8, or whatever `content` writes into the open file it is given; makes missing folders.
 
@@ -49,8 +55,7 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
         yield beside
         beside.replace(path)
     except OSError as error:
-        reason = REASONS.get(error.errno or 0, error.strerror or str(error))
-        raise InputError(f"cannot write {path}: {reason}") from error
+        raise cannot_write(path, error) from error
     finally:
         _remove(beside)
 

@@ -72,8 +72,18 @@ class ImageInstances(Instances, Protocol):
         ...
 
     @property
+    def ids(self) -> Int64[np.ndarray, " detection"]:
+        """The number of each instance, from 1."""
+        ...
+
+    @property
     def areas(self) -> Int64[np.ndarray, " detection"]:
         """Size of each mask, in any unit."""
+        ...
+
+    @property
+    def masks(self) -> Bool[np.ndarray, "detection height width"]:
+        """All masks at the size of the image."""
         ...
 
     def counts(self) -> dict[str, int]:
@@ -104,13 +114,23 @@ class ClickMasks(Protocol):
 
 @runtime_checkable
 class FrameInstances(Protocol):
-    """Objects on one frame of a video; masks are of the size of the video."""
+    """Objects on one frame of a video, as drawing and exports need them; masks are of the size of the video."""
 
     def __len__(self) -> int: ...
 
     @property
     def index(self) -> int:
         """The number of the frame, from 0."""
+        ...
+
+    @property
+    def time(self) -> float:
+        """When the frame is shown, in seconds."""
+        ...
+
+    @property
+    def image(self) -> Pixels | None:
+        """The frame, if it was kept."""
         ...
 
     @property
@@ -139,8 +159,23 @@ class FrameInstances(Protocol):
         ...
 
     @property
+    def precedence(self) -> Float32[np.ndarray, " object"]:
+        """Where masks overlap, the object of the highest is in front."""
+        ...
+
+    @property
+    def boxes(self) -> Float32[np.ndarray, "object 4"]:
+        """Tightest boxes around the masks as they are, xyxy in pixels."""
+        ...
+
+    @property
     def areas(self) -> Int64[np.ndarray, " object"]:
         """Pixels of each mask."""
+        ...
+
+    @property
+    def rles(self) -> Sequence[str]:
+        """COCO compressed counts of the masks as they are."""
         ...
 
     @property
@@ -150,6 +185,10 @@ class FrameInstances(Protocol):
 
     def mask(self, place: int) -> Bool[np.ndarray, "height width"]:
         """The mask of one object as it is."""
+        ...
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything but the image."""
         ...
 
 

@@ -53,14 +53,12 @@ class Tokenizer:
         Longer phrases are cut to the context with their end id kept. Id 0 is also a real piece (a "!" inside a word);
         the published model was trained with that piece masked like padding, so it is masked here too.
         """
-        rows = [self._cut(self.ids(phrase)) for phrase in phrases]
+        rows = [self.ids(phrase) for phrase in phrases]
+        rows = [row if len(row) <= self.context else [*row[: self.context - 1], self.end_id] for row in rows]
         length = max(map(len, rows), default=0)
         token_ids = torch.tensor([row + [PADDING_ID] * (length - len(row)) for row in rows], dtype=torch.long)
         token_ids = token_ids.reshape(len(rows), length)
         return token_ids, token_ids != PADDING_ID
-
-    def _cut(self, ids: list[int]) -> list[int]:
-        return ids if len(ids) <= self.context else [*ids[: self.context - 1], self.end_id]
 
     def _word_ids(self, word: str) -> tuple[int, ...]:
         if word not in self._cache:

@@ -140,10 +140,8 @@ class DetectorOutput(Bundle):
     @property
     def pred_masks(self) -> Float[Tensor, "prompt query height width"]:
         """Mask logits of every query of the last layer: 66 MB a prompt at full size, so meant for tests."""
-        return (
-            torch.einsum("pqc,pchw->pqhw", self.mask_embeddings, self.pixel_embeddings)
-            + self.mask_biases[..., None, None]
-        )
+        products = torch.einsum("pqc,pchw->pqhw", self.mask_embeddings, self.pixel_embeddings)
+        return products + self.mask_biases[..., None, None]
 
 
 @bundle

@@ -13,11 +13,12 @@ from masklet.cli import calibrate as _command  # noqa: F401 - adds it to the app
 from masklet.errors import InputError
 from masklet.formats.calibration import Calibration, Thresholds, read_calibration, write_calibration
 from masklet.ops.masks import rle_encode
+from masklet.protocols import ImageSegmenter, Segmenter
 
 SIZE = (20, 30)
 
 
-class FakeSession:
+class FakeSession(ImageSegmenter):
     """A coin that is there at a score of 0.8 and a shadow at 0.6; no leaf."""
 
     size = SIZE
@@ -33,6 +34,9 @@ class FakeSession:
         self.boxes = np.array([[4, 4, 12, 12], [20, 4, 28, 12]], np.float32)[: len(found)]
         return self
 
+    def __len__(self):
+        return len(self.scores)
+
     def mask(self, index, *, cut):
         mask = np.zeros(SIZE, bool)
         left = 4 + 16 * index
@@ -43,7 +47,7 @@ class FakeSession:
         pass
 
 
-class FakeModel:
+class FakeModel(Segmenter):
     identity = "fake-8-float32"
 
     def __init__(self):

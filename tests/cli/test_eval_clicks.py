@@ -10,6 +10,7 @@ from PIL import Image
 import masklet
 from masklet import cli
 from masklet.ops.masks import rle_encode
+from masklet.protocols import ImageSegmenter, Segmenter, VideoSegmenter
 
 SIZE = (24, 32)
 COIN = np.zeros(SIZE, bool)
@@ -22,6 +23,7 @@ class Answer:
     index, ids = 0, (0,)
     masks, logits = COIN[None], [None]
     presence, phrases = {}, ()
+    size, concepts, object_scores, areas = COIN.shape, (), None, None
 
     def __init__(self, index=0, *, there=True):
         self.index = index
@@ -36,8 +38,10 @@ class Answer:
         return COIN
 
 
-class FakeModel:
+class FakeModel(Segmenter, ImageSegmenter, VideoSegmenter):
     """Always finds the coin, and no leaf."""
+
+    identity, size = "fake", COIN.shape
 
     def __init__(self):
         self.opened = []

@@ -12,13 +12,19 @@ import masklet
 from masklet.cli import main
 from masklet.eval.tasks.semantic import UNJUDGED
 from masklet.ops.masks import rle_encode
+from masklet.protocols import ImageSegmenter, Segmenter
 
 HEIGHT, WIDTH = 40, 60
 COIN = np.zeros((HEIGHT, WIDTH), dtype=bool)
 COIN[10:20, 10:30] = True
 
 
-class FakeSession:
+class Found(SimpleNamespace):
+    def __len__(self):
+        return len(self.scores)
+
+
+class FakeSession(ImageSegmenter):
     """One coin at a score of 0.9 times its presence, a tenth; nothing else."""
 
     size = (HEIGHT, WIDTH)
@@ -26,7 +32,7 @@ class FakeSession:
     def find(self, phrases, *, threshold, assume_present):
         score = 0.9 if assume_present else 0.6
         found = [phrase for phrase in phrases if phrase == "coin" and score > threshold]
-        return SimpleNamespace(
+        return Found(
             presence={phrase: 0.9 if phrase == "coin" else 0.1 for phrase in phrases},
             phrases=tuple(found),
             scores=np.array([score] * len(found), np.float32),
@@ -38,13 +44,19 @@ class FakeSession:
         pass
 
 
+class FakeModel(Segmenter):
+    identity = "fake"
+
+    def open(self, _image):
+        return FakeSession()
+
+
 @pytest.fixture
 def place(tmp_path, monkeypatch) -> Path:
     """A folder to work in, with two pictures and a model of that name."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    model = SimpleNamespace(identity="fake", open=lambda _path: FakeSession())
-    monkeypatch.setattr(masklet, "load", lambda _name, **_: model, raising=False)
+    monkeypatch.setattr(masklet, "load", lambda _name, **_: FakeModel(), raising=False)
     (tmp_path / "pictures").mkdir()
     for name in ("a", "b"):
         Image.new("RGB", (WIDTH, HEIGHT), (name == "a" and "white") or "black").save(

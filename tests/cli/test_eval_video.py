@@ -1,7 +1,7 @@
 """`masklet eval video` and `masklet eval vos`: tables, files and errors, of predictions in files and of a model."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,6 +11,7 @@ from PIL import Image
 
 import masklet
 from masklet.cli import main
+from masklet.protocols import Segmenter, VideoSegmenter
 
 GOLDEN = Path(__file__).parents[1] / "golden/video_metrics"
 OFFICIAL = json.loads((GOLDEN / "official_results.json").read_text())["dataset_results"]
@@ -56,23 +57,40 @@ def test_writes_scores_and_a_page(tmp_path: Path) -> None:
     assert "45.5" in page
 
 
-def _open_video(source: list[Path]) -> SimpleNamespace:
+class FakeModel(Segmenter):
+    identity = "fake-1"
+
+    def open_video(self, source: Sequence[Path]) -> "FakeVideo":
+        return FakeVideo(len(source))
+
+
+class Frame(SimpleNamespace):
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+class FakeVideo(VideoSegmenter):
     """Finds one object in every frame for every phrase."""
-    phrases: list[str] = []
 
-    def track() -> Iterator[SimpleNamespace]:
-        for index in range(len(source)):
-            masks = np.zeros((len(phrases), 48, 64), bool)
-            masks[:, 10:20, 10:30] = True
-            ids = np.arange(len(phrases))
-            scores = np.full(len(phrases), 0.75, np.float32)
-            yield SimpleNamespace(index=index, concepts=tuple(phrases), ids=ids, scores=scores, masks=masks)
+    def __init__(self, length: int) -> None:
+        self.length = length
+        self.phrases: list[str] = []
 
-    def add_concept(phrase: str, *, frame: int) -> None:
+    def add_concept(self, phrase: str, *, frame: int) -> None:
         assert frame == 0
-        phrases.append(phrase)
+        self.phrases.append(phrase)
 
-    return SimpleNamespace(add_concept=add_concept, track=track, close=lambda: None)
+    def track(self) -> Iterator[Frame]:
+        count = len(self.phrases)
+        masks = np.zeros((count, 48, 64), bool)
+        masks[:, 10:20, 10:30] = True
+        given = {"ids": np.arange(count), "scores": np.full(count, 0.75, np.float32), "masks": masks}
+        other = dict.fromkeys(("size", "object_scores", "areas", "mask"))
+        for index in range(self.length):
+            yield Frame(index=index, concepts=tuple(self.phrases), **given, **other)
+
+    def close(self) -> None:
+        pass
 
 
 def test_asks_a_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
@@ -80,8 +98,7 @@ def test_asks_a_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
         for name in video["file_names"]:
             (tmp_path / "frames" / name).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / "frames" / name).write_text(name)
-    model = SimpleNamespace(identity="fake-1", open_video=_open_video)
-    monkeypatch.setattr(masklet, "load", lambda *_, **__: model, raising=False)
+    monkeypatch.setattr(masklet, "load", lambda *_, **__: FakeModel(), raising=False)
     asked = [*TRUTH, "--model", "tiny", "--videos", "frames", "--out", "run"]
     assert main(asked) == 0
     predictions = json.loads((tmp_path / "run/predictions.json").read_text())

@@ -367,7 +367,7 @@ def test_a_run_goes_on_only_as_what_it_was(model, capsys):
 
 @pytest.mark.usefixtures("model")
 def test_a_format_that_cannot_go_on_is_given_up_and_the_others_are_written(capsys, monkeypatch):
-    monkeypatch.setattr("masklet.inference.output.video_export.MAX_OBJECTS", 1)
+    monkeypatch.setattr("masklet.inference.output.frame_export.MAX_OBJECTS", 1)
     status, out, err = run(capsys, "clip", "-p", "dog", "-p", "cat", "--format", "davis,mot")
     assert status == 1
     assert "masklet: davis: an indexed image holds at most 1 objects" in err

@@ -18,7 +18,7 @@ from masklet import cli
 from masklet.checkpoints.adapters import read
 from masklet.config import PRESETS
 from masklet.train.run.observers import Observer
-from masklet.train.run.validation import read_validations
+from masklet.train.run.validator import read_validations
 from masklet.workflows.observer import JobObserver
 from masklet.workflows.training import train
 from masklet.workflows.training.train_report import ReportJob, TrainReport
@@ -83,7 +83,7 @@ def test_a_run_is_shown_validated_and_drawn(capsys, base, pictures, tmp_path) ->
     assert [line["step"] for line in lines] == [0, 2]
     before, after = (100 * line["metrics"]["cgF1"] for line in lines)
     assert out.startswith(f"finished: {tmp_path} (cgF1 {before:.1f} before, {after:.1f} after 2 updates")
-    for said in ("about ", "on cpu (2 updates of 2 pictures, validation not counted)", "validation of the base: cgF1"):
+    for said in ("about ", "on cpu (2 updates of 2 images, validation not counted)", "validation of the base: cgF1"):
         assert said in err
     assert "update 2 of 2 (phase 1 of 1, 112 px): loss " in err
     assert list((tmp_path / "tensorboard").iterdir())
@@ -127,7 +127,7 @@ def test_an_estimate_alone_leaves_nothing(capsys, base, pictures, tmp_path) -> N
     status, out, err = run(capsys, *arguments(base, pictures, tmp_path / "run", "--estimate"))
     assert (status, err) == (0, "")
     assert out.startswith("about ")
-    assert out.endswith("on cpu (2 updates of 2 pictures, validation not counted)\n")
+    assert out.endswith("on cpu (2 updates of 2 images, validation not counted)\n")
     assert not (tmp_path / "run").exists()
     status, out, _ = run(capsys, *arguments(base, pictures, tmp_path / "run", "--estimate", "--json"))
     assert json.loads(out)["updates"] == 2

@@ -4,14 +4,14 @@ import math
 
 import pytest
 
-from masklet.eval.concepts.cgf1 import ConceptCounts
+from masklet.eval.concepts.cgf1 import total
 from masklet.eval.metrics import METRICS, SHORT_NAMES, formatted, scaled
 from masklet.eval.reports import concept_report, task_report, video_report
 
 
 def test_figures_of_concepts_have_rows_and_are_computed() -> None:
     assert set(concept_report.COLUMNS) <= METRICS.keys()
-    computed = ConceptCounts.zero().metrics().keys() | {"count_MAE"}
+    computed = total([]).metrics().keys() | {"count_MAE"}
     assert set(concept_report.COLUMNS) <= computed
     assert SHORT_NAMES.keys() <= computed
 

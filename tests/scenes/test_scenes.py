@@ -8,7 +8,7 @@ from masklet.data.schema import Example
 from masklet.scenes.layout import KINDS, SceneConfig
 from masklet.scenes.moving.clips import render_clip
 from masklet.scenes.objects.paint import COLOUR_WORDS, COLOURS, PATTERNS
-from masklet.scenes.phrases import Description, Phrase, answers, is_unseen_pair, size_words
+from masklet.scenes.phrases import Description, Phrase, is_unseen_pair, objects_of, size_words
 from masklet.scenes.scene import Scene, build_scene, render_scene
 
 CONFIG = SceneConfig(size=160)
@@ -77,15 +77,15 @@ def test_size_words_need_one_clear_gap() -> None:
     mugs = [Description(nouns=("mug",), extent=extent) for extent in (50.0, 20.0, 22.0)]
     assert size_words("mug", mugs) == ["large", "small", "small"]
     assert size_words("mug", mugs[1:]) == [None, None]
-    assert answers(Phrase("mug", size="large"), mugs) == (0,)
-    assert answers(Phrase("mug", size="large"), mugs[1:]) is None
+    assert objects_of(Phrase("mug", size="large"), mugs) == (0,)
+    assert objects_of(Phrase("mug", size="large"), mugs[1:]) is None
 
 
 def test_what_could_be_argued_is_not_asked() -> None:
     cup = Description(nouns=("cup",), maybe_nouns=frozenset({"mug"}), colour="red", pattern="striped", extent=9.0)
-    assert answers(Phrase("mug"), [cup]) is None
-    assert answers(Phrase("mug", colour="blue"), [cup]) == ()
-    assert answers(Phrase("cup", colour="red"), [cup]) == (0,)
+    assert objects_of(Phrase("mug"), [cup]) is None
+    assert objects_of(Phrase("mug", colour="blue"), [cup]) == ()
+    assert objects_of(Phrase("cup", colour="red"), [cup]) == (0,)
 
 
 def test_held_out_pairs_are_about_eight_percent_and_fixed() -> None:

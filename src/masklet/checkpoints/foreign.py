@@ -1,14 +1,13 @@
 """Weights in the layouts of other programs, read and written through their tables of names (`names.FORMATS`)."""
 
 import re
-from collections.abc import Iterable
 from pathlib import Path
 
 import torch
 
 from masklet.checkpoints.containers import Tensors, save_tensors
-from masklet.checkpoints.names import FORMATS, Entry, names_of
-from masklet.checkpoints.weights import Shapes, Weights, check_shapes, own_shapes
+from masklet.checkpoints.names import FORMATS, names_of
+from masklet.checkpoints.weights import Weights, check_shapes
 from masklet.files import replacing
 from masklet.models.detector import Detector
 
@@ -34,11 +33,13 @@ def parse_foreign(tensors: Tensors, config: Detector.Config, what: str = "the ta
         for name, tensor in tensors.items()
         if name not in layout.dead and not any(pattern.fullmatch(name) for pattern in ignored)
     }
-    check_shapes(f"{what} ({kind} layout)", _foreign_shapes(entries, config), given)
+    with torch.device("meta"):
+        model = Detector(config).state_dict()
+        wanted = {name: tensor for entry in entries for name, tensor in entry.write(model).items()}
+    check_shapes(f"{what} ({kind} layout)", {name: tuple(tensor.shape) for name, tensor in wanted.items()}, given)
     # Translate the names; what the format does not know becomes zeros
     state = {name: tensor for entry in entries for name, tensor in entry.read(tensors).items()}
-    ours = own_shapes(config)
-    state |= {name: torch.zeros(ours[name]) for name in layout.absent}
+    state |= {name: torch.zeros(model[name].shape) for name in layout.absent}
     return Weights(config=config, state=state, origin=kind)
 
 
@@ -59,11 +60,3 @@ def write_foreign(weights: Weights, path: Path, kind: str) -> None:
             torch.save(tensors, beside)
     else:
         save_tensors(tensors, path, {"format": "pt"})
-
-
-def _foreign_shapes(entries: Iterable[Entry], config: Detector.Config) -> Shapes:
-    """Names and shapes that a foreign file with these entries must have."""
-    with torch.device("meta"):
-        ours = Detector(config).state_dict()
-        theirs = {name: tensor for entry in entries for name, tensor in entry.write(ours).items()}
-    return {name: tuple(tensor.shape) for name, tensor in theirs.items()}

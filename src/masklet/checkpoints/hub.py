@@ -64,14 +64,12 @@ def describe_models() -> list[ModelInfo]:
     from huggingface_hub import try_to_load_from_cache
 
     cached = try_to_load_from_cache(HUB_REPOSITORY, HUB_FILE)
-    places = {
-        BUILT_IN: (find(BUILT_IN), "built in, trained by this project"),
-        PUBLISHED: (
-            Path(cached) if isinstance(cached, str) else None,
-            "published by Meta under the SAM License; `masklet models fetch sam3`",
-        ),
-    }
+    published = Path(cached) if isinstance(cached, str) else None
+    rows = (
+        (BUILT_IN, find(BUILT_IN), "built in, trained by this project"),
+        (PUBLISHED, published, "published by Meta under the SAM License; `masklet models fetch sam3`"),
+    )
     return [
         ModelInfo(name=name, size_mb=place and round(place.stat().st_size / 1e6, 1), location=place, note=note)
-        for name, (place, note) in places.items()
+        for name, place, note in rows
     ]

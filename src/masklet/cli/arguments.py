@@ -58,11 +58,12 @@ def parse_prompts(
     placed = [_split_frame(text, "box") for text in boxes]
     if len({frame for frame, _ in placed}) > 1:
         raise InputError("example boxes must lie on one frame")
+    given = [_split_frame(text, "box") for text in objects]
     return TrackPrompts(
         phrases=parse_phrases(phrases),
         boxes=parse_boxes([rest for _, rest in placed]),
         box_frame=placed[0][0] if placed else 0,
-        clicks=(*_parse_clicks(clicks), *map(_parse_object, objects)),
+        clicks=(*_parse_clicks(clicks), *(ObjectClicks(frame=frame, box=_parse_box(rest)) for frame, rest in given)),
     )
 
 
@@ -71,11 +72,6 @@ def _split_frame(text: str, kind: str) -> tuple[int, str]:
     if not colon or not frame.strip().isdecimal():
         raise InputError(f"a {kind} begins with the number of its frame, such as 0:{text.lstrip(':')}, not {text!r}")
     return int(frame), rest
-
-
-def _parse_object(text: str) -> ObjectClicks:
-    frame, rest = _split_frame(text, "box")
-    return ObjectClicks(frame=frame, box=_parse_box(rest))
 
 
 def _parse_clicks(texts: Sequence[str]) -> tuple[ObjectClicks, ...]:

@@ -1,15 +1,14 @@
 """The progress of a workflow on a terminal: a bar, results as lines or JSON, warnings on stderr."""
 
 import json
-import signal
 import sys
 from contextlib import AbstractContextManager
-from types import TracebackType
 from typing import Any
 
 import typer
 
 from masklet.cli.app import complain
+from masklet.interrupt import Interrupt
 from masklet.workflows.observer import JobObserver, Product
 
 
@@ -17,31 +16,24 @@ class Display(JobObserver, AbstractContextManager):
     """Follows one workflow.
 
     With `json` each product is a line of JSON, and nothing but warnings is printed beside; with `lines` a product is
-    printed as text. With `stoppable` the first Ctrl-C asks the workflow to stop after the item at hand, and the second
-    one interrupts it.
+    printed as text. With `stoppable` a first Ctrl-C, or SIGTERM, asks the workflow to stop after the item at hand, and
+    a second Ctrl-C interrupts it.
     """
 
     def __init__(self, *, json: bool = False, lines: bool = False, stoppable: bool = False) -> None:
-        self._json, self._lines, self._stoppable = json, lines, stoppable
-        self._stopping = False
+        self._json, self._lines = json, lines
+        self._interrupt = Interrupt() if stoppable else None
         self._bar: Any = None
-        self._earlier: Any = None
 
     def __enter__(self) -> "Display":
-        if self._stoppable:
-            self._earlier = signal.signal(signal.SIGINT, self._stop)
+        if self._interrupt is not None:
+            self._interrupt.__enter__()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: Any) -> None:
         self.finished()
-        if self._stoppable:
-            signal.signal(signal.SIGINT, self._earlier)
-
-    def _stop(self, *_: object) -> None:
-        self._stopping = True
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        if self._interrupt is not None:
+            self._interrupt.__exit__(*error)
 
     def started(self, total: int | None, unit: str) -> None:
         if (total is None or total > 1) and sys.stderr.isatty():
@@ -71,7 +63,7 @@ class Display(JobObserver, AbstractContextManager):
         complain(message)
 
     def should_stop(self) -> bool:
-        return self._stopping
+        return self._interrupt is not None and self._interrupt.requested
 
 
 def _make_bar(total: int | None, unit: str) -> Any:

@@ -3,16 +3,13 @@
 import json as jsonlib
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from masklet.cli.app import Device, Dtype, Json, Model, app
 from masklet.errors import InputError
 from masklet.workflows.model_choice import ModelChoice
-
-if TYPE_CHECKING:
-    from masklet.checkpoints.hub import ModelInfo
 
 
 @app.command()
@@ -32,13 +29,13 @@ def models(
         typer.echo(jsonlib.dumps({"name": name, "path": str(path)}) if json else f"{name}: {path}")
         return
     known = describe_models()
-    plain = [{**asdict(each), "location": each.location and str(each.location)} for each in known]
-    typer.echo(jsonlib.dumps(plain) if json else "\n".join(map(_line, known)))
-
-
-def _line(info: "ModelInfo") -> str:
-    size = "" if info.size_mb is None else f"{info.size_mb:.1f} MB"
-    return f"{info.name:8} {size:>10}  {info.location or 'not fetched'}  ({info.note})"
+    if json:
+        plain = [{**asdict(each), "location": each.location and str(each.location)} for each in known]
+        typer.echo(jsonlib.dumps(plain))
+        return
+    for each in known:
+        size = "" if each.size_mb is None else f"{each.size_mb:.1f} MB"
+        typer.echo(f"{each.name:8} {size:>10}  {each.location or 'not fetched'}  ({each.note})")
 
 
 @app.command()

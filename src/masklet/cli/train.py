@@ -43,19 +43,15 @@ def train(  # noqa: PLR0913 - one argument for each option
 
     job = TrainJob(recipe=recipe, overrides=tuple(overrides or ()), out=out, resume=resume, report=not no_report)
     if print_config:
-        _print_config(job)
+        from masklet.train.recipes.schema import to_json
+
+        typer.echo(to_json(job.load_recipe()))
     elif check:
         _check(job, json=json)
     elif estimate:
         _estimate(job, json=json)
     else:
         _train(job, json=json)
-
-
-def _print_config(job: "TrainJob") -> None:
-    from masklet.train.recipes.schema import to_json
-
-    typer.echo(to_json(job.load_recipe()))
 
 
 def _check(job: "TrainJob", *, json: bool) -> None:

@@ -39,9 +39,9 @@ class TrainDisplay(Observer):
             where = f"update {step} of {self.recipe.total_steps} ({self._place(step)})"
             self._print(f"{where}: {self.means}, {self._left(step)}")
 
-    def validating(self, pictures: int) -> None:
+    def validating(self, images: int) -> None:
         if self.bar is not None:
-            self.bar.show_below(f"validating on {pictures} images")
+            self.bar.show_below(f"validating on {images} images")
 
     def validated(self, validation: Validated) -> None:
         if self.bar is not None:

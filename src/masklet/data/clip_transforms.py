@@ -46,13 +46,18 @@ def augment_clip(clip: Clip, config: ClipAugmentConfig, rng: np.random.Generator
     """
     frames = clip.frames[::-1] if rng.random() < config.reverse_probability else clip.frames
     if rng.random() < config.flip_probability:
-        frames = tuple(_changed(frame, frame.image[:, ::-1], frame.masks[:, :, ::-1]) for frame in frames)
+        frames = tuple(with_masks(frame, frame.image[:, ::-1], frame.masks[:, :, ::-1]) for frame in frames)
     frames = _turned(frames, config, rng)
     if rng.random() < config.mosaic_probability:
         cell = int(rng.integers(MOSAIC_CELLS**2))
         frames = tuple(_tiled(frame, cell) for frame in frames)
     factors, grey = _factors(config.color, rng), rng.random() < config.grey_probability
-    return Clip(frames=tuple(_coloured(frame, factors, config, rng, grey=grey) for frame in frames))
+    coloured = []
+    for frame in frames:
+        image = enhance(Image.fromarray(frame.image), factors)
+        image = enhance(image.convert("L").convert("RGB") if grey else image, _factors(config.flicker, rng))
+        coloured.append(replace(frame, image=np.asarray(image)))
+    return Clip(frames=tuple(coloured))
 
 
 def random_affine(size: int, config: ClipAugmentConfig, rng: np.random.Generator) -> Float64[np.ndarray, "2 3"]:
@@ -73,14 +78,17 @@ def _turned(frames: tuple[Example, ...], config: ClipAugmentConfig, rng: np.rand
     for _ in range(AFFINE_TRIES):
         affine = random_affine(size, config, rng)
         if np.array_equal(_turn_masks(frames[0].masks, affine).any(axis=(1, 2)), before):
-            return tuple(_turn(frame, affine) for frame in frames)
+            images = [
+                Image.fromarray(frame.image).transform(
+                    (size, size), Image.Transform.AFFINE, affine.ravel().tolist(), Image.Resampling.BILINEAR
+                )
+                for frame in frames
+            ]
+            return tuple(
+                with_masks(frame, np.asarray(image), _turn_masks(frame.masks, affine))
+                for frame, image in zip(frames, images, strict=True)
+            )
     return frames
-
-
-def _turn(frame: Example, affine: np.ndarray) -> Example:
-    image = Image.fromarray(frame.image)
-    turned = image.transform(image.size, Image.Transform.AFFINE, affine.ravel().tolist(), Image.Resampling.BILINEAR)
-    return _changed(frame, np.asarray(turned), _turn_masks(frame.masks, affine))
 
 
 def _turn_masks(
@@ -105,7 +113,7 @@ def _tiled(frame: Example, cell: int) -> Example:
         for x in range(MOSAIC_CELLS)
     ]
     tiles = [place_image(frame.image, placement, size) for placement in placements]
-    return _changed(frame, np.max(tiles, axis=0), place_masks(frame.masks, placements[cell], size))
+    return with_masks(frame, np.max(tiles, axis=0), place_masks(frame.masks, placements[cell], size))
 
 
 def _factors(strengths: tuple[float, float, float], rng: np.random.Generator) -> tuple[float, float, float]:
@@ -113,21 +121,8 @@ def _factors(strengths: tuple[float, float, float], rng: np.random.Generator) ->
     return brightness, contrast, saturation
 
 
-def _coloured(
-    frame: Example,
-    factors: tuple[float, float, float],
-    config: ClipAugmentConfig,
-    rng: np.random.Generator,
-    *,
-    grey: bool,
-) -> Example:
-    image = enhance(Image.fromarray(frame.image), factors)
-    image = enhance(image.convert("L").convert("RGB") if grey else image, _factors(config.flicker, rng))
-    return replace(frame, image=np.asarray(image))
-
-
-def _changed(frame: Example, image: np.ndarray, masks: np.ndarray) -> Example:
-    """The frame with another image and other masks of the same objects."""
+def with_masks(frame: Example, image: np.ndarray, masks: np.ndarray) -> Example:
+    """The frame with another image and other masks of the same objects; no phrases are asked of it."""
     masks = np.ascontiguousarray(masks)
     return replace(
         frame,

@@ -201,12 +201,7 @@ def normalised_boxes(example: Example) -> np.ndarray:
 
 
 def _exemplars(
-    boxes: np.ndarray,
-    objects: tuple[int, ...],
-    config: CollateConfig,
-    rng: np.random.Generator,
-    *,
-    with_negative: bool,
+    boxes: np.ndarray, objects: tuple[int, ...], config: CollateConfig, rng: np.random.Generator, *, with_negative: bool
 ) -> tuple[np.ndarray, np.ndarray]:
     """Jittered boxes of one to three objects, and perhaps one of an object that is not meant, with their labels."""
     count = min(len(objects), int(rng.integers(1, config.max_exemplars + 1)))

@@ -14,6 +14,7 @@ import numpy as np
 
 from masklet.data.schema import Example
 from masklet.data.sources import IndexedSource
+from masklet.data.transforms import areas_of
 from masklet.data.twins import Fingerprint, fingerprint, near_twins
 from masklet.errors import InputError
 from masklet.ops.masks import mask_to_box
@@ -56,28 +57,7 @@ _PLACEHOLDER = re.compile(
     re.IGNORECASE,
 )
 _CODE = re.compile(r"[A-Z0-9]*[A-Z][A-Z0-9]*([ _-][A-Z0-9]+)*")
-_ACRONYMS = frozenset(
-    {
-        "TV",
-        "CD",
-        "DVD",
-        "PC",
-        "CPU",
-        "GPU",
-        "USB",
-        "SUV",
-        "ATM",
-        "UFO",
-        "LED",
-        "LCD",
-        "DNA",
-        "RV",
-        "BBQ",
-        "VR",
-        "GPS",
-        "IC",
-    }
-)
+_ACRONYM = re.compile("TV|CD|DVD|PC|CPU|GPU|USB|SUV|ATM|UFO|LED|LCD|DNA|RV|BBQ|VR|GPS|IC")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,9 +144,34 @@ def examine(
     for each in notes:
         _judge_source(each, has_phrases=each.source not in unasked)
     _compare(notes, unseen)
-    found = [_finding(each, kind) for each in [*notes, *_only_leaks(unseen)] for kind in SENTENCES if each.counts[kind]]
+    for each in unseen:  # images that are not trained on: their other errors do not matter
+        each.counts = defaultdict(int, {kind: each.counts[kind] for kind in ("leaked", "nearly leaked")})
+    found = [
+        Finding(
+            severity=severity,
+            kind=kind,
+            source=each.source,
+            sentence=sentence,
+            count=each.counts[kind],
+            examples=tuple(each.places[kind]),
+        )
+        for each in notes + unseen
+        for kind, (severity, sentence) in SENTENCES.items()
+        if each.counts[kind]
+    ]
     return Findings(
-        tallies={each.source: _tally(each) for each in notes},
+        tallies={
+            each.source: SourceTally(
+                pictures=each.pictures,
+                examined=each.examined,
+                phrases=len(each.phrases),
+                objects=each.objects,
+                masks=each.masks,
+                positives=each.positives,
+                negatives=each.negatives,
+            )
+            for each in notes
+        },
         findings=tuple(sorted(found, key=lambda finding: finding.severity)),
     )
 
@@ -184,7 +189,7 @@ def name_problem(phrase: str) -> str | None:
         return "placeholder"
     if "_" in phrase:
         return "underscore"
-    if len(phrase) > 1 and _CODE.fullmatch(phrase) and not _ACRONYMS.issuperset(phrase.split()):
+    if len(phrase) > 1 and _CODE.fullmatch(phrase) and not all(map(_ACRONYM.fullmatch, phrase.split())):
         return "code"
     return None
 
@@ -237,12 +242,13 @@ def find_in_example(example: Example, image_size: int) -> Iterator[tuple[str, in
         yield "pixels", None
         return
     clipped = np.clip(boxes, 0, [width, height, width, height])
-    areas, visible = _areas(boxes), _areas(clipped)
+    areas, visible = areas_of(boxes), areas_of(clipped)
     for row in range(len(boxes)):
         if example.mask_valid[row]:
             box = np.array(mask_to_box(example.masks[row]), np.float64)
-            shared = _areas(np.concatenate([np.maximum(box, boxes[row])[:2], np.minimum(box, boxes[row])[2:]])[None])[0]
-            if shared < _LEAST_AGREEMENT * (areas[row] + _areas(box[None])[0] - shared):
+            both = np.concatenate([np.maximum(box, boxes[row])[:2], np.minimum(box, boxes[row])[2:]])
+            own, shared = areas_of(np.stack([box, both]))
+            if shared < _LEAST_AGREEMENT * (areas[row] + own - shared):
                 yield "disagree", row
         elif areas[row] == 0:
             yield "empty", row
@@ -259,12 +265,7 @@ def find_in_example(example: Example, image_size: int) -> Iterator[tuple[str, in
             yield "tiny", row
 
 
-def _areas(boxes: np.ndarray) -> np.ndarray:
-    return np.prod(np.maximum(boxes[:, 2:] - boxes[:, :2], 0), axis=1)
-
-
 def _judge_source(notes: _Notes, *, has_phrases: bool) -> None:
-    """Findings that need all images of the source."""
     if notes.examined and not notes.objects:
         notes.add("nothing", notes.source)
     if not has_phrases:
@@ -297,35 +298,3 @@ def _compare(notes: list[_Notes], unseen: list[_Notes]) -> None:
                 rest[name] = found
         for name, other in near_twins(rest, known):
             each.add("nearly leaked", f"{name} looks like {other}")
-
-
-def _only_leaks(unseen: list[_Notes]) -> Iterator[_Notes]:
-    """Held-out images are not trained on, so their other errors do not matter."""
-    for each in unseen:
-        for kind in each.counts.keys() - {"leaked", "nearly leaked"}:
-            each.counts[kind] = 0
-        yield each
-
-
-def _finding(notes: _Notes, kind: str) -> Finding:
-    severity, sentence = SENTENCES[kind]
-    return Finding(
-        severity=severity,
-        kind=kind,
-        source=notes.source,
-        sentence=sentence,
-        count=notes.counts[kind],
-        examples=tuple(notes.places[kind]),
-    )
-
-
-def _tally(notes: _Notes) -> SourceTally:
-    return SourceTally(
-        pictures=notes.pictures,
-        examined=notes.examined,
-        phrases=len(notes.phrases),
-        objects=notes.objects,
-        masks=notes.masks,
-        positives=notes.positives,
-        negatives=notes.negatives,
-    )

@@ -1,59 +1,23 @@
 """Common things that few images show: negatives for images whose labels have too few.
 
-That they are absent from a given image is likely, not known. What the labels themselves speak of is never asked. Some
-are for learning to say no, others for finding out whether that was forgotten; the two share no word.
+That they are absent from a given image is likely, not known. What the labels themselves speak of is never asked. Some,
+`LESSONS`, are for learning to say no, others, `PROBES`, for finding out whether that was forgotten: see everyday.yaml.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from importlib.resources import files
 
 import numpy as np
+import yaml
 
 from masklet.data.schema import Example, PhraseQuery
 from masklet.data.sources import IndexedSource, draw_phrases
 
-# Under words for the whole kind: labels that use one of them leave out the kind.
-PROBES = {
-    "animal mammal wildlife": ("elephant", "giraffe", "kangaroo", "polar bear", "zebra"),
-    "bird animal wildlife": ("penguin", "flamingo", "ostrich", "peacock"),
-    "vehicle car truck bus van": ("fire truck", "school bus", "tractor", "police car"),
-    "aircraft airplane plane aeroplane": ("helicopter", "hot air balloon", "parachute"),
-    "boat ship vessel": ("sailing boat", "cruise ship", "canoe"),
-    "musical instrument": ("grand piano", "violin", "trumpet", "drum kit", "saxophone"),
-    "food meal dish snack": ("birthday cake", "hamburger", "pizza", "sushi", "ice cream cone"),
-    "food fruit": ("pineapple", "watermelon", "bunch of bananas", "strawberry"),
-    "sport equipment": ("tennis racket", "surfboard", "skateboard", "golf club", "bowling ball"),
-    "clothing clothes garment hat shoe": ("wedding dress", "top hat", "cowboy boot", "bow tie"),
-    "appliance machine device": ("washing machine", "sewing machine", "vacuum cleaner", "typewriter"),
-    "building house tower": ("lighthouse", "windmill", "castle", "igloo"),
-    "sign street": ("traffic light", "fire hydrant", "parking meter", "stop sign"),
-    "toy": ("teddy bear", "kite", "rubber duck", "rocking horse"),
-    "furniture": ("chandelier", "bunk bed", "rocking chair", "bathtub"),
-    "person people human man woman": ("astronaut", "snowman", "clown", "scuba diver"),
-}
-
-
-LESSONS = {
-    "animal mammal wildlife": ("camel", "hippopotamus", "koala", "moose", "rhinoceros", "sea lion", "tiger"),
-    "bird animal wildlife": ("eagle", "parrot", "swan", "turkey", "owl"),
-    "reptile fish insect animal wildlife": ("crocodile", "goldfish", "lobster", "octopus", "ladybug", "turtle"),
-    "vehicle car truck bus van": ("ambulance", "bulldozer", "forklift", "cement mixer", "snowmobile", "taxi"),
-    "aircraft airplane plane aeroplane": ("blimp", "glider", "space shuttle"),
-    "boat ship vessel": ("gondola", "kayak", "submarine"),
-    "musical instrument": ("accordion", "cello", "harp", "banjo", "xylophone"),
-    "food meal dish snack": ("croissant", "burrito", "lasagna", "popcorn", "waffle", "taco"),
-    "food fruit vegetable": ("avocado", "coconut", "pumpkin", "artichoke", "raspberry", "cauliflower"),
-    "sport equipment": ("baseball bat", "boxing glove", "hockey stick", "snowboard", "volleyball", "dumbbell"),
-    "clothing clothes garment hat shoe": ("kimono", "sombrero", "roller skate", "apron", "mitten", "high heel"),
-    "appliance machine device": ("blender", "gramophone", "popcorn maker", "jukebox", "toaster", "film projector"),
-    "building house tower": ("barn", "pagoda", "pyramid", "tipi", "water tower"),
-    "sign street": ("mailbox", "phone booth", "street lamp", "barricade"),
-    "toy": ("dollhouse", "pinwheel", "yo-yo", "toy train", "marionette"),
-    "furniture": ("hammock", "grandfather clock", "cradle", "pool table", "throne"),
-    "person people human man woman": ("ballerina", "firefighter", "knight in armor", "mermaid", "scarecrow"),
-    "tool": ("anvil", "chainsaw", "wheelbarrow", "paint roller", "lawn mower"),
-    "weapon": ("cannon", "crossbow", "sword"),
-}
+_LISTED = yaml.safe_load((files("masklet.data") / "everyday.yaml").read_text(encoding="utf-8"))
+PROBES, LESSONS = (
+    {kind: tuple(things.split(", ")) for kind, things in _LISTED[name].items()} for name in ("probes", "lessons")
+)
 
 
 class WithEverydayNegatives(IndexedSource):

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from jaxtyping import Bool, Float32
 
 from masklet.data.collate import (
     CollateConfig,
@@ -79,7 +80,7 @@ def point_at_objects(
     for index in rng.permutation(there)[: config.objects].tolist():
         by_box = rng.random() < config.box_share
         shown = jitter_boxes(boxes[[index]], collate, rng) if by_box else np.zeros((0, 4), np.float32)
-        points = np.zeros((0, 2), np.float32) if by_box else _pixel_of(example.masks[index], rng)
+        points = np.zeros((0, 2), np.float32) if by_box else click_inside(example.masks[index], rng)
         prompts.append(
             Dressed(
                 phrase=POINTED_PHRASE,
@@ -93,8 +94,8 @@ def point_at_objects(
     return prompts
 
 
-def _pixel_of(mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The centre of a pixel of the object, [1, 2], all of them equally likely."""
-    rows, columns = np.nonzero(mask)
-    chosen = int(rng.integers(len(rows)))
-    return np.array([[(columns[chosen] + 0.5) / mask.shape[1], (rows[chosen] + 0.5) / mask.shape[0]]], np.float32)
+def click_inside(mask: Bool[np.ndarray, "height width"], rng: np.random.Generator) -> Float32[np.ndarray, "1 2"]:
+    """The centre of a pixel of the object, x y in fractions of the image, all of them equally likely."""
+    pixels = np.argwhere(mask)
+    row, column = pixels[int(rng.integers(len(pixels)))]
+    return np.array([[(column + 0.5) / mask.shape[1], (row + 0.5) / mask.shape[0]]], np.float32)

@@ -4,16 +4,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from masklet.data.schema import Example
 from masklet.data.sources import IndexedSource
 from masklet.errors import InputError
+from masklet.render.marks import outline_width, paint_mask, unit_of
+from masklet.render.palettes import BAR, BAR_MUTED, BAR_TEXT, Colour
+from masklet.render.tags import fit_text, load_font
 
 COLUMNS, TILE, CAPTION = 4, 320, 76  # pixels of a tile's side, and of the lines below it
 MOST_TILES = 24
-_MARGIN, _LINE, _OPACITY = 8, 17, 0.45
-_GROUND, _INK, _MUTED, _ALARM = (24, 25, 30), (236, 237, 240), (140, 143, 152), (255, 105, 40)
+_MARGIN, _LINE, _ALARM = 8, 17, (255, 105, 40)
 _COLOURS = (  # told apart with any kind of colour vision; a phrase has one
     (64, 160, 255),
     (255, 165, 40),
@@ -22,8 +24,6 @@ _COLOURS = (  # told apart with any kind of colour vision; a phrase has one
     (250, 230, 80),
     (175, 130, 255),
 )
-
-Colour = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
@@ -45,9 +45,7 @@ def contact_sheet(sources: Mapping[str, IndexedSource]) -> Image.Image:
         count = min(share, len(source))
         tiles += [_tile(name, source, index * len(source) // count) for index in range(count)]
     rows = max(1, -(-len(tiles) // COLUMNS))
-    sheet = Image.new(
-        "RGB", (COLUMNS * (TILE + _MARGIN) + _MARGIN, rows * (TILE + CAPTION + _MARGIN) + _MARGIN), _GROUND
-    )
+    sheet = Image.new("RGB", (COLUMNS * (TILE + _MARGIN) + _MARGIN, rows * (TILE + CAPTION + _MARGIN) + _MARGIN), BAR)
     for number, tile in enumerate(tiles):
         x = _MARGIN + number % COLUMNS * (TILE + _MARGIN)
         y = _MARGIN + number // COLUMNS * (TILE + CAPTION + _MARGIN)
@@ -63,7 +61,7 @@ def _tile(source_name: str, source: IndexedSource, index: int) -> _Tile:
         return _Tile(Image.new("RGB", (TILE, TILE), (92, 96, 104)), title, [], (str(error), _ALARM))
     asked = [query for query in example.queries if query.object_index]
     colours = {query.phrase: _COLOURS[row % len(_COLOURS)] for row, query in enumerate(asked)}
-    colour_of_row = [_MUTED] * len(example.boxes_xyxy)
+    colour_of_row = [BAR_MUTED] * len(example.boxes_xyxy)
     for query in asked:
         for row in query.object_index:
             colour_of_row[row] = colours[query.phrase]
@@ -72,19 +70,17 @@ def _tile(source_name: str, source: IndexedSource, index: int) -> _Tile:
         for query in asked
     ]
     absent = ", ".join(query.phrase for query in example.queries if not query.object_index)
-    return _Tile(_paint(example, colour_of_row), title, phrases, (f"not: {absent}" if absent else "", _MUTED))
+    return _Tile(_paint(example, colour_of_row), title, phrases, (f"not: {absent}" if absent else "", BAR_MUTED))
 
 
 def _paint(example: Example, colours: Sequence[Colour]) -> Image.Image:
-    """The image at the size of a tile, masks as tints, boxes as frames."""
     height, width = example.image.shape[:2]
     scale = TILE / max(height, width)
     size = max(1, round(width * scale)), max(1, round(height * scale))
-    pixels = np.array(Image.fromarray(example.image).resize(size, Image.Resampling.BILINEAR), np.float32)
+    image = Image.fromarray(example.image).resize(size, Image.Resampling.BILINEAR)
     for mask, colour in zip(example.masks, colours, strict=True):
         small = np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST))
-        pixels[small] = (1 - _OPACITY) * pixels[small] + _OPACITY * np.array(colour, np.float32)
-    image = Image.fromarray(pixels.round().astype(np.uint8))
+        paint_mask(image, small, colour, outline_width(unit_of(*size)))
     draw = ImageDraw.Draw(image)
     for box, colour in zip(example.boxes_xyxy, colours, strict=True):
         x0, y0, x1, y1 = (np.clip(box, -width, 2 * width + 2 * height) * scale).tolist()
@@ -94,28 +90,16 @@ def _paint(example: Example, colours: Sequence[Colour]) -> Image.Image:
 
 def _draw_tile(sheet: Image.Image, tile: _Tile, x: int, y: int) -> None:
     sheet.paste(tile.image, (x + (TILE - tile.image.width) // 2, y + (TILE - tile.image.height) // 2))
-    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(13)
-    draw.text((x, y + TILE + 2), _fitting(draw, tile.title, font, TILE), fill=_INK, font=font)
+    draw, font = ImageDraw.Draw(sheet), load_font(13.0)
+    draw.text((x, y + TILE + 2), fit_text(tile.title, TILE, font), fill=BAR_TEXT, font=font)
     text, colour = tile.last_line
-    draw.text((x, y + TILE + 2 + 3 * _LINE), _fitting(draw, text, font, TILE), fill=colour, font=font)
+    draw.text((x, y + TILE + 2 + 3 * _LINE), fit_text(text, TILE, font), fill=colour, font=font)
     left, line = x, 1
     for text, colour in tile.phrases:
         if left > x and left + draw.textlength(text, font) > x + TILE:
             left, line = x, line + 1
         if line == 3:
             return
-        shown = _fitting(draw, text, font, x + TILE - left)
+        shown = fit_text(text, x + TILE - left, font)
         draw.text((left, y + TILE + 2 + line * _LINE), shown, fill=colour, font=font)
         left += round(draw.textlength(shown, font)) + 10
-
-
-def _fitting(
-    draw: ImageDraw.ImageDraw, text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int
-) -> str:
-    """As much of a line as fits."""
-    text = " ".join(text.split())
-    if draw.textlength(text, font) <= width:
-        return text
-    while text and draw.textlength(text + "…", font) > width:
-        text = text[:-1]
-    return text + "…"

@@ -105,10 +105,7 @@ class CocoConfig(QueryConfig):
 
 
 def ask(
-    objects: Mapping[str, Sequence[int]],
-    absent: Iterable[str],
-    config: QueryConfig,
-    rng: np.random.Generator,
+    objects: Mapping[str, Sequence[int]], absent: Iterable[str], config: QueryConfig, rng: np.random.Generator
 ) -> tuple[PhraseQuery, ...]:
     """Every phrase that has objects, and some of those known to be absent."""
     negatives = draw_phrases(sorted(absent), config.max_negatives, rng)

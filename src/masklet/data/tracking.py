@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from masklet.data.pointing import click_inside
 from masklet.data.schema import Clip
 from masklet.errors import InputError
 from masklet.media.images import normalise
@@ -118,9 +119,18 @@ def point_out(
     share = config.box_share / (1 - config.mask_share) if still else config.mask_share + config.box_share
     chance = rng.random()
     pointing: Pointing = "mask" if not still and chance < config.mask_share else "box" if chance < share else "click"
-    conditioning = _conditioning(masks, config, rng)
-    given = masks[:, conditioning].reshape(-1, *masks.shape[2:])
-    points = _first_points(given, pointing, config, rng).reshape(len(masks), len(conditioning), -1, 2)
+    # The first frame and sometimes a later one that shows every object, if that leaves one to follow them on
+    conditioning = [0]
+    shown = [bool(frame.any(axis=(1, 2)).all()) for frame in masks.swapaxes(0, 1)]
+    whole = [frame for frame in range(1, len(shown)) if shown[frame]]
+    if whole and len(shown) > 2 and rng.random() < config.second_frame_share:
+        conditioning.append(whole[int(rng.integers(len(whole)))])
+    # How the objects are given there
+    points = np.zeros((len(masks), len(conditioning), 0, 2), np.float32)
+    if pointing != "mask":
+        given = masks[:, conditioning].reshape(-1, *masks.shape[2:])
+        each = [_jittered_box(mask, config, rng) if pointing == "box" else click_inside(mask, rng) for mask in given]
+        points = np.stack(each).astype(np.float32).reshape(len(masks), len(conditioning), -1, 2)
     labels = {"mask": [], "box": [2, 3], "click": [1]}[pointing]
     corrections = 0 if pointing == "mask" else config.image_corrections if still else config.corrections
     pixels = normalise(torch.from_numpy(images).permute(0, 3, 1, 2))
@@ -136,25 +146,6 @@ def point_out(
     )
 
 
-def _conditioning(masks: np.ndarray, config: TrackingConfig, rng: np.random.Generator) -> list[int]:
-    """The first frame and sometimes a later one that shows every object, if that leaves one to follow them on."""
-    shown = [bool(frame.any(axis=(1, 2)).all()) for frame in masks.swapaxes(0, 1)]
-    whole = [frame for frame in range(1, len(shown)) if shown[frame]]
-    if whole and len(shown) > 2 and rng.random() < config.second_frame_share:
-        return [0, whole[int(rng.integers(len(whole)))]]
-    return [0]
-
-
-def _first_points(
-    masks: np.ndarray, pointing: Pointing, config: TrackingConfig, rng: np.random.Generator
-) -> np.ndarray:
-    """[mask point 2] in fractions of the image."""
-    if pointing == "mask":
-        return np.zeros((len(masks), 0, 2), np.float32)
-    choose = _jittered_box if pointing == "box" else _click_inside
-    return np.stack([choose(mask, config, rng) for mask in masks]).astype(np.float32)
-
-
 def _jittered_box(mask: np.ndarray, config: TrackingConfig, rng: np.random.Generator) -> np.ndarray:
     """Corners of the box, each coordinate off by up to a share of the side."""
     size = np.array([mask.shape[1], mask.shape[0]] * 2, np.float64)
@@ -164,11 +155,3 @@ def _jittered_box(mask: np.ndarray, config: TrackingConfig, rng: np.random.Gener
     sides = np.tile(corners[2:] - corners[:2], 2)
     reach = np.minimum(config.box_jitter * sides, config.largest_jitter)
     return np.clip(corners + rng.uniform(-1, 1, 4) * reach, 0, 1).reshape(2, 2)
-
-
-def _click_inside(mask: np.ndarray, config: TrackingConfig, rng: np.random.Generator) -> np.ndarray:
-    """The centre of a pixel of the object, all of them equally likely."""
-    del config
-    pixels = np.argwhere(mask)
-    row, column = pixels[int(rng.integers(len(pixels)))]
-    return np.array([[(column + 0.5) / mask.shape[1], (row + 0.5) / mask.shape[0]]])

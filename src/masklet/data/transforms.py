@@ -123,7 +123,7 @@ def place(example: Example, placement: Placement, image_size: int, *, least_visi
     boxes, visible = _place_boxes(example, placement)
     kept = visible > max(least_visible, 0.0)
     height, width = example.image.shape[:2]
-    has_no_place = ~example.mask_valid & (_areas(np.clip(example.boxes_xyxy, 0, [width, height] * 2)) == 0)
+    has_no_place = ~example.mask_valid & (areas_of(np.clip(example.boxes_xyxy, 0, [width, height] * 2)) == 0)
     slivers = ((visible > 0) & ~kept) | has_no_place
     masks = place_masks(example.masks[kept], placement, image_size)
     for row in np.flatnonzero(example.mask_valid[kept] & ~masks.any(axis=(1, 2))):
@@ -174,7 +174,7 @@ def _place_boxes(example: Example, placement: Placement) -> tuple[np.ndarray, np
     left, top, right, bottom = placement.window
     window = np.array([left, top, right, bottom], np.float64)
     clipped = np.clip(example.boxes_xyxy.astype(np.float64), window[[0, 1, 0, 1]], window[[2, 3, 2, 3]])
-    visible = _areas(clipped) / np.maximum(_areas(example.boxes_xyxy), 1e-9)
+    visible = areas_of(clipped) / np.maximum(areas_of(example.boxes_xyxy), 1e-9)
     for row in np.flatnonzero(example.mask_valid):
         inside = example.masks[row, top:bottom, left:right]
         columns, rows = np.flatnonzero(inside.any(axis=0)), np.flatnonzero(inside.any(axis=1))
@@ -189,7 +189,8 @@ def _place_boxes(example: Example, placement: Placement) -> tuple[np.ndarray, np
     return moved.reshape(-1, 4), visible
 
 
-def _areas(boxes: np.ndarray) -> np.ndarray:
+def areas_of(boxes: np.ndarray) -> np.ndarray:
+    """Areas of xyxy boxes, 0 for inverted ones."""
     return np.prod(np.maximum(boxes[:, 2:] - boxes[:, :2], 0), axis=1)
 
 

@@ -8,7 +8,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Bool, Float32
 
-from masklet.data.clip_transforms import ClipAugmentConfig, augment_clip, boxes_of
+from masklet.data.clip_transforms import ClipAugmentConfig, augment_clip, with_masks
 from masklet.data.schema import Clip, Example
 from masklet.data.transforms import Placement, place_image, place_masks
 from masklet.errors import InputError
@@ -132,18 +132,10 @@ def frame_clip(frames: Sequence[Example], size: int, rng: np.random.Generator) -
     columns, rows = (max(1, round(side * rng.uniform(LEAST_CROP, 1))) for side in (width, height))
     left, top = int(rng.integers(width - columns + 1)), int(rng.integers(height - rows + 1))
     placement = Placement(window=(left, top, left + columns, top + rows), rectangle=(0, 0, size, size))
-    placed = []
-    for frame in frames:
-        masks = place_masks(frame.masks, placement, size)
-        example = Example(
-            image=place_image(frame.image, placement, size),
-            boxes_xyxy=boxes_of(masks),
-            masks=masks,
-            mask_valid=np.atleast_1d(masks.any(axis=(1, 2))),
-            queries=(),
-            source=frame.source,
-        )
-        placed.append(example)
+    placed = (
+        with_masks(frame, place_image(frame.image, placement, size), place_masks(frame.masks, placement, size))
+        for frame in frames
+    )
     return Clip(frames=tuple(placed))
 
 

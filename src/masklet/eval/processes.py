@@ -10,10 +10,7 @@ Result = TypeVar("Result")
 
 
 def map_in_processes(
-    work: Callable[[Item], Result],
-    items: Sequence[Item],
-    processes: int,
-    advance: Callable[[], object] = lambda: None,
+    work: Callable[[Item], Result], items: Sequence[Item], processes: int, advance: Callable[[], object] = lambda: None
 ) -> Iterator[Result]:
     """Results in the order of the items; `advance` is called after each. `work` is a function of a module."""
     processes = min(processes, len(items))

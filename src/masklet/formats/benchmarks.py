@@ -28,7 +28,7 @@ class CountQuestion:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class VerdictRecord:
     """A verdict on an item; `probability` is the verifier's own, of accepting."""
 
     id: int | str
@@ -41,9 +41,9 @@ def read_questions(path: Path) -> dict[int, CountQuestion]:
     return by_id(read_list(path, CountQuestion, "question"), path, "question")
 
 
-def read_verdicts(path: Path) -> dict[int | str, Verdict]:
+def read_verdicts(path: Path) -> dict[int | str, VerdictRecord]:
     """Verdicts by item. Raises: InputError naming file, record and field."""
-    return by_id(read_list(path, Verdict, "verdict"), path, "verdict")
+    return by_id(read_list(path, VerdictRecord, "verdict"), path, "verdict")
 
 
 def read_classes(path: Path) -> dict[int, str]:

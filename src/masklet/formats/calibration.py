@@ -94,7 +94,18 @@ def write_calibration(calibration: Calibration, path: str | PathLike) -> Path:
 
 def read_calibration(path: str | PathLike) -> Calibration:
     """The calibration of a file. Raises: InputError that names the file, and the phrase and field that are wrong."""
-    return parse_calibration(_read_document(Path(path)), str(path))
+    try:
+        with Path(path).open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise InputError(f"cannot read the calibration {path}: {error.strerror or error}") from error
+    if len(content) > MAX_BYTES:
+        raise InputError(f"{path} is larger than any calibration: more than {MAX_BYTES >> 20} MB")
+    try:
+        document = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path} is not a calibration: it cannot be read as JSON ({error})") from error
+    return parse_calibration(document, str(path))
 
 
 def parse_calibration(document: Any, place: str) -> Calibration:
@@ -108,34 +119,16 @@ def parse_calibration(document: Any, place: str) -> Calibration:
     model = document.get("model")
     if not isinstance(model, str) or not model:
         raise InputError(f"{place}: model is not the identity of a model: {model!r}")
-    phrases = _read_table(place, document, "phrases")
+    for name in ("phrases", "validation"):
+        if not isinstance(document.get(name), dict):
+            raise InputError(f"{place}: {name} is not a table")
+    phrases = document["phrases"]
     return Calibration(
         model=model,
         default=_read_thresholds(f"{place}: default", document.get("default")),
         phrases={phrase: _read_thresholds(f"{place}: phrase {phrase!r}", entry) for phrase, entry in phrases.items()},
-        validation=_read_table(place, document, "validation"),
+        validation=document["validation"],
     )
-
-
-def _read_document(path: Path) -> Any:
-    try:
-        with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise InputError(f"cannot read the calibration {path}: {error.strerror or error}") from error
-    if len(content) > MAX_BYTES:
-        raise InputError(f"{path} is larger than any calibration: more than {MAX_BYTES >> 20} MB")
-    try:
-        return json.loads(content)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is not a calibration: it cannot be read as JSON ({error})") from error
-
-
-def _read_table(place: str, document: dict[str, Any], name: str) -> dict[str, Any]:
-    table = document.get(name)
-    if not isinstance(table, dict):
-        raise InputError(f"{place}: {name} is not a table")
-    return table
 
 
 def _read_thresholds(place: str, entry: Any) -> Thresholds:

@@ -111,12 +111,16 @@ def read_coco(path: Path) -> CocoFile:
     images, categories, annotations = [], [], []
     kinds = {"images": CocoImage, "categories": CocoCategory, "annotations": CocoAnnotation}
     for record in read_records(path, kinds):
-        if isinstance(record, CocoImage):
-            images.append(_with_file_name(record))
-        elif isinstance(record, CocoCategory):
-            categories.append(record)
-        else:
-            annotations.append(record)
+        match record:
+            case CocoImage(file_name=None, coco_url=str(url)):
+                # Published LVIS files have an address in place of the name, which ends with folder and name
+                images.append(replace(record, file_name="/".join(url.split("/")[-2:])))
+            case CocoImage():
+                images.append(record)
+            case CocoCategory():
+                categories.append(record)
+            case CocoAnnotation():
+                annotations.append(record)
     if not images:
         raise InputError(f"{path}: has no images: COCO labels are expected")
     document = CocoFile(
@@ -125,13 +129,6 @@ def read_coco(path: Path) -> CocoFile:
     for place, record in enumerate(annotations):
         document.check_references(record, path, f"annotation {place if record.id is None else record.id}")
     return document
-
-
-def _with_file_name(image: CocoImage) -> CocoImage:
-    """Published LVIS files have an address in place of the name, which ends with folder and name."""
-    if image.file_name is not None or image.coco_url is None:
-        return image
-    return replace(image, file_name="/".join(image.coco_url.split("/")[-2:]))
 
 
 def read_results(path: Path, labels: CocoFile) -> list[CocoResult]:

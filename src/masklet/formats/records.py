@@ -26,20 +26,9 @@ Flag = Literal[0, 1] | bool
 Probability = Annotated[float | int, Field(ge=0, le=1)]
 Polygons = list[list[float]]  # x, y, x, y, ... of each; `decode_mask` refuses those that are no outline
 
-_NAMES = {
-    "images": "image",
-    "annotations": "annotation",
-    "categories": "category",
-    "videos": "video",
-    "video_np_pairs": "pair",
-}
-_ALTERNATIVES = (
-    "str",
-    "int",
-    "float",
-    "bool",
-    "RunLengths",
-)  # of a field, which pydantic names in the place of an error
+_NAMES = dict(images="image", annotations="annotation", categories="category", videos="video", video_np_pairs="pair")
+# Of a field, which pydantic names in the place of an error
+_ALTERNATIVES = ("str", "int", "float", "bool", "RunLengths")
 
 Record = TypeVar("Record")
 

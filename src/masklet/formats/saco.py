@@ -216,7 +216,9 @@ def find_predictions(arguments: Sequence[str], subsets: Sequence[Subset]) -> lis
     """
     paths = [Path(argument) for argument in arguments]
     if len(paths) == 1 and paths[0].is_dir():
-        paths = [_within(paths[0], subset.name) for subset in subsets]
+        nested = [paths[0] / subset.name / "predictions.json" for subset in subsets]
+        beside = [paths[0] / f"{subset.name}.json" for subset in subsets]
+        paths = [inner if inner.is_file() else outer for inner, outer in zip(nested, beside, strict=True)]
     if len(paths) != len(subsets):
         names = ", ".join(subset.name for subset in subsets)
         raise InputError(f"{len(paths)} files of predictions were given for {len(subsets)} subsets ({names})")
@@ -224,8 +226,3 @@ def find_predictions(arguments: Sequence[str], subsets: Sequence[Subset]) -> lis
         if not path.is_file():
             raise InputError(f"no such file: {path}")
     return paths
-
-
-def _within(folder: Path, name: str) -> Path:
-    nested = folder / name / "predictions.json"
-    return nested if nested.is_file() else folder / f"{name}.json"

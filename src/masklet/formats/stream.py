@@ -9,7 +9,6 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
 from typing import Any, BinaryIO, NoReturn, TextIO
 
 from masklet.errors import InputError
@@ -158,9 +157,7 @@ class Buckets:
         self._files = [path.open("w", encoding="utf-8", newline="\n") for path in self.paths]
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         for file in self._files:
             file.close()
 

@@ -62,8 +62,17 @@ def read_yolo(path: Path) -> YoloData:
 
     Raises: InputError naming the file and the field.
     """
-    document = _read_yaml(path)
-    return YoloData(path=path, root=_root(path, document), names=_class_names(path, document), parts=document)
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(f"{path}: not readable as YAML: {error}") from error
+    if not isinstance(document, dict) or "names" not in document:
+        raise InputError(f"{path}: lacks names, the phrases of the classes")
+    named = PurePosixPath(str(document.get("path") or "."))
+    below = path.parent / named
+    is_below = not named.is_absolute() and ".." not in named.parts and below.is_dir()
+    names = _class_names(path, document["names"])
+    return YoloData(path=path, root=below if is_below else path.parent, names=names, parts=document)
 
 
 def read_labels(path: Path, names: dict[int, str]) -> list[YoloObject]:
@@ -103,24 +112,7 @@ def _read_line(words: list[str], names: dict[int, str], where: str) -> YoloObjec
     return YoloObject(phrase=names[int(number)], points=np.clip(points, 0, 1), is_outline=is_outline)
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"{path}: not readable as YAML: {error}") from error
-    if not isinstance(document, dict) or "names" not in document:
-        raise InputError(f"{path}: lacks names, the phrases of the classes")
-    return document
-
-
-def _root(data: Path, document: dict[str, Any]) -> Path:
-    named = PurePosixPath(str(document.get("path") or "."))
-    below = data.parent / named
-    return below if not named.is_absolute() and ".." not in named.parts and below.is_dir() else data.parent
-
-
-def _class_names(data: Path, document: dict[str, Any]) -> dict[int, str]:
-    names = document["names"]
+def _class_names(data: Path, names: Any) -> dict[int, str]:
     table = dict(enumerate(names)) if isinstance(names, list) else names
     if not isinstance(table, dict) or not all(
         isinstance(number, int) and isinstance(name, (str, int, float)) for number, name in table.items()

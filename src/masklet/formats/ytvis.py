@@ -132,7 +132,11 @@ def iterate_ytvis(path: Path) -> Iterator[YtvisRecord]:
     known: set[tuple[object, int]] = set()
     for record in read_records(path, kinds):
         if isinstance(record, YtvisVideo):
-            _check_length(record, path)
+            where, count, names = f"{path}: video {record.id}: length:", record.num_frames, record.files
+            if count < 1:
+                raise InputError(f"{where} neither it nor file_names says how many frames there are")
+            if names and len(names) != count:
+                raise InputError(f"{where} is {record.length}, but there are {len(names)} file_names")
         if not isinstance(record, YtvisCategory):
             is_pair = isinstance(record, YtvisPair)
             key = (record.video_id, record.category_id) if is_pair else (type(record), record.id)
@@ -212,11 +216,3 @@ def check_frames(
         if box is not None and min(box[2:]) < 0:
             raise InputError(f"{path}: {name}: bboxes.{frame}: its width or height is negative")
     return video
-
-
-def _check_length(video: YtvisVideo, path: Path) -> None:
-    names = video.files
-    if video.num_frames < 1:
-        raise InputError(f"{path}: video {video.id}: length: neither it nor file_names says how many frames there are")
-    if names and len(names) != video.num_frames:
-        raise InputError(f"{path}: video {video.id}: length: is {video.length}, but there are {len(names)} file_names")

@@ -8,7 +8,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -56,9 +55,7 @@ class FrameSource(AbstractContextManager, ABC):
         self.name, self.size, self.fps = name, size, fps
         self.warnings: list[str] = []
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     @property
@@ -129,11 +126,9 @@ class ImageFrames(FrameSource):
 
     def _forward(self, start: int, stop: int | None, step: int) -> Iterator[Frame]:
         total = self.num_frames
-        return map(self._frame, range(start, total if stop is None else min(stop, total), step))
-
-    def _frame(self, index: int) -> Frame:
-        pixels = read_frame(self._images[index], index)
-        return self._checked(Frame(index=index, time=index / ASSUMED_FPS, pixels=pixels))
+        for index in range(start, total if stop is None else min(stop, total), step):
+            pixels = read_frame(self._images[index], index)
+            yield self._checked(Frame(index=index, time=index / ASSUMED_FPS, pixels=pixels))
 
 
 class Stream(FrameSource):
@@ -168,17 +163,14 @@ class Stream(FrameSource):
         wanted = start
         while stop is None or wanted < stop:
             while self._held is not None and self._held.index < wanted:
-                self._advance(self._held.index)
+                following, last = next(self._frames, None), self._held.index
+                self._held = None if following is None else self._checked(following)
+                if following is None:
+                    self._total = last + 1
             if self._held is None:
                 return
             yield self._held
             wanted += step
-
-    def _advance(self, index: int) -> None:
-        following = next(self._frames, None)
-        self._held = None if following is None else self._checked(following)
-        if following is None:
-            self._total = index + 1
 
     def close(self) -> None:
         """Ends the stream and closes its device."""

@@ -2,6 +2,7 @@
 
 The only reader of images, in use, training and evaluation: orientation from EXIF is applied, transparency is laid over
 white, 16 bits become 8. Sizes are checked in the header, before any pixel is decoded. Errors are one InputError.
+`read_labelled_image` stands beside `read_image` as some labels were drawn on images without their EXIF orientation.
 """
 
 import io
@@ -58,7 +59,12 @@ def read_labelled_image(path: Path, size: tuple[int, int]) -> UInt8[np.ndarray, 
     It stands upright, as from `read_image`, unless it has the stated size only as it is stored: then it was labelled
     that way. Raises: InputError naming the file, also when it has neither size.
     """
-    pixels = _read_path(path, lambda image, name: _to_rgb(_as_labelled(image, size), name))
+
+    def as_labelled(image: Image.Image, name: str) -> np.ndarray:
+        upright = _upright(image)
+        return _to_rgb(upright if (upright.height, upright.width) == size else image, name)
+
+    pixels = _read_path(path, as_labelled)
     if pixels.shape[:2] != size:
         found = f"{pixels.shape[1]} x {pixels.shape[0]}"
         raise InputError(f"{path} has {found} pixels, and its labels state {size[1]} x {size[0]}")
@@ -167,11 +173,6 @@ def _to_upright_rgb(image: Image.Image, name: str) -> np.ndarray:
     return _to_rgb(_upright(image), name)
 
 
-def _as_labelled(image: Image.Image, size: tuple[int, int]) -> Image.Image:
-    upright = _upright(image)
-    return upright if (upright.height, upright.width) == size else image
-
-
 def _to_numbers(image: Image.Image, name: str) -> np.ndarray:
     if image.mode not in ("1", "L", "P", "I", "I;16"):
         raise InputError(f"{name}: one whole number for each pixel is expected, this file has colours ({image.mode})")
@@ -198,7 +199,6 @@ def _to_rgb(image: Image.Image, name: str) -> np.ndarray:
 
 
 def _to_levels(values: np.ndarray, name: str) -> np.ndarray:
-    """Grey values of any kind as three equal channels of bytes."""
     return np.repeat(_to_bytes(values, name)[..., None], 3, axis=-1)
 
 

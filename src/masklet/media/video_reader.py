@@ -2,7 +2,7 @@
 
 Frames are numbered by their time of presentation, from an index that is made by reading the file once without decoding.
 So a number means the same frame whether it was reached from the start, by seeking, or backwards. Decoders are opened
-for one pass and closed after it, and a pass backwards holds a bounded part of a group of pictures.
+for one pass and closed after it, and a pass backwards holds a bounded part of what lies between key frames.
 """
 
 import sys
@@ -59,7 +59,7 @@ class VideoFile(FrameSource):
             first = next(images, None)
         if first is None:
             raise InputError(f"{path} holds no frame that can be decoded")
-        self.size = _upright_size(first)
+        self.size = (first.width, first.height) if _turn(first)[0] else (first.height, first.width)
 
     @property
     def num_frames(self) -> int:
@@ -97,7 +97,10 @@ class VideoFile(FrameSource):
                 seen += packet is not None
             if seen < stream.frames:
                 self._warn()
-        packets = _decodable(packets)
+        # Leave out what comes before the first key frame, in the file or on the screen, as in a broadcast that was cut
+        packets = packets[next((place for place, (_, _, is_key) in enumerate(packets) if is_key), 0) :]
+        shown = packets[0][0] if packets else None
+        packets = [each for each in packets if each[0] is None or shown is None or each[0] >= shown]
         stamps = sorted({pts for pts, _, _ in packets if pts is not None})
         if counted or len(stamps) != len(packets):  # AVI holds no time of showing, which matters where order changes
             return Index(count=len(packets), stamps=None)
@@ -115,8 +118,14 @@ class VideoFile(FrameSource):
             for index, image in decoded:
                 if stop is not None and index >= stop:
                     return
-                if (index - start) % step == 0:
-                    yield self._frame(index, image)
+                if (index - start) % step:
+                    continue
+                check_size(self.name, image.height, image.width)
+                if self._index.stamps is None:
+                    time = index / (self.fps or ASSUMED_FPS)
+                else:
+                    time = float(int(self._index.stamps[index]) * self._time_base)
+                yield self._checked(Frame(index=index, time=time, pixels=_upright_pixels(image)))
 
     def _backward(self, numbers: range) -> Iterator[Frame]:
         """A stretch between key frames at a time, or as much of its end as the buffer holds."""
@@ -149,7 +158,8 @@ class VideoFile(FrameSource):
                 packets = self._demuxed(container, stream)
                 if stamp is not None:
                     head = next((packet for packet in packets if packet is None or packet.is_keyframe), None)
-                    if head is None or not self._reaches(head.pts, first):
+                    stamps, begin = self._index.stamps, None if head is None else head.pts
+                    if head is None or begin is None or stamps is None or begin > int(stamps[first]):
                         continue  # seeking went too far
                     packets = chain([head], packets)
                 yield from self._decoded(stream, packets)
@@ -179,9 +189,6 @@ class VideoFile(FrameSource):
             back *= 2
         return places
 
-    def _reaches(self, stamp: int | None, first: int) -> bool:
-        return stamp is not None and self._index.stamps is not None and stamp <= int(self._index.stamps[first])
-
     def _demuxed(self, container: InputContainer, stream: VideoStream) -> Iterator[av.Packet | None]:
         """Packets up to the end or to where the file breaks off, then None, which empties the decoder."""
         try:
@@ -194,21 +201,6 @@ class VideoFile(FrameSource):
         sentence = f"{self.name} is damaged or cut short: what can be decoded of it is used"
         if sentence not in self.warnings:
             self.warnings.append(sentence)
-
-    def _frame(self, index: int, image: VideoFrame) -> Frame:
-        check_size(self.name, image.height, image.width)
-        if self._index.stamps is None:
-            time = index / (self.fps or ASSUMED_FPS)
-        else:
-            time = float(int(self._index.stamps[index]) * self._time_base)
-        return self._checked(Frame(index=index, time=time, pixels=_upright_pixels(image)))
-
-
-def _decodable(packets: list[tuple[int | None, int | None, bool]]) -> list[tuple[int | None, int | None, bool]]:
-    """Without what comes before the first key frame, in the file or on the screen, as in a broadcast that was cut."""
-    begin = next((place for place, (_, _, is_key) in enumerate(packets) if is_key), 0)
-    kept = packets[begin:]
-    return [each for each in kept if each[0] is None or kept[0][0] is None or each[0] >= kept[0][0]]
 
 
 def _place(stamps: Int64[np.ndarray, " frame"], stamp: int | None) -> int:
@@ -267,10 +259,6 @@ def _turn(image: VideoFrame) -> tuple[bool, bool, bool]:
     if abs(right_x) >= abs(right_y):
         return False, right_x < 0, down_y < 0
     return True, down_x < 0, right_y < 0
-
-
-def _upright_size(image: VideoFrame) -> tuple[int, int]:
-    return (image.width, image.height) if _turn(image)[0] else (image.height, image.width)
 
 
 def _upright_pixels(image: VideoFrame) -> UInt8[np.ndarray, "height width 3"]:

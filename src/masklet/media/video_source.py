@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +36,8 @@ def open_frames(source: VideoSource) -> FrameSource:
     if isinstance(source, (Sequence, np.ndarray, Tensor)) and not isinstance(source, bytes):
         return ImageFrames("the list", source)
     if isinstance(source, Iterable) and not isinstance(source, bytes):
-        return Stream("the stream", _number(source))
+        images = (Frame(index=i, time=i / ASSUMED_FPS, pixels=read_frame(each, i)) for i, each in enumerate(source))
+        return Stream("the stream", images)
     raise InputError(f"cannot read frames from {type(source).__name__}: give a path, a camera number or frames")
 
 
@@ -54,8 +55,3 @@ def _natural(path: Path) -> list[tuple[int, int, str]]:
     """Sorts frame2 before frame10."""
     parts = re.split(r"(\d+)", path.name)
     return [(1, int(part), part) if part.isdecimal() else (0, 0, part.lower()) for part in parts]
-
-
-def _number(images: Iterable[ImageSource]) -> Iterator[Frame]:
-    for index, image in enumerate(images):
-        yield Frame(index=index, time=index / ASSUMED_FPS, pixels=read_frame(image, index))

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from masklet.nn.attention import Attention
 from masklet.nn.blocks import FeedForward, LayerNorm2d, PreciseMLP, Stack
+from masklet.nn.positions import grid_xy
 from masklet.types import Bundle, ClickOutput, ClickPrompt, FeaturePyramid, bundle
 
 NUM_MASKS = 4
@@ -67,7 +68,18 @@ class ClickPromptEncoder(nn.Module):
 
     def forward(self, prompt: ClickPrompt) -> EncodedClicks:
         """A prompt with any point gets one padding point more, as the published model expects."""
-        return EncodedClicks(tokens=self._encode_points(prompt), dense=self._encode_mask(prompt))
+        tokens = self.labels.new_zeros(*prompt.points_xy.shape[:1], 0, self.labels.shape[1])
+        if prompt.points_xy.shape[1]:
+            labels = F.pad(prompt.point_labels, (0, 1), value=PADDING_LABEL)[..., None]
+            placed = self.code(F.pad(prompt.points_xy, (0, 0, 0, 1))) + self.labels[labels.squeeze(-1).clamp(min=0)]
+            tokens = torch.where(labels == PADDING_LABEL, self.padding, placed)
+        if prompt.mask_logits is None:
+            dense = self.no_mask[:, :, None, None].expand(prompt.points_xy.shape[0], -1, -1, -1)
+        else:
+            x = prompt.mask_logits[:, None].to(self.mask_conv1.weight.dtype)
+            x = F.gelu(self.mask_norm1(self.mask_conv1(x)))
+            dense = self.mask_conv3(F.gelu(self.mask_norm2(self.mask_conv2(x))))
+        return EncodedClicks(tokens=tokens, dense=dense)
 
     def code(self, points_xy: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch dim"]:
         """Random Fourier code of positions in [0, 1]."""
@@ -79,24 +91,7 @@ class ClickPromptEncoder(nn.Module):
         device = self.frequencies.device
         rows = (torch.arange(height, device=device) + 0.5) / height
         columns = (torch.arange(width, device=device) + 0.5) / width
-        y, x = torch.meshgrid(rows, columns, indexing="ij")
-        return rearrange(self.code(torch.stack([x, y], dim=-1)), "h w c -> 1 c h w")
-
-    def _encode_points(self, prompt: ClickPrompt) -> Float[Tensor, "object token dim"]:
-        if not prompt.points_xy.shape[1]:
-            return self.labels.new_zeros(prompt.points_xy.shape[0], 0, self.labels.shape[1])
-        labels = F.pad(prompt.point_labels, (0, 1), value=PADDING_LABEL)[..., None]
-        codes = self.code(F.pad(prompt.points_xy, (0, 0, 0, 1)))
-        placed = codes + self.labels[labels.squeeze(-1).clamp(min=0)]
-        return torch.where(labels == PADDING_LABEL, self.padding, placed)
-
-    def _encode_mask(self, prompt: ClickPrompt) -> Float[Tensor, "object dim h w"]:
-        if prompt.mask_logits is None:
-            return self.no_mask[:, :, None, None].expand(prompt.points_xy.shape[0], -1, -1, -1)
-        x = prompt.mask_logits[:, None].to(self.mask_conv1.weight.dtype)
-        x = F.gelu(self.mask_norm1(self.mask_conv1(x)))
-        x = F.gelu(self.mask_norm2(self.mask_conv2(x)))
-        return self.mask_conv3(x)
+        return rearrange(self.code(grid_xy(columns, rows)), "(h w) c -> 1 c h w", h=height)
 
 
 class TwoWayBlock(nn.Module):
@@ -229,16 +224,10 @@ class ClickHead(nn.Module):
         """Three alternative masks for each object, or the single best one. `features` are of a single image."""
         position = self.prompts.code_grid(*features.coarse.shape[-2:])
         every = self.decoder(features, self.prompts(prompt), position)
-        return _alternatives(every) if multimask else select_single(every)
-
-
-def _alternatives(every: ClickOutput) -> ClickOutput:
-    return ClickOutput(
-        mask_logits=every.mask_logits[:, 1:],
-        iou_scores=every.iou_scores[:, 1:],
-        object_logits=every.object_logits,
-        mask_tokens=every.mask_tokens[:, 1:],
-    )
+        if not multimask:
+            return select_single(every)
+        masks, scores, tokens = every.mask_logits[:, 1:], every.iou_scores[:, 1:], every.mask_tokens[:, 1:]
+        return replace(every, mask_logits=masks, iou_scores=scores, mask_tokens=tokens)
 
 
 def select_single(every: ClickOutput) -> ClickOutput:
@@ -250,12 +239,8 @@ def select_single(every: ClickOutput) -> ClickOutput:
     best = 1 + every.iou_scores[:, 1:].argmax(dim=1)
     chosen = torch.where(stable, torch.zeros_like(best), best)
     rows = torch.arange(chosen.shape[0], device=chosen.device)
-    return ClickOutput(
-        mask_logits=every.mask_logits[rows, chosen][:, None],
-        iou_scores=every.iou_scores[rows, chosen][:, None],
-        object_logits=every.object_logits,
-        mask_tokens=every.mask_tokens[:, :1],
-    )
+    masks, scores = every.mask_logits[rows, chosen][:, None], every.iou_scores[rows, chosen][:, None]
+    return replace(every, mask_logits=masks, iou_scores=scores, mask_tokens=every.mask_tokens[:, :1])
 
 
 def mask_stability(mask_logits: Float[Tensor, "*batch height width"]) -> Float[Tensor, "*batch"]:

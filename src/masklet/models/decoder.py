@@ -81,7 +81,11 @@ class Decoder(nn.Module):
         self.bias_y = MLP(2, config.bias_hidden, config.num_heads)
         for parameter in (self.query, self.presence):
             nn.init.normal_(parameter)
-        self.click_query, self.click_reference = _click_queries(config)
+        self.click_query = self.click_reference = None
+        if config.num_click_queries:  # they begin with nearly the whole image, as a click may be anywhere
+            whole = torch.logit(torch.tensor([0.5, 0.5, 0.9, 0.9]))
+            self.click_query = nn.Parameter(torch.randn(config.num_click_queries, dim))
+            self.click_reference = nn.Parameter(whole.repeat(config.num_click_queries, 1))
         with torch.no_grad():
             self.reference.copy_(torch.logit(_spread_boxes(config.num_queries)))
             _attend_to_edges(self.bias_x, self.bias_y)
@@ -124,10 +128,13 @@ class Decoder(nn.Module):
         boxes = queries.boxes.expand(num_prompts, -1, -1)
         keys = memory + position
         hidden, refined, presence = [], [], []
+        position_dtype = self.position_head.layers[0].weight.dtype
         for layer in self.layers:
+            # The presence token, first, has no position; the published order of the code is y, x, w, h
+            code = sine_code(boxes[..., [1, 0, 2, 3]], self.config.dim // 2).flatten(-2)
             x = layer(
                 x,
-                self._query_position(boxes).to(x.dtype),
+                F.pad(self.position_head(code.to(position_dtype)), (0, 0, 1, 0)).to(x.dtype),
                 prompt,
                 layer.image_attention.project(keys, memory),
                 self.position_bias(boxes, grid),
@@ -142,11 +149,6 @@ class Decoder(nn.Module):
         return DecoderOutput(
             hidden=torch.stack(hidden), boxes=torch.stack(refined), presence_logits=torch.stack(presence)
         )
-
-    def _query_position(self, boxes: Tensor) -> Float[Tensor, "prompt row dim"]:
-        """Position of each query from its box; the presence token, first, has none. Channel order is y, x, w, h."""
-        code = sine_code(boxes[..., [1, 0, 2, 3]], self.config.dim // 2).flatten(-2)
-        return F.pad(self.position_head(code.to(self.position_head.layers[0].weight.dtype)), (0, 0, 1, 0))
 
     def position_bias(
         self, boxes: Float[Tensor, "prompt query 4"], grid: tuple[int, int]
@@ -200,15 +202,6 @@ class DecoderLayer(nn.Module):
         x = self.prompt_norm(x + self.dropout(self.prompt_attention(x + position, words, key_mask(prompt.valid))))
         x = self.image_norm(x + self.dropout(self.image_attention(x + position, image, bias)))
         return self.mlp_norm(x + self.dropout(self.mlp(x)))
-
-
-def _click_queries(config: Decoder.Config) -> tuple[nn.Parameter, nn.Parameter] | tuple[None, None]:
-    """Queries for clicks, and the boxes they begin with: nearly the whole image, as a click may be anywhere."""
-    count = config.num_click_queries
-    if count == 0:
-        return None, None
-    whole = torch.tensor([0.5, 0.5, 0.9, 0.9])
-    return nn.Parameter(torch.randn(count, config.dim)), nn.Parameter(torch.logit(whole).repeat(count, 1))
 
 
 def _spread_boxes(count: int) -> Float[Tensor, "{count} 4"]:

@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from masklet.models.click import ClickHead
-from masklet.models.decoder import Decoder, DecoderOutput, Queries
+from masklet.models.decoder import Decoder, Queries
 from masklet.models.fusion import FusionEncoder
 from masklet.models.heads import ConceptScorer, MaskHead, PixelTerms
 from masklet.models.memory import MaskMemory
@@ -146,27 +146,24 @@ class Detector(nn.Module):
         self, features: ImageFeatures, prompt: TokenSet, image_index: Int[Tensor, " prompt"]
     ) -> Grounding:
         """As `ground`, for prompts that are already tokens: exemplars of one frame of a video are used on others."""
-        memory, decoded = self._decode(features, prompt, image_index, self.decoder.concept_queries())
-        return self._score(decoded.map(lambda layers: layers[-1:]), memory, prompt, image_index)
+        return self._ground(features, prompt, image_index, self.decoder.concept_queries(), slice(-1, None))
 
     def ground_layers(
         self, features: ImageFeatures, phrases: TokenSet, prompts: PromptBatch, queries: Queries
     ) -> Grounding:
         """Scores and boxes of each prompt, for training: of every layer, with any of the decoder's queries."""
-        prompt = self.join(features, phrases, prompts)
-        memory, decoded = self._decode(features, prompt, prompts.image_index, queries)
-        return self._score(decoded, memory, prompt, prompts.image_index)
+        return self._ground(features, self.join(features, phrases, prompts), prompts.image_index, queries, slice(None))
 
-    def _decode(
-        self, features: ImageFeatures, prompt: TokenSet, image_index: Int[Tensor, " prompt"], queries: Queries
-    ) -> tuple[Float[Tensor, "prompt token dim"], DecoderOutput]:
-        """Each prompt's image tokens after they attended to the prompt, and the queries that attended to them."""
-        memory = self.fusion(take_rows(features.begun, image_index), features.position, prompt)
-        return memory, self.decoder(memory, features.position, prompt, features.grid, queries)
-
-    def _score(
-        self, decoded: DecoderOutput, memory: Tensor, prompt: TokenSet, image_index: Int[Tensor, " prompt"]
+    def _ground(
+        self,
+        features: ImageFeatures,
+        prompt: TokenSet,
+        image_index: Int[Tensor, " prompt"],
+        queries: Queries,
+        layers: slice,
     ) -> Grounding:
+        memory = self.fusion(take_rows(features.begun, image_index), features.position, prompt)
+        decoded = self.decoder(memory, features.position, prompt, features.grid, queries).map(lambda x: x[layers])
         return Grounding(
             pred_logits=self.scoring(decoded.hidden, prompt),
             pred_boxes=decoded.boxes,
@@ -189,21 +186,20 @@ class Detector(nn.Module):
             grounding.image_index[prompt_index],
             features.grid,
         )
-        queries = self.masks.embed_queries(grounding.queries[prompt_index])
+        embeddings, biases = self.masks.embed_queries(grounding.queries[prompt_index])
         return DetectorOutput(
             pred_logits=grounding.pred_logits[:, prompt_index],
             pred_boxes=grounding.pred_boxes[:, prompt_index],
             presence_logits=grounding.presence_logits[:, prompt_index],
-            mask_embeddings=queries.embeddings,
-            mask_biases=queries.biases,
+            mask_embeddings=embeddings,
+            mask_biases=biases,
             pixel_embeddings=pixels,
             semantic_logits=self.masks.segment_concept(pixels),
         )
 
     def segment_all(self, features: ImageFeatures, grounding: Grounding) -> DetectorOutput:
         """`segment` for all prompts, in their order."""
-        every = torch.arange(len(grounding.image_index), device=features.trunk.device)
-        return self.segment(features, grounding, every)
+        return self.segment(features, grounding, torch.arange(len(grounding.image_index), device=features.trunk.device))
 
     def answer_clicks(self, features: ImageFeatures, phrases: TokenSet, prompts: PromptBatch) -> DetectorOutput:
         """A few masks of the one object that each prompt points at, on every layer; the best has the highest logit.

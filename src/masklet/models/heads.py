@@ -63,14 +63,6 @@ class PixelTerms(Bundle):
     fine: Float[Tensor, "image dim fine_height fine_width"]
 
 
-@bundle
-class MaskQueries(Bundle):
-    """One vector and one offset a query; their product with the pixel embedding is the mask."""
-
-    embeddings: Float[Tensor, "prompt query dim"]
-    biases: Float[Tensor, "prompt query"]
-
-
 class MaskHead(nn.Module):
     """Pixel decoder and the two predictions made from it: a mask for each query, and the concept's whole region.
 
@@ -119,16 +111,15 @@ class MaskHead(nn.Module):
         x = upsampled_conv(x, self.conv_fine.weight) + take_rows(terms.fine, image_index)
         return F.relu(self.norm_fine(x))
 
-    def embed_queries(self, queries: Float[Tensor, "prompt query dim"]) -> MaskQueries:
-        """Mask vectors with the instance convolution folded in."""
+    def embed_queries(
+        self, queries: Float[Tensor, "prompt query dim"]
+    ) -> tuple[Float[Tensor, "prompt query dim"], Float[Tensor, "prompt query"]]:
+        """A vector and an offset a query, with the instance convolution folded in: times pixels they are the mask."""
         embeddings = self.query_mlp(queries)
         weight = self.instance.weight.flatten(1).to(embeddings.dtype)
         bias = self.instance.bias
         assert bias is not None  # nn.Conv2d's type allows for no bias
-        return MaskQueries(
-            embeddings=(embeddings @ weight).to(queries.dtype),
-            biases=(embeddings @ bias.to(embeddings.dtype)).to(queries.dtype),
-        )
+        return (embeddings @ weight).to(queries.dtype), (embeddings @ bias.to(embeddings.dtype)).to(queries.dtype)
 
     def segment_concept(self, pixels: Float[Tensor, "prompt dim height width"]) -> Float[Tensor, "prompt height width"]:
         """Logits of the region that all instances cover together."""

@@ -17,9 +17,9 @@ from einops import rearrange
 from jaxtyping import Bool, Complex, Float
 from torch import Tensor, nn
 
-from masklet.nn.attention import Attention, KeyValues, SelfAttention, attend
+from masklet.nn.attention import Attention, SelfAttention, attend
 from masklet.nn.blocks import FeedForward, LayerNorm2d, PreciseMLP, Stack
-from masklet.nn.positions import pointer_code, sine_map
+from masklet.nn.positions import grid_xy, pointer_code, sine_map
 from masklet.nn.rope import axial_rotation, rotate
 from masklet.types import Bundle, bundle
 
@@ -144,12 +144,11 @@ class MemoryLayer(nn.Module):
         queries = rotate(attention.split(attention.q(x)), rotation)
         sizes = [len(read.values) for read in reads]
         parts = queries.split(sizes) if len(queries) > 1 else [queries.expand(size, -1, -1, -1) for size in sizes]
-        mixed = [attend(part, self._project(read)) for part, read in zip(parts, reads, strict=True)]
+        mixed = []
+        for part, read in zip(parts, reads, strict=True):
+            memory = attention.project(read.keys, read.values)
+            mixed.append(attend(part, replace(memory, keys=rotate(memory.keys, read.rotation))))
         return attention.out(rearrange(torch.cat(mixed), "b h n d -> b n (h d)"))
-
-    def _project(self, read: PlacedTokens) -> KeyValues:
-        memory = self.cross_attention.project(read.keys, read.values)
-        return KeyValues(keys=rotate(memory.keys, read.rotation), values=memory.values)
 
 
 class MaskMemory(nn.Module):
@@ -208,18 +207,12 @@ class MaskMemory(nn.Module):
         groups = _group([place(read, rotation) for read in reads], image.device)
         sizes = [sum(len(read.values) for read in group) for group in groups]
         parts = x.split(sizes) if len(x) > 1 else [x] * len(groups)
-        seen = [self._look_back(part, group, rotation) for part, group in zip(parts, groups, strict=True)]
+        seen = []
+        for part, group in zip(parts, groups, strict=True):
+            for index, layer in enumerate(self.layers):
+                part = layer(layer.look_around(part, rotation) if index else part, group, rotation)  # noqa: PLW2901
+            seen.append(part)
         return rearrange(self.norm(torch.cat(seen)), "b (h w) c -> b c h w", h=height, w=width)
-
-    def _look_back(
-        self,
-        x: Float[Tensor, "#object cell dim"],
-        reads: Sequence[PlacedTokens],
-        rotation: Complex[Tensor, "cell pair"],
-    ) -> Float[Tensor, "object cell dim"]:
-        for index, layer in enumerate(self.layers):
-            x = layer(layer.look_around(x, rotation) if index else x, reads, rotation)
-        return x
 
     def encode(
         self,
@@ -232,8 +225,7 @@ class MaskMemory(nn.Module):
 
         The mask is made soft or binary at the size it comes in, and resized after: docs/parity.md#memory-encoder.
         """
-        height, width = image.shape[-2:]
-        size = (height * MASK_STRIDE, width * MASK_STRIDE)
+        size = (image.shape[-2] * MASK_STRIDE, image.shape[-1] * MASK_STRIDE)
         mask_logits = mask_logits.float()
         probabilities = torch.where(binary[:, None, None], (mask_logits > 0).float(), mask_logits.sigmoid())
         masks = resize_smoothly((probabilities * _LOGIT_SCALE + _LOGIT_SHIFT)[:, None], size)
@@ -273,11 +265,8 @@ class MaskMemory(nn.Module):
         )
 
     def _rotation(self, height: int, width: int, device: torch.device) -> Complex[Tensor, "cell pair"]:
-        rows, columns = torch.meshgrid(
-            torch.arange(height, device=device), torch.arange(width, device=device), indexing="ij"
-        )
-        positions = torch.stack([columns, rows], dim=-1).flatten(0, 1).float()
-        return axial_rotation(positions, self.config.dim, self.config.rope_theta)
+        columns, rows = (torch.arange(length, dtype=torch.float32, device=device) for length in (width, height))
+        return axial_rotation(grid_xy(columns, rows), self.config.dim, self.config.rope_theta)
 
 
 def resize_smoothly(
@@ -313,9 +302,6 @@ def _group(reads: Sequence[PlacedTokens], device: torch.device) -> list[list[Pla
 
 def stack_reads(reads: Sequence[MemoryTokens]) -> MemoryTokens:
     """Reads of equal lengths as one."""
-    positions = [read.positions.expand(len(read.values), -1, -1) for read in reads]
-    return MemoryTokens(
-        values=torch.cat([read.values for read in reads]),
-        positions=torch.cat(positions),
-        num_cells=reads[0].num_cells,
-    )
+    values = torch.cat([read.values for read in reads])
+    positions = torch.cat([read.positions.expand(len(read.values), -1, -1) for read in reads])
+    return MemoryTokens(values=values, positions=positions, num_cells=reads[0].num_cells)

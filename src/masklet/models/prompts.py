@@ -92,7 +92,7 @@ class ExemplarEncoder(nn.Module):
         num_prompts, num_boxes = boxes.shape[:2]
         height, width = features.shape[-2:]
         cells = cxcywh_to_xyxy(boxes) * boxes.new_tensor([width, height, width, height])
-        per_box = repeat_rows(features, num_boxes)
+        per_box = features.repeat_interleave(num_boxes, dim=0)
         regions = roi_align(per_box.float(), cells.flatten(0, 1), self.config.roi_size)
         pooled = F.linear(regions.flatten(1).to(features.dtype), self.box_pool.weight.flatten(1), self.box_pool.bias)
         cx, cy, w, h = boxes.unbind(-1)
@@ -110,8 +110,3 @@ class ExemplarEncoder(nn.Module):
         where = torch.cat([sine_code(points[..., 0], half), sine_code(points[..., 1], half)], dim=-1)
         tokens = self.point_direct(points.to(features.dtype)) + self.point_position(where.to(features.dtype))
         return tokens + self.point_pool(pooled) + self.label(exemplars.point_labels)
-
-
-def repeat_rows(features: Float[Tensor, "prompt *rest"], count: int) -> Float[Tensor, "row *rest"]:
-    """Each prompt's map `count` times in a row."""
-    return features.repeat_interleave(count, dim=0)

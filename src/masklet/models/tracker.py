@@ -7,7 +7,7 @@ Source: Ravi et al., SAM 2; SAM 3 paper, section 3 (tracker).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -49,10 +49,8 @@ class Tracker:
 
     def track(self, features: ClickFeatures, reads: Sequence[MemoryTokens]) -> TrackOutput:
         """Every object of the reads, in their order, on the next frame."""
-        seen = ClickFeatures(
-            fine=features.fine, medium=features.medium, coarse=self.memory.look_back(features.coarse, reads)
-        )
-        return self._decide(seen, self._no_points(len(seen.coarse)), multimask=True)
+        seen = replace(features, coarse=self.memory.look_back(features.coarse, reads))
+        return self._decide(seen, no_points(len(seen.coarse), seen.coarse.device), multimask=True)
 
     def respond(
         self, features: ClickFeatures, prompt: ClickPrompt, reads: Sequence[MemoryTokens] | None = None
@@ -61,10 +59,10 @@ class Tracker:
 
         A single point is ambiguous: the best of three masks is taken.
         """
-        coarse = self.click.without_memory(features).coarse
-        if reads is not None:
-            coarse = self.memory.look_back(features.coarse, reads)
-        seen = ClickFeatures(fine=features.fine, medium=features.medium, coarse=coarse)
+        if reads is None:
+            seen = self.click.without_memory(features)
+        else:
+            seen = replace(features, coarse=self.memory.look_back(features.coarse, reads))
         return self._decide(seen, prompt, multimask=prompt.points_xy.shape[1] <= 1)
 
     def accept(self, features: ClickFeatures, masks: Float[Tensor, "object mask_height mask_width"]) -> TrackOutput:
@@ -72,10 +70,8 @@ class Tracker:
 
         `masks` are fractions covered, at the size of `memory_size`.
         """
-        dtype = features.coarse.dtype
-        prompt = self._no_points(len(masks))
-        mask_prompt = self.memory.mask_prompt(masks[:, None].to(dtype))[:, 0]
-        prompt = ClickPrompt(points_xy=prompt.points_xy, point_labels=prompt.point_labels, mask_logits=mask_prompt)
+        mask_prompt = self.memory.mask_prompt(masks[:, None].to(features.coarse.dtype))[:, 0]
+        prompt = replace(no_points(len(masks), masks.device), mask_logits=mask_prompt)
         output = self.click(features, prompt, multimask=False)
         is_present = masks.flatten(1).any(dim=1)
         object_logits = torch.where(is_present, GIVEN_LOGIT, -GIVEN_LOGIT)
@@ -123,9 +119,10 @@ class Tracker:
             iou_scores=output.iou_scores,
         )
 
-    def _no_points(self, num_objects: int) -> ClickPrompt:
-        device = self.click.no_memory.device
-        return ClickPrompt(
-            points_xy=torch.zeros(num_objects, 1, 2, device=device),
-            point_labels=torch.full((num_objects, 1), PADDING_LABEL, dtype=torch.long, device=device),
-        )
+
+def no_points(num_objects: int, device: torch.device) -> ClickPrompt:
+    """The prompt of objects that are not pointed at: a padding point alone."""
+    return ClickPrompt(
+        points_xy=torch.zeros(num_objects, 1, 2, device=device),
+        point_labels=torch.full((num_objects, 1), PADDING_LABEL, dtype=torch.long, device=device),
+    )

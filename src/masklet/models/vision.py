@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from masklet.nn.attention import SelfAttention
 from masklet.nn.blocks import DropPath, FeedForward, Stack
+from masklet.nn.positions import grid_xy
 from masklet.nn.rope import axial_rotation
 from masklet.types import FeaturePyramid
 
@@ -50,11 +51,13 @@ class Trunk(nn.Module):
         self.patch_embed = nn.Conv2d(3, config.dim, config.patch_size, stride=config.patch_size, bias=False)
         self.position = nn.Parameter(torch.empty(config.window**2, config.dim))
         self.norm = nn.LayerNorm(config.dim)
-        rate_step = config.drop_path / max(
-            config.depth - 1, 1
-        )  # from 0 in the first block to the full rate in the last
+        # From 0 in the first block to the full rate in the last
+        rate_step = config.drop_path / max(config.depth - 1, 1)
         self.blocks = Stack(Block(config, index * rate_step) for index in range(config.depth))
-        self.apply(_init_weights)
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.trunc_normal_(module.weight, std=0.02)
+                nn.init.zeros_(module.bias)
         nn.init.trunc_normal_(self.position, std=0.02)
 
     def forward(self, images: Float[Tensor, "image 3 image_height image_width"]) -> Float[Tensor, "image dim h w"]:
@@ -105,20 +108,15 @@ class Trunk(nn.Module):
         )
         local = grid_positions(window, window, window, device)
         head_dim = self.config.dim // self.config.num_heads
-        return (
-            axial_rotation(local, head_dim, self.config.rope_theta),
-            axial_rotation(whole, head_dim, self.config.rope_theta),
-        )
+        theta = self.config.rope_theta
+        return axial_rotation(local, head_dim, theta), axial_rotation(whole, head_dim, theta)
 
 
 def grid_positions(height: int, width: int, window: int, device: torch.device) -> Float[Tensor, "{height}*{width} 2"]:
     """Column and row of each cell in row-major order, squeezed so that any grid spans what one window does."""
-    rows, columns = torch.meshgrid(
-        torch.arange(height, device=device, dtype=torch.float32) * (window / height),
-        torch.arange(width, device=device, dtype=torch.float32) * (window / width),
-        indexing="ij",
-    )
-    return torch.stack([columns, rows], dim=-1).flatten(0, 1)
+    rows = torch.arange(height, device=device, dtype=torch.float32) * (window / height)
+    columns = torch.arange(width, device=device, dtype=torch.float32) * (window / width)
+    return grid_xy(columns, rows)
 
 
 class Block(nn.Module):
@@ -189,9 +187,3 @@ class VisionEncoder(nn.Module):
         self.trunk = Trunk(config.trunk)
         self.concept_neck = Neck(config.trunk.dim, config.dim)
         self.click_neck = Neck(config.trunk.dim, config.dim)
-
-
-def _init_weights(module: nn.Module) -> None:
-    if isinstance(module, nn.Linear):
-        nn.init.trunc_normal_(module.weight, std=0.02)
-        nn.init.zeros_(module.bias)

@@ -43,7 +43,9 @@ class SelfAttention(nn.Module):
         q, k, v = rearrange(self.qkv(x), "b n (three h d) -> three b h n d", three=3, h=self.num_heads)
         if rotation is not None:
             q, k = rotate(q, rotation), rotate(k, rotation)
-        mixed = attend(q, KeyValues(keys=k, values=v), _causal_mask(x) if causal else None)
+        length = x.shape[1]
+        mask = torch.ones(1, 1, length, length, dtype=torch.bool, device=x.device).tril() if causal else None
+        mixed = attend(q, KeyValues(keys=k, values=v), mask)
         return self.out(rearrange(mixed, "b h n d -> b n (h d)"))
 
 
@@ -106,7 +108,10 @@ def attend(
     if mask is not None and mask.is_floating_point():
         mask = mask.to(q.dtype)
     if _better_written_out(q, memory.keys, mask):
-        return _attend_written_out(q, memory, mask, dropout)
+        scores = (q * q.shape[-1] ** -0.5) @ memory.keys.transpose(-1, -2)
+        if mask is not None:
+            scores = scores + mask if mask.is_floating_point() else scores.masked_fill(~mask, float("-inf"))
+        return F.dropout(scores.softmax(dim=-1), dropout) @ memory.values
     return F.scaled_dot_product_attention(q, memory.keys, memory.values, attn_mask=mask, dropout_p=dropout)
 
 
@@ -117,13 +122,6 @@ def _better_written_out(q: Tensor, keys: Tensor, mask: Tensor | None) -> bool:
         return False
     learns_bias = mask is not None and mask.requires_grad
     return learns_bias or (q.device.type == "cpu" and q.shape[-2] * keys.shape[-2] <= 1 << 20)
-
-
-def _attend_written_out(q: Tensor, memory: KeyValues, mask: Tensor | None, dropout: float) -> Tensor:
-    scores = (q * q.shape[-1] ** -0.5) @ memory.keys.transpose(-1, -2)
-    if mask is not None:
-        scores = scores + mask if mask.is_floating_point() else scores.masked_fill(~mask, float("-inf"))
-    return F.dropout(scores.softmax(dim=-1), dropout) @ memory.values
 
 
 @torch.no_grad()
@@ -145,11 +143,6 @@ def begin_passing(attention: Attention) -> None:
     attention.out.weight.copy_(attention.v.weight.T)
     nn.init.zeros_(attention.v.bias)
     nn.init.zeros_(attention.out.bias)
-
-
-def _causal_mask(x: Float[Tensor, "batch token dim"]) -> Bool[Tensor, "1 1 token token"]:
-    length = x.shape[1]
-    return torch.ones(1, 1, length, length, dtype=torch.bool, device=x.device).tril()
 
 
 def key_mask(valid: Bool[Tensor, "batch token"]) -> Bool[Tensor, "batch 1 1 token"]:

@@ -18,10 +18,7 @@ def sine_map(height: int, width: int, dim: int, device: torch.device) -> Float[T
     """Codes of the cells of a grid in row-major order: the row in the first half of the channels, then the column."""
     rows = sine_code(_cell_fractions(height, device), dim // 2)
     columns = sine_code(_cell_fractions(width, device), dim // 2)
-    grid = torch.cat(
-        [rows[:, None].expand(-1, width, -1), columns[None].expand(height, -1, -1)],
-        dim=-1,
-    )
+    grid = torch.cat([rows[:, None].expand(-1, width, -1), columns[None].expand(height, -1, -1)], dim=-1)
     return grid.flatten(0, 1)
 
 
@@ -31,6 +28,11 @@ def pointer_code(values: Float[Tensor, " item"], dim: int) -> Float[Tensor, "ite
     steps = torch.arange(half, device=values.device, dtype=torch.float32)
     angles = values.float()[:, None] / 10000 ** (2 * (steps // 2) / half)
     return torch.cat([angles.sin(), angles.cos()], dim=-1)
+
+
+def grid_xy(columns: Float[Tensor, " width"], rows: Float[Tensor, " height"]) -> Float[Tensor, "height*width 2"]:
+    """The position of each cell, in row-major order, from those of columns and rows."""
+    return torch.stack(torch.meshgrid(columns, rows, indexing="xy"), dim=-1).flatten(0, 1)
 
 
 def _cell_fractions(length: int, device: torch.device) -> Float[Tensor, " {length}"]:

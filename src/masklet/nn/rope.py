@@ -31,9 +31,14 @@ def rotate(
     x: Float[Tensor, "batch head token head_dim"], rotation: Complex[Tensor, "token pair"]
 ) -> Float[Tensor, "batch head token head_dim"]:
     """Neighbouring channels `(2i, 2i+1)` turned as a complex number, computed in float32."""
-    if x.device.type == "cpu" and x.dtype != torch.float32 and not x.requires_grad:
-        return _rotate_in_parts(x, rotation)
-    return rotate_at_once(x, rotation)
+    if x.device.type != "cpu" or x.dtype == torch.float32 or x.requires_grad:
+        return rotate_at_once(x, rotation)
+    # A few tokens at a time: copies of all in float32 cost a CPU more than the arithmetic
+    turned = torch.empty_like(x)
+    for start in range(0, len(rotation), _PART):
+        part = slice(start, start + _PART)
+        turned[:, :, part] = rotate_at_once(x[:, :, part], rotation[part])
+    return turned
 
 
 def rotate_at_once(
@@ -42,12 +47,3 @@ def rotate_at_once(
     """The same by one product, for devices made for it and where it is learned through."""
     pairs = torch.view_as_complex(x.float().unflatten(-1, (-1, 2)).contiguous())
     return torch.view_as_real(pairs * rotation).flatten(-2).to(x.dtype)
-
-
-def _rotate_in_parts(x: Tensor, rotation: Tensor) -> Tensor:
-    """A few tokens at a time: copies of all in float32 cost a CPU more than the arithmetic."""
-    turned = torch.empty_like(x)
-    for start in range(0, len(rotation), _PART):
-        part = slice(start, start + _PART)
-        turned[:, :, part] = rotate_at_once(x[:, :, part], rotation[part])
-    return turned

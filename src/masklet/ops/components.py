@@ -45,8 +45,10 @@ def component_areas_by_growth(masks: Bool[Tensor, "mask height width"]) -> Int64
     itself = torch.arange(height * width, device=masks.device).expand(len(masks), -1)
     pointers = itself
     while True:
-        highest = _highest_nearby(torch.where(is_set, pointers, -1).view(masks.shape)).flatten(1)
-        highest = torch.where(is_set, highest, itself)
+        padded = pad(torch.where(is_set, pointers, -1).view(masks.shape), (1, 1, 1, 1), value=-1)
+        rows = padded[:, :-2].maximum(padded[:, 1:-1]).maximum(padded[:, 2:])
+        nearby = rows[:, :, :-2].maximum(rows[:, :, 1:-1]).maximum(rows[:, :, 2:])
+        highest = torch.where(is_set, nearby.flatten(1), itself)
         grown = highest.scatter_reduce(1, pointers, highest, "amax")
         grown = grown.gather(1, grown)
         if grown.equal(pointers):
@@ -54,13 +56,6 @@ def component_areas_by_growth(masks: Bool[Tensor, "mask height width"]) -> Int64
         pointers = grown
     sizes = torch.zeros_like(pointers).scatter_add_(1, pointers, is_set.long())
     return torch.where(is_set, sizes.gather(1, pointers), 0).view(masks.shape)
-
-
-def _highest_nearby(values: Int64[Tensor, "mask height width"]) -> Int64[Tensor, "mask height width"]:
-    """The highest of each pixel's value and its eight neighbours'."""
-    padded = pad(values, (1, 1, 1, 1), value=-1)
-    rows = padded[:, :-2].maximum(padded[:, 1:-1]).maximum(padded[:, 2:])
-    return rows[:, :, :-2].maximum(rows[:, :, 1:-1]).maximum(rows[:, :, 2:])
 
 
 def fill_holes(
@@ -96,16 +91,13 @@ def fill_small(mask_logits: Float[Tensor, "mask height width"], max_area: int) -
         return _repair(mask_logits, max_area)
     repaired = mask_logits.clone()
     for index, mask in enumerate((mask_logits > 0).numpy()):
-        window = (slice(index, index + 1), *_surroundings(mask, max_area + 1))
+        # Background that leads out of these surroundings of the mask is larger than any hole
+        left, top, right, bottom = mask_to_box(mask) or (0, 0, mask.shape[1], mask.shape[0])
+        rows = slice(max(top - max_area - 1, 0), bottom + max_area + 1)
+        window = (slice(index, index + 1), rows, slice(max(left - max_area - 1, 0), right + max_area + 1))
         repaired[window] = _repair(mask_logits[window], max_area)
     return repaired
 
 
 def _repair(mask_logits: Tensor, max_area: int) -> Tensor:
     return remove_specks(fill_holes(mask_logits, max_area, value=0.1), max_area, value=-0.1)
-
-
-def _surroundings(mask: np.ndarray, margin: int) -> tuple[slice, slice]:
-    """Rows and columns up to `margin` beyond the mask: background that leads out of them is at least that large."""
-    left, top, right, bottom = mask_to_box(mask) or (0, 0, mask.shape[1], mask.shape[0])
-    return slice(max(top - margin, 0), bottom + margin), slice(max(left - margin, 0), right + margin)

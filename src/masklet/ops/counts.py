@@ -3,7 +3,7 @@
 from typing import NoReturn
 
 import numpy as np
-from jaxtyping import Bool, Int64
+from jaxtyping import Int64
 
 MAX_PIXELS = 2**30  # far above any image read here; keeps a corrupt file from asking for all the memory
 MAX_DIGITS = 7
@@ -96,7 +96,7 @@ def _numbers(data: bytes, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     for place in range(1, int(digits.max(initial=1))):
         longer = longer[digits[longer] > place]
         values[longer] = (values[longer] << 5) + (groups[ends[longer] - place] & 31)
-    return values, count_within(is_last, lengths)
+    return values, sum_within(is_last, lengths)
 
 
 def _add_up_differences(values: np.ndarray, first: np.ndarray, num_runs: np.ndarray) -> np.ndarray:
@@ -115,11 +115,11 @@ def _add_up_differences(values: np.ndarray, first: np.ndarray, num_runs: np.ndar
     return runs
 
 
-def count_within(chosen: Bool[np.ndarray, " item"], lengths: np.ndarray) -> np.ndarray:
-    """How many items are chosen in each stretch of the given lengths."""
-    seen = np.concatenate([[0], np.cumsum(chosen)])
+def sum_within(values: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """Sums over stretches of the given lengths; of truth values, how many are True."""
+    sums = np.concatenate([[0], np.cumsum(values)])
     last = np.cumsum(lengths)
-    return seen[last] - seen[last - lengths]
+    return sums[last] - sums[last - lengths]
 
 
 def fail_at(stretch_ends: np.ndarray, position: int, what: str) -> NoReturn:

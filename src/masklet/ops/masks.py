@@ -92,12 +92,8 @@ def _outlines(mask: np.ndarray) -> list[np.ndarray]:
     down = padded[1:, 1:-1].astype(np.int8) - padded[:-1, 1:-1]  # +1: the pixel below is set, walk east
     across = padded[1:-1, 1:].astype(np.int8) - padded[1:-1, :-1]  # +1: the pixel to the right is set, walk north
     starts, headings = [], []
-    for changes, sign, shift, heading in (
-        (down, 1, 0, 0),
-        (across, -1, 0, 1),
-        (down, -1, 1, 2),
-        (across, 1, stride, 3),
-    ):
+    edges = ((down, 1, 0), (across, -1, 0), (down, -1, 1), (across, 1, stride))
+    for heading, (changes, sign, shift) in enumerate(edges):
         rows, columns = np.nonzero(changes == sign)
         starts.append(rows * stride + columns + shift)
         headings.append(np.full(len(rows), heading))
@@ -109,13 +105,12 @@ def _outlines(mask: np.ndarray) -> list[np.ndarray]:
     end = start + np.array([1, stride, -1, -stride])[heading]
     following = np.searchsorted(start, end)
     second = np.minimum(following + 1, start.size - 1)
-    has_choice = (start[second] == end) & (
-        second != following
-    )  # two pixels touch at a corner: turn right, stay on ours
+    has_choice = (start[second] == end) & (second != following)  # pixels touch at a corner: turn right, stay on ours
     turn_right = heading[second] == (heading + 1) % 4
     following = np.where(has_choice & turn_right, second, following)
     corners = heading[following] != heading  # the end of the edge is a corner
-    return [_to_points(end[loop][corners[loop]], stride) for loop in _cycles(following.tolist())]
+    loops = [end[loop][corners[loop]] for loop in _cycles(following.tolist())]
+    return [np.stack([loop % stride, loop // stride], axis=-1).astype(np.float64) for loop in loops]
 
 
 def _cycles(following: list[int]) -> list[list[int]]:
@@ -130,10 +125,6 @@ def _cycles(following: list[int]) -> list[list[int]]:
         if cycle:
             cycles.append(cycle)
     return cycles
-
-
-def _to_points(vertices: np.ndarray, stride: int) -> np.ndarray:
-    return np.stack([vertices % stride, vertices // stride], axis=-1).astype(np.float64)
 
 
 def _signed_area(points: np.ndarray) -> float:

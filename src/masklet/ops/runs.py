@@ -13,7 +13,7 @@ from itertools import pairwise
 import numpy as np
 from jaxtyping import Float, Int64
 
-from masklet.ops.counts import MAX_PIXELS, Counts, DamagedMask, count_within, fail_at, to_bytes, unpack_runs
+from masklet.ops.counts import MAX_PIXELS, Counts, DamagedMask, fail_at, sum_within, to_bytes, unpack_runs
 
 CHUNK = 2**16  # characters unpacked or runs looked up at once: what a fast cache holds
 
@@ -40,7 +40,12 @@ class RunTable:
     ) -> "RunTable":
         """Masks of COCO counts, compressed or plain. Raises: DamagedMask, naming the first row that is."""
         sizes = np.asarray(heights, np.int64), np.asarray(widths, np.int64)
-        texts = [_compressed(row, each) for row, each in enumerate(counts)]
+        texts = []
+        for row, each in enumerate(counts):
+            try:
+                texts.append(to_bytes(each))
+            except ValueError as error:
+                raise DamagedMask(row, str(error)) from error
         lengths = np.fromiter(map(len, texts), np.int64, len(texts))
         parts = [
             _unpack(b"".join(texts[low:high]), lengths[low:high], sizes[0][low:high], sizes[1][low:high], low)
@@ -141,7 +146,9 @@ def pair_intersections(
         raise ValueError(f"mask {a_rows[pair]} and mask {b_rows[pair]} are not of one size")
     common = np.zeros(len(a_rows), np.int64)
     low, high = b.runs_within(b_rows, a.extents[a_rows])
-    for chunk in _chunks(np.arange(len(a_rows)), high - low):
+    filled = np.flatnonzero(high > low)
+    for first, last in _stretches((high - low)[filled]):
+        chunk = filled[first:last]
         num_runs = high[chunk] - low[chunk]
         members = _ranges(low[chunk], num_runs)
         rows = np.repeat(a_rows[chunk], num_runs)
@@ -169,13 +176,6 @@ def iou_table(a: RunTable, b: RunTable) -> Float[np.ndarray, "mask other"]:
     return pair_iou(a, rows, b, others).reshape(shape)
 
 
-def _compressed(row: int, counts: Counts) -> bytes:
-    try:
-        return to_bytes(counts)
-    except ValueError as error:
-        raise DamagedMask(row, str(error)) from error
-
-
 def _unpack(
     data: bytes, lengths: np.ndarray, heights: np.ndarray, widths: np.ndarray, first_row: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -190,7 +190,7 @@ def _unpack(
     before = np.concatenate([[0], np.cumsum(runs)])
     is_set = is_odd & (runs > 0)
     base = before[start_of[is_set]]
-    return before[:-1][is_set] - base, before[1:][is_set] - base, count_within(is_set, num_runs)
+    return before[:-1][is_set] - base, before[1:][is_set] - base, sum_within(is_set, num_runs)
 
 
 def _check_filled(runs: np.ndarray, num_runs: np.ndarray, heights: np.ndarray, widths: np.ndarray) -> None:
@@ -202,9 +202,7 @@ def _check_filled(runs: np.ndarray, num_runs: np.ndarray, heights: np.ndarray, w
     wrong = (runs < 0) | (runs > MAX_PIXELS)
     if wrong.any():
         fail_at(np.cumsum(num_runs), int(wrong.argmax()), "a negative run, or one larger than any image")
-    sums = np.concatenate([[0], np.cumsum(runs)])
-    last = np.cumsum(num_runs)
-    filled = sums[last] - sums[last - num_runs]
+    filled = sum_within(runs, num_runs)
     short = filled != heights * widths
     if short.any():
         row = int(short.argmax())
@@ -214,12 +212,6 @@ def _check_filled(runs: np.ndarray, num_runs: np.ndarray, heights: np.ndarray, w
 def _ranges(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
     """The numbers from each start on, as many as its length says, one range behind another."""
     return np.arange(lengths.sum()) + np.repeat(starts - (np.cumsum(lengths) - lengths), lengths)
-
-
-def _chunks(items: np.ndarray, sizes: np.ndarray) -> list[np.ndarray]:
-    """Items in order, in stretches that hold about `CHUNK` together; those of no size are left out."""
-    items, sizes = items[sizes > 0], sizes[sizes > 0]
-    return [items[low:high] for low, high in _stretches(sizes)]
 
 
 def _stretches(sizes: np.ndarray) -> list[tuple[int, int]]:

@@ -1,5 +1,6 @@
 """Labels beside what they name: short where there is little room, inside the image, and off one another."""
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -7,6 +8,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from masklet.render.palettes import Colour, text_colour
+
+_MOST_LETTERS = 200  # of a line that is measured
 
 Box = tuple[float, float, float, float]  # x0, y0, x1, y1
 
@@ -34,6 +37,15 @@ def load_font(size: float) -> ImageFont.FreeTypeFont:
     font = ImageFont.load_default(size)
     assert isinstance(font, ImageFont.FreeTypeFont), "Pillow was built without FreeType"
     return font
+
+
+def fit_text(text: str, width: float | int, font: ImageFont.FreeTypeFont) -> str:
+    """One line with as much of a text as there is room for in pixels, cut with an ellipsis."""
+    line = " ".join("".join(letter if letter.isprintable() else " " for letter in text[:_MOST_LETTERS]).split())
+    if font.getlength(line) <= width:
+        return line
+    fitting = bisect_right(range(len(line)), width, key=lambda length: font.getlength(line[:length] + "…"))
+    return line[: fitting - 1].rstrip() + "…" if fitting else ""
 
 
 def place_tags(requests: Sequence[TagRequest], font: ImageFont.FreeTypeFont, size: tuple[int, int]) -> list[Tag]:
@@ -83,7 +95,7 @@ def _corners(box: Box, width: float, height: float) -> list[tuple[float, float]]
 
 
 def _inside(corner: tuple[float, float], width: float, height: float, size: tuple[int, int]) -> Box:
-    """The tag's box at a corner, moved until it lies within the canvas."""
+    """The box of a tag at a corner, moved until it lies within the canvas."""
     x = min(max(corner[0], 0.0), max(0.0, size[0] - width))
     y = min(max(corner[1], 0.0), max(0.0, size[1] - height))
     return x, y, x + width, y + height

@@ -1,5 +1,8 @@
 """The image being painted: pixels, and for every pixel whose it is. Masks and boxes are read off the latter."""
 
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
 import numpy as np
 from jaxtyping import Bool, Float32
 from scipy import ndimage
@@ -8,6 +11,8 @@ from masklet.scenes.objects.paint import Sprite
 
 MIN_VISIBLE_PIXELS = 16
 _MIN_CONTRAST = 22.0
+
+Thing = TypeVar("Thing")
 
 
 class Canvas:
@@ -35,10 +40,28 @@ class Canvas:
             left = self.visible[index] - hidden[index]
             if left < max(MIN_VISIBLE_PIXELS, (1 - max_hidden) * self.whole[index]):
                 return False
-        if self._contrast(sprite, rows, columns, cover) < _MIN_CONTRAST:
+        # Mean difference in grey levels between the sprite and what it covers, from every fourth pixel
+        weight = cover[::4, ::4]
+        above = self._paint_of(sprite, rows, columns)[:, ::4, ::4]
+        difference = np.abs(above - self.pixels[:, rows, columns][:, ::4, ::4])
+        if float((weight * difference).sum() / max(3 * float(weight.sum()), 1e-3)) < _MIN_CONTRAST:
             return False
         self.paint(sprite, shadow)
         return True
+
+    def place_all(
+        self,
+        things: Iterable[Iterable[Thing]],
+        draw: Callable[[Thing], Sprite],
+        max_hidden: float,
+        shadow: tuple[float, float, float] | None,
+    ) -> list[Thing]:
+        """Paint each thing at the first of its places where `place` allows it; those that found one."""
+        placed = (
+            next((option for option in options if self.place(draw(option), max_hidden, shadow)), None)
+            for options in things
+        )
+        return [thing for thing in placed if thing is not None]
 
     def paint(self, sprite: Sprite, shadow: tuple[float, float, float] | None) -> None:
         """Paint whatever of the sprite is in the image, over everything else. It becomes the next object.
@@ -52,7 +75,11 @@ class Canvas:
         if window is None:
             return
         if shadow is not None:
-            self._cast(sprite, *shadow)
+            right, down, dark = shadow
+            for far in (0.5, 0.8, 1.1):  # three steps away from the outline: cheaper than a blur and as soft
+                cast = self._window(sprite.cover, sprite.left + round(far * right), sprite.top + round(far * down))
+                if cast is not None:
+                    self.pixels[:, cast[0], cast[1]] *= 1 - np.float32(dark / 3) * cast[2]
         rows, columns, cover = window
         owner, solid = self.owner[rows, columns], cover > 0.5
         for other, count in enumerate(np.bincount(owner[solid] + 1)[1:]):
@@ -88,18 +115,3 @@ class Canvas:
     def _paint_of(sprite: Sprite, rows: slice, columns: slice) -> np.ndarray:
         across = slice(columns.start - sprite.left, columns.stop - sprite.left)
         return sprite.rgb[:, rows.start - sprite.top : rows.stop - sprite.top, across]
-
-    def _contrast(self, sprite: Sprite, rows: slice, columns: slice, cover: np.ndarray) -> float:
-        """Mean difference, in grey levels, between the sprite and what it covers, from every fourth pixel."""
-        weight = cover[::4, ::4]
-        above = self._paint_of(sprite, rows, columns)[:, ::4, ::4]
-        difference = np.abs(above - self.pixels[:, rows, columns][:, ::4, ::4])
-        return float((weight * difference).sum() / max(3 * float(weight.sum()), 1e-3))
-
-    def _cast(self, sprite: Sprite, right: float, down: float, dark: float) -> None:
-        """Darken what the sprite's outline falls on, in three steps away from it: cheaper than a blur and as soft."""
-        for far in (0.5, 0.8, 1.1):
-            window = self._window(sprite.cover, sprite.left + round(far * right), sprite.top + round(far * down))
-            if window is not None:
-                rows, columns, cover = window
-                self.pixels[:, rows, columns] *= 1 - np.float32(dark / 3) * cover

@@ -6,21 +6,22 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from masklet.data.schema import Example, PhraseQuery
-from masklet.scenes.camera import LUMA
 from masklet.scenes.canvas import Canvas
 from masklet.scenes.grounds import crop_photo, draw_ground
-from masklet.scenes.layout import (
-    Palette,
-    SceneConfig,
-    packed,
-    sample_colour,
-    sample_object,
-    sample_palette,
-    scatter,
-)
+from masklet.scenes.layout import Palette, SceneConfig, packed, sample_colour, sample_object, sample_palette, scatter
 from masklet.scenes.library import Cutout, CutoutLibrary
 from masklet.scenes.noise import one_of
-from masklet.scenes.objects.paint import COLOUR_WORDS, COLOURS, PATTERNS, Placed, Sprite, draw_sprite, resample
+from masklet.scenes.objects.paint import (
+    COLOUR_WORDS,
+    COLOURS,
+    PATTERNS,
+    Placed,
+    Sprite,
+    alpha_sprite,
+    draw_sprite,
+    resample,
+    rotation,
+)
 from masklet.scenes.phrases import Description, Vocabulary, is_unseen_pair
 from masklet.scenes.scene import Setting, describe, photograph, query_scene, sample_setting
 from masklet.scenes.words import words
@@ -45,20 +46,13 @@ class Pasted:
 
 
 def draw_cutout(pasted: Pasted, library: CutoutLibrary, *, greyscale: bool) -> Sprite:
-    """Resample a cut-out to its place; its soft rim is kept as cover."""
+    """Resample a cut-out to its place."""
     tiles = library.tiles(pasted.cutout)
     longest = max(tiles[0].size)
     tile = tiles[0] if pasted.size > longest / 2 else tiles[1] if pasted.size > longest / 4 else tiles[2]
-    cos, sin = np.cos(pasted.rotation), np.sin(pasted.rotation)
     sides = np.array([tiles[0].width * (-1 if pasted.flip else 1), tiles[0].height]) * pasted.size / longest / 2
-    matrix = np.array([[cos, -sin], [sin, cos]]) * sides
-    channels, left, top, _ = resample(tile, matrix, pasted.x, pasted.y, (0.0, 0.0))
-    planes = channels.transpose(2, 0, 1).astype(np.float32, order="C")
-    cover = planes[3] / 255
-    rgb = planes[:3] / np.maximum(cover, 1 / 255) * np.array(pasted.gain, np.float32)[:, None, None]
-    if greyscale:
-        rgb = np.tensordot(LUMA, rgb, 1)[None].repeat(3, axis=0)
-    return Sprite(np.clip(rgb, 0, 255), cover, left, top)
+    channels, left, top, _ = resample(tile, rotation(pasted.rotation) * sides, pasted.x, pasted.y, (0.0, 0.0))
+    return alpha_sprite(channels, left, top, pasted.gain, greyscale=greyscale)
 
 
 def describe_cutout(pasted: Pasted, library: CutoutLibrary, *, greyscale: bool) -> Description:
@@ -117,41 +111,13 @@ def _gain(rng: np.random.Generator) -> tuple[float, float, float]:
     return red, green, blue
 
 
-def _add_drawn(
-    rng: np.random.Generator, config: SceneConfig, palette: Palette, setting: Setting, canvas: Canvas
-) -> list[Placed]:
-    """A few drawn objects among the cut-outs."""
-    added = []
+def _drawings(rng: np.random.Generator, config: SceneConfig, palette: Palette) -> Iterator[list[Placed]]:
+    """A few drawn objects to go among the cut-outs, each with one place."""
     places = scatter(rng, config.size)
     for _ in range(int(rng.integers(1, 4))):
         kind = one_of(rng, palette.kinds)
         x, y = next(places)
-        placed = replace(sample_object(rng, palette, kind, sample_colour(rng, palette, kind)), x=x, y=y)
-        if canvas.place(draw_sprite(placed, setting.light), config.max_hidden, setting.cast):
-            added.append(placed)
-    return added
-
-
-def _vocabulary(
-    rng: np.random.Generator, library: CutoutLibrary, descriptions: Sequence[Description], clear: frozenset[str] | None
-) -> Vocabulary:
-    """Wrong answers: other cut-outs' names, above all those under the same broader words as what is there."""
-    shared = [
-        noun
-        for description in descriptions
-        for noun in description.nouns
-        if noun in words().broad & library.siblings.keys()
-    ]
-    near = [one_of(rng, library.siblings[one_of(rng, shared)]) for _ in range(12)] if shared else []
-    far = [one_of(rng, library.names) for _ in range(60)]
-    nouns = [noun for noun in near + far if clear is None or noun in clear]
-    return Vocabulary(
-        nouns=tuple(nouns or far),
-        colours=COLOUR_WORDS if any(description.colour for description in descriptions) else (),
-        patterns=PATTERNS[1:] if any(description.pattern for description in descriptions) else (),
-        unseen_pairs=False,
-        clear_of_ground=clear,
-    )
+        yield [replace(sample_object(rng, palette, kind, sample_colour(rng, palette, kind)), x=x, y=y)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,8 +145,19 @@ def build_composition(rng: np.random.Generator, library: CutoutLibrary, config: 
     setting = sample_setting(rng, config, ground, greyscale=greyscale)
     canvas = Canvas(ground.copy())
     palette = sample_palette(rng, config, "mixed", greyscale=greyscale)
-    drawn = _add_drawn(rng, config, palette, setting, canvas) if rng.random() < _DRAWN_SHARE else []
-    pasted = _paste(rng, config, library, setting, canvas)
+    drawn = canvas.place_all(
+        _drawings(rng, config, palette) if rng.random() < _DRAWN_SHARE else (),
+        lambda placed: draw_sprite(placed, setting.light),
+        config.max_hidden,
+        setting.cast,
+    )
+    cutouts = _choose_cutouts(rng, library)
+    pasted = canvas.place_all(
+        _pastings(rng, config, cutouts) if cutouts else (),
+        lambda one: draw_cutout(one, library, greyscale=greyscale),
+        config.max_hidden,
+        setting.cast,
+    )
     said = [describe(placed, greyscale=greyscale) for placed in drawn]
     return Composition(
         setting=setting,
@@ -199,31 +176,35 @@ def query_composition(
     descriptions: Sequence[Description],
     clear: frozenset[str] | None,
 ) -> tuple[PhraseQuery, ...]:
-    """The questions about a composed scene; nothing but `clear` is denied of a photo it lies on."""
-    return query_scene(rng, config, descriptions, _vocabulary(rng, library, descriptions, clear))
+    """The queries of a composed scene; nothing but `clear` is denied of a photo it lies on.
+
+    Negatives are names of other cut-outs, above all those under the same broader words as what is there.
+    """
+    shared = [
+        noun
+        for description in descriptions
+        for noun in description.nouns
+        if noun in words().broad & library.siblings.keys()
+    ]
+    near = [one_of(rng, library.siblings[one_of(rng, shared)]) for _ in range(12)] if shared else []
+    far = [one_of(rng, library.names) for _ in range(60)]
+    nouns = [noun for noun in near + far if clear is None or noun in clear]
+    vocabulary = Vocabulary(
+        nouns=tuple(nouns or far),
+        colours=COLOUR_WORDS if any(description.colour for description in descriptions) else (),
+        patterns=PATTERNS[1:] if any(description.pattern for description in descriptions) else (),
+        unseen_pairs=False,
+        clear_of_ground=clear,
+    )
+    return query_scene(rng, config, descriptions, vocabulary)
 
 
 def compose_scene(seed: int, library: CutoutLibrary, config: SceneConfig) -> Example:
     """A composed scene: the same seed, library and config always give the same example.
 
-    Combinations are always "seen" ones; drawn objects and cut-outs of the same name answer the same phrases.
+    Combinations are always "seen" ones; phrases mean drawn objects and cut-outs of a name alike.
     """
     rng = np.random.default_rng([seed, 2])
-    config = replace(config, combinations="seen")
     scene = build_composition(rng, library, config)
     queries = query_composition(rng, config, library, scene.descriptions, scene.clear_of_ground)
     return photograph(rng, scene.setting, scene.canvas, queries, "cutouts")
-
-
-def _paste(
-    rng: np.random.Generator, config: SceneConfig, library: CutoutLibrary, setting: Setting, canvas: Canvas
-) -> list[Pasted]:
-    pasted = []
-    cutouts = _choose_cutouts(rng, library)
-    for options in _pastings(rng, config, cutouts) if cutouts else ():
-        for one in options:
-            sprite = draw_cutout(one, library, greyscale=setting.camera.greyscale)
-            if canvas.place(sprite, config.max_hidden, setting.cast):
-                pasted.append(one)
-                break
-    return pasted

@@ -9,7 +9,7 @@ from masklet.scenes.objects.paint import PATTERNS, pattern_weight
 
 
 def _quiet_colour(rng: np.random.Generator) -> np.ndarray:
-    """Never saturated, so that no ground answers to "red thing"."""
+    """Never saturated, so that "red thing" never means the ground."""
     grey = rng.uniform(20, 240)
     return (grey + rng.uniform(0.0, 0.12) * (rng.uniform(0, 255, 3) - grey)).astype(np.float32)
 
@@ -29,7 +29,11 @@ def draw_ground(rng: np.random.Generator, size: int) -> Float32[np.ndarray, "3 h
         scale, turn = float(rng.uniform(4, 24)), float(rng.uniform(0, 3))
         weight = pattern_weight(one_of(rng, PATTERNS[1:]), scale, turn, *np.meshgrid(axis, axis))
     elif style == "blotched":
-        return _blotches(rng, size, first, second)
+        # Random colours on a coarse grid, blown up: out-of-focus surroundings
+        cells = int(rng.integers(3, 9))
+        weights = rng.random((cells, cells, 1), dtype=np.float32)
+        small = np.clip(first + weights * (second - first) + rng.normal(0, 6, (cells, cells, 3)), 0, 255)
+        return _planes(Image.fromarray(small.astype(np.uint8)).resize((size, size), Image.Resampling.BICUBIC))
     ground = first[:, None, None] + weight * (second - first)[:, None, None]
     if rng.random() < 0.7:
         ground += rng.uniform(2, 12) * noise_patch(int(rng.integers(2**22)), size, size)
@@ -68,12 +72,3 @@ def _ramp(rng: np.random.Generator, size: int) -> np.ndarray:
     angle = rng.uniform(0, 2 * np.pi)
     ramp = np.float32(np.cos(angle)) * axis + np.float32(np.sin(angle)) * axis[:, None]
     return ramp * np.float32(0.35) + np.float32(0.5)
-
-
-def _blotches(rng: np.random.Generator, size: int, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Random colours on a coarse grid, blown up: out-of-focus surroundings."""
-    cells = int(rng.integers(3, 9))
-    weights = rng.random((cells, cells, 1), dtype=np.float32)
-    small = np.clip(first + weights * (second - first) + rng.normal(0, 6, (cells, cells, 3)), 0, 255)
-    image = Image.fromarray(small.astype(np.uint8)).resize((size, size), Image.Resampling.BICUBIC)
-    return _planes(image)

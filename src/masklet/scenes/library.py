@@ -12,7 +12,7 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from masklet.scenes.layout import KINDS
-from masklet.scenes.objects.paint import COLOURS
+from masklet.scenes.objects.paint import COLOURS, alpha_tiles
 from masklet.scenes.objects.shapes import CHARACTERS
 from masklet.scenes.words import words
 
@@ -39,10 +39,6 @@ class Background:
     present: frozenset[str]
 
 
-def _is_held_out(file: str) -> bool:
-    return zlib.crc32(file.encode()) % HELD_OUT_ONE_IN == 0
-
-
 def parse_cutout(folder: Path, record: dict) -> Cutout:
     """A record of the index; "red apple", also an "apple", becomes an apple whose colour is red."""
     phrases = [phrase.lower() for phrase in record["phrases"]]
@@ -64,6 +60,7 @@ class CutoutLibrary:
             raise ValueError("a library needs at least one cut-out")
         self.cutouts = cutouts
         self.backgrounds = backgrounds
+        self._everywhere = words().everywhere | {kind.nouns[0] for kind in CHARACTERS}
         self._tiles: dict[Path, tuple[Image.Image, ...]] = {}
         self._photos: dict[Path, np.ndarray] = {}
         self._unclear: dict[tuple[str, ...], frozenset[str]] = {}
@@ -73,12 +70,13 @@ class CutoutLibrary:
         cls, cutouts_dir: Path, backgrounds_dir: Path | None = None, split: Literal["train", "heldout"] = "train"
     ) -> "CutoutLibrary":
         """Read the two `index.json`; a stable tenth of the files of each is the held-out split."""
-        wanted = split == "heldout"
-        cutouts = tuple(
-            parse_cutout(cutouts_dir, record)
-            for record in json.loads((cutouts_dir / "index.json").read_text())
-            if _is_held_out(record["file"]) == wanted
-        )
+
+        def records(folder: Path) -> list[dict]:
+            listed = json.loads((folder / "index.json").read_text())
+            held_out = [zlib.crc32(record["file"].encode()) % HELD_OUT_ONE_IN == 0 for record in listed]
+            return [record for record, out in zip(listed, held_out, strict=True) if out == (split == "heldout")]
+
+        cutouts = tuple(parse_cutout(cutouts_dir, record) for record in records(cutouts_dir))
         if backgrounds_dir is None:
             return cls(cutouts, ())
         backgrounds = tuple(
@@ -87,8 +85,7 @@ class CutoutLibrary:
                 sort=record["source"],
                 present=frozenset(phrase.lower() for phrase in record["present_phrases"]),
             )
-            for record in json.loads((backgrounds_dir / "index.json").read_text())
-            if _is_held_out(record["file"]) == wanted
+            for record in records(backgrounds_dir)
         )
         return cls(cutouts, backgrounds)
 
@@ -125,10 +122,6 @@ class CutoutLibrary:
         return {noun: frozenset(nouns) for noun, nouns in found.items()}
 
     @cached_property
-    def _everywhere(self) -> frozenset[str]:
-        return words().everywhere | {kind.nouns[0] for kind in CHARACTERS}
-
-    @cached_property
     def _groups(self) -> dict[str, frozenset[str]]:
         found: dict[str, set[str]] = {}
         for cutout in self.cutouts:
@@ -152,23 +145,20 @@ class CutoutLibrary:
             return True
         if cutout.nouns[0] in other:  # a plain "bird" may be the "duck" that is asked for
             return True
-        if any(noun in lists.shown_with.get(name, ()) or noun in lists.also_called.get(name, ()) for name in own):
+        if own & lists.also_called.get(noun, frozenset()):
             return True
-        if any(name in lists.also_called.get(noun, ()) for name in own):
+        if any(noun in lists.shown_with.get(name, ()) or noun in lists.also_called.get(name, ()) for name in own):
             return True
         # People wear and hold almost anything, and one of them may also be a farmer, a woman, a singer.
         people = "person" in own or cutout.group == "People & Body"
         return people and not self._groups.get(noun, frozenset()) & {"Animals & Nature", "Food & Drink"}
 
     @cached_property
-    def _clear_outdoors(self) -> frozenset[str]:
-        rare_outdoors = self._nouns_under("animal", "musical instrument", "dinosaur", group="Food & Drink")
-        return rare_outdoors - words().common_outdoors
-
-    @cached_property
-    def _clear_in_shops(self) -> frozenset[str]:
-        rare_in_shops = self._nouns_under("animal", "musical instrument", "dinosaur", "vehicle", "building")
-        return rare_in_shops - words().common_in_shops
+    def _clear(self) -> tuple[frozenset[str], frozenset[str]]:
+        """What is rare outdoors, and what is rare in shops."""
+        anywhere = "animal", "musical instrument", "dinosaur"
+        outdoors = self._nouns_under(*anywhere, group="Food & Drink") - words().common_outdoors
+        return outdoors, self._nouns_under(*anywhere, "vehicle", "building") - words().common_in_shops
 
     def _nouns_under(self, *broad: str, group: str = "") -> frozenset[str]:
         named = {noun for noun, others in self._vocabulary.items() if others & set(broad)}
@@ -178,22 +168,14 @@ class CutoutLibrary:
         """Nouns that the photo very likely does not show."""
         if background.sort.startswith("texture"):
             return frozenset(self._vocabulary) - {"brick", "rock", "building", "herb", "leaf", "wood"}
-        clear = self._clear_in_shops if background.sort == "grocery" else self._clear_outdoors
-        return clear - background.present
+        return self._clear[background.sort == "grocery"] - background.present
 
     def tiles(self, cutout: Cutout) -> tuple[Image.Image, ...]:
-        """The image at full, half and quarter scale, colours multiplied by alpha.
-
-        CMYK only serves to resample four channels at once; Pillow would convert RGBA to and fro at every transform.
-        """
+        """The image at full, half and quarter scale, colours multiplied by alpha."""
         if cutout.path not in self._tiles:
             image = Image.open(cutout.path).convert("RGBA")
             image.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.BOX)
-            image = image.crop(image.getchannel("A").getbbox())
-            pixels = np.asarray(image).astype(np.uint16)
-            pixels[..., :3] = pixels[..., :3] * pixels[..., 3:] // 255
-            full = Image.frombytes("CMYK", image.size, pixels.astype(np.uint8).tobytes())
-            self._tiles[cutout.path] = (full, full.reduce(2), full.reduce(4))
+            self._tiles[cutout.path] = alpha_tiles(np.asarray(image.crop(image.getchannel("A").getbbox())))
         return self._tiles[cutout.path]
 
     def photo(self, background: Background) -> UInt8[np.ndarray, "photo_height photo_width 3"]:

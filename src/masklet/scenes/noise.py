@@ -54,7 +54,6 @@ def grain_patch(rng: np.random.Generator, height: int, width: int) -> Int16[np.n
     """Sensor noise with standard deviation 16 a channel."""
     top, left = (int(value) for value in rng.integers(0, _SIDE, 2))
     bank = _grain_bank()
-    rows, columns = np.arange(top, top + height) % len(bank), np.arange(left, left + width) % len(bank)
     if max(height, width) <= _SIDE:
         return bank[top : top + height, left : left + width]
-    return bank[np.ix_(rows, columns)]
+    return bank[np.ix_(np.arange(top, top + height) % len(bank), np.arange(left, left + width) % len(bank))]

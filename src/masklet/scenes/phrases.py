@@ -2,7 +2,7 @@
 
 Everything is three-valued. An object matches a phrase (True), does not (False), or one could argue (None: a striped mug
 whose stripes are white is not clearly "white"). A phrase is asked only when no object leaves it open, so every list of
-answers is exhaustive and every negative is true by construction.
+objects is exhaustive and every negative is true by construction.
 """
 
 import zlib
@@ -92,7 +92,7 @@ def _matches(phrase: Phrase, description: Description) -> bool | None:
     return False if False in parts else None if None in parts else True
 
 
-def answers(phrase: Phrase, descriptions: Sequence[Description]) -> tuple[int, ...] | None:
+def objects_of(phrase: Phrase, descriptions: Sequence[Description]) -> tuple[int, ...] | None:
     """Every object the phrase is true of, or None when it is open for at least one."""
     truths = [_matches(phrase, description) for description in descriptions]
     if phrase.size is not None:
@@ -109,10 +109,10 @@ def answers(phrase: Phrase, descriptions: Sequence[Description]) -> tuple[int, .
 
 @dataclass(frozen=True, kw_only=True)
 class Vocabulary:
-    """Words to draw wrong answers from. `nouns` may be asked where absent, the rest replace a true one.
+    """Words to draw false phrases from. `nouns` may be asked where absent, the rest replace a true one.
 
     `clear_of_ground` are the nouns that the ground surely does not show, None for all. Other nouns are never denied
-    and their answers are not exhaustive.
+    and their objects are not exhaustive.
     """
 
     nouns: tuple[str, ...]
@@ -163,7 +163,7 @@ def sample_queries(
     negative_share: float,
     first: Sequence[Phrase] = (),
 ) -> tuple[PhraseQuery, ...]:
-    """Up to `num_queries` distinct phrases with all their answers, true ones first; `first` are asked whatever else is.
+    """Up to `num_queries` distinct phrases with all their objects, true ones first; `first` are asked whatever else is.
 
     `negative_share` in [0, 1] is about how many of them are true of nothing.
     """
@@ -177,7 +177,7 @@ def sample_queries(
         return vocabulary.clear_of_ground is None or noun in vocabulary.clear_of_ground
 
     def ask(phrase: Phrase) -> None:
-        found = answers(phrase, descriptions)
+        found = objects_of(phrase, descriptions)
         unseen = is_unseen_pair(phrase.colour, phrase.noun) and not vocabulary.unseen_pairs
         if found is None or unseen or str(phrase) in asked or room[bool(found)] <= 0:
             return

@@ -1,7 +1,8 @@
 """One image from one seed: choose, paint, photograph, and say what is in it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -10,24 +11,9 @@ from masklet.data.schema import Example, PhraseQuery
 from masklet.scenes.camera import Camera, sample_camera, shoot
 from masklet.scenes.canvas import Canvas
 from masklet.scenes.grounds import crop_photo, draw_ground, draw_tray
-from masklet.scenes.layout import (
-    KINDS,
-    Palette,
-    SceneConfig,
-    accent_of,
-    candidates,
-    sample_palette,
-    unseen_candidates,
-)
+from masklet.scenes.layout import KINDS, Palette, SceneConfig, accent_of, candidates, sample_palette, unseen_candidates
 from masklet.scenes.objects.paint import COLOUR_WORDS, METAL_WORDS, NEAR_COLOURS, PATTERNS, Placed, draw_sprite
-from masklet.scenes.phrases import (
-    THING,
-    Description,
-    Phrase,
-    Vocabulary,
-    is_unseen_pair,
-    sample_queries,
-)
+from masklet.scenes.phrases import THING, Description, Phrase, Vocabulary, is_unseen_pair, sample_queries
 from masklet.scenes.words import words
 
 _NOUNS = tuple(dict.fromkeys(noun for kind in KINDS for noun in kind.nouns if " " not in noun))
@@ -66,11 +52,7 @@ class Scene:
 
 
 def sample_setting(
-    rng: np.random.Generator,
-    config: SceneConfig,
-    ground: Float32[np.ndarray, "3 height width"],
-    *,
-    greyscale: bool,
+    rng: np.random.Generator, config: SceneConfig, ground: Float32[np.ndarray, "3 height width"], *, greyscale: bool
 ) -> Setting:
     """Light, shadow and camera for a ground."""
     angle = rng.uniform(0, 2 * np.pi)
@@ -102,22 +84,13 @@ def build_scene(
         ground = draw_ground(rng, config.size)
     setting = sample_setting(rng, config, ground, greyscale=greyscale)
     canvas = Canvas(ground.copy())
-    objects = _place_unseen(rng, config, palette, setting, canvas) if config.combinations == "unseen" else []
-    for options in candidates(rng, config, palette, sort):
-        for placed in options:
-            if canvas.place(draw_sprite(placed, setting.light), config.max_hidden, setting.cast):
-                objects.append(placed)
-                break
+    things: Iterator[Iterable[Placed]] = candidates(rng, config, palette, sort)
+    if config.combinations == "unseen":
+        things = chain([unseen_candidates(rng, palette, config.size)], things)
+    objects = canvas.place_all(
+        things, lambda placed: draw_sprite(placed, setting.light), config.max_hidden, setting.cast
+    )
     return Scene(setting=setting, palette=palette, objects=tuple(objects), canvas=canvas)
-
-
-def _place_unseen(
-    rng: np.random.Generator, config: SceneConfig, palette: Palette, setting: Setting, canvas: Canvas
-) -> list[Placed]:
-    for placed in unseen_candidates(rng, palette, config.size):
-        if canvas.place(draw_sprite(placed, setting.light), config.max_hidden, setting.cast):
-            return [placed]
-    raise AssertionError("candidates never end")
 
 
 def describe(placed: Placed, *, greyscale: bool) -> Description:
@@ -135,7 +108,7 @@ def describe(placed: Placed, *, greyscale: bool) -> Description:
 
 
 def scene_vocabulary(rng: np.random.Generator, config: SceneConfig, palette: Palette) -> Vocabulary:
-    """Wrong answers worth asking: any noun, and the scene's own words more often than the rest."""
+    """Words of false phrases: any noun, and the scene's own words more often than the rest."""
     own = tuple(noun for kind in palette.kinds for noun in kind.nouns)
     strangers = tuple(str(noun) for noun in rng.choice(_CHARACTER_NOUNS, 4))
     colours = () if palette.greyscale else COLOUR_WORDS + palette.colours * 3
@@ -178,9 +151,7 @@ def photograph(
 
 
 def render_scene(
-    seed: int,
-    config: SceneConfig,
-    photo: UInt8[np.ndarray, "photo_height photo_width 3"] | None = None,
+    seed: int, config: SceneConfig, photo: UInt8[np.ndarray, "photo_height photo_width 3"] | None = None
 ) -> Example:
     """A generated scene: the same seed, config and ground photo always give the same example.
 

@@ -5,6 +5,7 @@ import platform
 import statistics
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from typing import Any
@@ -15,18 +16,8 @@ import torch
 from masklet.errors import InputError
 from masklet.workflows.model_choice import ModelChoice
 
-PACKAGES = (
-    "masklet",
-    "torch",
-    "numpy",
-    "pillow",
-    "scipy",
-    "av",
-    "safetensors",
-    "huggingface-hub",
-    "supervision",
-    "triton",
-)
+PACKAGES = ("masklet", "torch", "numpy", "pillow", "scipy", "av", "safetensors", "huggingface-hub")
+PACKAGES += ("supervision", "triton")
 RUNS = 3  # of which the median is reported
 
 
@@ -82,6 +73,13 @@ class Machine:
 
 def examine_machine(choice: ModelChoice) -> Machine:
     """Examines this machine, and measures the model on it."""
+    versions: dict[str, str | None] = dict.fromkeys(PACKAGES)
+    for name in PACKAGES:
+        with suppress(metadata.PackageNotFoundError):
+            versions[name] = metadata.version(name)
+    devices = [f"cpu, {torch.get_num_threads()} threads of {os.cpu_count()} cores"]
+    devices += [f"cuda:{index} {torch.cuda.get_device_name(index)}" for index in range(torch.cuda.device_count())]
+    devices += ["mps"] if torch.backends.mps.is_available() else []
     speed, problem = None, None
     try:
         speed = _measure(choice)
@@ -90,29 +88,14 @@ def examine_machine(choice: ModelChoice) -> Machine:
     return Machine(
         python=platform.python_version(),
         system=platform.platform(),
-        packages={name: _version(name) for name in PACKAGES},
-        devices=tuple(_devices()),
+        packages=versions,
+        devices=tuple(devices),
         kernels=_kernels(),
         memory_gb=_memory(),
         model=choice.name,
         speed=speed,
         problem=problem,
     )
-
-
-def _version(name: str) -> str | None:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return None
-
-
-def _devices() -> list[str]:
-    devices = [f"cpu, {torch.get_num_threads()} threads of {os.cpu_count()} cores"]
-    devices += [f"cuda:{index} {torch.cuda.get_device_name(index)}" for index in range(torch.cuda.device_count())]
-    if torch.backends.mps.is_available():
-        devices.append("mps")
-    return devices
 
 
 def _kernels() -> dict[str, bool]:

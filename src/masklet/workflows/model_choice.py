@@ -1,9 +1,12 @@
 """Which model a workflow loads, and where it computes."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import masklet
+
+if TYPE_CHECKING:
+    from masklet import Model
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,6 +17,6 @@ class ModelChoice:
     device: str = "auto"
     dtype: str = "auto"
 
-    def load(self) -> Any:  # a `Model`, which satisfies the protocols of evaluation at run time alone
-        """The `masklet.Model`. Raises: InputError when it cannot be found, read or run there."""
+    def load(self) -> "Model":
+        """The model. Raises: InputError when it cannot be found, read or run there."""
         return masklet.load(self.name, device=self.device, dtype=self.dtype)

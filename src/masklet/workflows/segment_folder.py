@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from numpy import ndarray
 
     from masklet.inference.image.image_result import ImageResult
+    from masklet.inference.model import Model
 
 Box = tuple[float, float, float, float]  # x0, y0, x1, y1 in pixels
 
@@ -100,7 +101,14 @@ def segment_folder(job: SegmentJob, observer: JobObserver = SILENT) -> Segmented
     """
     files = find_images(job.images, job.folder)
     manifest = Manifest.open(job.folder, job.arguments) if job.folder else None
-    load = cache(lambda: _load(job))
+
+    @cache
+    def load() -> "Model":
+        model = job.model.load()
+        if job.calibration is not None:
+            job.calibration.check_model(model.identity)
+        return model
+
     num_skipped, failures = 0, []
     with _recorded(manifest, job.formats), stage(observer, len(files), "images") as advance:
         for file in files:
@@ -125,13 +133,6 @@ def segment_folder(job: SegmentJob, observer: JobObserver = SILENT) -> Segmented
     return SegmentedFolder(num_images=len(files), num_skipped=num_skipped, failures=tuple(failures))
 
 
-def _load(job: SegmentJob) -> Any:
-    model = job.model.load()
-    if job.calibration is not None:
-        job.calibration.check_model(model.identity)
-    return model
-
-
 @contextmanager
 def _recorded(manifest: Manifest | None, formats: Sequence[str]) -> Iterator[None]:
     """Finished images are on record even when the run is stopped."""
@@ -144,7 +145,7 @@ def _recorded(manifest: Manifest | None, formats: Sequence[str]) -> Iterator[Non
                 write_coco(manifest)
 
 
-def _segment(file: ImageFile, job: SegmentJob, load: Callable[[], Any]) -> "ImageResult | InputError":
+def _segment(file: ImageFile, job: SegmentJob, load: "Callable[[], Model]") -> "ImageResult | InputError":
     """The result of one image, or what is wrong with the image. Raises: InputError when the model is wrong."""
     try:
         image = _read(file.source, job)
@@ -152,7 +153,7 @@ def _segment(file: ImageFile, job: SegmentJob, load: Callable[[], Any]) -> "Imag
         return error
     model = load()
     try:
-        result = model.segment(
+        result: Any = model.segment(  # one image gives one result
             image,
             list(job.phrases) or None,
             boxes=list(job.boxes) or None,

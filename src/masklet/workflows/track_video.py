@@ -11,9 +11,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from masklet.errors import InputError
+from masklet.inference.output.frame_export import category
 from masklet.inference.output.registry import open_writers
-from masklet.inference.output.video_export import Journal, category, read_journal
-from masklet.inference.output.video_writer import Writer, with_images
+from masklet.inference.output.video_export import Journal, read_journal, with_images
+from masklet.inference.output.video_writer import Writer
 from masklet.inference.video.frame_result import FrameResult
 from masklet.media.frames import FrameSource
 from masklet.media.video_source import open_frames
@@ -167,7 +168,6 @@ class TrackRun(AbstractContextManager):
             self._folder.save(session, self._journal.lines)
 
     def _replay(self, journal: Path) -> None:
-        """Hands the results of the resumed run to the writers."""
         if self._state.lines == 0:
             return
         results = islice(read_journal(journal), self._state.lines)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from masklet.data.labels.arrays import ObjectLabel, decode_objects, read_recorded_image
+from masklet.data.labels.arrays import ObjectLabel, decode_objects, read_example
 from masklet.errors import InputError
 from masklet.formats.records import Polygons, RunLengths
 
@@ -60,4 +60,4 @@ def test_an_image_that_cannot_be_used_is_named_with_its_record(tmp_path) -> None
         (None, SIZE, "file_name: is missing"),
     ):
         with pytest.raises(InputError, match=rf"labels\.json: image 3: .*{message}"):
-            read_recorded_image(tmp_path, name, size, "labels.json: image 3")
+            read_example(tmp_path, name, size, [], Path("labels.json"), "image 3")

@@ -7,7 +7,7 @@ import pytest
 from scene_outcomes import weighted_sums
 
 from masklet.eval.analysis.bootstrap import WeightedSums, averaged, intervals, poisson_weights
-from masklet.eval.concepts.cgf1 import ConceptCounts, PairScores, score_overlaps, total
+from masklet.eval.concepts.cgf1 import PairScores, score_overlaps, total
 from masklet.eval.concepts.count_rows import NUM_COLUMNS, count_rows, figures, score_outcome
 from masklet.eval.concepts.outcomes import PairOutcome
 
@@ -55,7 +55,7 @@ def test_figures_of_rows_are_those_of_concept_counts() -> None:
 
 def test_without_pairs_there_are_no_figures_but_zeros() -> None:
     found = figures(np.zeros((1, NUM_COLUMNS)))
-    expected = ConceptCounts.zero().metrics()
+    expected = total([]).metrics()
     assert np.isnan(found["positive_macro_F1"])
     assert expected["positive_macro_F1"] == -1
     assert {name: float(found[name][0]) for name in ("cgF1", "IL_MCC", "recall")} == {

@@ -23,6 +23,7 @@ from masklet.eval.analysis.calibrate import (
 from masklet.eval.predict.labelled import LabelledImages
 from masklet.formats.calibration import Thresholds
 from masklet.ops.masks import rle_encode
+from masklet.protocols import ImageSegmenter, Segmenter
 
 
 def pair(  # one row of IoUs for each instance, the same at every cut
@@ -193,7 +194,7 @@ def test_all_pairs_of_an_image_are_left_out_together() -> None:
     assert calibrate(pairs, "model", folds=2).validation["images"] == 2
 
 
-class FakeModel:
+class FakeModel(Segmenter, ImageSegmenter):
     """Finds the coin of every picture, 8 x 8 at a half and larger where it is cut lower, and a shadow."""
 
     identity = "fake-8-float32"
@@ -208,6 +209,9 @@ class FakeModel:
         assert (threshold, assume_present) == (0.25, False)
         self.presence = dict.fromkeys(phrases, 0.7)
         return self
+
+    def __len__(self) -> int:
+        return len(self.scores)
 
     def mask(self, index: int, *, cut: float) -> np.ndarray:
         mask = np.zeros(self.size, bool)

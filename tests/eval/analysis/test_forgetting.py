@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -25,6 +24,7 @@ from masklet.eval.analysis.forgetting import (
     spread,
     standings,
 )
+from masklet.protocols import ImageSegmenter, Segmenter
 
 SIDE = 16
 
@@ -45,10 +45,26 @@ def example(*there: str, absent: Sequence[str] = (), value: int = 0) -> Example:
 
 
 @dataclass
-class Model:
+class Found:
+    phrases: Sequence[str]
+    scores: np.ndarray
+    boxes: np.ndarray
+    presence: dict[str, float]
+    shown: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def mask(self, index: int, *, cut: float) -> np.ndarray:
+        assert (index < len(self), cut) == (True, 0.5)
+        return self.shown
+
+
+@dataclass
+class Model(Segmenter, ImageSegmenter):
     """Finds the square for the phrases that it believes in; `asked` are the phrases of each picture."""
 
-    identity: str
+    identity: str = ""
     believes: Sequence[str] | None = None  # None believes everything
     asked: list[list[str]] = field(default_factory=list)
 
@@ -60,19 +76,19 @@ class Model:
     def size(self) -> tuple[int, int]:
         return SIDE, SIDE
 
-    def find(self, phrases: list[str], *, threshold: float, assume_present: bool = False) -> SimpleNamespace:
+    def find(self, phrases: list[str], *, threshold: float, assume_present: bool = False) -> Found:
         assert threshold < 0.5
         assert not assume_present
         self.asked.append(phrases)
         found = [phrase for phrase in phrases if self.believes is None or phrase in self.believes]
         mask = np.zeros((SIDE, SIDE), bool)
         mask[2:10, 2:10] = True
-        return SimpleNamespace(
+        return Found(
             presence={phrase: 0.9 if phrase in found else 0.1 for phrase in phrases},
             phrases=found,
             scores=np.full(len(found), 0.8, np.float32),
             boxes=np.tile(np.array([2, 2, 10, 10], np.float32), (len(found), 1)),
-            mask=lambda index, cut: mask,  # noqa: ARG005
+            shown=mask,
         )
 
     def close(self) -> None:

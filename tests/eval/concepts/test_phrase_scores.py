@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from masklet.eval.analysis.validation import PhraseScores
+from masklet.eval.analysis.phrase_scores import PhraseScores
 from masklet.eval.concepts.outcomes import PairOutcome
 
 

@@ -15,6 +15,7 @@ from masklet.eval.predict.predict import Request, predict_pairs, write_predictio
 from masklet.eval.predict.prediction_cache import PhrasePrediction
 from masklet.formats.saco import Subset, read_pairs
 from masklet.ops.masks import rle_encode
+from masklet.protocols import Segmenter
 from masklet.scenes.layout import SceneConfig
 from masklet.scenes.scene import render_scene
 
@@ -50,8 +51,10 @@ def test_figures_are_those_of_the_same_pictures_in_files(model, scenes, tmp_path
         assert found[name] == pytest.approx(expected[name], abs=1e-9)
 
 
-class Refusing:
+class Refusing(Segmenter):
     """A model that must not be asked."""
+
+    identity = ""
 
     def __init__(self, identity: str) -> None:
         self.identity = identity

@@ -20,6 +20,7 @@ from masklet.eval.predict.predict import (
     write_predictions,
 )
 from masklet.ops.masks import rle_decode, rle_encode
+from masklet.protocols import ImageSegmenter, Segmenter
 
 HEIGHT, WIDTH = 20, 30
 
@@ -40,6 +41,9 @@ class FakeFound:
         self.boxes = np.array([[rank, 0, rank + 1, 10] for rank in self.ranks], np.float32).reshape(-1, 4)
         self.presence = {phrase: 1 / 3 for phrase in self.asked}
 
+    def __len__(self) -> int:
+        return len(self.scores)
+
     def mask(self, index: int, *, cut: float) -> np.ndarray:
         mask = np.zeros((HEIGHT, WIDTH), bool)
         mask[: round(20 * (1 - cut)), self.ranks[index]] = True
@@ -47,7 +51,7 @@ class FakeFound:
 
 
 @dataclass
-class FakeModel:
+class FakeModel(Segmenter, ImageSegmenter):
     identity: str = "fake-8-float32"
     opened: list[str] = field(default_factory=list)
     asked: list[tuple[str, ...]] = field(default_factory=list)

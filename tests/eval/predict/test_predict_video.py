@@ -13,6 +13,7 @@ from masklet.errors import InputError
 from masklet.eval.predict.predict_video import predict_videos, write_predictions
 from masklet.eval.videos.video_files import VideoTruth, read_predictions, read_truth
 from masklet.eval.videos.video_scores import score_videos
+from masklet.protocols import Segmenter, VideoSegmenter
 
 
 @dataclass
@@ -23,9 +24,17 @@ class Answer:
     scores: np.ndarray
     masks: np.ndarray
 
+    size, object_scores, areas = (vd.HEIGHT, vd.WIDTH), None, None
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def mask(self, place: int) -> np.ndarray:
+        return self.masks[place]
+
 
 @dataclass
-class FakeTracker:
+class FakeTracker(Segmenter):
     """Finds a square for each phrase, called as the phrase is numbered, but not on the second frame."""
 
     identity: str = "fake-1"
@@ -41,7 +50,7 @@ class FakeTracker:
 
 
 @dataclass
-class FakeSession:
+class FakeSession(VideoSegmenter):
     tracker: FakeTracker
     frames: list[Path]
     phrases: list[str] = field(default_factory=list)

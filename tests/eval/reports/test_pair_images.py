@@ -78,8 +78,8 @@ def test_the_legend_names_the_colours_that_are_there() -> None:
         draw(pair([], [(2, 2, 12, 12)])),
         draw(pair([(2, 2, 9, 9), (20, 2, 26, 12)], [(2, 2, 9, 9), (40, 2, 46, 9)])),
     )
-    assert one.height == 240 + 24
-    assert all_of_them.height == 240 + 44
+    assert one.height == 240 + 32
+    assert all_of_them.height == 240 + 55
     bar = np.array(one)[240:].reshape(-1, 3)
     assert (bar == ORANGE).all(axis=1).any()
     assert not (bar == BLUE).all(axis=1).any()

@@ -42,6 +42,7 @@ from masklet.eval.users.interactive_video import (
 )
 from masklet.eval.videos.vos import score_masklet
 from masklet.ops.corrections import DetectionErrors, find_errors
+from masklet.protocols import ImageSegmenter, Segmenter, VideoSegmenter
 
 HEIGHT, WIDTH = 24, 32
 
@@ -94,9 +95,10 @@ def test_a_click_is_the_deepest_pixel_of_all_errors() -> None:
 
 
 @dataclass
-class Painter:
+class Painter(Segmenter, ImageSegmenter):
     """Answers with what lies within two pixels of the clicks on the object, and keeps what it is handed back."""
 
+    identity, size = "painter", (HEIGHT, WIDTH)
     asked: list[tuple] = field(default_factory=list)
     opened: int = 0
     open_now: int = 0
@@ -211,6 +213,8 @@ class Seen:
     index: int
     found: np.ndarray
 
+    size, ids, concepts, scores, object_scores, areas, masks = (HEIGHT, WIDTH), None, (), None, None, None, None
+
     def __len__(self) -> int:
         return int(self.found.any())
 
@@ -220,9 +224,10 @@ class Seen:
 
 
 @dataclass
-class Follower:
+class Follower(Segmenter):
     """Shows the truth on frames clicked on and for `reach` frames after each of them, and then nothing."""
 
+    identity = "follower"
     truth: np.ndarray
     reach: int
     sessions: list["FollowedClip"] = field(default_factory=list)
@@ -234,7 +239,7 @@ class Follower:
 
 
 @dataclass
-class FollowedClip:
+class FollowedClip(VideoSegmenter):
     truth: np.ndarray
     reach: int
     clicks: dict[int, list] = field(default_factory=dict)
@@ -436,9 +441,10 @@ def box_of(mask: np.ndarray) -> tuple[float, float, float, float]:
 
 
 @dataclass
-class Learner:
+class Learner(Segmenter, ImageSegmenter):
     """Finds the first coin and the shadow by the word; other coins when they are shown, no shadow when told so."""
 
+    identity, size = "learner", (HEIGHT, WIDTH)
     asked: list[tuple] = field(default_factory=list)
     closed: int = 0
 
@@ -462,6 +468,9 @@ class Learner:
         self.scores = np.full(len(self.found), 0.9, np.float32)
         self.boxes = np.array([box_of(mask) for mask in self.found], np.float32).reshape(-1, 4)
         return self
+
+    def __len__(self) -> int:
+        return len(self.found)
 
     def mask(self, index: int, *, cut: float) -> np.ndarray:
         assert cut == 0.5

@@ -10,10 +10,9 @@ from PIL import Image
 from masklet.errors import InputError
 from masklet.formats.davis import palette
 from masklet.inference.output import video_export
+from masklet.inference.output.frame_export import indexed_mask, mot_lines
 from masklet.inference.output.video_export import (
     Journal,
-    indexed_mask,
-    mot_lines,
     read_journal,
     write_ytvis,
 )

@@ -13,13 +13,13 @@ from video_files import number_of, picture, write_video
 from masklet.errors import InputError
 from masklet.inference.output import video_writer
 from masklet.inference.output.registry import export, open_writers
+from masklet.inference.output.video_export import with_images
 from masklet.inference.output.video_writer import (
     DavisWriter,
     MaskWriter,
     MotWriter,
     OverlayWriter,
     YtvisWriter,
-    with_images,
 )
 from masklet.media.video_source import open_frames
 from masklet.render.palettes import object_colour

@@ -124,14 +124,14 @@ def unions() -> torch.Tensor:
 
 
 def test_semantic_losses_equal_the_official_ones() -> None:
-    focal, dice = losses.semantic_losses(INPUTS["semantic_logits"][PRESENT, 0], unions()[PRESENT], alpha=0.6, gamma=2.0)
+    focal, dice = losses.mask_losses(INPUTS["semantic_logits"][PRESENT, 0], unions()[PRESENT], alpha=0.6, gamma=2.0)
     check(focal.mean(), GOLDEN["losses"]["semantic_downsample_False"]["loss_semantic_seg"])
     check(dice.mean(), GOLDEN["losses"]["semantic_downsample_False"]["loss_semantic_dice"])
 
 
 def test_semantic_losses_at_the_resolution_of_the_logits_equal_the_official_ones() -> None:
     small = F.max_pool2d(unions()[:, None].float(), 2)[:, 0].bool()
-    focal, dice = losses.semantic_losses(INPUTS["semantic_logits"][PRESENT, 0], small[PRESENT], alpha=0.6, gamma=2.0)
+    focal, dice = losses.mask_losses(INPUTS["semantic_logits"][PRESENT, 0], small[PRESENT], alpha=0.6, gamma=2.0)
     check(focal.mean(), GOLDEN["losses"]["semantic_downsample_True"]["loss_semantic_seg"])
     check(dice.mean(), GOLDEN["losses"]["semantic_downsample_True"]["loss_semantic_dice"])
 

@@ -23,8 +23,8 @@ from masklet.scenes.layout import SceneConfig
 from masklet.scenes.moving.stills import ClipSource
 from masklet.scenes.scene import render_scene
 from masklet.tokenizer import Tokenizer
+from masklet.train.recipes.phase_sources import PhaseSources
 from masklet.train.recipes.schema import load_recipe, parse_recipe
-from masklet.train.recipes.shelf import SourceShelf
 from masklet.train.recipes.source_specs import FileSpec, open_images
 from masklet.train.run import loop
 from masklet.train.tasks.detector import ConceptTask
@@ -146,7 +146,8 @@ def test_a_batch_is_the_same_for_whoever_asks_whenever(folder) -> None:
     phase = recipe.phases[0]
     tokenizer = Tokenizer(vocab_size=PRESETS["debug"]().text.vocab_size)
     tasks = [
-        ConceptTask(recipe=recipe, tokenizer=tokenizer, sources=SourceShelf(recipe).images, patch_size=14) for _ in "ab"
+        ConceptTask(recipe=recipe, tokenizer=tokenizer, sources=PhaseSources(recipe).images, patch_size=14)
+        for _ in "ab"
     ]
     here = [tasks[0].dataset(phase)[index] for index in range(4)]
     workers = DataLoader(tasks[1].dataset(phase), batch_size=None, sampler=[3, 2, 1, 0], num_workers=2)
@@ -184,7 +185,7 @@ def test_a_run_over_videos_and_photos_in_motion_reaches_its_end(folder, tmp_path
 @pytest.mark.parametrize("kind", SPECS)
 def test_every_kind_gives_clips(folder, kind) -> None:
     recipe = parse_recipe(recipe_of(folder, [kind], task="tracking"))
-    source = SourceShelf(recipe).clips(recipe.phases[0], 3)[kind]
+    source = PhaseSources(recipe).clips(recipe.phases[0], 3)[kind]
     assert isinstance(source, ClipSource)
     clip = source.sample(np.random.default_rng(1))
     assert [frame.image.shape for frame in clip.frames] == [(112, 112, 3)] * 3
@@ -192,7 +193,7 @@ def test_every_kind_gives_clips(folder, kind) -> None:
 
 def test_videos_without_phrases_teach_clicks_and_no_concepts(folder) -> None:
     recipe = parse_recipe(recipe_of(folder, ["davis", "coco"]))
-    task = ConceptTask(recipe=recipe, tokenizer=Tokenizer(1000), sources=SourceShelf(recipe).images, patch_size=14)
+    task = ConceptTask(recipe=recipe, tokenizer=Tokenizer(1000), sources=PhaseSources(recipe).images, patch_size=14)
     (phase,) = recipe.phases
     with pytest.raises(InputError, match="source davis: a davis source has no phrases"):
         task.dataset(phase)

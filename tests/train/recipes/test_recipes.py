@@ -19,7 +19,7 @@ from masklet.train.recipes.schema import (
     parse_recipe,
     to_json,
 )
-from masklet.train.recipes.source_specs import FileSpec, GeneratedSpec, Strict
+from masklet.train.recipes.source_specs import FileSpec, GeneratedSpec, ScenesSpec, Strict, open_renderers
 from masklet.train.run.trainer import Task
 from masklet.train.tasks.table import TASKS
 
@@ -49,7 +49,7 @@ def test_every_task_has_a_recipe_and_a_class() -> None:
         assert issubclass(TASKS[name], Task)
         (phase, _) = get_args(kind.model_fields["phases"].annotation)
         assert kind.model_fields.keys() - Recipe.model_fields.keys() <= set(SECTIONS)
-        assert phase.model_fields.keys() - Phase.model_fields.keys() <= set(PHASE_SECTIONS)
+        assert phase.model_fields.keys() - Phase.model_fields.keys() <= {*PHASE_SECTIONS, "max_queries"}
 
 
 def test_every_kind_of_source_is_in_the_table_once() -> None:
@@ -62,7 +62,12 @@ def test_every_kind_of_source_is_in_the_table_once() -> None:
     names = [get_args(kind.model_fields["kind"].annotation)[0] for kind in kinds]
     assert len(set(names)) == len(names)
     assert {get_args(kind.model_fields["kind"].annotation)[0] for kind in get_args(FileSpec)} == set(LAYOUTS)
-    assert all(callable(kind.image_renderer) and callable(kind.clip_renderer) for kind in get_args(GeneratedSpec))
+    assert all(map(callable, open_renderers(ScenesSpec(kind="scenes"), Path())))
+
+
+def test_clips_have_no_number_of_prompts() -> None:
+    with pytest.raises(InputError, match=r"phases\.0\.max_queries: there is no such setting"):
+        load_recipe("builtin-tracker", ["phases.0.max_queries=4"])
 
 
 def test_overrides_reach_nested_values_and_list_entries() -> None:

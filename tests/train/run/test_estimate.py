@@ -63,12 +63,12 @@ def sentence(**changes) -> str:
 
 
 def test_an_estimate_is_a_sentence() -> None:
-    assert sentence() == "about 2.1 GB and 35 minutes on cpu (400 updates of 2 pictures)"
+    assert sentence() == "about 2.1 GB and 35 minutes on cpu (400 updates of 2 images)"
     on_gpu = sentence(device="cuda", free=139_800_000_000)
-    assert on_gpu == "about 2.1 GB of 139.8 GB that are free and 35 minutes on cuda (400 updates of 2 pictures)"
-    assert sentence(memory=None) == "about 35 minutes on cpu (400 updates of 2 pictures)"
+    assert on_gpu == "about 2.1 GB of 139.8 GB that are free and 35 minutes on cuda (400 updates of 2 images)"
+    assert sentence(memory=None) == "about 35 minutes on cpu (400 updates of 2 images)"
     validated = make_recipe((400,)).model_copy(update={"validation": Validation()})
-    assert sentence(recipe=validated).endswith("(400 updates of 2 pictures, validation not counted)")
+    assert sentence(recipe=validated).endswith("(400 updates of 2 images, validation not counted)")
 
 
 def test_an_estimate_for_programs(tmp_path) -> None:
@@ -98,7 +98,7 @@ def test_without_memory_it_is_said_what_to_lower(error) -> None:
     assert said == (
         "out of memory: set checkpoint_activations=true; "
         "lower the batch: phases.0.batch_size=1 phases.0.accumulate=2; "
-        "learn adapters alone: the recipe finetune-lora; take smaller pictures: phases.0.image_size below 112"
+        "learn adapters alone: the recipe finetune-lora; take smaller images: phases.0.image_size below 112"
     )
 
 
@@ -106,7 +106,7 @@ def test_what_is_low_already_is_not_advised() -> None:
     phase = {"image_size": 1008, "batch_size": 1, "weights": {"squares": 1.0}, "steps": 1}
     lean = make_recipe(phases=[phase], checkpoint_activations=True, lora={"rank": 2}, initial_weights="sam3")
     said = remedies(lean, MemoryError())
-    assert said == "out of memory: take smaller pictures: phases.0.image_size below 1008"
+    assert said == "out of memory: take smaller images: phases.0.image_size below 1008"
 
 
 def test_other_errors_are_left_alone() -> None:

@@ -27,7 +27,7 @@ METRICS = {"cgF1": 0.412, "IL_MCC": 0.71, "pmF1": 0.58, "macro_F1": None}
 
 
 def validated(step: int, *, best: bool = True, pictures: tuple[Path, ...] = ()) -> Validated:
-    return Validated(line={"step": step, "metrics": METRICS, "best": best, "phrases": []}, pictures=pictures)
+    return Validated(line={"step": step, "metrics": METRICS, "best": best, "phrases": []}, images=pictures)
 
 
 DURATIONS = {

@@ -13,8 +13,8 @@ from masklet.data.everyday import WithEverydayNegatives
 from masklet.data.sources import GeneratedSource
 from masklet.errors import InputError
 from masklet.models.detector import Detector
+from masklet.train.recipes.phase_sources import PhaseSources
 from masklet.train.recipes.schema import load_recipe
-from masklet.train.recipes.shelf import SourceShelf
 from masklet.train.recipes.source_specs import SacoSpec
 from masklet.train.run import loop
 
@@ -27,7 +27,7 @@ def test_every_other_picture_is_a_general_one(name, tmp_path):
     recipe = load_recipe(name, [*SMALL, f"data.root={pictures}", "data.sources.mine.split=all"])
     (phase,) = recipe.phases
     assert phase.weights == {"mine": 0.5, "general": 0.5}
-    kinds = {source: type(each) for source, each in SourceShelf(recipe).images(phase).items()}
+    kinds = {source: type(each) for source, each in PhaseSources(recipe).images(phase).items()}
     assert kinds == {"mine": WithEverydayNegatives, "general": GeneratedSource}
 
 

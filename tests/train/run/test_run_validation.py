@@ -14,9 +14,9 @@ from masklet.config import PRESETS
 from masklet.errors import InputError
 from masklet.train.recipes.schema import load_recipe, parse_recipe
 from masklet.train.run import loop
-from masklet.train.run.export import Exporter
+from masklet.train.run.exporter import Exporter
 from masklet.train.run.observers import Observer
-from masklet.train.run.validation import (
+from masklet.train.run.validator import (
     Figures,
     Validator,
     best_validation,

@@ -25,8 +25,8 @@ from masklet.train.losses.criterion import Criterion
 from masklet.train.recipes.schema import Recipe, load_recipe, parse_recipe
 from masklet.train.run import loop
 from masklet.train.tasks import detector as concept
-from masklet.train.tasks.clicks import clicked_again
 from masklet.train.tasks.detector import ConceptTask
+from masklet.train.tasks.simulated_clicks import clicked_again
 
 SIDE, CLICKS = 56, 4
 SMALL = ["device=cpu", "bfloat16=false", "data.workers=0", "log_every=1", "preset=debug"]

@@ -3,7 +3,7 @@
 import torch
 
 from masklet.models.click import LOGIT_LIMIT
-from masklet.train.tasks.clicks import corrected, correction_clicks
+from masklet.train.tasks.simulated_clicks import corrected, correction_clicks
 from masklet.types import ClickPrompt
 
 

@@ -1,12 +1,9 @@
-"""How the parameters are called elsewhere: one table per foreign format, from which both directions are derived.
+"""How the parameters are called elsewhere: one table for all foreign formats, from which both directions are derived.
 
-A new weight format is a file here and a line in `FORMATS`; the first format that recognises a file reads it.
+A new weight format is a column of `table.txt` and a line in `FORMATS`; the first format that recognises a file is used.
 """
 
 from masklet.checkpoints.names.entries import Entry, ForeignFormat, Layout, State, names_of
-from masklet.checkpoints.names.official import OFFICIAL, official
-from masklet.checkpoints.names.transformers import TRANSFORMERS, transformers
-
-FORMATS: dict[str, ForeignFormat] = {"official": OFFICIAL, "transformers": TRANSFORMERS}
+from masklet.checkpoints.names.layouts import FORMATS, official, transformers
 
 __all__ = ["FORMATS", "Entry", "ForeignFormat", "Layout", "State", "names_of", "official", "transformers"]

@@ -16,8 +16,29 @@ State = Mapping[str, Tensor]
 
 
 @dataclass(frozen=True)
-class Rename:
-    """One tensor under two names; theirs may have axes of length one in front, or behind its first axis."""
+class Parts:
+    """Tensors of both sides that are the same when joined along the first axis; one side is a single tensor."""
+
+    ours: tuple[str, ...]
+    theirs: tuple[str, ...]
+
+    def read(self, theirs: State) -> dict[str, Tensor]:
+        """Our tensors from theirs."""
+        return _divide(self.theirs, self.ours, theirs)
+
+    def write(self, ours: State) -> dict[str, Tensor]:
+        """Their tensors from ours."""
+        return _divide(self.ours, self.theirs, ours)
+
+
+def _divide(given: tuple[str, ...], wanted: tuple[str, ...], state: State) -> dict[str, Tensor]:
+    whole = state[given[0]] if len(given) == 1 else torch.cat([state[name] for name in given])
+    return dict(zip(wanted, whole.chunk(len(wanted)), strict=True))
+
+
+@dataclass(frozen=True)
+class Spread:
+    """One tensor; theirs has axes of length one in front, or behind its first axis."""
 
     ours: str
     theirs: str
@@ -35,38 +56,6 @@ class Rename:
         tensor = ours[self.ours]
         shape = tuple(tensor.shape)
         return {self.theirs: tensor.reshape((1,) * self.leading + shape[:1] + (1,) * self.inner + shape[1:])}
-
-
-@dataclass(frozen=True)
-class Split:
-    """Several of our tensors are the equal parts, along the first axis, of one of theirs."""
-
-    ours: tuple[str, ...]
-    theirs: str
-
-    def read(self, theirs: State) -> dict[str, Tensor]:
-        """Our tensors from theirs."""
-        return dict(zip(self.ours, theirs[self.theirs].chunk(len(self.ours)), strict=True))
-
-    def write(self, ours: State) -> dict[str, Tensor]:
-        """Their tensors from ours."""
-        return {self.theirs: torch.cat([ours[name] for name in self.ours])}
-
-
-@dataclass(frozen=True)
-class Join:
-    """One of our tensors is the concatenation, along the first axis, of several of theirs."""
-
-    ours: str
-    theirs: tuple[str, ...]
-
-    def read(self, theirs: State) -> dict[str, Tensor]:
-        """Our tensors from theirs."""
-        return {self.ours: torch.cat([theirs[name] for name in self.theirs])}
-
-    def write(self, ours: State) -> dict[str, Tensor]:
-        """Their tensors from ours."""
-        return dict(zip(self.theirs, ours[self.ours].chunk(len(self.theirs)), strict=True))
 
 
 @dataclass(frozen=True)
@@ -105,7 +94,7 @@ class Unread:
         return {self.theirs: torch.zeros(self.shape)}
 
 
-Entry = Rename | Split | Join | PositionTable | Unread
+Entry = Parts | Spread | PositionTable | Unread
 
 
 def names_of(value: str | tuple[str, ...]) -> tuple[str, ...]:
@@ -154,57 +143,3 @@ class ForeignFormat:
     complete: Callable[[dict[str, Tensor]], dict[str, Tensor]] = dict
     buffers: Callable[[Detector.Config], dict[str, Tensor]] = lambda _: {}
     is_checkpoint: bool = False
-
-
-WEIGHT_AND_BIAS = ("weight", "bias")
-
-
-def both(ours: str, theirs: str) -> list[Entry]:
-    """Weight and bias of one layer."""
-    return [Rename(f"{ours}.{part}", f"{theirs}.{part}") for part in WEIGHT_AND_BIAS]
-
-
-def layers(ours: str, theirs: str, pairs: Mapping[str, str]) -> list[Entry]:
-    """Weight and bias of several layers, each name behind a prefix."""
-    return [entry for a, b in pairs.items() for entry in both(ours + a, theirs + b)]
-
-
-def each(ours: str, count: int, theirs: str, layer: Callable[[str, str], list[Entry]]) -> list[Entry]:
-    """The entries of a numbered stack of equal layers."""
-    return [entry for i in range(count) for entry in layer(f"{ours}.{i}.", f"{theirs}.{i}.")]
-
-
-def with_bias(name: str, shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of a weight and its bias."""
-    return {f"{name}.weight": shape, f"{name}.bias": shape[:1]}
-
-
-def neck_convs(project: str, smooth: str) -> dict[str, str]:
-    """The two convolutions that every level of a neck ends in."""
-    names = {}
-    for number, level in enumerate(("fine", "medium", "coarse")):
-        names[f"{level}.project"] = project.format(number)
-        names[f"{level}.smooth"] = smooth.format(number)
-    return names
-
-
-def click_tokens(theirs: str) -> list[Entry]:
-    """The learned tokens of the click head."""
-    return [
-        Rename("click.decoder.object_token", f"{theirs}obj_score_token.weight"),
-        Rename("click.decoder.iou_token", f"{theirs}iou_token.weight"),
-        Rename("click.decoder.mask_tokens", f"{theirs}mask_tokens.weight"),
-    ]
-
-
-def click_attention(ours: str, theirs: str, out: str) -> list[Entry]:
-    """Four projections of the same name in both."""
-    return layers(f"{ours}.", f"{theirs}.", {"q": "q_proj", "k": "k_proj", "v": "v_proj", "out": out})
-
-
-def click_block(ours: str, theirs: str, out: str, plain: Mapping[str, str]) -> list[Entry]:
-    """Attentions and plain layers of a two-way block."""
-    attentions = {"self_attention": "self_attn", "token_to_image": "cross_attn_token_to_image"}
-    attentions["image_to_token"] = "cross_attn_image_to_token"
-    entries = [entry for a, b in attentions.items() for entry in click_attention(ours + a, theirs + b, out)]
-    return entries + layers(ours, theirs, plain)

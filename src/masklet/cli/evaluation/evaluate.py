@@ -12,7 +12,7 @@ from masklet.cli.display import Display
 from masklet.errors import InputError
 
 if TYPE_CHECKING:
-    from masklet.eval.reports.page import Cell, Table
+    from masklet.eval.reports.page import Table
     from masklet.workflows.evaluation.evaluate import AskedModel, Evaluation
     from masklet.workflows.observer import JobObserver
 
@@ -79,16 +79,12 @@ def run(workflow: "Callable[[Job, JobObserver], Evaluation]", job: Job, *, json:
 
 def table_lines(table: "Table") -> list[str]:
     """A table in plain text: the first column to the left, numbers to the right."""
-    rows = [list(table.columns), *([_text(cell) for cell in row] for row in table.rows)]
+    rows = [list(table.columns)]
+    for row in table.rows:
+        rows.append([f"{cell:.1f}" if isinstance(cell, float) else "" if cell is None else str(cell) for cell in row])
     widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
     lines = []
     for first, *others in rows:
         numbers = [cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True)]
         lines.append("  ".join([first.ljust(widths[0]), *numbers]))
     return lines
-
-
-def _text(cell: "Cell") -> str:
-    if isinstance(cell, float):
-        return f"{cell:.1f}"
-    return "" if cell is None else str(cell)

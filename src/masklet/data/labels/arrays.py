@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, Float32, UInt8
+from jaxtyping import Bool, Float32
 
+from masklet.data.schema import Example
 from masklet.errors import InputError
 from masklet.formats.records import Polygons, RunLengths, decode_mask, inside
 from masklet.media.images import read_labelled_image
@@ -24,20 +25,23 @@ class ObjectLabel:
     segmentation: RunLengths | Polygons | None
 
 
-def read_recorded_image(
-    folder: Path, file_name: str | None, size: tuple[int, int], where: str
-) -> UInt8[np.ndarray, "height width 3"]:
-    """The image that a record names, of the size (height, width) that the record states.
+def read_example(
+    images: Path, file_name: str | None, size: tuple[int, int], labels: Sequence[ObjectLabel], path: Path, record: str
+) -> Example:
+    """The image of a record below `images`, of the size (height, width) that it states, with its objects; no queries.
 
-    Raises: InputError beginning with `where`, the file of the record and its name.
+    Raises: InputError beginning with the file of labels at `path`, and the record.
     """
+    where = f"{path}: {record}"
     if file_name is None:
         raise InputError(f"{where}: file_name: is missing")
-    path = inside(folder, file_name, where)
+    file = inside(images, file_name, where)
     try:
-        return read_labelled_image(path, size)
+        image = read_labelled_image(file, size)
     except InputError as error:
         raise InputError(f"{where}: {error}") from error
+    boxes, masks, mask_valid = decode_objects(labels, size, path)
+    return Example(image=image, boxes_xyxy=boxes, masks=masks, mask_valid=mask_valid, queries=(), source=path.stem)
 
 
 def decode_objects(

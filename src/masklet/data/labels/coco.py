@@ -5,11 +5,12 @@ LVIS files are read as COCO ones by `formats.lvis`, which lists for each image w
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from masklet.data.labels.arrays import ObjectLabel, decode_objects, read_recorded_image
+from masklet.data.labels.arrays import ObjectLabel, read_example
 from masklet.data.schema import Example, PhraseQuery
 from masklet.data.sources import CocoConfig, IndexedSource, draw_phrases, kept_names
 from masklet.errors import InputError
@@ -28,12 +29,7 @@ class CocoSource(IndexedSource):
     """
 
     def __init__(
-        self,
-        annotations: Path,
-        images: Path,
-        config: CocoConfig,
-        *,
-        read: Callable[[Path], CocoFile] = read_coco,
+        self, annotations: Path, images: Path, config: CocoConfig, *, read: Callable[[Path], CocoFile] = read_coco
     ) -> None:
         document = read(annotations)
         self.path, self.images, self.config = annotations, images, config
@@ -67,19 +63,24 @@ class CocoSource(IndexedSource):
         """Image `index` of the split; `rng` draws words and negatives."""
         record = self.records[index]
         annotations = self.annotations[record.id]
-        size = (record.height, record.width)
-        image = read_recorded_image(self.images, record.file_name, size, self._where(record))
-        boxes, masks, mask_valid = decode_objects([*map(self._label, annotations)], size, self.path)
+        size, where = (record.height, record.width), f"image {record.id}"
+        labels = []
+        for each in annotations:
+            name = f"annotation {each.id}"
+            if each.bbox is None and not each.segmentation:
+                raise InputError(f"{self.path}: {name}: bbox: is missing, and so is a segmentation")
+            labels.append(ObjectLabel(record=name, box_xywh=each.bbox, segmentation=each.segmentation))
+        example = read_example(self.images, record.file_name, size, labels, self.path, where)
         objects: dict[str, list[int]] = defaultdict(list)
         for row, annotation in enumerate(annotations):
             for phrase in self.names[annotation.category_id]:
                 objects[phrase].append(row)
-        hard = self._hard_negatives(record, objects)
-        return Example(
-            image=image,
-            boxes_xyxy=boxes,
-            masks=masks,
-            mask_valid=mask_valid,
+        hard = list(dict.fromkeys(record.hard_negatives or ()))
+        wrong = sorted(objects.keys() & set(hard))
+        if wrong:
+            raise InputError(f"{self.path}: {where}: hard_negatives names {wrong[0]!r}, of which it has labels")
+        return replace(
+            example,
             queries=self._queries(record, annotations, objects, hard, rng),
             source=self.path.stem if record.source is None else record.source,
             absent=self.complete_phrases(record).union(hard, self._far_phrases(record)).difference(objects),
@@ -88,23 +89,6 @@ class CocoSource(IndexedSource):
     def _far_phrases(self, record: CocoImage) -> frozenset[str]:
         """Phrases of other scenes, which no label of this one could be missing for."""
         return self.safe_phrases.get(record.source or "", frozenset()) - self.crowds.get(record.id, set())
-
-    def _where(self, record: CocoImage) -> str:
-        return f"{self.path}: image {record.id}"
-
-    def _label(self, annotation: CocoAnnotation) -> ObjectLabel:
-        record = f"annotation {annotation.id}"
-        if annotation.bbox is None and not annotation.segmentation:
-            raise InputError(f"{self.path}: {record}: bbox: is missing, and so is a segmentation")
-        return ObjectLabel(record=record, box_xywh=annotation.bbox, segmentation=annotation.segmentation)
-
-    def _hard_negatives(self, record: CocoImage, objects: Mapping[str, list[int]]) -> list[str]:
-        """Raises: InputError when one of them is labelled."""
-        hard = list(dict.fromkeys(record.hard_negatives or ()))
-        wrong = sorted(objects.keys() & set(hard))
-        if wrong:
-            raise InputError(f"{self._where(record)}: hard_negatives names {wrong[0]!r}, of which it has labels")
-        return hard
 
     def _phrases_of_source(self, records: Iterable[CocoImage]) -> dict[str, frozenset[str]]:
         found: dict[str, set[str]] = defaultdict(set)

@@ -48,11 +48,14 @@ class DavisVideos:
         objects = np.array(sorted({number for each in numbers for number in object_ids(each)}), np.int64)
         frames = []
         for label, each in zip(labels, numbers, strict=True):
-            image = read_labelled_image(self._image(label), (each.shape[0], each.shape[1]))
+            folder = self.images / label.parent.name
+            file = find_by_stem(folder, label.stem)
+            if file is None:
+                raise InputError(f"{label}: no image is called {label.stem} in {folder}")
             masks = each[None] == objects[:, None, None]
             frames.append(
                 Example(
-                    image=image,
+                    image=read_labelled_image(file, (each.shape[0], each.shape[1])),
                     boxes_xyxy=boxes_of(masks),
                     masks=masks,
                     mask_valid=np.atleast_1d(masks.any(axis=(1, 2))),
@@ -61,10 +64,3 @@ class DavisVideos:
                 )
             )
         return tuple(frames)
-
-    def _image(self, label: Path) -> Path:
-        folder = self.images / label.parent.name
-        image = find_by_stem(folder, label.stem)
-        if image is None:
-            raise InputError(f"{label}: no image is called {label.stem} in {folder}")
-        return image

@@ -47,9 +47,7 @@ def _of_videos(
 ) -> LabelLayout:
     """Frames of videos are images, too."""
     return LabelLayout(
-        recognise=recognise,
-        open=lambda files, config: VideoFrames(open_videos(files, config)),
-        open_videos=open_videos,
+        recognise=recognise, open=lambda files, config: VideoFrames(open_videos(files, config)), open_videos=open_videos
     )
 
 
@@ -86,16 +84,12 @@ LAYOUTS: Mapping[str, LabelLayout] = {
 
 def recognise(labels: Path) -> str:
     """The name of the first layout in the table that a file or folder has. Raises: InputError when it has none."""
-    known = _first_fields(labels) if labels.suffix == ".json" else frozenset[str]()
+    known = frozenset[str]()
+    for section, value, _ in iterate_items(labels) if labels.suffix == ".json" else ():
+        if section in ("images", "videos"):  # its name, and the fields of its first record
+            known = frozenset([section, *(value if isinstance(value, dict) else ())])
+            break
     for name, layout in LAYOUTS.items():
         if layout.recognise(labels, known):
             return name
     raise InputError(f"{labels} has no known layout of labels; expected is one of {', '.join(LAYOUTS)}")
-
-
-def _first_fields(path: Path) -> frozenset[str]:
-    """The name of the first section that holds images or videos, and the fields of its first record."""
-    for section, value, _ in iterate_items(path):
-        if section in ("images", "videos"):
-            return frozenset([section, *(value if isinstance(value, dict) else ())])
-    return frozenset()

@@ -1,11 +1,12 @@
 """Images of SA-Co labels as examples, with every phrase that the file asks of them."""
 
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from masklet.data.labels.arrays import ObjectLabel, decode_objects, read_recorded_image
+from masklet.data.labels.arrays import ObjectLabel, read_example
 from masklet.data.schema import Example, PhraseQuery
 from masklet.data.sources import IndexedSource, Split, kept_names
 from masklet.formats.saco import SacoLabel, SacoPair, read_saco
@@ -39,37 +40,22 @@ class SacoSource(IndexedSource):
         """
         del rng
         pairs = self.pairs[index]
-        where = f"{self.path}: image {pairs[0].id}"
         size = (pairs[0].height, pairs[0].width)
-        image = read_recorded_image(self.images, pairs[0].file_name, size, where)
         labels: list[ObjectLabel] = []
         queries = []
         for pair in pairs:
             labelled = self.labels[pair.id]
             single = [label for label in labelled if not label.iscrowd]
             first = len(labels)
-            labels += [_in_pixels(label, size) for label in single]
+            for label in single:
+                box = None if label.bbox is None else (np.array(label.bbox) * ([size[1], size[0]] * 2)).tolist()
+                labels.append(
+                    ObjectLabel(record=f"annotation {label.id}", box_xywh=box, segmentation=label.segmentation)
+                )
             exhaustive = bool(pair.is_instance_exhaustive) and len(single) == len(labelled)
             if single or not labelled:
                 indices = tuple(range(first, len(labels)))
                 queries.append(PhraseQuery(phrase=pair.text_input, object_index=indices, exhaustive=exhaustive))
-        boxes, masks, mask_valid = decode_objects(labels, size, self.path)
-        return Example(
-            image=image,
-            boxes_xyxy=boxes,
-            masks=masks,
-            mask_valid=mask_valid,
-            queries=tuple(queries),
-            source=self.path.stem,
-            absent=frozenset(query.phrase for query in queries if not query.object_index),
-        )
-
-
-def _in_pixels(label: SacoLabel, size: tuple[int, int]) -> ObjectLabel:
-    """The label with its box, which the file holds in fractions of the image."""
-    height, width = size
-    box = None
-    if label.bbox is not None:
-        x, y, w, h = label.bbox
-        box = [x * width, y * height, w * width, h * height]
-    return ObjectLabel(record=f"annotation {label.id}", box_xywh=box, segmentation=label.segmentation)
+        example = read_example(self.images, pairs[0].file_name, size, labels, self.path, f"image {pairs[0].id}")
+        absent = frozenset(query.phrase for query in queries if not query.object_index)
+        return replace(example, queries=tuple(queries), absent=absent)

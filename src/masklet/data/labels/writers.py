@@ -4,13 +4,14 @@ Images become SA-Co labels beside a folder of PNG files, clips SA-Co/VEval label
 """
 
 import json
+from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from masklet.data.schema import Clip, Example, PhraseQuery
+from masklet.data.schema import Clip, Example
 from masklet.files import write_atomically
 from masklet.formats.records import Box, RunLengths, to_json
 from masklet.formats.saco import SacoFile, SacoLabel, SacoPair
@@ -77,40 +78,35 @@ def write_veval(clips: Iterable[Clip], labels: Path, videos: Path) -> int:
     pairs: list[YtvisPair] = []
     categories: dict[str, int] = {}
     for number, clip in enumerate(clips):
-        records.append(_write_frames(clip, number, f"{labels.stem}-{number:05d}", videos))
-        for query, objects in _objects_by_phrase(clip):
+        # Write its frames
+        height, width = clip.frames[0].image.shape[:2]
+        name = f"{labels.stem}-{number:05d}"
+        files = [f"{name}/{frame:05d}.png" for frame in range(len(clip.frames))]
+        for file, frame in zip(files, clip.frames, strict=True):
+            _write_image(videos / file, frame.image)
+        records.append(
+            YtvisVideo(id=number, video_name=name, file_names=files, height=height, width=width, length=len(files))
+        )
+        # Gather what each phrase names in any frame
+        named: dict[str, set[int]] = defaultdict(set)
+        for query in (query for frame in clip.frames for query in frame.queries):
+            named[query.phrase].update(query.object_index)
+        for phrase, objects in named.items():
             pair = YtvisPair(
                 id=len(pairs) + 1,
                 video_id=number,
-                category_id=categories.setdefault(query.phrase, len(categories) + 1),
-                noun_phrase=query.phrase,
+                category_id=categories.setdefault(phrase, len(categories) + 1),
+                noun_phrase=phrase,
                 num_masklets=len(objects),
             )
             pairs.append(pair)
-            for index in objects:
+            for index in sorted(objects):
                 annotations.append(_masklet(clip, index, pair, len(annotations) + 1))
-    named = [YtvisCategory(id=key, name=phrase) for phrase, key in categories.items()]
-    sections = {"videos": records, "annotations": annotations, "categories": named, "video_np_pairs": pairs}
+    listed = [YtvisCategory(id=key, name=phrase) for phrase, key in categories.items()]
+    sections = {"videos": records, "annotations": annotations, "categories": listed, "video_np_pairs": pairs}
     document = {"info": {}} | {section: [*map(to_json, each)] for section, each in sections.items()}
     write_atomically(labels, json.dumps(document))
     return len(pairs)
-
-
-def _write_frames(clip: Clip, number: int, name: str, videos: Path) -> YtvisVideo:
-    height, width = clip.frames[0].image.shape[:2]
-    files = [f"{name}/{frame:05d}.png" for frame in range(len(clip.frames))]
-    for file, frame in zip(files, clip.frames, strict=True):
-        _write_image(videos / file, frame.image)
-    return YtvisVideo(id=number, video_name=name, file_names=files, height=height, width=width, length=len(files))
-
-
-def _objects_by_phrase(clip: Clip) -> list[tuple[PhraseQuery, list[int]]]:
-    """What each phrase names in any frame."""
-    named: dict[str, tuple[PhraseQuery, set[int]]] = {}
-    for frame in clip.frames:
-        for query in frame.queries:
-            named.setdefault(query.phrase, (query, set()))[1].update(query.object_index)
-    return [(query, sorted(objects)) for query, objects in named.values()]
 
 
 def _masklet(clip: Clip, index: int, pair: YtvisPair, annotation_id: int) -> YtvisAnnotation:

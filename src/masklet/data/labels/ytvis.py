@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from masklet.data.labels.arrays import ObjectLabel, decode_objects, read_recorded_image
+from masklet.data.labels.arrays import ObjectLabel, read_example
 from masklet.data.schema import Example, PhraseQuery
 from masklet.data.sources import QueryConfig, ask, kept_names
 from masklet.data.videos import is_seen
@@ -89,20 +89,15 @@ class YtvisVideos:
         queries: tuple[PhraseQuery, ...],
         absent: frozenset[str],
     ) -> Example:
-        where = f"{self.path}: video {record.id}, frame {frame}"
+        where = f"video {record.id}, frame {frame}"
         size = (record.height, record.width)
-        image = read_recorded_image(self.images, record.files[frame], size, where)
         labels = [self._label(annotation, frame) for annotation in annotations]
-        boxes, masks, mask_valid = decode_objects(labels, size, self.path)
-        return Example(
-            image=image,
-            boxes_xyxy=boxes,
-            masks=masks,
-            mask_valid=mask_valid,
-            queries=_visible(queries, is_seen(boxes)),
-            source=self.path.stem,
-            absent=absent,
-        )
+        example = read_example(self.images, record.files[frame], size, labels, self.path, where)
+        # A phrase whose objects are out of sight is absent from this frame, if it was exhaustive
+        seen = is_seen(example.boxes_xyxy)
+        shown = [replace(each, object_index=tuple(i for i in each.object_index if seen[i])) for each in queries]
+        asked = tuple(query for query in shown if query.object_index or query.exhaustive)
+        return replace(example, queries=asked, absent=absent)
 
     def _label(self, annotation: YtvisAnnotation, frame: int) -> ObjectLabel:
         """An annotation in one frame; files may leave boxes out, or write zeros for them."""
@@ -113,9 +108,3 @@ class YtvisVideos:
             box_xywh=box if has_area else None,
             segmentation=annotation.segmentations[frame] if annotation.segmentations else None,
         )
-
-
-def _visible(queries: tuple[PhraseQuery, ...], seen: np.ndarray) -> tuple[PhraseQuery, ...]:
-    """What can be asked of one frame: a phrase whose objects are out of sight is absent, if it was exhaustive."""
-    shown = [replace(q, object_index=tuple(i for i in q.object_index if seen[i])) for q in queries]
-    return tuple(query for query in shown if query.object_index or query.exhaustive)

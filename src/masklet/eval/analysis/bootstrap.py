@@ -62,7 +62,6 @@ class WeightedSums:
         return dict(self._sums)
 
     def _count(self) -> None:
-        """Counts the waiting pairs; the rows of an image are summed first, so that its weights are drawn once."""
         by_subset: dict[str, list[tuple[str, PairScore]]] = {}
         for image, subset, pair in self._waiting:
             by_subset.setdefault(subset, []).append((image, pair))
@@ -82,25 +81,23 @@ class WeightedSums:
 def averaged(sums: dict[str, Float64[np.ndarray, "replicate column"]]) -> dict[str, Float64[np.ndarray, " replicate"]]:
     """Each figure in each replicate as published: the unweighted mean of the subsets that have it."""
     parts = [figures(part) for part in sums.values()]
-    return {name: _mean(np.stack([part[name] for part in parts])) for name in parts[0]}
-
-
-def _mean(values: Float64[np.ndarray, "subset replicate"]) -> Float64[np.ndarray, " replicate"]:
-    known = np.isfinite(values)
-    count = known.sum(axis=0)
-    return np.divide(np.where(known, values, 0).sum(axis=0), count, out=np.full(len(count), np.nan), where=count > 0)
+    means = {}
+    for name in parts[0]:
+        values = np.stack([part[name] for part in parts])
+        known = np.isfinite(values)
+        count, total = known.sum(axis=0), np.where(known, values, 0).sum(axis=0)
+        means[name] = np.divide(total, count, out=np.full(len(count), np.nan), where=count > 0)
+    return means
 
 
 def intervals(replicates: dict[str, Float64[np.ndarray, " replicate"]]) -> dict[str, Interval]:
     """Percentile intervals of figures whose first entry is the value itself."""
-    return {name: _interval(values) for name, values in replicates.items()}
-
-
-def _interval(values: np.ndarray) -> Interval:
-    drawn = values[1:][np.isfinite(values[1:])]
-    tail = (1 - LEVEL) / 2
-    low, high = np.quantile(drawn, [tail, 1 - tail]) if drawn.size else (np.nan, np.nan)
-    return Interval(float(values[0]), float(low), float(high))
+    tail, found = (1 - LEVEL) / 2, {}
+    for name, values in replicates.items():
+        drawn = values[1:][np.isfinite(values[1:])]
+        low, high = np.quantile(drawn, [tail, 1 - tail]) if drawn.size else (np.nan, np.nan)
+        found[name] = Interval(float(values[0]), float(low), float(high))
+    return found
 
 
 def poisson_weights(images: Sequence[str], replicates: int, seed: int) -> Float64[np.ndarray, "image replicate"]:

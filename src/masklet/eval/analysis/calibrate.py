@@ -18,8 +18,10 @@ from masklet.eval.analysis.ranking import match_by_score
 from masklet.eval.concepts.cgf1 import PairScore, score_overlaps, total
 from masklet.eval.predict.examples import LabelledInstances
 from masklet.eval.predict.labelled import LabelledImages
-from masklet.eval.predict.predict import Request, Segmenter, predict_pairs
+from masklet.eval.predict.predict import Request, predict_pairs
+from masklet.eval.sums import Summable
 from masklet.formats.calibration import Calibration, Thresholds
+from masklet.protocols import Segmenter
 
 SCORES = np.linspace(0.25, 0.95, 71).round(2)  # detections below are numerous, mostly wrong, and slow
 PRESENCES = np.linspace(0.0, 0.95, 20).round(2)
@@ -73,7 +75,7 @@ def measure(
 
 
 @dataclass(frozen=True, kw_only=True)
-class ThresholdTally:
+class ThresholdTally(Summable):
     """Sums over pairs, at every threshold of presence and score, and of the overlaps of matches at every cut.
 
     `f1` is the local F1 at an IoU of one half; a pair without instances counts 1 if none is predicted, and else 0.
@@ -103,9 +105,6 @@ class ThresholdTally:
             overlap=np.array(best, np.float64).reshape(-1, len(CUTS)).sum(axis=0),
             pairs=float(len(pairs)),
         )
-
-    def __add__(self, other: "ThresholdTally") -> "ThresholdTally":
-        return ThresholdTally(**{name: value + getattr(other, name) for name, value in vars(self).items()})
 
     def scaled(self, factor: float) -> "ThresholdTally":
         """The sums with each pair counted `factor` times."""
@@ -202,7 +201,6 @@ def _judge_phrases(
     unseen: Sequence[tuple[LabelledPair, Thresholds]],
     phrases: Mapping[str, Thresholds],
 ) -> dict[str, Any]:
-    """Local F1 of each phrase that has thresholds of its own, before and after."""
     table = {}
     for phrase in phrases:
         before, after = ([each for each in side if each[0].phrase == phrase] for side in (plain, unseen))

@@ -197,21 +197,18 @@ def _differences(first: _Run, second: _Run) -> dict[str, Difference]:
     heads = {subset: own[subset][1:] + other[subset][1:] for subset in own}
     tails = {subset: sums_a[subset][0] + sums_b[subset][0] - heads[subset] for subset in own}
     figures_of_heads, figures_of_tails = averaged(heads), averaged(tails)
-    return {
-        name: Difference(
+    differences = {}
+    for name in COMPARED:
+        # Two-sided; the observed value counts as one of the permutations, so the p-value is never 0.
+        by_chance = figures_of_heads[name] - figures_of_tails[name]
+        as_large = np.abs(by_chance) >= abs(changes[name].value) - 1e-12
+        differences[name] = Difference(
             first=float(replicates_a[name][0]),
             second=float(replicates_b[name][0]),
             change=changes[name],
-            p_value=_p_value(changes[name].value, figures_of_heads[name] - figures_of_tails[name]),
+            p_value=float((1 + as_large.sum()) / (1 + len(by_chance))),
         )
-        for name in COMPARED
-    }
-
-
-def _p_value(observed: float, by_chance: Float64[np.ndarray, " permutation"]) -> float:
-    """Two-sided; the observed value counts as one of the permutations, so the p-value is never 0."""
-    as_large = np.abs(by_chance) >= abs(observed) - 1e-12
-    return float((1 + as_large.sum()) / (1 + len(by_chance)))
+    return differences
 
 
 def _phrase_changes(first: Sweep, second: Sweep) -> list[PhraseChange]:

@@ -22,7 +22,7 @@ from masklet.eval.analysis.reliability import wilson
 from masklet.eval.concepts.cgf1 import SCORE_THRESHOLD
 from masklet.eval.concepts.outcomes import PairOutcome
 from masklet.eval.predict.examples import ask_example, figures_of, outcome_of
-from masklet.eval.predict.predict import Segmenter
+from masklet.protocols import Segmenter
 from masklet.scenes.layout import SceneConfig
 from masklet.scenes.scene import render_scene
 

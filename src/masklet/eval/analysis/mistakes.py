@@ -9,7 +9,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 import numpy as np
-from jaxtyping import Bool, Float, Float64, Int64
+from jaxtyping import Bool, Float64, Int64
 
 from masklet.eval.analysis.bootstrap import averaged
 from masklet.eval.concepts.cgf1 import IOU_THRESHOLDS, SCORE_THRESHOLD, PairScore, PairScores, assign
@@ -193,10 +193,7 @@ _INDEX = {kind: index for index, kind in enumerate(MEANINGS)}
 def severity(outcome: PairOutcome, verdict: Verdict, kind: str) -> float:
     """The severity of errors of a kind: scores of wrong predictions, or sides of instances relative to the image."""
     if kind in _OF_PREDICTIONS:
-        return _sum_where(outcome.scores[verdict.kept], verdict.predictions, kind)
-    sides = np.sqrt(outcome.truth_areas / max(1, outcome.height * outcome.width))
-    return _sum_where(sides, verdict.truths, kind)
-
-
-def _sum_where(values: Float[np.ndarray, " item"], labels: tuple[str, ...], kind: str) -> float:
+        values, labels = outcome.scores[verdict.kept], verdict.predictions
+    else:
+        values, labels = np.sqrt(outcome.truth_areas / max(1, outcome.height * outcome.width)), verdict.truths
     return float(values[[label == kind for label in labels]].sum())

@@ -13,17 +13,10 @@ import numpy as np
 
 from masklet.errors import InputError
 from masklet.eval.concepts.cgf1 import SCORE_THRESHOLD
-from masklet.eval.concepts.pairs import Instances, Kind
+from masklet.eval.concepts.pairs import InstanceColumns, Kind
+from masklet.eval.sums import Summable
 from masklet.formats.records import describe, parse, parse_line
-from masklet.formats.saco import (
-    PRESENCE_FILE,
-    SacoCategory,
-    SacoLabel,
-    SacoPair,
-    SacoPrediction,
-    SacoPresence,
-    Subset,
-)
+from masklet.formats.saco import PRESENCE_FILE, SacoCategory, SacoLabel, SacoPair, SacoPrediction, SacoPresence, Subset
 from masklet.formats.stream import Buckets, iterate_items, read_bucket
 from masklet.ops.counts import DamagedMask, to_bytes
 from masklet.ops.runs import RunTable
@@ -50,14 +43,11 @@ class Source:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Notes:
+class Notes(Summable):
     """What was passed over: predictions of pairs that no file holds, and of categories that the labels do not have."""
 
     unknown_pairs: int = 0
     unknown_categories: int = 0
-
-    def __add__(self, other: "Notes") -> "Notes":
-        return Notes(**{name: value + getattr(other, name) for name, value in vars(self).items()})
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -65,8 +55,8 @@ class PairBatch:
     """The evaluated pairs of a bucket, what each annotator saw there, and what was predicted."""
 
     records: list[SacoPair]
-    annotators: list[Instances]
-    predictions: Instances
+    annotators: list[InstanceColumns]
+    predictions: InstanceColumns
     presence: dict[int, float]
     notes: Notes
 
@@ -129,7 +119,10 @@ def read_batch(path: Path, source: Source, kinds: Sequence[Kind]) -> PairBatch:
                 if pairs[annotator].setdefault(pair.id, pair) is not pair:
                     raise InputError(f"{files[annotator]}: image {pair.id}: id: is given twice")
     # Check that labels belong to pairs, and that all annotators saw the same ones
-    _check_same(pairs, files)
+    for own, file in zip(pairs, files, strict=True):
+        if own.keys() != pairs[0].keys():
+            odd = next(iter(own.keys() ^ pairs[0].keys()))
+            raise InputError(f"{file}: image {odd}: id: is not in both this file and {files[0].name}")
     for columns, own in zip(labels, pairs, strict=True):
         columns.check_known(own)
     # Keep the pairs that every annotator labelled exhaustively
@@ -143,13 +136,6 @@ def read_batch(path: Path, source: Source, kinds: Sequence[Kind]) -> PairBatch:
             unknown_pairs=sum(image not in pairs[0] for image in predictions.images), unknown_categories=strangers
         ),
     )
-
-
-def _check_same(pairs: Sequence[dict[int, SacoPair]], files: Sequence[Path]) -> None:
-    for other, file in zip(pairs[1:], files[1:], strict=True):
-        if other.keys() != pairs[0].keys():
-            odd = next(iter(other.keys() ^ pairs[0].keys()))
-            raise InputError(f"{file}: image {odd}: id: is not in both this file and {files[0].name}")
 
 
 class _Columns:
@@ -176,7 +162,10 @@ class _Columns:
             segmentation = record.segmentation or self._lacks("segmentation", "boxes")
             self.sizes += segmentation.size
             counts = segmentation.counts
-            self.counts.append(counts if isinstance(counts, str) else self._compress(counts))
+            try:
+                self.counts.append(counts if isinstance(counts, str) else to_bytes(counts).decode())
+            except ValueError as error:
+                self._fail(-1, f"segmentation.counts: {error}")
 
     def check_known(self, images: Container[int]) -> None:
         """Raises: InputError on a record of an image that there is not."""
@@ -184,7 +173,7 @@ class _Columns:
             if image not in images:
                 self._fail(row, f"image_id: there is no image {image}")
 
-    def instances(self, records: list[SacoPair]) -> Instances:
+    def instances(self, records: list[SacoPair]) -> InstanceColumns:
         """Columns of those that belong to the pairs, in their order. Raises: InputError on a mask that is none."""
         index = {record.id: place for place, record in enumerate(records)}
         pair = np.array([index.get(image, -1) for image in self.images], np.int64)
@@ -192,7 +181,7 @@ class _Columns:
         order = np.lexsort((scores < SCORE_THRESHOLD, pair))
         order = order[pair[order] >= 0]
         boxes = np.array(self.boxes, np.float64).reshape(-1, 4) if "bbox" in self.kinds else np.zeros((len(pair), 4))
-        return Instances(
+        return InstanceColumns(
             pair=pair[order],
             boxes_xywh=boxes[order],
             masks=self._masks(order, pair, records) if "segm" in self.kinds else None,
@@ -214,12 +203,6 @@ class _Columns:
 
     def _lacks(self, field: str, other: str) -> NoReturn:
         self._fail(-1, f"{field}: is missing; --iou {other} does without it")
-
-    def _compress(self, counts: list[int]) -> str:
-        try:
-            return to_bytes(counts).decode()
-        except ValueError as error:
-            self._fail(-1, f"segmentation.counts: {error}")
 
     def _fail(self, row: int, reason: str) -> NoReturn:
         known = {"image_id": self.images[row]} | ({} if self.ids[row] is None else {"id": self.ids[row]})

@@ -14,6 +14,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Float64, Int
 from scipy.optimize import linear_sum_assignment
 
+from masklet.eval.sums import Summable
+
 IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
 SCORE_THRESHOLD = 0.5
 COUNT_EPS = 1e-4  # keeps a ratio of instance counts finite; a perfect dataset scores 0.99995
@@ -69,9 +71,7 @@ class PairScores:
         return _f1(self.matches, errors, missed)
 
 
-def assign(
-    iou: Float[np.ndarray, "truth prediction"],
-) -> tuple[Int[np.ndarray, " match"], Int[np.ndarray, " match"]]:
+def assign(iou: Float[np.ndarray, "truth prediction"]) -> tuple[Int[np.ndarray, " match"], Int[np.ndarray, " match"]]:
     """Truth and prediction of each pair in the assignment with the greatest total IoU, which may be 0 for some."""
     return linear_sum_assignment(iou, maximize=True)
 
@@ -108,7 +108,7 @@ def kindest_annotator(annotators: Sequence[PairScores]) -> Int[np.ndarray, " pai
 
 
 @dataclass(frozen=True, kw_only=True)
-class ConceptCounts:
+class ConceptCounts(Summable):
     """Sums over pairs. `false_positives` includes those on absent concepts, `positive_false_positives` does not."""
 
     true_positives: Int[np.ndarray, " threshold"]
@@ -121,23 +121,6 @@ class ConceptCounts:
     image_fp: int
     image_tn: int
     image_fn: int
-
-    @classmethod
-    def zero(cls) -> "ConceptCounts":
-        """No pairs yet."""
-        none = np.zeros(len(IOU_THRESHOLDS), dtype=np.int64)
-        return cls(
-            true_positives=none,
-            false_positives=none,
-            positive_false_positives=none,
-            false_negatives=none,
-            local_f1_sum=none.astype(np.float64),
-            num_local=0,
-            image_tp=0,
-            image_fp=0,
-            image_tn=0,
-            image_fn=0,
-        )
 
     @classmethod
     def of(cls, pairs: PairScores) -> "ConceptCounts":
@@ -156,9 +139,6 @@ class ConceptCounts:
             image_tn=int(pairs.is_true_negative.sum()),
             image_fn=int((present & ~predicted).sum()),
         )
-
-    def __add__(self, other: "ConceptCounts") -> "ConceptCounts":
-        return ConceptCounts(**{name: value + getattr(other, name) for name, value in vars(self).items()})
 
     @property
     def il_mcc(self) -> float:
@@ -210,7 +190,7 @@ def total(pairs: Iterable[PairScore]) -> ConceptCounts:
 
 
 def matthews(tp: Sums, fp: Sums, tn: Sums, fn: Sums) -> Sums:
-    """Correlation of two answers of yes or no, in [-1, 1]; 0 where one of them is always the same."""
+    """Correlation of two binary variables, in [-1, 1]; 0 where one of them is constant."""
     return (tp * tn - fp * fn) / (np.sqrt((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn)) + IMAGE_EPS)
 
 

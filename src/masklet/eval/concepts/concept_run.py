@@ -5,6 +5,7 @@ for outcomes, a line for each pair is written (see `outcomes`), which reports ar
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,7 +17,7 @@ import numpy as np
 from masklet.eval.concepts.buckets import PairBatch, Source, fill_buckets, read_batch
 from masklet.eval.concepts.cgf1 import IOU_THRESHOLDS, SCORE_THRESHOLD
 from masklet.eval.concepts.outcomes import PairOutcome, write_outcome
-from masklet.eval.concepts.pairs import Instances, Judged, Kind
+from masklet.eval.concepts.pairs import InstanceColumns, Judged, Kind
 from masklet.eval.concepts.tally import ConceptTally, tally_batch
 from masklet.eval.processes import map_in_processes
 from masklet.files import replacing
@@ -45,15 +46,13 @@ class ConceptEvaluation:
 
     def run(self) -> Iterator[PartialTally]:
         """Scores bucket after bucket. Raises: InputError naming file, record and field."""
-        if self.outcomes is None:
-            yield from self._run(None)
-            return
-        with replacing(self.outcomes) as beside, beside.open("w", encoding="utf-8", newline="\n") as file:
-            yield from self._run(file)
-
-    def _run(self, outcomes: TextIO | None) -> Iterator[PartialTally]:
-        for source in self.sources:
-            yield from self._run_source(source, outcomes)
+        with ExitStack() as stack:
+            file = None
+            if self.outcomes is not None:
+                beside = stack.enter_context(replacing(self.outcomes))
+                file = stack.enter_context(beside.open("w", encoding="utf-8", newline="\n"))
+            for source in self.sources:
+                yield from self._run_source(source, file)
 
     def _run_source(self, source: Source, outcomes: TextIO | None) -> Iterator[PartialTally]:
         count = 1 + source.num_bytes // BUCKET_BYTES
@@ -117,7 +116,7 @@ def outcomes_of(batch: PairBatch, subset: str, judged: Sequence[Judged], chosen:
 class _Rows:
     """Instances by pair, with areas and boxes in pixels."""
 
-    def __init__(self, batch: PairBatch, instances: Instances) -> None:
+    def __init__(self, batch: PairBatch, instances: InstanceColumns) -> None:
         self.ends = np.cumsum(instances.counts(len(batch.records)))
         sizes = np.array([[each.width, each.height] for each in batch.records], np.float64).reshape(-1, 2)
         scale = sizes[instances.pair]
@@ -144,6 +143,14 @@ def summarise(tallies: dict[str, ConceptTally], settings: dict[str, Any]) -> dic
     sizes = {name: next(iter(tally.kinds.values())).num_pairs for name, tally in tallies.items()}
     whole = [*tallies.values()]
     together = sum(whole[1:], whole[0])
+    means: dict[str, dict[str, float]] = {}
+    for kind in together.kinds:
+        means[kind] = {}
+        for each in figures[next(iter(figures))][kind]:
+            values = [figures[name][kind][each] for name in figures]
+            # -1 is what the macro mean of a subset says where no pair gives it.
+            known = [value for value in values if not (each.startswith("positive_macro") and value == -1)]
+            means[kind][each] = float(np.mean(known)) if known else -1.0
     curves = {
         name: {
             kind: {each: curve.tolist() for each, curve in part.counts.curves().items()}
@@ -155,18 +162,9 @@ def summarise(tallies: dict[str, ConceptTally], settings: dict[str, Any]) -> dic
         "format": "masklet-eval-concepts",
         "version": 1,
         "settings": settings,
-        "metrics": {kind: _mean([figures[name][kind] for name in figures]) for kind in together.kinds},
+        "metrics": means,
         "subsets": {name: {**figures[name], "pairs": sizes[name]} for name in figures},
         "curves": {"IoU": IOU_THRESHOLDS.tolist(), "subsets": curves},
         "strata": {kind: part.strata() for kind, part in together.kinds.items()},
         "notes": vars(together.notes),
     }
-
-
-def _mean(subsets: Sequence[dict[str, float]]) -> dict[str, float]:
-    """Mean of each figure over the subsets that have one; -1 is what the macro mean says where no pair gives it."""
-    known = {
-        name: [each[name] for each in subsets if not (name.startswith("positive_macro") and each[name] == -1)]
-        for name in subsets[0]
-    }
-    return {name: float(np.mean(values)) if values else -1.0 for name, values in known.items()}

@@ -20,7 +20,7 @@ Kind = Literal["segm", "bbox"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Instances:
+class InstanceColumns:
     """Labels or predictions of many pairs, in the order of the pairs.
 
     Predictions of a pair that score below `SCORE_THRESHOLD` come last; otherwise the order of the file is kept, which
@@ -68,13 +68,13 @@ class Matching:
 class Judged:
     """Pairs scored against one annotator."""
 
-    truths: Instances
+    truths: InstanceColumns
     overlaps: Overlaps
     matching: Matching
     scores: PairScores
 
 
-def overlaps_of(truths: Instances, predictions: Instances, num_pairs: int, kind: Kind) -> Overlaps:
+def overlaps_of(truths: InstanceColumns, predictions: InstanceColumns, num_pairs: int, kind: Kind) -> Overlaps:
     """All overlaps within pairs, by masks or by boxes."""
     num_truths, num_predictions = truths.counts(num_pairs), predictions.counts(num_pairs)
     num = num_truths * num_predictions
@@ -101,7 +101,7 @@ def _box_iou(a: Float[np.ndarray, "pair 4"], b: Float[np.ndarray, "pair 4"]) -> 
     return np.divide(common, union, out=np.zeros_like(common), where=common > 0)
 
 
-def judge(truths: Instances, predictions: Instances, num_pairs: int, kind: Kind) -> Judged:
+def judge(truths: InstanceColumns, predictions: InstanceColumns, num_pairs: int, kind: Kind) -> Judged:
     """Every pair against one annotator; predictions below `SCORE_THRESHOLD` are in the overlaps only."""
     overlaps = overlaps_of(truths, predictions, num_pairs, kind)
     kept = np.bincount(predictions.pair[predictions.scores >= SCORE_THRESHOLD], minlength=num_pairs)
@@ -136,7 +136,7 @@ def _join(parts: list[np.ndarray], dtype: type) -> np.ndarray:
 
 
 def judge_all(
-    annotators: Sequence[Instances], predictions: Instances, num_pairs: int, kind: Kind
+    annotators: Sequence[InstanceColumns], predictions: InstanceColumns, num_pairs: int, kind: Kind
 ) -> tuple[list[Judged], Int64[np.ndarray, " pair"], PairScores]:
     """Scores against every annotator, the annotator chosen for each pair, and the scores against that one."""
     judged = [judge(truths, predictions, num_pairs, kind) for truths in annotators]

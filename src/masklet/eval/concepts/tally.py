@@ -14,7 +14,8 @@ from jaxtyping import Int64
 
 from masklet.eval.concepts.buckets import Notes, PairBatch
 from masklet.eval.concepts.cgf1 import COUNT_EPS, IOU_THRESHOLDS, SCORE_THRESHOLD, ConceptCounts, harmonic
-from masklet.eval.concepts.pairs import Instances, Judged, Kind, judge_all
+from masklet.eval.concepts.pairs import InstanceColumns, Judged, Kind, judge_all
+from masklet.eval.sums import Summable
 
 SIZES = ("small", "medium", "large")
 SIZE_LIMITS = (32**2, 96**2)  # pixels; what reaches a limit is of the greater size
@@ -23,15 +24,12 @@ NUMBER_LIMITS = (2, 6, 21)
 
 
 @dataclass(frozen=True, kw_only=True)
-class InstanceCounts:
+class InstanceCounts(Summable):
     """Instances found, false and missed at each IoU threshold, of a part of the instances (rows of the arrays)."""
 
     true_positives: Int64[np.ndarray, "part threshold"]
     false_positives: Int64[np.ndarray, "part threshold"]
     false_negatives: Int64[np.ndarray, "part threshold"]
-
-    def __add__(self, other: "InstanceCounts") -> "InstanceCounts":
-        return InstanceCounts(**{name: value + getattr(other, name) for name, value in vars(self).items()})
 
     def metrics(self, names: Sequence[str]) -> dict[str, dict[str, float | int]]:
         """F1, precision and recall of each part, averaged over the thresholds, F1 at one half, and its instances."""
@@ -51,7 +49,7 @@ class InstanceCounts:
 
 
 @dataclass(frozen=True, kw_only=True)
-class KindTally:
+class KindTally(Summable):
     """All sums of one kind of overlap."""
 
     counts: ConceptCounts
@@ -59,9 +57,6 @@ class KindTally:
     numbers: InstanceCounts
     count_errors: int = 0
     counted_exactly: int = 0
-
-    def __add__(self, other: "KindTally") -> "KindTally":
-        return KindTally(**{name: value + getattr(other, name) for name, value in vars(self).items()})
 
     @property
     def num_pairs(self) -> int:
@@ -119,14 +114,14 @@ class _Areas:
         self.pixels = np.array([record.height * record.width for record in batch.records], np.int64)
         self.kind = kind
 
-    def of(self, instances: Instances) -> np.ndarray:
+    def of(self, instances: InstanceColumns) -> np.ndarray:
         if self.kind == "segm" and instances.masks is not None:
             return instances.masks.areas
         return (instances.boxes_xywh[:, 2] * instances.boxes_xywh[:, 3] * self.pixels[instances.pair]).astype(np.int64)
 
 
 def _by_part(
-    judged: Sequence[Judged], chosen: np.ndarray, predictions: Instances, areas: _Areas, *, by_number: bool
+    judged: Sequence[Judged], chosen: np.ndarray, predictions: InstanceColumns, areas: _Areas, *, by_number: bool
 ) -> InstanceCounts:
     """Instances of present concepts by their size, or by how many the pair has."""
     num_parts = len(NUMBERS) if by_number else len(SIZES)

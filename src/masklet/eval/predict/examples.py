@@ -14,11 +14,12 @@ from masklet.data.schema import Example, PhraseQuery
 from masklet.eval.concepts.cgf1 import PairScores
 from masklet.eval.concepts.count_rows import count_rows, figures, score_outcome
 from masklet.eval.concepts.outcomes import PairOutcome
-from masklet.eval.predict.predict import FLOOR, Segmenter, ask_image
+from masklet.eval.predict.predict import FLOOR, ask_image
 from masklet.eval.predict.prediction_cache import PhrasePrediction, PredictionCache
 from masklet.ops.boxes import box_iou
 from masklet.ops.masks import rle_encode
 from masklet.ops.runs import RunTable, iou_table
+from masklet.protocols import Segmenter
 
 
 @dataclass(frozen=True)

@@ -7,86 +7,24 @@ lengths one at a time.
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Bool, Float32, UInt8
 
 from masklet.errors import InputError
 from masklet.eval.predict.prediction_cache import PhrasePrediction, PredictionCache
 from masklet.formats.records import RunLengths, inside
 from masklet.formats.saco import SacoPrediction, SacoPredictionWriter, SacoPresence
 from masklet.ops.masks import rle_area, rle_encode
+from masklet.protocols import Instances, Pixels, Segmenter
 
 PHRASES_AT_ONCE = 16  # asked in one pass, which bounds memory
 FLOOR = 0.05  # scores below it hardly move any figure
 _CHUNK_BYTES = 2**20
 _DIGITS = 5  # of scores, as in published predictions: 0.499996 becomes 0.5
-
-
-@runtime_checkable
-class Found(Protocol):
-    """The instances of some phrases in one image, best first; boxes are xyxy pixels inside the image."""
-
-    @property
-    def presence(self) -> Mapping[str, float]:
-        """Probability of each phrase asked for to be in the image at all."""
-        ...
-
-    @property
-    def phrases(self) -> Sequence[str]:
-        """The phrase of each instance."""
-        ...
-
-    @property
-    def scores(self) -> Float32[np.ndarray, " detection"]:
-        """Probability of each instance."""
-        ...
-
-    @property
-    def boxes(self) -> Float32[np.ndarray, "detection 4"]:
-        """Boxes in pixels."""
-        ...
-
-    def mask(self, index: int, *, cut: float) -> Bool[np.ndarray, "height width"]:
-        """Pixels of an instance whose probability is above `cut`."""
-        ...
-
-
-@runtime_checkable
-class Session(Protocol):
-    """One image, encoded."""
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Height and width."""
-        ...
-
-    def find(self, phrases: list[str], *, threshold: float, assume_present: bool = False) -> Found:
-        """Instances of the phrases that score above `threshold`, whether or not presence is taken for granted."""
-        ...
-
-    def close(self) -> None:
-        """Frees the image."""
-        ...
-
-
-@runtime_checkable
-class Segmenter(Protocol):
-    """A model such as `masklet.Model`. The same `identity` gives the same predictions."""
-
-    @property
-    def identity(self) -> str:
-        """A name for the model with its settings, fit to name a folder."""
-        ...
-
-    def open(self, image: Path | UInt8[np.ndarray, "height width 3"]) -> Session:
-        """Encodes an image, from its file or its pixels. Raises: InputError when it cannot be read."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -124,60 +62,52 @@ def predict_pairs(
 
     Raises: InputError naming the image, and a pair that asks for it, when that or a phrase cannot be read.
     """
-    folder = cache / (_folder_name(segmenter.identity) + ("-assumed-present" if assume_present else ""))
+    if not re.fullmatch(r"\w[\w.-]*", segmenter.identity):
+        raise ValueError(f"identity {segmenter.identity!r} cannot name a folder")
+    folder = cache / (segmenter.identity + ("-assumed-present" if assume_present else ""))
     kept = PredictionCache(folder=folder, floor=floor, cuts=tuple(dict.fromkeys((0.5, *cuts))))
     ask = partial(ask_image, segmenter=segmenter, kept=kept, assume_present=assume_present)
     asked: dict[str, list[Request]] = {}
     for request in requests:
         asked.setdefault(request.image, []).append(request)
     for name, of_image in asked.items():
-        answers = _answer_image(name, of_image, images, ask, kept)
+        try:
+            path = find_image(name, images)
+            phrases = [request.phrase for request in of_image]
+            predictions = kept.complete(hash_file(path), phrases, partial(ask, path))
+        except InputError as error:
+            raise InputError(f"{name} (pair {of_image[0].pair_id}): {error}") from error
         for request in of_image:
-            yield PairPrediction(pair_id=request.pair_id, **vars(answers[request.phrase]))
+            yield PairPrediction(pair_id=request.pair_id, **vars(predictions[request.phrase]))
             advance()
 
 
-def _answer_image(
-    name: str,
-    requests: Sequence[Request],
-    images: Sequence[Path],
-    ask: Callable[[Path, Sequence[str]], dict[str, PhrasePrediction]],
-    kept: PredictionCache,
-) -> dict[str, PhrasePrediction]:
-    """Answers from the cache, and from the model for what is not there."""
-    try:
-        path = find_image(name, images)
-        return kept.complete(_hash_file(path), [each.phrase for each in requests], partial(ask, path))
-    except InputError as error:
-        raise InputError(f"{name} (pair {requests[0].pair_id}): {error}") from error
-
-
 def ask_image(
-    image: Path | UInt8[np.ndarray, "height width 3"],
+    image: Path | Pixels,
     phrases: Sequence[str],
     *,
     segmenter: Segmenter,
     kept: PredictionCache,
     assume_present: bool = False,
 ) -> dict[str, PhrasePrediction]:
-    """The answers to all phrases, above the floor and with the cuts of `kept`, whose files are left alone.
+    """The predictions for all phrases, above the floor and with the cuts of `kept`, whose files are left alone.
 
     Raises: InputError when the image or a phrase cannot be read.
     """
     session = segmenter.open(image)
-    answers: dict[str, PhrasePrediction] = {}
+    predictions: dict[str, PhrasePrediction] = {}
     try:
         for start in range(0, len(phrases), PHRASES_AT_ONCE):
             chunk = list(phrases[start : start + PHRASES_AT_ONCE])
             found = session.find(chunk, threshold=kept.floor, assume_present=assume_present)
-            answers |= {phrase: _answer(phrase, found, session.size, kept.cuts) for phrase in chunk}
+            predictions |= {phrase: _select(phrase, found, session.size, kept.cuts) for phrase in chunk}
     finally:
         session.close()
-    return answers
+    return predictions
 
 
-def _answer(phrase: str, found: Found, size: tuple[int, int], cuts: Sequence[float]) -> PhrasePrediction:
-    """Rounded, so that an answer is the same whether it comes from the model or from the file."""
+def _select(phrase: str, found: Instances, size: tuple[int, int], cuts: Sequence[float]) -> PhrasePrediction:
+    """The prediction for a phrase, rounded so that it is the same whether it comes from the model or from a file."""
     rows = [row for row, each in enumerate(found.phrases) if each == phrase]
     return PhrasePrediction(
         height=size[0],
@@ -204,13 +134,8 @@ def find_image(name: str, folders: Sequence[Path]) -> Path:
     raise InputError(f"there is no {name} in {', '.join(map(str, folders))}")
 
 
-def _folder_name(identity: str) -> str:
-    if not re.fullmatch(r"\w[\w.-]*", identity):
-        raise ValueError(f"identity {identity!r} cannot name a folder")
-    return identity
-
-
-def _hash_file(path: Path) -> str:
+def hash_file(path: Path) -> str:
+    """SHA-256 of its content. Raises: InputError when it cannot be read."""
     digest = hashlib.sha256()
     try:
         with path.open("rb") as file:

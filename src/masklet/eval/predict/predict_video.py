@@ -7,18 +7,16 @@ that is asked.
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from functools import cache
 from pathlib import Path
-from typing import BinaryIO, Protocol, runtime_checkable
+from typing import BinaryIO
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int64
 from pydantic import TypeAdapter
 
 from masklet.errors import InputError
-from masklet.eval.predict.predict import find_image
+from masklet.eval.predict.predict import find_image, hash_file
 from masklet.eval.predict.prediction_cache import read_checked, write_checked
 from masklet.eval.videos.video_files import Video, VideoTruth
 from masklet.files import write_atomically
@@ -27,71 +25,11 @@ from masklet.formats.stream import ListWriter
 from masklet.formats.ytvis import YtvisPrediction
 from masklet.ops.masks import rle_encode
 from masklet.ops.runs import RunTable
+from masklet.protocols import Segmenter
 
 PHRASES_AT_ONCE = 8
 MAX_CACHE_BYTES = 2**30  # of a file, far above the predictions for any video
 _DIGITS = 5  # of scores, as in published predictions
-
-
-@runtime_checkable
-class FrameAnswer(Protocol):
-    """The objects seen on one frame; masks are of the size of the video."""
-
-    @property
-    def index(self) -> int:
-        """Which frame, from 0."""
-        ...
-
-    @property
-    def concepts(self) -> Sequence[str]:
-        """The phrase of each object."""
-        ...
-
-    @property
-    def ids(self) -> Int64[np.ndarray, " object"]:
-        """The name that each object keeps."""
-        ...
-
-    @property
-    def scores(self) -> Float32[np.ndarray, " object"]:
-        """Probability of each object."""
-        ...
-
-    @property
-    def masks(self) -> Bool[np.ndarray, "object height width"]:
-        """Pixels of each object."""
-        ...
-
-
-@runtime_checkable
-class Session(Protocol):
-    """A video that is being followed."""
-
-    def add_concept(self, phrase: str, *, frame: int) -> object:
-        """Follows every instance of a phrase."""
-        ...
-
-    def track(self) -> Iterator[FrameAnswer]:
-        """All frames from the first on."""
-        ...
-
-    def close(self) -> None:
-        """Frees the video."""
-        ...
-
-
-@runtime_checkable
-class Tracker(Protocol):
-    """A model such as `masklet.Model`. The same `identity`, fit to name a folder, gives the same predictions."""
-
-    @property
-    def identity(self) -> str:
-        """A name for the model with its settings."""
-        ...
-
-    def open_video(self, source: list[Path]) -> Session:
-        """A session on images in order. Raises: InputError when one cannot be read."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -106,15 +44,11 @@ class FollowedObject:
     counts: tuple[str, ...]
 
 
-Answers = dict[str, tuple[FollowedObject, ...]]
+Predictions = dict[str, tuple[FollowedObject, ...]]
 
 
 def predict_videos(
-    truth: VideoTruth,
-    folder: Path,
-    tracker: Tracker,
-    kept: Path,
-    advance: Callable[[], object] = lambda: None,
+    truth: VideoTruth, folder: Path, tracker: Segmenter, kept: Path, advance: Callable[[], object] = lambda: None
 ) -> Iterator[YtvisPrediction]:
     """Masklets of all phrases asked of all videos, as published predictions have them, video after video.
 
@@ -126,11 +60,11 @@ def predict_videos(
     for video in truth.videos.values():
         phrase_ids = sorted(phrase for of, phrase in truth.asked if of == video.video_id)
         try:
-            answers = _answer(video, [truth.phrases[each] for each in phrase_ids], folder, tracker, kept)
+            predictions = _predict(video, [truth.phrases[each] for each in phrase_ids], folder, tracker, kept)
         except InputError as error:
             raise InputError(f"video {video.name}: {error}") from error
         for phrase_id in phrase_ids:
-            for each in answers[truth.phrases[phrase_id]]:
+            for each in predictions[truth.phrases[phrase_id]]:
                 yield _to_record(video, phrase_id, each)
         advance()
 
@@ -147,47 +81,48 @@ def write_predictions(predictions: Iterable[YtvisPrediction], path: Path) -> Pat
     return write_atomically(path, content)
 
 
-def _answer(video: Video, phrases: Sequence[str], folder: Path, tracker: Tracker, kept: Path) -> Answers:
-    """Predictions from the file, and from the model for what is not in it."""
+def _predict(video: Video, phrases: Sequence[str], folder: Path, tracker: Segmenter, kept: Path) -> Predictions:
     if not phrases:
         return {}
     if not video.file_names:
         raise InputError("its record has no file_names, so that there is nothing to ask a model of")
     frames = [find_image(name, [folder]) for name in video.file_names]
-    path = kept / tracker.identity / "videos" / f"{_digest(frames)}.json"
-    answers = _read_answers(path, video)
-    missing = [phrase for phrase in dict.fromkeys(phrases) if phrase not in answers]
+    digest = hashlib.sha256(b"".join(bytes.fromhex(hash_file(frame)) for frame in frames)).hexdigest()
+    path = kept / tracker.identity / "videos" / f"{digest}.json"
+    predictions = _read_cache(path, video)
+    missing = [phrase for phrase in dict.fromkeys(phrases) if phrase not in predictions]
     if missing:
         for start in range(0, len(missing), PHRASES_AT_ONCE):
-            answers |= _follow(video, frames, missing[start : start + PHRASES_AT_ONCE], tracker)
-        _write_answers(path, answers)
-    return answers
+            predictions |= _follow(video, frames, missing[start : start + PHRASES_AT_ONCE], tracker)
+        document = {phrase: [asdict(each) for each in objects] for phrase, objects in predictions.items()}
+        write_checked(path, json.dumps(document, separators=(",", ":")).encode())
+    return predictions
 
 
-def _follow(video: Video, frames: list[Path], phrases: Sequence[str], tracker: Tracker) -> Answers:
+def _follow(video: Video, frames: list[Path], phrases: Sequence[str], tracker: Segmenter) -> Predictions:
     scores: dict[tuple[str, int], list[float]] = {}
     masks: dict[tuple[str, int], dict[int, str]] = {}
     session = tracker.open_video(frames)
     try:
         for phrase in phrases:
             session.add_concept(phrase, frame=0)
-        for answer in session.track():
-            if answer.masks.shape[1:] != (video.height, video.width):
-                size = " x ".join(map(str, answer.masks.shape[1:]))
+        for result in session.track():
+            if result.masks.shape[1:] != (video.height, video.width):
+                size = " x ".join(map(str, result.masks.shape[1:]))
                 raise InputError(f"its frames are {size} pixels, and its record says {video.height} x {video.width}")
             for phrase, object_id, score, mask in zip(
-                answer.concepts, answer.ids.tolist(), answer.scores.tolist(), answer.masks, strict=True
+                result.concepts, result.ids.tolist(), result.scores.tolist(), result.masks, strict=True
             ):
                 if mask.any():
-                    masks.setdefault((phrase, object_id), {})[answer.index] = rle_encode(mask)
+                    masks.setdefault((phrase, object_id), {})[result.index] = rle_encode(mask)
                     scores.setdefault((phrase, object_id), []).append(score)
     finally:
         session.close()
-    answers: dict[str, list[FollowedObject]] = {phrase: [] for phrase in phrases}
+    objects: dict[str, list[FollowedObject]] = {phrase: [] for phrase in phrases}
     for (phrase, object_id), seen in masks.items():
         score = round(float(np.mean(scores[phrase, object_id])), _DIGITS)
-        answers[phrase].append(FollowedObject(score, tuple(seen), tuple(seen.values())))
-    return {phrase: tuple(objects) for phrase, objects in answers.items()}
+        objects[phrase].append(FollowedObject(score, tuple(seen), tuple(seen.values())))
+    return {phrase: tuple(followed) for phrase, followed in objects.items()}
 
 
 def _to_record(video: Video, phrase_id: int, followed: FollowedObject) -> YtvisPrediction:
@@ -217,38 +152,14 @@ def _runs(video: Video, followed: FollowedObject) -> RunTable:
     return RunTable.of(followed.counts, *sides)
 
 
-# --- files --------------------------------------------------------------------------------------------------------
-
-
-def _digest(frames: Sequence[Path]) -> str:
-    """A hash of all frames in order."""
-    digest = hashlib.sha256()
-    for path in frames:
-        try:
-            digest.update(hashlib.sha256(path.read_bytes()).digest())
-        except OSError as error:
-            raise InputError(f"cannot read {path}: {error.strerror or error}") from error
-    return digest.hexdigest()
-
-
-@cache
-def _adapter() -> TypeAdapter:
-    return TypeAdapter(Answers)
-
-
-def _read_answers(path: Path, video: Video) -> Answers:
+def _read_cache(path: Path, video: Video) -> Predictions:
     """What is known of a video; a file that is damaged or that does not fit the video counts as empty."""
     try:
-        answers = _adapter().validate_json(read_checked(path, MAX_CACHE_BYTES))
-        for followed in (each for objects in answers.values() for each in objects):
+        predictions = TypeAdapter(Predictions).validate_json(read_checked(path, MAX_CACHE_BYTES))
+        for followed in (each for objects in predictions.values() for each in objects):
             if not set(followed.frames) <= set(range(video.length)):
                 raise ValueError("a frame that the video does not have")
             _runs(video, followed)
     except ValueError:
         return {}
-    return answers
-
-
-def _write_answers(path: Path, answers: Mapping[str, Sequence[FollowedObject]]) -> None:
-    document = {phrase: [asdict(each) for each in objects] for phrase, objects in answers.items()}
-    write_checked(path, json.dumps(document, separators=(",", ":")).encode())
+    return predictions

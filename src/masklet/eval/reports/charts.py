@@ -73,7 +73,10 @@ def line_chart(  # noqa: PLR0913 - each says what to draw
         place = {"xy": (x, 1.01), "xycoords": ("data", "axes fraction"), "ha": side, "va": "bottom"}
         axes.annotate(_plain(text), **place, fontsize=9, color=_TEXT, parse_math=False)
     if len(lines) > 1:
-        _legend(axes, len(lines))
+        # Below the chart, where it covers no line
+        style = {"frameon": False, "fontsize": 9, "labelcolor": _TEXT}
+        for text in figure.legend(loc="outside lower center", ncols=min(len(lines), 3), **style).get_texts():
+            text.set_parse_math(False)
     return Chart(title, _to_svg(figure), note)
 
 
@@ -96,7 +99,6 @@ def bar_chart(title: str, labels: Sequence[str], values: Numbers, *, y_label: st
 
 
 def _canvas(width: float, height: float) -> tuple[Any, Any]:
-    """A figure of that many inches, and its axes: a light grid, no box."""
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
@@ -121,14 +123,6 @@ def _padded(ends: tuple[float | int, float | int] | None) -> tuple[float, float]
 def _label(axes: Any, x_label: str, y_label: str) -> None:
     axes.set_xlabel(_plain(x_label), color=_TEXT, fontsize=10, parse_math=False)
     axes.set_ylabel(_plain(y_label), color=_TEXT, fontsize=10, parse_math=False)
-
-
-def _legend(axes: Any, count: int) -> None:
-    """Places the legend below the chart, where it covers no line."""
-    columns = min(count, 3)
-    legend = axes.figure.legend(loc="outside lower center", ncols=columns, frameon=False, fontsize=9, labelcolor=_TEXT)
-    for text in legend.get_texts():
-        text.set_parse_math(False)
 
 
 def _plain(text: str) -> str:

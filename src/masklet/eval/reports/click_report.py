@@ -101,8 +101,14 @@ def make_page(mode: str, subtitle: str, figures: dict[str, Any], plots: Sequence
     Raises: InputError when matplotlib is missing.
     """
     plot = plots[0]
-    curves = plot.curves[:1] if mode == "images" else plot.curves
-    shown = [_headline(plot, curve, step) for curve in curves for step in _steps(curve)]
+    name = plot.title.partition(" by ")[0]
+    shown = []
+    for curve in plot.curves[:1] if mode == "images" else plot.curves:
+        last = curve.first + len(curve.values) - 1
+        usual = (step for step in (3, 5) if curve.first < step < last)  # as published
+        for step in sorted({curve.first, last, *usual}):
+            note = f"{curve.name}, {plot.x_label}: {step}"
+            shown.append(Figure(name, curve.at(step), unit="%", note=note))
     for target, each in figures.get("targets", {}).items():
         shown.append(Figure(f"clicks to {100 * float(target):g} % IoU", each["clicks"], note="mean over objects"))
     return Report(
@@ -111,14 +117,3 @@ def make_page(mode: str, subtitle: str, figures: dict[str, Any], plots: Sequence
         figures=shown,
         sections=[*(plot.draw() for plot in plots), *(plot.table(f"{plot.title}: values") for plot in plots)],
     )
-
-
-def _steps(curve: Curve) -> list[int]:
-    """The first and the last step, and those usually published."""
-    last = curve.first + len(curve.values) - 1
-    return sorted({curve.first, last, *(step for step in (3, 5) if curve.first < step < last)})
-
-
-def _headline(plot: Plot, curve: Curve, step: int) -> Figure:
-    name = plot.title.partition(" by ")[0]
-    return Figure(name, curve.at(step), unit="%", note=f"{curve.name}, {plot.x_label}: {step}")

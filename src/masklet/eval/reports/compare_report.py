@@ -1,6 +1,6 @@
 """The comparison of two runs: its figures, table and page."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,11 +11,15 @@ from masklet.eval.analysis.sweep import THRESHOLDS
 from masklet.eval.metrics import METRICS, formatted, scaled
 from masklet.eval.reports.charts import Line, line_chart
 from masklet.eval.reports.concept_report import MOST_PHRASES
-from masklet.eval.reports.page import Card, Figure, Gallery, Report, Section, Table
+from masklet.eval.reports.page import Card, Figure, Gallery, Report, Table
 from masklet.eval.reports.pair_images import beside, describe_pair, draw_pair, to_bytes
 
 FORMAT, VERSION = "masklet-eval-compare", 1
 SIGNIFICANT = 0.05  # p-values below it are called more than chance
+_FIGURES_NOTE = (
+    "The interval is from a bootstrap over images with the same weights for both runs. p is how often a "
+    "change as large comes about when chance decides, image by image, which run a result belongs to."
+)
 
 
 def comparison_scores(found: Comparison, names: tuple[str, str]) -> dict[str, Any]:
@@ -37,13 +41,22 @@ def comparison_scores(found: Comparison, names: tuple[str, str]) -> dict[str, An
 
 def build_compare_report(found: Comparison, names: tuple[str, str], images: Sequence[Path]) -> Report:
     """The page; images are looked for in the folders `images`. Raises: InputError when matplotlib is missing."""
+    first, second = (mistakes.total() for mistakes in found.mistakes)
+    errors = [[kind, first[kind], second[kind], second[kind] - first[kind], MEANINGS[kind]] for kind in MEANINGS]
+    figures = []
+    for name in COMPARED:
+        each = found.figures[name]
+        value, low, high = (scaled(name, number) for number in (each.change.value, each.change.low, each.change.high))
+        verdict = "more than chance" if each.p_value < SIGNIFICANT else "may be chance"
+        note = f"p {p_text(each.p_value)}: {verdict}"
+        figures.append(Figure(f"change in {METRICS[name].title}", value, low, high, note=note))
     return Report(
         title=f"{names[1]} compared with {names[0]}",
         subtitle=f"{found.num_pairs:,} pairs: {found.num_better:,} got better, {found.num_worse:,} got worse",
-        figures=[_figure(found, name) for name in COMPARED],
+        figures=figures,
         sections=[
-            _figure_table(found, names),
-            *_error_tables(found, names),
+            replace(comparison_table(found, names, 1, ""), title="Figures", note=_FIGURES_NOTE),
+            Table("Errors by kind", ["error", *names, "change", "what it is"], errors),
             line_chart(
                 "cgF1 by score threshold",
                 [Line(n, THRESHOLDS, s.curves()["cgF1"]) for n, s in zip(names, found.sweeps, strict=True)],
@@ -65,13 +78,6 @@ def p_text(p_value: float) -> str:
     return "< 0.001" if p_value < 0.001 else f"{p_value:.3f}"
 
 
-def _figure(found: Comparison, name: str) -> Figure:
-    each = found.figures[name]
-    value, low, high = (scaled(name, number) for number in (each.change.value, each.change.low, each.change.high))
-    verdict = f"p {p_text(each.p_value)}: " + ("more than chance" if each.p_value < SIGNIFICANT else "may be chance")
-    return Figure(f"change in {METRICS[name].title}", value, low, high, note=verdict)
-
-
 def comparison_table(found: Comparison, names: tuple[str, str], digits: int = 2, nothing: str = "-") -> Table:
     """Figures of both runs as text, the second less the first, its interval and the p-value."""
     rows = []
@@ -80,21 +86,6 @@ def comparison_table(found: Comparison, names: tuple[str, str], digits: int = 2,
         texts = [formatted(name, number, digits, nothing) for number in numbers]
         rows.append([METRICS[name].title, *texts[:3], f"{texts[3]} to {texts[4]}", p_text(each.p_value)])
     return Table("", ["figure", *names, "change", "95 % interval", "p"], rows)
-
-
-def _figure_table(found: Comparison, names: tuple[str, str]) -> Table:
-    return replace(
-        comparison_table(found, names, 1, ""),
-        title="Figures",
-        note="The interval is from a bootstrap over images with the same weights for both runs. p is how often a "
-        "change as large comes about when chance decides, image by image, which run a result belongs to.",
-    )
-
-
-def _error_tables(found: Comparison, names: tuple[str, str]) -> Iterator[Section]:
-    first, second = (mistakes.total() for mistakes in found.mistakes)
-    rows = [[kind, first[kind], second[kind], second[kind] - first[kind], MEANINGS[kind]] for kind in MEANINGS]
-    yield Table("Errors by kind", ["error", *names, "change", "what it is"], rows)
 
 
 def _phrase_table(found: Comparison, names: tuple[str, str]) -> Table:
@@ -120,16 +111,13 @@ def _phrase_table(found: Comparison, names: tuple[str, str]) -> Table:
 
 
 def _gallery(title: str, changes: Sequence[PairChange], names: tuple[str, str], images: Sequence[Path]) -> Gallery:
-    """Each phrase once, ordered by the change of the F1 of its pair."""
-    return Gallery(
-        title, [_card(change, names, images) for change in changes], "The pair that changed most, by phrase."
-    )
-
-
-def _card(change: PairChange, names: tuple[str, str], images: Sequence[Path]) -> Card:
-    before, after = change.first, change.second
-    drawings = [draw_pair(kept.outcome, kept.verdict, images) for kept in (before, after)]
-    before_text, after_text = (describe_pair(kept.outcome, kept.verdict).split("\n") for kept in (before, after))
-    details = f"{names[0]}: {before_text[0]}\n{names[1]}: {after_text[0]}\n{after_text[2]}"
-    tags = tuple(dict.fromkeys([*before.verdict.counts(), *after.verdict.counts()]))
-    return Card(to_bytes(beside(drawings[0], drawings[1], names)), before.outcome.phrase, tags, details)
+    cards = []
+    for change in changes:
+        both = (change.first, change.second)
+        drawings = [draw_pair(kept.outcome, kept.verdict, images) for kept in both]
+        before, after = (describe_pair(kept.outcome, kept.verdict).split("\n") for kept in both)
+        details = f"{names[0]}: {before[0]}\n{names[1]}: {after[0]}\n{after[2]}"
+        tags = tuple(dict.fromkeys(tag for kept in both for tag in kept.verdict.counts()))
+        image = to_bytes(beside(drawings[0], drawings[1], names))
+        cards.append(Card(image, change.first.outcome.phrase, tags, details))
+    return Gallery(title, cards, "The pair that changed most, by phrase.")

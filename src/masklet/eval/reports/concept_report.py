@@ -58,9 +58,12 @@ def build_concept_report(files: RunFiles, images: Sequence[Path]) -> Report:
         raise InputError(f"{files.outcomes}: holds no pairs")
     gains = mistakes.gains({subset: rows[0] for subset, rows in counts.sums().items()})
     kinds = sorted(MEANINGS, key=lambda kind: -gains[kind]["cgF1"])
+    overlap = _KINDS.get(next(iter(scores["metrics"]), ""), "overlap")  # the first kind that was scored
+    name = files.folder.resolve().name
+    presence = "presence score" if sweep.has_presence else "best score of the pair"
     return Report(
         title="Concepts in images",
-        subtitle=f"{files.folder.resolve().name}: {num_pairs:,} pairs of image and phrase, {_overlap(scores)}",
+        subtitle=f"{name}: {num_pairs:,} pairs of image and phrase, compared by {overlap}",
         figures=_headline(counts, num_pairs, len(mistakes.phrases), sweep),
         sections=[
             *_error_sections(kinds, gains, mistakes),
@@ -68,7 +71,8 @@ def build_concept_report(files: RunFiles, images: Sequence[Path]) -> Report:
             *_strata_sections(scores),
             _phrase_table(sweep, mistakes),
             *_threshold_charts(sweep),
-            *_reliability_charts(sweep),
+            _reliability("Reliability of scores", sweep.scores, "score", "share that match an instance"),
+            _reliability("Reliability of presence", sweep.presence, presence, "share of pairs that show it"),
             _confusion_table(sweep),
             _figure_table(scores),
             _gallery(kinds, mistakes, images),
@@ -98,11 +102,6 @@ def concept_table(scores: Mapping[str, Any]) -> Table:
         for name, values, pairs in named:
             rows.append([name, _KINDS[kind], str(pairs), *(formatted(key, values[key], 2) for key in COLUMNS)])
     return Table("", ["subset", "by", "pairs", *(METRICS[name].title for name in COLUMNS)], rows)
-
-
-def _overlap(scores: Scores) -> str:
-    """The overlap that the outcomes are judged by: the first kind that was scored."""
-    return f"compared by {_KINDS.get(next(iter(scores['metrics']), ''), 'overlap')}"
 
 
 def _headline(counts: WeightedSums, num_pairs: int, num_wrong: int, sweep: Sweep) -> list[Figure]:
@@ -165,7 +164,6 @@ def _subset_sections(counts: WeightedSums, mistakes: Mistakes) -> Iterator[Secti
 
 
 def _cells(found: Mapping[str, Interval]) -> list[Cell]:
-    """The value and the interval of each headline figure."""
     cells: list[Cell] = []
     for name in HEADLINE:
         low, high = (scaled(name, end) for end in (found[name].low, found[name].high))
@@ -238,12 +236,6 @@ def _threshold_charts(sweep: Sweep) -> Iterator[Chart]:
         y_range=(0, 1),
         note=f"Mean over IoU 0.5 to 0.95, one point for each score threshold from {THRESHOLDS[0]} to {THRESHOLDS[-1]}.",
     )
-
-
-def _reliability_charts(sweep: Sweep) -> Iterator[Chart]:
-    asked = "presence score" if sweep.has_presence else "best score of the pair"
-    yield _reliability("Reliability of scores", sweep.scores, "score", "share that match an instance")
-    yield _reliability("Reliability of presence", sweep.presence, asked, "share of pairs that show it")
 
 
 def _reliability(title: str, found: Reliability, x_label: str, y_label: str) -> Chart:

@@ -116,7 +116,7 @@ def render_report(report: Report) -> str:
     script = (_TEMPLATES / "report.js").read_text(encoding="utf-8")
     return environment.get_template("report.html.j2").render(
         report=report,
-        figures=[_figure(figure) for figure in report.figures],
+        figures=[_describe(figure) for figure in report.figures],
         sections=[_section(section, Markup) for section in report.sections],
         style=Markup((_TEMPLATES / "report.css").read_text(encoding="utf-8")),
         script=Markup(script),
@@ -124,7 +124,7 @@ def render_report(report: Report) -> str:
     )
 
 
-def _figure(figure: Figure) -> dict[str, Any]:
+def _describe(figure: Figure) -> dict[str, Any]:
     digits = decimals([figure.value, figure.low, figure.high])
     value, low, high = (show(number, digits) for number in (figure.value, figure.low, figure.high))
     interval = "" if NOTHING in (low, high) else f"{low} to {high}"
@@ -136,29 +136,28 @@ def _section(section: Section, markup: Any) -> dict[str, Any]:
     if isinstance(section, Chart):
         return common | {"svg": markup(section.svg)}
     if isinstance(section, Table):
-        return common | {"columns": _columns(section), "rows": _rows(section)}
-    counts = Counter(tag for card in section.cards for tag in card.tags)
-    return common | {"tags": list(counts.items()), "cards": [_card(card) for card in section.cards]}
-
-
-def _columns(table: Table) -> list[dict[str, Any]]:
-    """Columns with their alignment: numbers to the right, also where there is no value."""
-    texts = [any(isinstance(row[index], str) for row in table.rows) for index in range(len(table.columns))]
-    return [{"name": name, "is_number": not text} for name, text in zip(table.columns, texts, strict=True)]
-
-
-def _rows(table: Table) -> list[list[dict[str, Any]]]:
-    """Cells with their text and sort key; all numbers of a column have the same number of decimals."""
-    digits = [decimals([row[index] for row in table.rows]) for index in range(len(table.columns))]
-    return [
-        [{"text": show(cell, digits[index]), "key": _sort_key(cell)} for index, cell in enumerate(row)]
-        for row in table.rows
-    ]
-
-
-def _sort_key(cell: Cell) -> str | float | int:
-    """Text for text, a number for numbers; the page sorts empty keys to the end."""
-    return "" if _is_nothing(cell) or cell is None else cell
+        cells = [[row[index] for row in section.rows] for index in range(len(section.columns))]
+        digits = [decimals(column) for column in cells]  # the same for all numbers of a column
+        is_number = [not any(isinstance(cell, str) for cell in column) for column in cells]
+        columns = [{"name": name, "is_number": each} for name, each in zip(section.columns, is_number, strict=True)]
+        rows = [
+            # The page sorts empty keys to the end.
+            [
+                {"text": show(cell, each), "key": "" if _is_nothing(cell) else cell}
+                for cell, each in zip(row, digits, strict=True)
+            ]
+            for row in section.rows
+        ]
+        return common | {"columns": columns, "rows": rows}
+    tags = Counter(tag for card in section.cards for tag in card.tags)
+    cards = []
+    for card in section.cards:
+        kind = next((kind for signature, kind in _SIGNATURES if card.image.startswith(signature)), None)
+        if kind is None:
+            raise ValueError(f"the image of card {card.caption!r} is neither PNG, JPEG nor WebP")
+        image = f"data:{kind};base64,{base64.b64encode(card.image).decode()}"
+        cards.append({"image": image, "caption": card.caption, "tags": list(card.tags), "details": card.details})
+    return common | {"tags": list(tags.items()), "cards": cards}
 
 
 def _is_nothing(cell: Cell) -> bool:
@@ -184,11 +183,3 @@ def show(cell: Cell, digits: int) -> str:
 def interval_text(low: float | int | None, high: float | int | None, digits: int) -> str:
     """An interval in a table; empty where it is not known."""
     return "" if low is None or high is None else f"{low:.{digits}f} to {high:.{digits}f}"
-
-
-def _card(card: Card) -> dict[str, Any]:
-    kind = next((kind for signature, kind in _SIGNATURES if card.image.startswith(signature)), None)
-    if kind is None:
-        raise ValueError(f"the image of card {card.caption!r} is neither PNG, JPEG nor WebP")
-    image = f"data:{kind};base64,{base64.b64encode(card.image).decode()}"
-    return {"image": image, "caption": card.caption, "tags": list(card.tags), "details": card.details}

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, UInt8
-from PIL import Image, ImageDraw, ImageFont, ImageOps
+from PIL import Image, ImageDraw, ImageOps
 from scipy.ndimage import binary_dilation, binary_erosion
 
 from masklet.errors import InputError
@@ -19,7 +19,10 @@ from masklet.eval.analysis.mistakes import LOOSE, MEANINGS, RIGHT, Verdict
 from masklet.eval.concepts.outcomes import PairOutcome
 from masklet.eval.predict.predict import find_image
 from masklet.eval.reports.page import Card
-from masklet.ops.masks import rle_decode
+from masklet.ops.masks import mask_to_box, rle_decode
+from masklet.render.legends import LegendEntry, with_legend
+from masklet.render.palettes import BAR, BAR_TEXT, Colour
+from masklet.render.tags import TagRequest, draw_tag, fit_text, load_font, place_tags
 
 SIDE = 480  # pixels of the long side
 MOST_SHOWN = 60  # instances on each side, wrong ones first
@@ -28,14 +31,13 @@ MAX_PIXELS = 2**26  # of an image or mask that is decoded
 _SMALL, _FRAME = 14, 4  # pixels; smaller instances are outlined at that distance
 _OPACITY = 0.5
 
-Colour = tuple[int, int, int]
-_GREY, _BAR, _INK = (92, 96, 104), (24, 25, 30), (236, 237, 240)
-_LEGEND: dict[str, tuple[Colour, str]] = {  # distinguishable with any colour vision
-    "right": ((64, 160, 255), "predicted, right"),
-    "loose": ((250, 215, 60), "predicted, poor outline"),
-    "wrong": ((255, 105, 40), "predicted, wrong"),
-    "found": ((255, 255, 255), "labelled, found"),
-    "lost": ((255, 70, 220), "labelled, not found"),
+_GREY: Colour = (92, 96, 104)
+_LEGEND = {  # distinguishable with any colour vision
+    "right": LegendEntry("predicted, right", (64, 160, 255)),
+    "loose": LegendEntry("predicted, poor outline", (250, 215, 60)),
+    "wrong": LegendEntry("predicted, wrong", (255, 105, 40)),
+    "found": LegendEntry("labelled, found", (255, 255, 255)),
+    "lost": LegendEntry("labelled, not found", (255, 70, 220)),
 }
 _OUTLINES = ("found", "lost")
 
@@ -51,7 +53,13 @@ def find_or_none(name: str, folders: Sequence[Path]) -> Path | None:
 def draw_pair(outcome: PairOutcome, verdict: Verdict, folders: Sequence[Path]) -> Image.Image:
     """The image from the folders with its instances, as `draw_pair_on` draws them."""
     size = _thumbnail_size(outcome)
-    return draw_pair_on(_read_image(outcome, folders, size) or _placeholder(outcome.image, size), outcome, verdict)
+    image = _read_image(outcome, folders, size)
+    if image is None:
+        image = Image.new("RGB", size, _GREY)
+        font = load_font(13.0)
+        text = fit_text(f"no image: {outcome.image}", size[0] - 12, font)
+        ImageDraw.Draw(image).text((size[0] / 2, size[1] - 12), text, font=font, fill=BAR_TEXT, anchor="mm")
+    return draw_pair_on(image, outcome, verdict)
 
 
 def draw_pair_on(image: Image.Image, outcome: PairOutcome, verdict: Verdict) -> Image.Image:
@@ -62,22 +70,29 @@ def draw_pair_on(image: Image.Image, outcome: PairOutcome, verdict: Verdict) -> 
     for shape in shapes:
         _paint(pixels, shape)
     canvas = Image.fromarray(pixels)
-    scored = [shape for shape in shapes if shape.score is not None]
-    for shape in sorted(scored, key=lambda shape: shape.role == "right")[:MOST_SCORES]:
-        _write_score(canvas, shape)
-    return _with_legend(canvas, list(dict.fromkeys(shape.role for shape in shapes)))
+    wrong_first = sorted(shapes, key=lambda shape: shape.role == "right")
+    requests = []
+    for shape in wrong_first:
+        box = mask_to_box(shape.mask)
+        if shape.score is not None and box is not None:
+            x0, y0, x1, y1 = map(float, box)
+            colour = _LEGEND[shape.role].colour or BAR_TEXT
+            requests.append(TagRequest((f"{shape.score:.2f}",), (x0, y0, x1, y1), colour))
+    font = load_font(12.0)
+    for tag in place_tags(requests[:MOST_SCORES], font, canvas.size):
+        draw_tag(canvas, tag, font)
+    roles = {shape.role for shape in shapes}
+    return with_legend(canvas, [entry for role, entry in _LEGEND.items() if role in roles], load_font(13.0))
 
 
 def beside(left: Image.Image, right: Image.Image, titles: tuple[str, str]) -> Image.Image:
     """Two images under their titles."""
-    bar, gap = 24, 6
-    canvas = Image.new("RGB", (left.width + gap + right.width, bar + max(left.height, right.height)), _BAR)
+    bar, gap, font = 24, 6, load_font(14.0)
+    canvas = Image.new("RGB", (left.width + gap + right.width, bar + max(left.height, right.height)), BAR)
     draw = ImageDraw.Draw(canvas)
     for image, x, title in ((left, 0, titles[0]), (right, left.width + gap, titles[1])):
         canvas.paste(image, (x, bar))
-        draw.text(
-            (x + 8, bar / 2), _fitting(title, image.width - 16, _font(14)), font=_font(14), fill=_INK, anchor="lm"
-        )
+        draw.text((x + 8, bar / 2), fit_text(title, image.width - 16, font), font=font, fill=BAR_TEXT, anchor="lm")
     return canvas
 
 
@@ -104,8 +119,7 @@ def to_bytes(image: Image.Image) -> bytes:
     return file.getvalue()
 
 
-def _thumbnail_size(outcome: PairOutcome) -> tuple[int, int]:
-    """Width and height."""
+def _thumbnail_size(outcome: PairOutcome) -> tuple[int, int]:  # width and height
     scale = SIDE / max(outcome.height, outcome.width)
     return max(1, round(outcome.width * scale)), max(1, round(outcome.height * scale))
 
@@ -133,13 +147,6 @@ def _read_image(outcome: PairOutcome, folders: Sequence[Path], size: tuple[int, 
             return as_labelled.convert("RGB").resize(size, Image.Resampling.LANCZOS)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):  # what Pillow raises for damaged files
         return None
-
-
-def _placeholder(name: str, size: tuple[int, int]) -> Image.Image:
-    canvas = Image.new("RGB", size, _GREY)
-    text = _fitting(f"no image: {name}", size[0] - 12, _font(13))
-    ImageDraw.Draw(canvas).text((size[0] / 2, size[1] - 12), text, font=_font(13), fill=_INK, anchor="mm")
-    return canvas
 
 
 def _shapes(outcome: PairOutcome, verdict: Verdict, size: tuple[int, int]) -> list[_Shape]:
@@ -187,62 +194,10 @@ def _paint(pixels: UInt8[np.ndarray, "height width 3"], shape: _Shape) -> None:
         outlined = np.asarray(binary_dilation(mask, np.ones((3, 3)), iterations=_FRAME), bool)
     thickness = 2 if shape.role == "lost" else 1
     edge = outlined & ~np.asarray(binary_erosion(outlined, iterations=thickness), bool)
-    colour = np.array(_LEGEND[shape.role][0])
+    colour = np.array(_LEGEND[shape.role].colour)
     if shape.role in _OUTLINES:
         halo = np.asarray(binary_dilation(edge), bool) & ~edge
         pixels[halo] = (pixels[halo] * 0.25).astype(np.uint8)
     else:
         pixels[mask] = (pixels[mask] * (1 - _OPACITY) + colour * _OPACITY).astype(np.uint8)
     pixels[edge] = colour
-
-
-def _write_score(canvas: Image.Image, shape: _Shape) -> None:
-    """Writes the score near the middle of the mask, on a dark background."""
-    rows, columns = np.nonzero(shape.mask)
-    if not rows.size:
-        return
-    nearest = np.argmin((rows - rows.mean()) ** 2 + (columns - columns.mean()) ** 2)
-    x, y = float(columns[nearest]), float(rows[nearest])
-    if np.ptp(rows) < _SMALL or np.ptp(columns) < 2 * _SMALL:  # no room inside
-        y = float(rows.min()) - 12 if rows.min() > 20 else float(rows.max()) + 12
-    draw, text, font = ImageDraw.Draw(canvas), f"{shape.score:.2f}", _font(12)
-    width = font.getlength(text) + 6
-    x, y = min(max(x, width / 2), canvas.width - width / 2), min(max(y, 8.0), canvas.height - 8.0)
-    draw.rounded_rectangle((x - width / 2, y - 8, x + width / 2, y + 8), 3, fill=_BAR)
-    draw.text((x, y), text, font=font, fill=_LEGEND[shape.role][0], anchor="mm")
-
-
-def _with_legend(canvas: Image.Image, roles: Sequence[str]) -> Image.Image:
-    """The image above a legend with as many lines as it needs."""
-    font, line, places = _font(13), 20, []
-    x, y = 8.0, 0
-    for role in (role for role in _LEGEND if role in roles):
-        width = 18 + font.getlength(_LEGEND[role][1]) + 14
-        if x > 8 and x + width > canvas.width:
-            x, y = 8.0, y + line
-        places.append((role, x, y))
-        x += width
-    tall = Image.new("RGB", (canvas.width, canvas.height + y + line + 4), _BAR)
-    tall.paste(canvas, (0, 0))
-    draw = ImageDraw.Draw(tall)
-    for role, left, top in places:
-        colour, text = _LEGEND[role]
-        middle = canvas.height + 2 + top + line / 2
-        corners = (left, middle - 5, left + 11, middle + 5)
-        draw.rectangle(corners, outline=colour, width=2, fill=None if role in _OUTLINES else colour)
-        draw.text((left + 18, middle), text, font=font, fill=_INK, anchor="lm")
-    return tall
-
-
-def _font(size: int) -> ImageFont.FreeTypeFont:
-    font = ImageFont.load_default(size)
-    assert isinstance(font, ImageFont.FreeTypeFont), "Pillow was built without FreeType"
-    return font
-
-
-def _fitting(text: str, width: float | int, font: ImageFont.FreeTypeFont) -> str:
-    """One line with as much of the text as there is room for."""
-    shown = "".join(letter if letter.isprintable() else " " for letter in text[:200])
-    while shown and font.getlength(shown) > width:
-        shown = shown[: max(0, len(shown) - 5)].rstrip(" ….") + "…" if len(shown) > 5 else ""
-    return shown

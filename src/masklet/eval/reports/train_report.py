@@ -15,13 +15,13 @@ from PIL import Image
 
 from masklet.data.doctor import SourceTally
 from masklet.eval.analysis.compare import quality_of
-from masklet.eval.analysis.forgetting import LOST_QUALITY, LOST_REJECTIONS, Forgetting, Standing
+from masklet.eval.analysis.forgetting import LOST_QUALITY, LOST_REJECTIONS, Forgetting
 from masklet.eval.analysis.mistakes import judge
 from masklet.eval.concepts.count_rows import score_outcome
 from masklet.eval.concepts.outcomes import PairOutcome
 from masklet.eval.metrics import formatted, scaled
 from masklet.eval.reports.charts import Line, line_chart
-from masklet.eval.reports.page import Card, Cell, Figure, Gallery, Report, Section, Table, interval_text
+from masklet.eval.reports.page import Cell, Figure, Gallery, Report, Section, Table, interval_text
 from masklet.eval.reports.pair_images import draw_pair_on, pair_card
 from masklet.eval.reports.train_log import Record, training_curves
 
@@ -70,6 +70,7 @@ class TrainRun:
 
 def build_train_report(run: TrainRun) -> Report:
     """The page of a run. Raises: InputError when matplotlib is missing."""
+    recipe = [[key, value] for key, value in _flat(run.recipe)]
     return Report(
         title=f"Training run {run.name}",
         subtitle=_subtitle(run),
@@ -80,7 +81,7 @@ def build_train_report(run: TrainRun) -> Report:
             *_gallery(run),
             *training_curves(run.log),
             *_data_table(run),
-            *_recipe_table(run),
+            *([Table("Recipe", ["setting", "value"], recipe, "As recipe.json has it.")] if recipe else []),
         ],
     )
 
@@ -97,7 +98,12 @@ def _subtitle(run: TrainRun) -> str:
 
 
 def _headline(run: TrainRun) -> list[Figure]:
-    found = [] if run.best is None else [_figure(run, run.best, name) for name in _shown_figures(run)]
+    found = []
+    if run.best is not None:
+        for name in _shown_figures(run):
+            before = "" if run.first is None else formatted(name, run.first["metrics"].get(name), 1, "")
+            note = f"{before} before training" if before else ""
+            found.append(Figure(name, scaled(name, run.best["metrics"].get(name)), note=note))
     if run.forgetting is not None:
         found += [
             Figure(
@@ -106,7 +112,7 @@ def _headline(run: TrainRun) -> list[Figure]:
                 change.after.low,
                 change.after.high,
                 unit="%",
-                note=_before("" if change.before.rejections is None else f"{change.before.rejections:.1f}"),
+                note="" if change.before.rejections is None else f"{change.before.rejections:.1f} before training",
             )
             for change in run.forgetting.changes
             if change.after.rejections is not None
@@ -120,20 +126,10 @@ def _shown_figures(run: TrainRun) -> tuple[str, ...]:
     return FIGURES if has_negatives else ("pmF1",)
 
 
-def _figure(run: TrainRun, best: Record, name: str) -> Figure:
-    before = "" if run.first is None else formatted(name, run.first["metrics"].get(name), 1, "")
-    return Figure(name, scaled(name, best["metrics"].get(name)), note=_before(before))
-
-
-def _before(value: str) -> str:
-    return f"{value} before training" if value else ""
-
-
 # --- validation ---------------------------------------------------------------------------------------------------
 
 
 def _validation_sections(run: TrainRun) -> list[Section]:
-    """The course of the figures, and a table of phrases."""
     if not run.validations:
         return []
     lines = sorted(run.validations, key=lambda line: line["step"])
@@ -183,7 +179,6 @@ def _phrase_table(run: TrainRun) -> list[Section]:
 
 
 def _forgetting_sections(run: TrainRun) -> list[Section]:
-    """The verdict with its figures, remedies, and the absent phrases that were predicted."""
     if run.forgetting is None:
         return []
     sections: list[Section] = [_change_table(run.forgetting)]
@@ -206,7 +201,11 @@ def _change_table(found: Forgetting) -> Table:
         "pmF1",
     ]
     rows = [
-        [change.title, when, change.pictures, standing.absent, *_cells(standing)]
+        [
+            *(change.title, when, change.pictures, standing.absent, standing.rejections),
+            interval_text(standing.low, standing.high, 1),
+            *(standing.cgF1, standing.IL_MCC, standing.pmF1),
+        ]
         for change in found.changes
         for when, standing in (("before", change.before), ("after", change.after))
     ]
@@ -220,13 +219,7 @@ def _change_table(found: Forgetting) -> Table:
     return Table("What it cost elsewhere", columns, rows, note)
 
 
-def _cells(standing: Standing) -> list[Cell]:
-    interval = interval_text(standing.low, standing.high, 1)
-    return [standing.rejections, interval, standing.cgF1, standing.IL_MCC, standing.pmF1]
-
-
 def _alarm_table(found: Forgetting) -> list[Section]:
-    """Absent phrases that were predicted in some image, before or after."""
     rows: list[list[Cell]] = []
     for change in found.changes:
         before, after = change.before.false_alarms, change.after.false_alarms
@@ -250,7 +243,12 @@ def _gallery(run: TrainRun) -> list[Section]:
     half = -(-len({each.image for each in ranked}) // 2)
     worst = _one_of_each_image(ranked, min(WORST, half))
     best = [each for each in _one_of_each_image(ranked[::-1], BEST) if not any(each is other for other in worst)]
-    cards = [_card(each, tag, run.pixels) for tag, kept in (("worst", worst), ("best", best)) for each in kept]
+    cards = []
+    for tag, each in (*(("worst", each) for each in worst), *(("best", each) for each in best)):
+        verdict = judge(each)
+        cards.append(
+            pair_card(draw_pair_on(Image.fromarray(run.pixels(each.image)), each, verdict), each, verdict, tag)
+        )
     note = "Validation images with the best weights: the worst results, one of each image, then the best."
     return [Gallery("What it looks like", cards, note)] if cards else []
 
@@ -260,11 +258,6 @@ def _one_of_each_image(outcomes: Sequence[PairOutcome], most: int) -> list[PairO
     for outcome in outcomes:
         first.setdefault(outcome.image, outcome)
     return list(first.values())[:most]
-
-
-def _card(outcome: PairOutcome, tag: str, pixels: Callable[[str], Pixels]) -> Card:
-    verdict = judge(outcome)
-    return pair_card(draw_pair_on(Image.fromarray(pixels(outcome.image)), outcome, verdict), outcome, verdict, tag)
 
 
 # --- what was trained ---------------------------------------------------------------------------------------------
@@ -277,23 +270,9 @@ def _data_table(run: TrainRun) -> list[Section]:
         [name, each.pictures, each.examined, each.phrases, each.objects, each.masks, each.positives, each.negatives]
         for name, each in run.tallies.items()
     ]
-    columns = [
-        "source",
-        "images",
-        "examined",
-        "phrases",
-        "objects",
-        "with masks",
-        "present phrases",
-        "absent phrases",
-    ]
+    columns = ["source", "images", "examined", "phrases", "objects", "with masks", "present phrases", "absent phrases"]
     note = "All but the first number are of the examined images. Absent phrases teach the model to reject."
     return [Table("Training data", columns, rows, note)]
-
-
-def _recipe_table(run: TrainRun) -> list[Section]:
-    rows = [[key, value] for key, value in _flat(run.recipe)]
-    return [Table("Recipe", ["setting", "value"], rows, "As recipe.json has it.")] if rows else []
 
 
 def _flat(values: Any, key: str = "") -> list[tuple[str, str]]:

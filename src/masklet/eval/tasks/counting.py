@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int64
 
 from masklet.errors import InputError
+from masklet.eval.sums import Summable
 from masklet.formats.benchmarks import CountQuestion
 from masklet.formats.records import read_list
 from masklet.formats.saco import SacoPrediction
@@ -26,7 +27,7 @@ MOST_INSIDE = 0.5  # of the smaller of two masks
 
 
 @dataclass(frozen=True, kw_only=True)
-class CountTally:
+class CountTally(Summable):
     """Sums over questions."""
 
     questions: int = 0
@@ -38,9 +39,6 @@ class CountTally:
         """Sums of some questions."""
         error = np.abs(true - found)
         return cls(questions=len(true), absolute_error=int(error.sum()), exact=int((error == 0).sum()))
-
-    def __add__(self, other: "CountTally") -> "CountTally":
-        return CountTally(**{name: value + getattr(other, name) for name, value in vars(self).items()})
 
     def metrics(self) -> dict[str, float]:
         """Mean absolute error, and the share of questions counted exactly."""

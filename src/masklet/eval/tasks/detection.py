@@ -7,7 +7,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from masklet.errors import InputError
 from masklet.eval.concepts.pairs import Kind
@@ -97,7 +96,12 @@ class DetectionProtocol:
                 if not getattr(record, field):
                     key = record.id if isinstance(record, CocoAnnotation) else place
                     raise InputError(f"{name} {key} has no {field}, which --iou asks for")
-        document = truth.labels.to_json() | {"annotations": [*map(_complete, truth.labels.annotations)]}
+        annotations = []
+        for record in truth.labels.annotations:
+            assert record.bbox is not None, "checked when it was read"
+            # The area of the box stands in for one that is not stated.
+            annotations.append({"area": record.bbox[2] * record.bbox[3], **to_json(record)})
+        document = truth.labels.to_json() | {"annotations": annotations}
         labels = COCO(document)
         names = ("image_id", "category_id", "score", field)
         chosen = [{name: value for name, value in to_json(each).items() if name in names} for each in results]
@@ -106,12 +110,6 @@ class DetectionProtocol:
         evaluation.params.maxDets = [PER_CATEGORY] if self.lvis else [1, 10, PER_IMAGE]
         evaluation.run()
         return {name: float(value) for name, value in evaluation.stats_as_dict.items()}
-
-
-def _complete(record: CocoAnnotation) -> dict[str, Any]:
-    """The fields that COCO's evaluation reads; the area of the box stands in for one that is not stated."""
-    assert record.bbox is not None, "checked when it was read"
-    return {"area": record.bbox[2] * record.bbox[3], **to_json(record)}
 
 
 def requests_of(truth: DetectionTruth) -> list[Request]:

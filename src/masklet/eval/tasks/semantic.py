@@ -13,6 +13,7 @@ from jaxtyping import Int64, UInt8
 
 from masklet.errors import InputError
 from masklet.eval.predict.prediction_cache import PhrasePrediction
+from masklet.eval.sums import Summable
 from masklet.formats.benchmarks import UNJUDGED
 from masklet.media.images import read_numbers
 from masklet.media.suffixes import find_by_stem
@@ -24,7 +25,7 @@ LEAST_AREA = 0.0005  # of the image; smaller masks are left out
 
 
 @dataclass(frozen=True, kw_only=True)
-class ConfusionTally:
+class ConfusionTally(Summable):
     """Pixels by their true class (rows) and the class they were given (columns); the last column is "none"."""
 
     pixels: Int64[np.ndarray, "truth predicted"]
@@ -37,9 +38,6 @@ class ConfusionTally:
         judged = truth != UNJUDGED
         code = truth[judged].astype(np.int64) * 256 + predicted[judged]
         return cls(pixels=np.bincount(code, minlength=256 * 256).reshape(256, 256))
-
-    def __add__(self, other: "ConfusionTally") -> "ConfusionTally":
-        return ConfusionTally(pixels=self.pixels + other.pixels)
 
     def iou(self) -> dict[int, float]:
         """IoU of each class that is anywhere, in the truth or in the prediction."""

@@ -11,20 +11,18 @@ import numpy as np
 
 from masklet.errors import InputError
 from masklet.eval.analysis.reliability import Reliability, wilson
+from masklet.eval.sums import Summable
 from masklet.formats.benchmarks import read_verdicts
 
 
 @dataclass(frozen=True, kw_only=True)
-class VerdictTally:
+class VerdictTally(Summable):
     """Items by what people said and what the verifier said; sums add up."""
 
     rejected_rightly: int = 0
     rejected_wrongly: int = 0
     accepted_rightly: int = 0
     accepted_wrongly: int = 0
-
-    def __add__(self, other: "VerdictTally") -> "VerdictTally":
-        return VerdictTally(**{name: value + getattr(other, name) for name, value in vars(self).items()})
 
     def metrics(self) -> dict[str, float]:
         """Figures in [0, 1], but kappa and MCC, which reach -1; a share of nothing is 0."""

@@ -8,8 +8,7 @@ Source: SAM 3 paper, interactive exemplars; thresholds of what counts as wrong a
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -19,37 +18,15 @@ from masklet.eval.concepts.cgf1 import PairScore, score_overlaps, total
 from masklet.eval.metrics import SHORT_NAMES
 from masklet.eval.predict.examples import LabelledInstances
 from masklet.eval.predict.labelled import LabelledImages
-from masklet.eval.predict.predict import Found
 from masklet.ops.corrections import DetectionErrors, find_errors
 from masklet.ops.masks import rle_encode
+from masklet.protocols import ImageSegmenter, Instances, Segmenter
 
 ROUNDS = 5
 SCORE = 0.5  # above which the user sees a detection
 
 Box = tuple[float, float, float, float]
 Overlaps = Float[np.ndarray, "truth detection"]
-
-
-@runtime_checkable
-class ExemplarSession(Protocol):
-    """An encoded image; `masklet.ImageSession` is one."""
-
-    def find(self, phrases: str | None, *, boxes: Sequence[Box], not_boxes: Sequence[Box], threshold: float) -> Found:
-        """Instances of a concept given by a phrase, by boxes in pixels, or by both."""
-        ...
-
-    def close(self) -> None:
-        """Releases the image."""
-        ...
-
-
-@runtime_checkable
-class ExemplarModel(Protocol):
-    """A model that takes examples; `masklet.Model` is one."""
-
-    def open(self, image: Path) -> ExemplarSession:
-        """Encodes an image."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +99,7 @@ class ExemplarCurves:
 
 def correct_concepts(
     labelled: LabelledImages,
-    model: ExemplarModel,
+    model: Segmenter,
     *,
     rounds: int = ROUNDS,
     seed: int = 0,
@@ -154,7 +131,7 @@ def correct_concepts(
 class _Pair:
     """A phrase of an image with its session."""
 
-    session: ExemplarSession
+    session: ImageSegmenter
     example: Example
     query: PhraseQuery
     truths: LabelledInstances
@@ -182,7 +159,7 @@ class _Pair:
                 return
             given = more
 
-    def _next(self, iou: Overlaps, found: Found, given: Examples, rng: np.random.Generator) -> Examples:
+    def _next(self, iou: Overlaps, found: Instances, given: Examples, rng: np.random.Generator) -> Examples:
         """The examples with one more; no box is given twice."""
         errors = find_errors(iou)
         truths = {row: self.box(self.query.object_index[row]) for row in errors.missed}

@@ -6,8 +6,7 @@ object was missed, negative outside it. The predicted mask is handed back with t
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -16,6 +15,7 @@ from masklet.data.schema import Example
 from masklet.eval.predict.labelled import LabelledImages
 from masklet.eval.videos.vos import region_similarity
 from masklet.ops.masks import mask_to_box
+from masklet.protocols import ImageSegmenter, Segmenter
 
 OBJECTS_PER_IMAGE = 5
 TARGETS = (0.85, 0.9)  # IoU that counts as done
@@ -56,43 +56,6 @@ def _deepest(region: Bool[np.ndarray, "height width"]) -> tuple[float, float, fl
     return float(depth[row, column]), left + float(column) + 0.5, top + float(row) + 0.5
 
 
-@runtime_checkable
-class ClickedMasks(Protocol):
-    """Masks of one object, the best first."""
-
-    @property
-    def masks(self) -> Bool[np.ndarray, "mask height width"]:
-        """At the size of the image."""
-        ...
-
-    @property
-    def logits(self) -> Any:
-        """The same, to be handed back one by one."""
-        ...
-
-
-@runtime_checkable
-class ClickSession(Protocol):
-    """An encoded image; `masklet.ImageSession` is one."""
-
-    def click(self, points: Sequence[tuple[float, float]], labels: Sequence[int], *, mask: Any) -> ClickedMasks:
-        """The object at the points (x, y in pixels), starting from the mask of an earlier prediction."""
-        ...
-
-    def close(self) -> None:
-        """Releases the image."""
-        ...
-
-
-@runtime_checkable
-class Clicker(Protocol):
-    """A model that takes clicks; `masklet.Model` is one."""
-
-    def open(self, image: Path) -> ClickSession:
-        """Encodes an image."""
-        ...
-
-
 @dataclass(frozen=True, kw_only=True)
 class ClickedObject:
     """IoU of one object after each click."""
@@ -104,7 +67,7 @@ class ClickedObject:
 
 def click_images(
     labelled: LabelledImages,
-    clicker: Clicker,
+    clicker: Segmenter,
     *,
     num_clicks: int = 10,
     seed: int = 0,
@@ -136,7 +99,7 @@ def draw_objects(example: Example, rng: np.random.Generator) -> list[int]:
 
 
 def click_object(
-    session: ClickSession, truth: Bool[np.ndarray, "height width"], num_clicks: int
+    session: ImageSegmenter, truth: Bool[np.ndarray, "height width"], num_clicks: int
 ) -> Float[np.ndarray, " click"]:
     """IoU of one object after each click; a perfect mask is not clicked on."""
     points: list[tuple[float, float]] = []
@@ -165,20 +128,19 @@ def image_figures(objects: Sequence[ClickedObject], num_clicks: int) -> dict[str
     areas = np.array([each.area for each in objects], np.int64)
     ends = list(SIZES.values())
     by_size = dict(zip(SIZES, [np.searchsorted(ends[:-1], areas, side="right") == k for k in range(3)], strict=True))
+    targets = {}
+    for target in TARGETS:
+        there = np.maximum.accumulate(iou, axis=1) >= target
+        clicks = np.where(there.any(axis=1), there.argmax(axis=1) + 1, num_clicks)
+        mean_clicks = float(clicks.mean()) if len(iou) else None
+        targets[f"{target:g}"] = {"reached": _mean(there.astype(np.float64)), "clicks": mean_clicks}
     return {
         "objects": len(objects),
         "mean_IoU": _mean(iou),
         "by_size": {name: {"objects": int(of.sum()), "mean_IoU": _mean(iou[of])} for name, of in by_size.items()},
-        "targets": {f"{target:g}": _reached(iou, target) for target in TARGETS},
+        "targets": targets,
     }
 
 
 def _mean(iou: Float[np.ndarray, "object click"]) -> list[float | None]:
-    """Over objects; None where there are none."""
     return iou.mean(axis=0).tolist() if len(iou) else [None] * iou.shape[1]
-
-
-def _reached(iou: Float[np.ndarray, "object click"], target: float) -> dict[str, Any]:
-    there = np.maximum.accumulate(iou, axis=1) >= target
-    clicks = np.where(there.any(axis=1), there.argmax(axis=1) + 1, iou.shape[1])
-    return {"reached": _mean(there.astype(np.float64)), "clicks": float(clicks.mean()) if len(iou) else None}

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -20,6 +20,7 @@ from masklet.eval.users.interactive import next_click
 from masklet.eval.videos.vos import region_similarity, score_masklet
 from masklet.eval.videos.vos_files import FolderVideo
 from masklet.media.suffixes import find_by_stem
+from masklet.protocols import FrameInstances, Segmenter, VideoSegmenter
 
 CLICKS_PER_FRAME = 3
 MAX_FRAMES = 8  # corrected by a user
@@ -28,50 +29,6 @@ STOP_IOU = 0.75  # online, the first frame below it is corrected
 OBJECT = 0
 
 Clip = Bool[np.ndarray, "frame height width"]
-
-
-@runtime_checkable
-class ClickedFrame(Protocol):
-    """The visible objects of a frame."""
-
-    @property
-    def index(self) -> int:
-        """The frame's number."""
-        ...
-
-    def __len__(self) -> int: ...
-
-    def mask(self, place: int) -> Bool[np.ndarray, "height width"]:
-        """The mask of an object."""
-        ...
-
-
-@runtime_checkable
-class ClickedVideo(Protocol):
-    """A clip whose objects are clicked on; `masklet.VideoSession` is one."""
-
-    def click(
-        self, object_id: int, frame: int, points: Sequence[tuple[float, float]], labels: Sequence[int], *, add: bool
-    ) -> ClickedFrame:
-        """The frame after clicks; with `add` they join those made there before."""
-        ...
-
-    def track(self, *, start: int) -> Iterator[ClickedFrame]:
-        """The frames from `start` on."""
-        ...
-
-    def close(self) -> None:
-        """Releases the clip."""
-        ...
-
-
-@runtime_checkable
-class VideoClicker(Protocol):
-    """A model that tracks objects; `masklet.Model` is one."""
-
-    def open_video(self, source: Sequence[Path]) -> ClickedVideo:
-        """A session on a clip given by its frames."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,30 +55,31 @@ def find_objects(truth: Path, images: Path) -> list[tuple[FolderVideo, tuple[Pat
     for folder in folders:
         names = tuple(path.name for path in sorted(folder.glob("*.png")))
         video = FolderVideo(folder, folder, names)
-        frames = tuple(_find_frame(images / folder.name, Path(name).stem) for name in names)
-        found += [(video, frames, object_id) for masks, _ in islice(video.frames(), 1) for object_id in masks]
+        frames = []
+        for name in names:
+            frame = find_by_stem(images / folder.name, Path(name).stem)
+            if frame is None:
+                raise InputError(f"{images / folder.name} has no frame {Path(name).stem}")
+            frames.append(frame)
+        found += [(video, tuple(frames), object_id) for masks, _ in islice(video.frames(), 1) for object_id in masks]
     if not found:
         raise InputError(f"{truth} shows no object on any frame")
     return found
 
 
-def _find_frame(folder: Path, stem: str) -> Path:
-    frame = find_by_stem(folder, stem)
-    if frame is None:
-        raise InputError(f"{folder} has no frame {stem}")
-    return frame
-
-
 def follow_objects(
     objects: Sequence[tuple[FolderVideo, tuple[Path, ...], int]],
-    clicker: VideoClicker,
+    clicker: Segmenter,
     *,
     num_frames: int = MAX_FRAMES,
     advance: Callable[[], object] = lambda: None,
 ) -> Iterator[CorrectedObject]:
     """Every object offline and online; `advance` is called after each. Raises: InputError."""
     for video, frames, object_id in objects:
-        truth = _read_clip(video, object_id)
+        masks = [truths[object_id] for truths, _ in video.frames()]
+        if len({mask.shape for mask in masks}) > 1:
+            raise InputError(f"{video.truth}: its images differ in size")
+        truth = np.stack(masks)
         first = int(truth.any(axis=(1, 2)).argmax())
         try:
             offline = follow_offline(clicker, frames[first:], truth[first:], num_frames)
@@ -132,15 +90,8 @@ def follow_objects(
         advance()
 
 
-def _read_clip(video: FolderVideo, object_id: int) -> Clip:
-    masks = [truths[object_id] for truths, _ in video.frames()]
-    if len({mask.shape for mask in masks}) > 1:
-        raise InputError(f"{video.truth}: its images differ in size")
-    return np.stack(masks)
-
-
 def follow_offline(
-    clicker: VideoClicker, frames: Sequence[Path], truth: Clip, num_frames: int
+    clicker: Segmenter, frames: Sequence[Path], truth: Clip, num_frames: int
 ) -> Float[np.ndarray, " clicked"]:
     """J&F after each pass over the clip; before each further pass the worst frame is clicked on."""
     session = clicker.open_video(frames)
@@ -161,7 +112,7 @@ def follow_offline(
 
 
 def follow_online(
-    clicker: VideoClicker, frames: Sequence[Path], truth: Clip, num_frames: int
+    clicker: Segmenter, frames: Sequence[Path], truth: Clip, num_frames: int
 ) -> Float[np.ndarray, " clicked"]:
     """J&F of one pass over the clip for each number of frames that may be clicked on."""
     scores = []
@@ -173,7 +124,7 @@ def follow_online(
     return _padded(scores, num_frames)
 
 
-def _play(clicker: VideoClicker, frames: Sequence[Path], truth: Clip, allowed: int) -> tuple[Clip, int]:
+def _play(clicker: Segmenter, frames: Sequence[Path], truth: Clip, allowed: int) -> tuple[Clip, int]:
     """The masks of one pass over the clip, and the number of frames clicked on."""
     session = clicker.open_video(frames)
     predicted, num_clicked, at = np.zeros_like(truth), 1, 0
@@ -195,7 +146,7 @@ def _play(clicker: VideoClicker, frames: Sequence[Path], truth: Clip, allowed: i
 
 
 def click_frame(
-    session: ClickedVideo,
+    session: VideoSegmenter,
     frame: int,
     truth: Bool[np.ndarray, "height width"],
     predicted: Bool[np.ndarray, "height width"],
@@ -210,7 +161,7 @@ def click_frame(
     return predicted
 
 
-def _mask(result: ClickedFrame, size: tuple[int, ...]) -> Bool[np.ndarray, "height width"]:
+def _mask(result: FrameInstances, size: tuple[int, ...]) -> Bool[np.ndarray, "height width"]:
     """The mask of the one object; empty where it is not visible."""
     mask = result.mask(0) if len(result) else np.zeros(size, dtype=bool)
     if mask.shape != size:
@@ -220,7 +171,6 @@ def _mask(result: ClickedFrame, size: tuple[int, ...]) -> Bool[np.ndarray, "heig
 
 
 def _padded(scores: list[float], length: int) -> Float[np.ndarray, " clicked"]:
-    """Scores up to the full length: without errors left, the last one holds."""
     return np.array(scores + scores[-1:] * (length - len(scores)))
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.optimize import linear_sum_assignment
 
+from masklet.eval.sums import Summable
 from masklet.ops.masks import mask_iou
 
 ALPHAS = np.arange(0.05, 0.99, 0.05)
@@ -32,7 +33,7 @@ class FrameOverlap:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrackScore:
+class TrackScore(Summable):
     """Counts at each threshold; the last four are sums over true positives. Scores of sequences add up."""
 
     true_positives: Float[np.ndarray, " alpha"]
@@ -42,9 +43,6 @@ class TrackScore:
     association_recall: Float[np.ndarray, " alpha"]
     association_precision: Float[np.ndarray, " alpha"]
     localisation: Float[np.ndarray, " alpha"]
-
-    def __add__(self, other: "TrackScore") -> "TrackScore":
-        return TrackScore(**{name: value + getattr(other, name) for name, value in vars(self).items()})
 
     def curves(self) -> dict[str, Float[np.ndarray, " alpha"]]:
         """HOTA and its parts at each threshold, in [0, 1]."""

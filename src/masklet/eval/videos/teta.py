@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
+from masklet.eval.sums import Summable
 from masklet.eval.videos.hota import EPS, FrameOverlap, align_tracks
 
 ALPHAS = np.arange(0.0, 0.99, 0.05)
@@ -26,7 +27,7 @@ _FIRST = len(ALPHAS) - len(CLASS_ALPHAS)  # localisation at 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClassCounts:
+class ClassCounts(Summable):
     """Counts of one class at each threshold; the `association` fields are sums over localised objects."""
 
     located: Float64[np.ndarray, " alpha"]
@@ -45,9 +46,6 @@ class ClassCounts:
         none, few = np.zeros(len(ALPHAS)), np.zeros(len(CLASS_ALPHAS))
         in_class = ("classified", "class_errors", "misclassified")
         return cls(**{name: few if name in in_class else none for name in cls.__dataclass_fields__})
-
-    def __add__(self, other: "ClassCounts") -> "ClassCounts":
-        return ClassCounts(**{name: value + getattr(other, name) for name, value in vars(self).items()})
 
     @property
     def has_objects(self) -> bool:
@@ -195,5 +193,4 @@ def _score_class(
 
 
 def _only(frame: FrameOverlap, kept: Bool[np.ndarray, " predicted"]) -> FrameOverlap:
-    """The frame without the other predictions."""
     return FrameOverlap(truth_ids=frame.truth_ids, predicted_ids=frame.predicted_ids[kept], iou=frame.iou[:, kept])

@@ -76,8 +76,12 @@ def measure_overlaps(
 ) -> tuple[VideoOverlaps, VideoOverlaps]:
     """Overlaps by masks and by boxes. Raises: InputError naming the record whose run lengths are damaged."""
     left, right = _masks(video, truths), _masks(video, predictions)
+    shared = _shared_areas(left.boxes_xyxy, right.boxes_xyxy)  # of boxes: where it is 0, masks share nothing
+    frame, truth, prediction = np.nonzero(shared)
+    places = left.place[frame, truth], right.place[frame, prediction]
+    shared[frame, truth, prediction] = pair_intersections(left.table, places[0], right.table, places[1])
     by_mask = VideoOverlaps(
-        shared=_shared_pixels(left, right),
+        shared=shared,
         truth_areas=left.areas,
         predicted_areas=right.areas,
         truth_seen=left.areas > 0,
@@ -102,26 +106,14 @@ def _masks(video: Video, masklets: Sequence[Masklet]) -> _Masks:
     try:
         table = RunTable.of(counts, np.full(len(row), video.height), np.full(len(row), video.width))
     except ValueError as error:
-        raise InputError(_blame(str(error), masklets, row, frame)) from error
+        # The message names the mask by its number; users know records and frames.
+        name, _, what = str(error).partition(": ")
+        mask = int(name.removeprefix("mask "))
+        raise InputError(f"{masklets[row[mask]].record}: segmentations.{frame[mask]}.counts: {what}") from error
     shape = video.length, len(masklets)
     place, areas, boxes = np.full(shape, -1), np.zeros(shape), np.zeros((*shape, 4))
     place[frame, row], areas[frame, row], boxes[frame, row] = np.arange(len(row)), table.areas, table.boxes_xyxy
     return _Masks(table=table, place=place, areas=areas, boxes_xyxy=boxes)
-
-
-def _blame(message: str, masklets: Sequence[Masklet], row: np.ndarray, frame: np.ndarray) -> str:
-    """The message of a run table, with the record and the frame in place of the number of the mask."""
-    name, _, what = message.partition(": ")
-    mask = int(name.removeprefix("mask "))
-    return f"{masklets[row[mask]].record}: segmentations.{frame[mask]}.counts: {what}"
-
-
-def _shared_pixels(left: _Masks, right: _Masks) -> Float64[np.ndarray, "frame truth prediction"]:
-    shared = _shared_areas(left.boxes_xyxy, right.boxes_xyxy)  # of boxes: where it is 0, masks share nothing
-    frame, truth, prediction = np.nonzero(shared)
-    places = left.place[frame, truth], right.place[frame, prediction]
-    shared[frame, truth, prediction] = pair_intersections(left.table, places[0], right.table, places[1])
-    return shared
 
 
 def _boxes(masklets: Sequence[Masklet], masks: _Masks) -> Float64[np.ndarray, "frame masklet 4"]:

@@ -92,8 +92,7 @@ class VideoScores:
             pairs[pair.phrase_id].append(pair)
         return {
             phrase_id: VideoScores(
-                pairs=tuple(pairs[phrase_id]),
-                classes={phrase_id: self.classes.get(phrase_id, ClassCounts.zero())},
+                pairs=tuple(pairs[phrase_id]), classes={phrase_id: self.classes.get(phrase_id, ClassCounts.zero())}
             )
             for phrase_id in sorted(pairs)
         }
@@ -104,9 +103,10 @@ class VideoScores:
         figures = {
             f"video_{kind}_{name}": value for read in by_kind for kind in KINDS for name, value in read(kind).items()
         }
-        return figures | {
-            f"video_mask_{name}": _teta_percent(value) for name, value in mean_figures(self.classes.values()).items()
-        }
+        for name, value in mean_figures(self.classes.values()).items():
+            # Percent with five digits, as the released evaluator reports TETA; -1 stays.
+            figures[f"video_mask_{name}"] = float(f"{100 * value:.5g}") if value >= 0 else value
+        return figures
 
     def per_pair(self) -> list[dict[str, float | int]]:
         """Figures of each pair, in order of videos and phrases."""
@@ -145,10 +145,7 @@ class VideoScores:
 
 
 def score_videos(
-    truth: VideoTruth,
-    predictions: Sequence[Masklet],
-    processes: int = 1,
-    advance: Callable[[], object] = lambda: None,
+    truth: VideoTruth, predictions: Sequence[Masklet], processes: int = 1, advance: Callable[[], object] = lambda: None
 ) -> VideoScores:
     """Scores every video of a truth file, several at a time where there are several processes; same figures either way.
 
@@ -218,8 +215,3 @@ def _precisions(pairs: Sequence[VideoPairScore], kind: str) -> Float64[np.ndarra
     hits = np.concatenate([pair.kinds[kind].hits for pair in pairs], axis=1)
     num_truths = sum(pair.num_truths for pair in pairs)
     return average_precision(scores, hits, num_truths)
-
-
-def _teta_percent(fraction: float) -> float:
-    """Percent with five digits, as the released evaluator reports TETA; -1 stays."""
-    return float(f"{100 * fraction:.5g}") if fraction >= 0 else fraction

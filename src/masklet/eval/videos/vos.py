@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
+from masklet.ops.masks import mask_to_box
+
 BOUNDARY_TOLERANCE = 0.008  # of the image's diagonal
 
 
@@ -64,9 +66,11 @@ def boundary_similarity(
     An outline that is empty on one side only is fully precise and recalls nothing, or the reverse: 0 either way.
     """
     outline, found = _outline(truth), _outline(predicted)
-    if not outline.any() or not found.any():
+    box = mask_to_box(outline | found)
+    if box is None or not outline.any() or not found.any():
         return float(outline.any() == found.any())
-    window = _window(outline | found, radius)
+    left, top, right, bottom = box
+    window = slice(max(0, top - radius), bottom + radius), slice(max(0, left - radius), right + radius)
     outline, found = outline[window], found[window]
     precision = float(_near(outline, radius)[found].mean())
     recall = float(_near(found, radius)[outline].mean())
@@ -83,15 +87,7 @@ def _outline(mask: np.ndarray) -> np.ndarray:
     return below | right | across
 
 
-def _window(pixels: np.ndarray, margin: int) -> tuple[slice, slice]:
-    """The smallest part of the image with all set pixels and a margin."""
-    rows, columns = np.flatnonzero(pixels.any(axis=1)), np.flatnonzero(pixels.any(axis=0))
-    low = max(0, int(rows[0]) - margin), max(0, int(columns[0]) - margin)
-    return slice(low[0], int(rows[-1]) + margin + 1), slice(low[1], int(columns[-1]) + margin + 1)
-
-
 def _near(pixels: np.ndarray, radius: int) -> np.ndarray:
-    """Pixels at most `radius` away from a set one."""
     from scipy import ndimage
 
     return np.asarray(ndimage.distance_transform_edt(~pixels)) <= radius

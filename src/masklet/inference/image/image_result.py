@@ -152,11 +152,9 @@ class ImageResult:
 
     def to_coco(self) -> dict[str, Any]:
         """A COCO data set of this image; `export.CocoWriter` joins several."""
-        from masklet.inference.output.export import CocoWriter
+        from masklet.inference.output.export import to_coco
 
-        writer = CocoWriter()
-        writer.add(self)
-        return writer.to_dict()
+        return to_coco(self)
 
     def to_yolo(self, classes: list[str] | None = None) -> list[str]:
         """Lines of a YOLO segmentation label; class numbers count `classes`, by default the phrases asked for."""

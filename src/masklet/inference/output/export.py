@@ -1,6 +1,5 @@
 """Results of an image as records of common formats, in pixels of the original image unless a format wants fractions."""
 
-import io
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -18,26 +17,27 @@ from masklet.formats.labelstudio import LabelStudioRegion, to_task
 from masklet.formats.mask_folders import result_name
 from masklet.formats.records import RunLengths
 from masklet.formats.yolo import to_line
-from masklet.inference.image.image_result import ImageResult
+from masklet.inference.output.overlays import image_overlay
 from masklet.ops.masks import mask_to_polygons, rle_area, rle_encode
+from masklet.protocols import ImageInstances
 
 OUTLINE_TOLERANCE = 0.75  # pixels an exported outline may stray; keeps the points of a smooth edge down to a tenth
 OVERLAY_KINDS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 
 
-def to_json(result: ImageResult) -> dict[str, Any]:
+def to_json(result: ImageInstances) -> dict[str, Any]:
     """Every phrase asked for, found or not, with its detections."""
     height, width = result.image.shape[:2]
     queries = {
         phrase: {"phrase": phrase, "presence": _rounded(presence), "detections": []}
         for phrase, presence in result.presence.items()
     }
-    for index, (phrase, mask) in enumerate(zip(result.phrases, result.iterate_masks(), strict=True)):
+    for index, phrase in enumerate(result.phrases):
         detection = {
             "id": index + 1,
             "score": _rounded(result.scores[index]),
             "box": [_rounded(value, 2) for value in result.boxes[index]],
-            "mask": {"size": [height, width], "counts": rle_encode(mask)},
+            "mask": {"size": [height, width], "counts": rle_encode(result.mask(index))},
         }
         queries[phrase]["detections"].append(detection)
     name = str(result.path) if result.path else None
@@ -56,7 +56,7 @@ class CocoWriter:
     _annotations: list[CocoAnnotation] = field(default_factory=list)
     _categories: dict[str, int] = field(default_factory=dict)
 
-    def add(self, result: ImageResult, file_name: str | None = None) -> None:
+    def add(self, result: ImageInstances, file_name: str | None = None) -> None:
         """Appends one image; `file_name` is by default that of its path."""
         height, width = result.image.shape[:2]
         image_id = len(self._images) + 1
@@ -64,9 +64,9 @@ class CocoWriter:
         self._images.append(CocoImage(id=image_id, file_name=name, width=width, height=height))
         for phrase in result.queries:
             self._category(phrase)
-        for index, (phrase, mask) in enumerate(zip(result.phrases, result.iterate_masks(), strict=True)):
+        for index, phrase in enumerate(result.phrases):
             x0, y0, x1, y1 = (float(value) for value in result.boxes[index])
-            counts = rle_encode(mask)
+            counts = rle_encode(result.mask(index))
             annotation = CocoAnnotation(
                 id=len(self._annotations) + 1,
                 image_id=image_id,
@@ -105,7 +105,14 @@ class CocoWriter:
         ).to_json()
 
 
-def to_yolo(result: ImageResult, classes: list[str]) -> list[str]:
+def to_coco(result: ImageInstances) -> dict[str, Any]:
+    """A COCO dataset of one image."""
+    writer = CocoWriter()
+    writer.add(result)
+    return writer.to_dict()
+
+
+def to_yolo(result: ImageInstances, classes: list[str]) -> list[str]:
     """`class x y x y ...` with fractions of the image; the parts of an instance are joined into one outline."""
     lines = []
     for index, outline in _outlines(result):
@@ -116,11 +123,11 @@ def to_yolo(result: ImageResult, classes: list[str]) -> list[str]:
     return lines
 
 
-def _outlines(result: ImageResult) -> Iterator[tuple[int, Float[np.ndarray, "point 2"]]]:
+def _outlines(result: ImageInstances) -> Iterator[tuple[int, Float[np.ndarray, "point 2"]]]:
     """The place and the outline, in fractions of the image, of each mask that has pixels."""
     height, width = result.image.shape[:2]
-    for index, mask in enumerate(result.iterate_masks()):
-        polygons = mask_to_polygons(mask, tolerance=OUTLINE_TOLERANCE)
+    for index in range(len(result)):
+        polygons = mask_to_polygons(result.mask(index), tolerance=OUTLINE_TOLERANCE)
         if polygons:
             yield index, join_outlines(polygons) / [width, height]
 
@@ -136,7 +143,7 @@ def join_outlines(polygons: list[np.ndarray]) -> np.ndarray:
     return joined
 
 
-def to_labelstudio(result: ImageResult, image_url: str | None = None) -> dict[str, Any]:
+def to_labelstudio(result: ImageInstances, image_url: str | None = None) -> dict[str, Any]:
     """One task for Label Studio's JSON import, made for `<PolygonLabels name="label" toName="image">`.
 
     `image_url` is where the server finds the image; by default the path it was read from.
@@ -155,7 +162,7 @@ def to_labelstudio(result: ImageResult, image_url: str | None = None) -> dict[st
     return to_task(url, (height, width), regions, _rounded(result.scores.max(initial=0)))
 
 
-def to_supervision(result: ImageResult) -> Any:
+def to_supervision(result: ImageInstances) -> Any:
     """`supervision.Detections` with class numbers in the order of the phrases asked for."""
     try:
         import supervision  # type: ignore[import-not-found]
@@ -171,27 +178,25 @@ def to_supervision(result: ImageResult) -> Any:
     )
 
 
-def save(result: ImageResult, path: Path) -> Path:
+def save(result: ImageInstances, path: Path) -> Path:
     """Overlay or JSON, by the suffix."""
     suffix = path.suffix.lower()
     if suffix == ".json":
         return write_atomically(path, json.dumps(to_json(result)))
     if suffix not in OVERLAY_KINDS:
         raise InputError(f"cannot write {path}: the suffix must be one of {', '.join([*OVERLAY_KINDS, '.json'])}")
-    return write_atomically(path, _encode(result.plot(), OVERLAY_KINDS[suffix]))
+    return _write_image(path, image_overlay(result), OVERLAY_KINDS[suffix])
 
 
-def save_masks(result: ImageResult, folder: Path) -> list[Path]:
+def save_masks(result: ImageInstances, folder: Path) -> list[Path]:
     """A PNG for each mask, 255 on the instance and 0 elsewhere."""
     paths = []
-    for index, (phrase, mask) in enumerate(zip(result.phrases, result.iterate_masks(), strict=True)):
-        image = Image.fromarray(mask.astype(np.uint8) * 255)
-        paths.append(write_atomically(folder / f"{result_name(index + 1, phrase)}.png", _encode(image, "PNG")))
+    for index, phrase in enumerate(result.phrases):
+        image = Image.fromarray(result.mask(index).astype(np.uint8) * 255)
+        paths.append(_write_image(folder / f"{result_name(index + 1, phrase)}.png", image, "PNG"))
     return paths
 
 
-def _encode(image: Image.Image, kind: str) -> bytes:
-    file = io.BytesIO()
-    options = {"quality": 92} if kind != "PNG" else {}
-    image.save(file, kind, **options)
-    return file.getvalue()
+def _write_image(path: Path, image: Image.Image, kind: str) -> Path:
+    options = {} if kind == "PNG" else {"quality": 92}
+    return write_atomically(path, lambda file: image.save(file, kind, **options))

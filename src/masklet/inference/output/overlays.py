@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
+from masklet.errors import InputError
 from masklet.ops.masks import mask_to_box
 from masklet.protocols import FrameInstances, ImageInstances
 from masklet.render.legends import LegendEntry, with_legend
@@ -56,9 +57,18 @@ def image_overlay(result: ImageInstances, *, legend: bool = True, scale: int | N
 
 
 def frame_overlay(
-    result: FrameInstances, image: UInt8[np.ndarray, "height width 3"]
+    result: FrameInstances, image: UInt8[np.ndarray, "height width 3"] | None = None
 ) -> UInt8[np.ndarray, "height width 3"]:
-    """A copy of the frame with its objects, in colours that stay with their ids."""
+    """A copy of the frame with its objects, in colours that stay with their ids.
+
+    Raises: InputError without an `image` where the result keeps none, or with one of another size.
+    """
+    image = result.image if image is None else image
+    if image is None:
+        raise InputError(f"the result of frame {result.index} holds no image: give plot() one")
+    if image.shape[:2] != result.size:
+        sizes = f"{image.shape[1]} x {image.shape[0]}, the frame {result.size[1]} x {result.size[0]}"
+        raise InputError(f"the image is {sizes}")
     unit = unit_of(result.size[1], result.size[0])
     canvas = Image.fromarray(image)
     # Masks, large ones first

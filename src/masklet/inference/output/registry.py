@@ -7,12 +7,14 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from masklet.files import write_atomically
+from masklet.inference.output.export import save, save_masks, to_coco, to_yolo
+from masklet.protocols import ImageInstances
 
 if TYPE_CHECKING:
-    from masklet.inference.image.image_result import ImageResult
     from masklet.inference.output.video_writer import Writer
     from masklet.media.frames import FrameSource
 
@@ -33,21 +35,22 @@ class ImageOutput:
         return base.with_name(f"{base.name}.{suffix}")
 
 
-def _write_yolo(result: "ImageResult", output: ImageOutput) -> list[Path]:
+def _write_yolo(result: ImageInstances, output: ImageOutput) -> list[Path]:
+    lines = to_yolo(result, list(result.queries))
     write_atomically(output.folder / "classes.txt", "\n".join([*result.queries, ""]))
-    return [write_atomically(output.file("txt"), "\n".join([*result.to_yolo(), ""]))]
+    return [write_atomically(output.file("txt"), "\n".join([*lines, ""]))]
 
 
-IMAGE_FORMATS: Mapping[str, Callable[["ImageResult", ImageOutput], list[Path]]] = {
-    "overlay": lambda result, output: [result.save(output.file("overlay.png"))],
-    "json": lambda result, output: [result.save(output.file("json"))],
-    "coco": lambda result, output: [write_atomically(output.file("coco.json"), json.dumps(result.to_coco()))],
+IMAGE_FORMATS: Mapping[str, Callable[[ImageInstances, ImageOutput], list[Path]]] = {
+    "overlay": lambda result, output: [save(result, output.file("overlay.png"))],
+    "json": lambda result, output: [save(result, output.file("json"))],
+    "coco": lambda result, output: [write_atomically(output.file("coco.json"), json.dumps(to_coco(result)))],
     "yolo": _write_yolo,
-    "png": lambda result, output: result.save_masks(output.file("masks")),
+    "png": lambda result, output: save_masks(result, output.file("masks")),
 }
 
 
-def write_image_formats(result: "ImageResult", formats: Sequence[str], output: ImageOutput) -> list[Path]:
+def write_image_formats(result: ImageInstances, formats: Sequence[str], output: ImageOutput) -> list[Path]:
     """Writes one result in each format and returns the files, in the order of the table: the overlay comes first."""
     return [path for name, write in IMAGE_FORMATS.items() if name in formats for path in write(result, output)]
 
@@ -65,49 +68,27 @@ class VideoOutput:
 
 
 def _overlay_writer(output: VideoOutput) -> "Writer":
-    from masklet.inference.output.video_writer import OverlayWriter
     from masklet.media.video_reader import VideoFile
 
     sound = output.source.path if isinstance(output.source, VideoFile) else None
-    return OverlayWriter(output.folder / "overlay.mp4", output.source.fps, sound)
+    return _writers().OverlayWriter(output.folder / "overlay.mp4", output.source.fps, sound)
 
 
-def _mask_writer(output: VideoOutput) -> "Writer":
-    from masklet.inference.output.video_writer import MaskWriter
+def _writers() -> ModuleType:
+    from masklet.inference.output import video_writer
 
-    return MaskWriter(output.folder / "masks")
-
-
-def _ytvis_writer(output: VideoOutput) -> "Writer":
-    from masklet.inference.output.video_writer import YtvisWriter
-
-    return YtvisWriter(output.folder / "ytvis.json", output.journal, Path(output.source.name).name)
-
-
-def _mot_writer(output: VideoOutput) -> "Writer":
-    from masklet.inference.output.video_writer import MotWriter
-
-    return MotWriter(output.folder / "mot.txt")
-
-
-def _davis_writer(output: VideoOutput) -> "Writer":
-    from masklet.inference.output.video_writer import DavisWriter
-
-    return DavisWriter(output.folder / "davis")
-
-
-def _journal_alone(output: VideoOutput) -> None:
-    """`json` is the journal itself, which every run writes."""
-    del output
+    return video_writer
 
 
 VIDEO_FORMATS: Mapping[str, Callable[[VideoOutput], "Writer | None"]] = {
     "overlay": _overlay_writer,
-    "masks": _mask_writer,
-    "ytvis": _ytvis_writer,
-    "mot": _mot_writer,
-    "davis": _davis_writer,
-    "json": _journal_alone,
+    "masks": lambda output: _writers().MaskWriter(output.folder / "masks"),
+    "ytvis": lambda output: _writers().YtvisWriter(
+        output.folder / "ytvis.json", output.journal, Path(output.source.name).name
+    ),
+    "mot": lambda output: _writers().MotWriter(output.folder / "mot.txt"),
+    "davis": lambda output: _writers().DavisWriter(output.folder / "davis"),
+    "json": lambda _: None,  # the journal itself, which every run writes
 }
 
 
@@ -120,8 +101,7 @@ def open_writers(formats: Sequence[str], folder: Path, journal: Path, source: "F
 
 def export(journal: Path, folder: Path, formats: Sequence[str], source: "FrameSource") -> list[Path]:
     """Makes formats of a journal anew and returns the files. Raises: InputError."""
-    from masklet.inference.output.video_export import read_journal
-    from masklet.inference.output.video_writer import with_images
+    from masklet.inference.output.video_export import read_journal, with_images
 
     writers = open_writers(formats, folder, journal, source)
     try:

@@ -6,8 +6,6 @@ A run that is stopped closes its writers like one that came to its end: the file
 import json
 import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import BinaryIO
@@ -18,16 +16,17 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer, OutputContainer
 from av.error import FFmpegError
 from av.video.stream import VideoStream
-from jaxtyping import UInt8
 from PIL import Image
 
 from masklet.errors import InputError
-from masklet.files import REASONS, write_atomically
+from masklet.files import cannot_write, write_atomically
 from masklet.formats.davis import label_image
 from masklet.formats.mask_folders import result_name
-from masklet.inference.output.video_export import category, indexed_mask, mot_lines, write_ytvis
-from masklet.inference.video.frame_result import FrameResult
-from masklet.media.frames import ASSUMED_FPS, FrameSource
+from masklet.inference.output.frame_export import category, indexed_mask, mot_lines
+from masklet.inference.output.overlays import frame_overlay
+from masklet.inference.output.video_export import write_ytvis
+from masklet.media.frames import ASSUMED_FPS
+from masklet.protocols import FrameInstances
 
 ENCODERS = ("libx264", "mpeg4")  # the first that is there is taken
 OPTIONS = {"libx264": {"crf": "20", "preset": "veryfast"}, "mpeg4": {"qmin": "3", "qmax": "5"}}
@@ -45,7 +44,7 @@ class Writer(ABC):
         self._beside = path.with_name(f".{path.name}.part")
         self._begun = False
 
-    def add(self, result: FrameResult) -> None:
+    def add(self, result: FrameInstances) -> None:
         """Writes one frame. Raises: InputError when it cannot be written, or does not fit the format."""
         try:
             if not self._begun:
@@ -55,7 +54,7 @@ class Writer(ABC):
                 self._begun = True
             self._write(result)
         except (OSError, FFmpegError) as error:
-            raise InputError(self._cannot(error)) from error
+            raise cannot_write(self.path, error) from error
 
     def close(self) -> list[Path]:
         """Gives what was written its name and returns it; without a frame there is nothing. Raises: InputError."""
@@ -67,7 +66,7 @@ class Writer(ABC):
                 shutil.rmtree(self.path)
             self._beside.replace(self.path)
         except (OSError, FFmpegError) as error:
-            raise InputError(self._cannot(error)) from error
+            raise cannot_write(self.path, error) from error
         return [self.path]
 
     def discard(self) -> None:
@@ -75,21 +74,18 @@ class Writer(ABC):
         self._release()
         _remove(self._beside)
 
-    def _cannot(self, error: Exception) -> str:
-        number = getattr(error, "errno", None) or 0
-        return f"cannot write {self.path}: {REASONS.get(number, getattr(error, 'strerror', None) or str(error))}"
+    def _begin(self, result: FrameInstances) -> None:  # noqa: B027 - formats without a head have none
+        """Opens what frames are written to; the first one is at hand."""
 
     @abstractmethod
-    def _begin(self, result: FrameResult) -> None: ...
+    def _write(self, result: FrameInstances) -> None: ...
 
-    @abstractmethod
-    def _write(self, result: FrameResult) -> None: ...
+    def _finish(self) -> None:
+        """Writes what follows the last frame, and closes all."""
+        self._release()
 
-    @abstractmethod
-    def _finish(self) -> None: ...
-
-    @abstractmethod
-    def _release(self) -> None: ...
+    def _release(self) -> None:  # noqa: B027 - formats that hold nothing open have none
+        """Closes what is open."""
 
 
 def _remove(path: Path) -> None:
@@ -100,19 +96,16 @@ def _remove(path: Path) -> None:
 
 
 class MotWriter(Writer):
-    """MOTChallenge text, see `video_export.mot_lines`."""
+    """MOTChallenge text, see `frame_export.mot_lines`."""
 
     _file: BinaryIO | None = None
 
-    def _begin(self, result: FrameResult) -> None:  # noqa: ARG002 - all frames are alike
+    def _begin(self, result: FrameInstances) -> None:  # noqa: ARG002 - all frames are alike
         self._file = self._beside.open("wb")
 
-    def _write(self, result: FrameResult) -> None:
+    def _write(self, result: FrameInstances) -> None:
         assert self._file is not None, "begun"
         self._file.write("".join(f"{line}\n" for line in mot_lines(result)).encode())
-
-    def _finish(self) -> None:
-        self._release()
 
     def _release(self) -> None:
         if self._file is not None:
@@ -126,17 +119,11 @@ class YtvisWriter(Writer):
         super().__init__(path)
         self._journal, self._name = journal, name
 
-    def _begin(self, result: FrameResult) -> None:
-        """Nothing to prepare."""
-
-    def _write(self, result: FrameResult) -> None:
+    def _write(self, result: FrameInstances) -> None:
         """The journal has it."""
 
     def _finish(self) -> None:
         write_ytvis(self._journal, self._beside, self._name)
-
-    def _release(self) -> None:
-        """Nothing is held."""
 
 
 class _FolderWriter(Writer):
@@ -148,14 +135,11 @@ class _FolderWriter(Writer):
             raise InputError(f"{path} exists and was not written by masklet: choose another folder")
         self._objects: list[dict[str, str | int]] = []
 
-    def _begin(self, result: FrameResult) -> None:  # noqa: ARG002 - all frames are alike
+    def _begin(self, result: FrameInstances) -> None:  # noqa: ARG002 - all frames are alike
         self._beside.mkdir()
 
     def _finish(self) -> None:
         write_atomically(self._beside / OBJECTS, json.dumps(self._objects, indent=1))
-
-    def _release(self) -> None:
-        """No file stays open."""
 
 
 class MaskWriter(_FolderWriter):
@@ -168,31 +152,29 @@ class MaskWriter(_FolderWriter):
         super().__init__(path)
         self._folders: dict[int, Path] = {}
 
-    def _write(self, result: FrameResult) -> None:
+    def _write(self, result: FrameInstances) -> None:
         for place, object_id in enumerate(result.ids.tolist()):
             if object_id not in self._folders:
-                self._folders[object_id] = self._add_object(object_id, category(result.concepts[place]))
+                name = category(result.concepts[place])
+                self._folders[object_id] = self._beside / result_name(object_id, name)
+                self._folders[object_id].mkdir()
+                entry = {"id": object_id, "name": name, "folder": self._folders[object_id].name}
+                self._objects.append(entry)
             image = Image.fromarray(result.mask(place))
             image.save(self._folders[object_id] / f"{result.index:06d}.png", compress_level=1)  # four times faster
-
-    def _add_object(self, object_id: int, name: str) -> Path:
-        folder = self._beside / result_name(object_id, name)
-        folder.mkdir()
-        self._objects.append({"id": object_id, "name": name, "folder": folder.name})
-        return folder
 
 
 class DavisWriter(_FolderWriter):
     """An image with the DAVIS palette for each frame, `00012.png`: 0 is background, 1 to 255 objects as they appear.
 
-    A pixel where objects overlap is that of the one in front, see `FrameResult.masks`.
+    A pixel where objects overlap is that of the one in front, see `FrameInstances.masks`.
     """
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         self._indices: dict[int, int] = {}
 
-    def _write(self, result: FrameResult) -> None:
+    def _write(self, result: FrameInstances) -> None:
         known = len(self._indices)
         ids = indexed_mask(result, self._indices)
         names = dict(zip(result.ids.tolist(), result.concepts, strict=True))
@@ -218,7 +200,7 @@ class OverlayWriter(Writer):
         self._fps, self._source = fps or ASSUMED_FPS, sound
         self._first = self._last = 0.0
 
-    def _begin(self, result: FrameResult) -> None:
+    def _begin(self, result: FrameInstances) -> None:
         self._first, self._last = result.time, -np.inf
         self._container = av.open(str(self._beside), "w", format="mp4", options={"movflags": "faststart"})
         encoder = next(name for name in ENCODERS if name in av.codecs_available)
@@ -231,13 +213,14 @@ class OverlayWriter(Writer):
         if self._source is not None and result.index == 0:
             self._sound = _Sound.open(self._source, self._container, self._first, self.notes)
 
-    def _write(self, result: FrameResult) -> None:
+    def _write(self, result: FrameInstances) -> None:
         assert self._container is not None, "begun"
         if result.time <= self._last:
             raise InputError(f"frame {result.index} does not come after the one before: an overlay needs them in order")
         self._last = result.time
-        drawn = np.asarray(result.plot())
-        frame = av.VideoFrame.from_ndarray(_even(drawn), format="rgb24")
+        height, width = result.size
+        drawn = np.pad(frame_overlay(result), ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+        frame = av.VideoFrame.from_ndarray(drawn, format="rgb24")
         frame.pts, frame.time_base = round((result.time - self._first) * TICKS), Fraction(1, TICKS)
         self._container.mux(self._stream.encode(frame))
         if self._sound is not None:
@@ -255,11 +238,6 @@ class OverlayWriter(Writer):
             self._sound.close()
         if self._container is not None:
             self._container.close()
-
-
-def _even(pixels: UInt8[np.ndarray, "height width 3"]) -> UInt8[np.ndarray, "_ _ 3"]:
-    height, width = pixels.shape[:2]
-    return np.pad(pixels, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
 
 
 class _Sound:
@@ -297,18 +275,3 @@ class _Sound:
     def close(self) -> None:
         """Closes the file."""
         self._source.close()
-
-
-def with_images(results: Iterable[FrameResult], source: FrameSource) -> Iterator[FrameResult]:
-    """Results, in order of their frames, with the frame of each: its own, or else the source's."""
-    frames = None
-    for result in results:
-        if result.image is not None:
-            yield result
-            continue
-        if frames is None:
-            frames = source.frames(result.index)
-        frame = next((each for each in frames if each.index == result.index), None)
-        if frame is None:
-            raise InputError(f"{source.name} has no frame {result.index}, or not in this order")
-        yield replace(result, image=frame.pixels)

@@ -179,18 +179,11 @@ class FrameResult:
         """The frame with masks and tags, in colours that stay with the ids; `image` is needed where none was kept."""
         from masklet.inference.output.overlays import frame_overlay
 
-        pixels = self.image if image is None else image
-        if pixels is None:
-            raise InputError(f"the result of frame {self.index} holds no image: give plot() one")
-        if pixels.shape[:2] != self.size:
-            raise InputError(
-                f"the image is {pixels.shape[1]} x {pixels.shape[0]}, the frame {self.size[1]} x {self.size[0]}"
-            )
-        return Image.fromarray(frame_overlay(self, pixels))
+        return Image.fromarray(frame_overlay(self, image))
 
     def to_coco(self) -> dict[str, Any]:
         """A COCO data set of this frame; annotations also carry `track_id`."""
-        from masklet.inference.output.video_export import frame_to_coco
+        from masklet.inference.output.frame_export import frame_to_coco
 
         return frame_to_coco(self)
 

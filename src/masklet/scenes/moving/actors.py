@@ -3,17 +3,16 @@
 An actor knows nothing of kinds or names; drawn objects, cut-outs and things cut from photos all become one.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8
 from PIL import Image
 
-from masklet.scenes.camera import LUMA
 from masklet.scenes.canvas import Canvas
-from masklet.scenes.moving.motion import CameraPath, Course, View, rotation, total_at
-from masklet.scenes.objects.paint import Sprite
+from masklet.scenes.moving.motion import CameraPath, Course, View, total_at
+from masklet.scenes.objects.paint import Sprite, alpha_sprite, alpha_tiles, rotation
 
 _CELL = 24  # pixels between the points at which a deformation is computed
 
@@ -28,11 +27,11 @@ class Actor:
     tiles: tuple[Image.Image, ...]
     x: float
     y: float
-    scale: float
-    rotation: float
-    flip: bool
-    gain: tuple[float, float, float]
-    course: Course
+    scale: float = 1.0
+    rotation: float = 0.0
+    flip: bool = False
+    gain: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    course: Course = field(default_factory=Course)
 
     @property
     def size(self) -> float:
@@ -85,15 +84,7 @@ def make_tiles(
     rgb: UInt8[np.ndarray, "height width 3"], alpha: UInt8[np.ndarray, "height width"]
 ) -> tuple[Image.Image, ...]:
     """An image and its alpha as the tiles of an actor, with a clear rim so that bending finds nothing beyond it."""
-    colours = (rgb.astype(np.uint16) * alpha[..., None] // 255).astype(np.uint8)
-    pixels = np.pad(np.dstack([colours, alpha]), ((2, 2), (2, 2), (0, 0)))
-    full = Image.frombytes("CMYK", (pixels.shape[1], pixels.shape[0]), pixels.tobytes())
-    return full, full.reduce(2), full.reduce(4)
-
-
-def tiles_of_sprite(sprite: Sprite) -> tuple[Image.Image, ...]:
-    """A drawn object as tiles."""
-    return make_tiles(sprite.rgb.transpose(1, 2, 0).astype(np.uint8), (sprite.cover * 255).astype(np.uint8))
+    return alpha_tiles(np.pad(np.dstack([rgb, alpha]), ((2, 2), (2, 2), (0, 0))))
 
 
 def cut_out(
@@ -108,15 +99,21 @@ def cut_out(
 
 def draw_actor(actor: Actor, view: View, time: float, size: int, *, greyscale: bool) -> Sprite:
     """What of an actor is inside an image of `size` pixels at `time`; a sprite of one empty pixel for nothing."""
-    matrix = _matrix(actor, view, time)
-    world = np.array([actor.x + total_at(actor.course.x, time), actor.y + total_at(actor.course.y, time)])
+    # The way from unit coordinates of the tile to pixels around its centre
+    course, bend = actor.course, actor.course.bend
+    squeeze = np.exp(total_at(course.squeeze, time) / 2)
+    half = np.array(actor.tiles[0].size) / 2 * actor.scale * np.exp(total_at(course.growth, time))
+    sides = np.diag(half * [squeeze * (-1 if actor.flip else 1), 1 / squeeze])
+    matrix = view.matrix @ rotation(actor.rotation + total_at(course.turn, time)) * sides
+    # The window of the image that it can reach
+    world = np.array([actor.x + total_at(course.x, time), actor.y + total_at(course.y, time)])
     centre = view.matrix @ (world - (view.x, view.y)) + size / 2
-    bend = actor.course.bend
     reach = np.abs(matrix).sum(axis=1) * (1 + 2 * bend.amplitude if bend else 1)
     left, top = (int(edge) for edge in np.clip(np.floor(centre - reach), 0, size))
     right, bottom = (int(edge) for edge in np.clip(np.ceil(centre + reach), 0, size))
     if min(right - left, bottom - top) < 2:
         return Sprite(np.zeros((3, 1, 1), np.float32), np.zeros((1, 1), np.float32), 0, 0)
+    # The points of the tile that a grid over the window is read from
     shrink = np.sqrt(abs(np.linalg.det(matrix)) * 4 / (actor.tiles[0].width * actor.tiles[0].height))
     tile = actor.tiles[0 if shrink > 0.6 else 1 if shrink > 0.3 else 2]
     inverse = np.linalg.inv(matrix)
@@ -126,47 +123,21 @@ def draw_actor(actor: Actor, view: View, time: float, size: int, *, greyscale: b
     if bend is not None:
         unit = bend.shift(unit, time)
     source = (unit + 1) / 2 * tile.size
+    # Pillow's mesh: each cell of the result with its corners in the tile, anticlockwise from the top left
+    corners = np.concatenate([source[:-1, :-1], source[1:, :-1], source[1:, 1:], source[:-1, 1:]], axis=-1).tolist()
+    x, y = (columns - left).tolist(), (rows - top).tolist()
+    quads = [
+        ((x[j], y[i], x[j + 1], y[i + 1]), tuple(corners[i][j])) for i in range(len(y) - 1) for j in range(len(x) - 1)
+    ]
     moved = tile.transform(
         (right - left, bottom - top),
         Image.Transform.MESH,
-        _quads(columns - left, rows - top, source),
+        quads,
         Image.Resampling.BILINEAR,
     )
-    return _sprite(moved, left, top, actor.gain, greyscale=greyscale)
-
-
-def _matrix(actor: Actor, view: View, time: float) -> np.ndarray:
-    """Unit coordinates of the tile to pixels around its centre."""
-    course = actor.course
-    squeeze = np.exp(total_at(course.squeeze, time) / 2)
-    half = np.array(actor.tiles[0].size) / 2 * actor.scale * np.exp(total_at(course.growth, time))
-    sides = np.diag(half * [squeeze * (-1 if actor.flip else 1), 1 / squeeze])
-    return view.matrix @ rotation(actor.rotation + total_at(course.turn, time)) * sides
+    return alpha_sprite(np.asarray(moved), left, top, actor.gain, greyscale=greyscale)
 
 
 def _cuts(low: int, high: int) -> np.ndarray:
     """Whole numbers from low to high about `_CELL` apart."""
     return np.unique(np.linspace(low, high, 2 + (high - low) // _CELL).round().astype(int))
-
-
-def _quads(columns: np.ndarray, rows: np.ndarray, source: np.ndarray) -> list[tuple[tuple[int, ...], tuple]]:
-    """Pillow's mesh: each cell of the result with the corners it is read from, anticlockwise from the top left."""
-    corners = np.concatenate([source[:-1, :-1], source[1:, :-1], source[1:, 1:], source[:-1, 1:]], axis=-1).tolist()
-    x, y = columns.tolist(), rows.tolist()
-    return [
-        ((x[j], y[i], x[j + 1], y[i + 1]), tuple(corners[i][j])) for i in range(len(y) - 1) for j in range(len(x) - 1)
-    ]
-
-
-def _sprite(moved: Image.Image, left: int, top: int, gain: Sequence[float], *, greyscale: bool) -> Sprite:
-    planes = np.asarray(moved).transpose(2, 0, 1).astype(np.float32, order="C")
-    cover = planes[3] / 255
-    rgb = planes[:3] / np.maximum(cover, 1 / 255) * np.array(gain, np.float32)[:, None, None]
-    if greyscale:
-        rgb = np.tensordot(LUMA, rgb, 1)[None].repeat(3, axis=0)
-    return Sprite(np.clip(rgb, 0, 255), cover, left, top)
-
-
-def again(actor: Actor, x: float, y: float, course: Course) -> Actor:
-    """The same thing a second time, somewhere else and on its own way."""
-    return replace(actor, x=x, y=y, course=course)

@@ -4,28 +4,20 @@
 exact, and an object keeps its index for ever.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from masklet.data.schema import Clip, Example, PhraseQuery
-from masklet.scenes.camera import Camera
+from masklet.data.schema import Clip, PhraseQuery
 from masklet.scenes.cutouts import Pasted, build_composition, query_composition
 from masklet.scenes.layout import SceneConfig
 from masklet.scenes.library import CutoutLibrary
-from masklet.scenes.moving.actors import Actor, World, again, make_ground, tiles_of_sprite
-from masklet.scenes.moving.motion import Course, sample_camera_path, sample_course, swap_courses
+from masklet.scenes.moving.actors import Actor, World, make_ground, make_tiles
+from masklet.scenes.moving.motion import sample_camera_path, sample_course, swap_courses
 from masklet.scenes.objects.paint import Placed, draw_sprite
 from masklet.scenes.phrases import Description
-from masklet.scenes.scene import (
-    Setting,
-    build_scene,
-    describe,
-    photograph,
-    query_scene,
-    scene_vocabulary,
-)
+from masklet.scenes.scene import Setting, build_scene, describe, photograph, query_scene, scene_vocabulary
 
 MAX_OBJECTS = 10
 _TWIN_SHARE = 0.5
@@ -47,20 +39,19 @@ def render_clip(seed: int, config: SceneConfig, num_frames: int) -> Clip:
     actors, descriptions = _cast_of(rng, actors, descriptions, config.size)
     queries = query_scene(rng, config, descriptions, scene_vocabulary(rng, config, scene.palette))
     world = _world(rng, scene.setting, actors, config.size)
-    return Clip(frames=tuple(film(rng, world, scene.setting, queries, num_frames, "synthetic")))
+    return film(rng, world, scene.setting, queries, num_frames, "synthetic")
 
 
 def compose_clip(seed: int, library: CutoutLibrary, config: SceneConfig, num_frames: int) -> Clip:
     """A composed clip: what `compose_scene` pastes, in motion; the same arguments always give the same clip."""
     rng = np.random.default_rng([seed, 4])
-    config = replace(config, combinations="seen")
     scene = build_composition(rng, library, config)
     drawn = [_drawn_actor(rng, placed, scene.setting, config.size) for placed in scene.drawn]
     pasted = [_pasted_actor(rng, one, library, config.size) for one in scene.pasted]
     actors, descriptions = _cast_of(rng, drawn + pasted, list(scene.descriptions), config.size)
     queries = query_composition(rng, config, library, descriptions, scene.clear_of_ground)
     world = _world(rng, scene.setting, actors, config.size)
-    return Clip(frames=tuple(film(rng, world, scene.setting, queries, num_frames, "cutouts")))
+    return film(rng, world, scene.setting, queries, num_frames, "cutouts")
 
 
 def film(
@@ -70,31 +61,25 @@ def film(
     queries: tuple[PhraseQuery, ...],
     num_frames: int,
     source: str,
-) -> Iterator[Example]:
-    """The frames of a world, photographed, with the answers that can be seen in each."""
+) -> Clip:
+    """The frames of a world, photographed; the objects of a query are those that can be seen in the frame."""
+    frames = []
     for canvas, view in world.film(num_frames):
-        camera = _brighter(setting.camera, view.brightness)
+        red, green, blue = (gain * view.brightness for gain in setting.camera.gain)
+        camera = replace(setting.camera, gain=(red, green, blue))
         example = photograph(rng, replace(setting, camera=camera), canvas, queries, source)
         seen = [bool(mask.any()) for mask in example.masks]
         visible = (replace(q, object_index=tuple(i for i in q.object_index if seen[i])) for q in queries)
-        yield replace(example, queries=tuple(visible))
-
-
-def _brighter(camera: Camera, factor: float) -> Camera:
-    red, green, blue = (gain * factor for gain in camera.gain)
-    return replace(camera, gain=(red, green, blue))
+        frames.append(replace(example, queries=tuple(visible)))
+    return Clip(frames=tuple(frames))
 
 
 def _drawn_actor(rng: np.random.Generator, placed: Placed, setting: Setting, size: int) -> Actor:
     sprite = draw_sprite(placed, setting.light)
     return Actor(
-        tiles=tiles_of_sprite(sprite),
+        tiles=make_tiles(sprite.rgb.transpose(1, 2, 0).astype(np.uint8), (sprite.cover * 255).astype(np.uint8)),
         x=placed.x,
         y=placed.y,
-        scale=1.0,
-        rotation=0.0,
-        flip=False,
-        gain=(1.0, 1.0, 1.0),
         course=sample_course(rng, size, spins=placed.kind.rotation > 90),
     )
 
@@ -122,7 +107,7 @@ def _cast_of(
         for _ in range(int(rng.integers(1, 3))):
             index = int(rng.integers(len(actors)))
             x, y = (rng.uniform(0.1, 0.9, 2) * size).tolist()
-            actors.append(again(actors[index], x, y, sample_course(rng, size, spins=False)))
+            actors.append(replace(actors[index], x=x, y=y, course=sample_course(rng, size, spins=False)))
             descriptions.append(descriptions[index])
     return exchange(rng, actors), descriptions
 
@@ -133,8 +118,8 @@ def exchange(rng: np.random.Generator, actors: Sequence[Actor]) -> list[Actor]:
         return list(actors)
     i, j = (int(index) for index in rng.permutation(len(actors))[:2])
     one, other = actors[i], actors[j]
-    courses: tuple[Course, Course] = swap_courses(rng, one.course, other.course, (other.x - one.x, other.y - one.y))
-    changed = {i: replace(one, course=courses[0]), j: replace(other, course=courses[1])}
+    first, second = swap_courses(rng, one.course, other.course, (other.x - one.x, other.y - one.y))
+    changed = {i: replace(one, course=first), j: replace(other, course=second)}
     return [changed.get(index, actor) for index, actor in enumerate(actors)]
 
 

@@ -4,10 +4,12 @@ All of it starts from nothing at time 0. Times are frames, lengths pixels, angle
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
+
+from masklet.scenes.objects.paint import rotation
 
 Rng = np.random.Generator
 
@@ -101,12 +103,6 @@ class CameraPath:
         )
 
 
-def rotation(angle: float) -> Float[np.ndarray, "2 2"]:
-    """A turn, y down."""
-    cos, sin = np.cos(angle), np.sin(angle)
-    return np.array([[cos, -sin], [sin, cos]])
-
-
 def _wave(rng: Rng, amplitude: float, fastest: float) -> Wave:
     """A wave whose greatest change a frame is `fastest`."""
     return Wave(
@@ -121,12 +117,25 @@ def sample_course(rng: Rng, size: int, *, spins: bool) -> Course:
 
     Only things that may stand at any angle spin (`spins`); the others sway.
     """
+    x, y = _wander(rng, size)
+    if spins and rng.random() < _SPIN_SHARE / 0.3:
+        turn = _wave(rng, 12.0, float(rng.uniform(0.03, 0.15)))
+    else:
+        turn = _wave(rng, float(rng.uniform(0, 0.4)), float(rng.uniform(0.005, 0.06)))
     return Course(
-        **dict(zip("xy", _wander(rng, size), strict=True)),
-        turn=(_turning(rng, spins=spins),),
+        x=x,
+        y=y,
+        turn=(turn,),
         growth=(_wave(rng, float(rng.uniform(0, 0.3)), float(rng.uniform(0.002, 0.02))),),
         squeeze=(_wave(rng, float(rng.uniform(0, 0.3)), float(rng.uniform(0.002, 0.03))),),
-        bend=_sample_bend(rng) if rng.random() < _BEND_SHARE else None,
+        bend=Bend(
+            amplitude=float(rng.uniform(0.02, 0.14)),
+            pitch=(float(rng.uniform(1, 3)), float(rng.uniform(1, 3))),
+            speed=float(rng.uniform(0.05, 0.5)),
+            phase=float(rng.uniform(0, 2 * np.pi)),
+        )
+        if rng.random() < _BEND_SHARE
+        else None,
     )
 
 
@@ -144,34 +153,18 @@ def _wander(rng: Rng, size: int) -> tuple[Waves, Waves]:
 
 def _turned(along: Wave, across: Wave, weights: np.ndarray) -> Waves:
     pairs = zip((along, across), weights.tolist(), strict=True)
-    return tuple(Wave(amplitude=w.amplitude * weight, period=w.period, phase=w.phase) for w, weight in pairs)
-
-
-def _turning(rng: Rng, *, spins: bool) -> Wave:
-    if spins and rng.random() < _SPIN_SHARE / 0.3:
-        return _wave(rng, 12.0, float(rng.uniform(0.03, 0.15)))
-    return _wave(rng, float(rng.uniform(0, 0.4)), float(rng.uniform(0.005, 0.06)))
-
-
-def _sample_bend(rng: Rng) -> Bend:
-    return Bend(
-        amplitude=float(rng.uniform(0.02, 0.14)),
-        pitch=(float(rng.uniform(1, 3)), float(rng.uniform(1, 3))),
-        speed=float(rng.uniform(0.05, 0.5)),
-        phase=float(rng.uniform(0, 2 * np.pi)),
-    )
+    return tuple(replace(wave, amplitude=wave.amplitude * weight) for wave, weight in pairs)
 
 
 def swap_courses(rng: Rng, first: Course, second: Course, way: Sequence[float]) -> tuple[Course, Course]:
     """Both courses, changed so that the objects pass through each other and back; `way` leads from first to second."""
     period = float(rng.uniform(14, 44))
-    forth = tuple((Wave(amplitude=far / 2, period=period, phase=-np.pi / 2),) for far in way)
-    back = tuple((Wave(amplitude=-far / 2, period=period, phase=-np.pi / 2),) for far in way)
-    return _moving(first, forth), _moving(second, back)
 
+    def crossing(course: Course, sign: int) -> Course:
+        x, y = ((Wave(amplitude=sign * far / 2, period=period, phase=-np.pi / 2),) for far in way)
+        return replace(course, x=x, y=y)
 
-def _moving(course: Course, way: tuple[Waves, ...]) -> Course:
-    return Course(x=way[0], y=way[1], turn=course.turn, growth=course.growth, squeeze=course.squeeze, bend=course.bend)
+    return crossing(first, 1), crossing(second, -1)
 
 
 def sample_camera_path(rng: Rng, size: int, start: tuple[float, float], reach: float) -> CameraPath:

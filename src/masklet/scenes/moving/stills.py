@@ -1,11 +1,11 @@
 """Stills set in motion, and where clips come from.
 
 A labelled photo becomes a clip by a camera that wanders over it while copies of its own objects cross it: real texture
-and real outlines, with masks as exact as the labels. Sources answer a random generator with a `Clip`.
+and real outlines, with masks as exact as the labels. Sources map a random generator to a `Clip`.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -19,7 +19,7 @@ from masklet.errors import InputError
 from masklet.scenes.camera import sample_camera
 from masklet.scenes.moving.actors import Actor, World, cut_out, make_ground
 from masklet.scenes.moving.clips import exchange, film, sample_pace
-from masklet.scenes.moving.motion import Course, sample_camera_path, sample_course
+from masklet.scenes.moving.motion import sample_camera_path, sample_course
 from masklet.scenes.scene import Setting
 
 MAX_OBJECTS = 6
@@ -99,7 +99,7 @@ def still_clip(seed: int, example: Example, size: int, num_frames: int) -> Clip 
         cast=None,
         greyscale=False,
     )
-    return Clip(frames=tuple(film(rng, world, setting, (), num_frames, example.source)))
+    return film(rng, world, setting, (), num_frames, example.source)
 
 
 def _resized(
@@ -120,16 +120,7 @@ def _resized(
 def _lying(image: np.ndarray, mask: np.ndarray, margin: int) -> Actor:
     """An object of the photo in its place, drawn over itself so that it has an index."""
     tiles, x, y = cut_out(image, mask)
-    return Actor(
-        tiles=tiles,
-        x=x + margin,
-        y=y + margin,
-        scale=1.0,
-        rotation=0.0,
-        flip=False,
-        gain=(1.0, 1.0, 1.0),
-        course=Course(),
-    )
+    return Actor(tiles=tiles, x=x + margin, y=y + margin)
 
 
 def _start(
@@ -149,8 +140,8 @@ def _copy(rng: np.random.Generator, lying: list[Actor], start: tuple[float, floa
     model = lying[int(rng.integers(len(lying)))]
     x, y = (np.array(start) + rng.uniform(-0.4, 0.4, 2) * size).tolist()
     gain = rng.uniform(0.85, 1.1)
-    return Actor(
-        tiles=model.tiles,
+    return replace(
+        model,
         x=x,
         y=y,
         scale=float(min(rng.uniform(0.6, 1.3), 0.6 * size / model.size)),

@@ -1,12 +1,14 @@
 """From a unit shape to a sprite: placed, bent, coloured, patterned and lit, with its cover as the exact mask."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float, Float32, UInt8
 from PIL import Image
 
+from masklet.scenes.camera import LUMA
 from masklet.scenes.noise import noise_patch
 from masklet.scenes.objects.silhouettes import TILE, Kind, draw_tile
 
@@ -82,10 +84,15 @@ class Placed:
 
     def matrix(self) -> np.ndarray:
         """Unit coordinates to pixels around the centre."""
-        cos, sin = np.cos(self.rotation), np.sin(self.rotation)
         stretch = np.exp(self.aspect / 2)
         bend = np.array([[(-1 if self.flip else 1) * stretch, self.shear], [0.0, 1 / stretch]])
-        return np.array([[cos, -sin], [sin, cos]]) @ bend * (self.size / 2)
+        return rotation(self.rotation) @ bend * (self.size / 2)
+
+
+def rotation(angle: float) -> Float[np.ndarray, "2 2"]:
+    """A turn, y down."""
+    cos, sin = np.cos(angle), np.sin(angle)
+    return np.array([[cos, -sin], [sin, cos]])
 
 
 @dataclass(frozen=True)
@@ -103,6 +110,29 @@ def _tiles(kind: Kind, variant: int) -> tuple[Image.Image, ...]:
     """The unit shape at three scales; the RGB mode only serves to resample three channels at once."""
     tile = Image.fromarray(draw_tile(kind, variant))
     return tile, tile.reduce(2), tile.reduce(4)
+
+
+def alpha_tiles(rgba: UInt8[np.ndarray, "height width 4"]) -> tuple[Image.Image, ...]:
+    """An image at full, half and quarter scale, colours multiplied by alpha.
+
+    CMYK only serves to resample four channels at once; Pillow would convert RGBA to and fro at every transform.
+    """
+    pixels = rgba.astype(np.uint16)
+    pixels[..., :3] = pixels[..., :3] * pixels[..., 3:] // 255
+    full = Image.frombytes("CMYK", (rgba.shape[1], rgba.shape[0]), pixels.astype(np.uint8).tobytes())
+    return full, full.reduce(2), full.reduce(4)
+
+
+def alpha_sprite(
+    moved: UInt8[np.ndarray, "height width 4"], left: int, top: int, gain: Sequence[float], *, greyscale: bool
+) -> Sprite:
+    """The sprite of a transformed alpha tile; its soft rim is kept as cover."""
+    planes = moved.transpose(2, 0, 1).astype(np.float32, order="C")
+    cover = planes[3] / 255
+    rgb = planes[:3] / np.maximum(cover, 1 / 255) * np.array(gain, np.float32)[:, None, None]
+    if greyscale:
+        rgb = np.tensordot(LUMA, rgb, 1)[None].repeat(3, axis=0)
+    return Sprite(np.clip(rgb, 0, 255), cover, left, top)
 
 
 def resample(

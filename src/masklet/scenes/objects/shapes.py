@@ -9,13 +9,6 @@ Rng = np.random.Generator
 METALS = ("gold", "silver", "bronze")
 
 
-def _polygon(count: int, start: float = -90.0) -> Drawing:
-    def draw(pen: Pen, rng: Rng) -> None:  # noqa: ARG001
-        pen.poly(around(count, 0.97, start))
-
-    return draw
-
-
 def _circle(pen: Pen, rng: Rng) -> None:  # noqa: ARG001
     pen.oval(0, 0, 0.97, 0.97)
 
@@ -77,10 +70,7 @@ def _crescent(pen: Pen, rng: Rng) -> None:
 
 
 def _character(character: str) -> Drawing:
-    def draw(pen: Pen, rng: Rng) -> None:  # noqa: ARG001
-        pen.text(character)
-
-    return draw
+    return lambda pen, _: pen.text(character)
 
 
 def _coin(pen: Pen, rng: Rng) -> None:
@@ -138,8 +128,8 @@ SHAPES: tuple[Kind, ...] = (
     Kind(nouns=("ring",), draw=_ring, rotation=180.0, aspect=0.3),
     Kind(nouns=("cross",), draw=_cross, rotation=180.0),
     Kind(nouns=("arrow",), draw=_arrow, rotation=180.0),
-    Kind(nouns=("hexagon",), draw=_polygon(6), rotation=180.0, aspect=0.1, variants=1),
-    Kind(nouns=("pentagon",), draw=_polygon(5), rotation=180.0, aspect=0.1, variants=1),
+    Kind(nouns=("hexagon",), draw=lambda pen, _: pen.poly(around(6, 0.97)), rotation=180.0, aspect=0.1, variants=1),
+    Kind(nouns=("pentagon",), draw=lambda pen, _: pen.poly(around(5, 0.97)), rotation=180.0, aspect=0.1, variants=1),
     Kind(nouns=("diamond",), draw=_diamond, rotation=20.0, aspect=0.05, shear=0.04),
     Kind(nouns=("crescent", "moon"), draw=_crescent, rotation=180.0, aspect=0.08),
     Kind(

@@ -51,9 +51,13 @@ def contrast_losses(
     coverage = cell_coverage(targets, cells.shape[-1])
     region = targets.semantic_valid & present_prompts(targets)
     absent = targets.exhaustive & ~present_prompts(targets)
+    # Binary cross-entropy of each cell of a prompt's image, for prompts whose whole region is known
+    cosine = torch.einsum("pdc,pd->pc", cells[prompts.image_index], phrases[prompts.phrase_index])
+    each = F.binary_cross_entropy_with_logits(config.cell_scale * (cosine - config.even), coverage, reduction="none")
+    known = region | absent
     return {
         "loss_contrast": _contrast(cells, phrases, prompts, coverage, region, config),
-        "loss_cells": _cells(cells, phrases, prompts, coverage, region | absent, config),
+        "loss_cells": (each.mean(dim=1) * known).sum() / known.sum().clamp(min=1),
         "loss_lengths": lengths,
     }
 
@@ -119,17 +123,3 @@ def _may_hold(prompts: PromptBatch, coverage: Tensor, rows: Tensor) -> Bool[Tens
     may[region, prompts.phrase_index[other]] = True
     may[torch.arange(len(rows)), own] = False
     return may
-
-
-def _cells(
-    cells: Tensor,
-    phrases: Tensor,
-    prompts: PromptBatch,
-    coverage: Tensor,
-    known: Bool[Tensor, " prompt"],
-    config: ContrastConfig,
-) -> Tensor:
-    """Binary cross-entropy of each cell of a prompt's image, for prompts whose whole region is known."""
-    cosine = torch.einsum("pdc,pd->pc", cells[prompts.image_index], phrases[prompts.phrase_index])
-    each = F.binary_cross_entropy_with_logits(config.cell_scale * (cosine - config.even), coverage, reduction="none")
-    return (each.mean(dim=1) * known).sum() / known.sum().clamp(min=1)

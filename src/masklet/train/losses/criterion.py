@@ -1,16 +1,14 @@
 """The detector's total loss: matching, every layer, both sets of queries, masks and semantic map.
 
-`LOSSES` is the table of its terms: a new one is a function of a `MatchedOutput`, a line there, and its weight in
-`LossWeights`.
+`LOSSES` names its terms: a new one is a function of a `MatchedOutput`, its name there, and its weight in `LossWeights`.
 
 Two published details are changed on purpose. The loss is not multiplied by the square root of the number of prompts,
 which would tie the learning rate to how many phrases an image carries; and the classification loss is averaged over
 the prompts whose concept is present, because only those take part in it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from typing import Literal
 
 import torch
 import torch.distributed as dist
@@ -67,17 +65,12 @@ class Counts:
         """The counts of all processes together."""
         if not dist.is_initialized():
             return self
-        values = torch.tensor([self.targets, self.prompts, self.present, self.semantic])
+        values = torch.tensor(list(vars(self).values()))
         dist.all_reduce(values)
-        return Counts(**dict(zip(("targets", "prompts", "present", "semantic"), values.tolist(), strict=True)))
+        return Counts(**dict(zip(vars(self), values.tolist(), strict=True)))
 
     def __add__(self, other: "Counts") -> "Counts":
-        return Counts(
-            targets=self.targets + other.targets,
-            prompts=self.prompts + other.prompts,
-            present=self.present + other.present,
-            semantic=self.semantic + other.semantic,
-        )
+        return Counts(**{name: value + getattr(other, name) for name, value in vars(self).items()})
 
 
 @dataclass(frozen=True)
@@ -138,10 +131,10 @@ class Criterion:
         pairs = match_one_to_one(logits, boxes, wanted, targets.target_prompt, self.config.hungarian)
         compared = self._compare(output, targets, counts, pairs)
         compared = replace(compared, absent_logits=absent_logits)
-        parts = {name: value for loss in LOSSES for name, value in loss.function(compared).items()}
+        parts = _computed(compared, LOSSES)
         if one_to_many is not None:
             copies = self._compare(one_to_many, targets, counts, self._one_to_many(one_to_many, targets))
-            parts |= {f"{name}_one_to_many": value for name, value in _query_losses(copies).items()}
+            parts |= {f"{name}_one_to_many": value for name, value in _computed(copies, QUERY_LOSSES).items()}
         return LossReport(self._weighed(parts), {name: value.detach() for name, value in parts.items()})
 
     def of_clicks(self, output: DetectorOutput, targets: Targets, *, counts: Counts | None = None) -> LossReport:
@@ -152,7 +145,8 @@ class Criterion:
 
         Source: SAM 3 paper, appendix (promptable segmentation on images); Kirillov et al., SAM (the best of several).
         """
-        parts = _query_losses(self._compare(output, targets, counts, self._best_masks(output, targets)))
+        compared = self._compare(output, targets, counts, self._best_masks(output, targets))
+        parts = _computed(compared, QUERY_LOSSES)
         named = {f"{name}_clicks": value.detach() for name, value in parts.items()}
         return LossReport(self._weighed(parts), named)
 
@@ -199,16 +193,12 @@ class Criterion:
             wanted,
             alpha=self.config.mask_alpha,
             gamma=self.config.gamma,
-            num_points=wanted.shape[-2:].numel(),
         )
         cost = self.config.weights.mask * focal + self.config.weights.dice * dice
-        rows = torch.arange(num_prompts, device=masks.device)
-        return MatchedPairs(
-            layer_index=torch.arange(num_layers, device=masks.device).repeat_interleave(num_prompts),
-            prompt_index=rows.repeat(num_layers),
-            query_index=cost.view(num_prompts, num_queries).argmin(dim=1).repeat(num_layers),
-            target_index=rows.repeat(num_layers),
-        )
+        layer = torch.arange(num_layers, device=masks.device).repeat_interleave(num_prompts)
+        prompt = torch.arange(num_prompts, device=masks.device).repeat(num_layers)
+        query = cost.view(num_prompts, num_queries).argmin(dim=1).repeat(num_layers)
+        return MatchedPairs(layer_index=layer, prompt_index=prompt, query_index=query, target_index=prompt)
 
     def _weighed(self, parts: dict[str, Tensor]) -> Tensor:
         """The sum of the parts: `loss_NAME` has the weight NAME, and `one_to_many` multiplies those of the copies."""
@@ -218,9 +208,6 @@ class Criterion:
             weight = getattr(weights, WEIGHT_NAMES.get(plain, plain.removeprefix("loss_")))
             weighed.append((weight if plain == name else weight * weights.one_to_many) * value)
         return torch.stack(weighed).sum()
-
-
-# --- the terms --------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -291,7 +278,7 @@ def mask_losses(compared: MatchedOutput) -> dict[str, Tensor]:
     share = max(1.0, num_pairs / config.max_masks)
     if share > 1:
         picked = torch.linspace(0, num_pairs - 1, config.max_masks, device=pairs.query_index.device)
-        pairs = pairs.map(lambda index: index[picked.long()])
+        pairs = pairs.keep(picked.long())
     focal, dice = terms.mask_losses(
         matched_mask_logits(compared.output, pairs.prompt_index, pairs.query_index).float(),
         targets.masks[targets.target_object[pairs.target_index]],
@@ -306,7 +293,7 @@ def mask_losses(compared: MatchedOutput) -> dict[str, Tensor]:
 def semantic_losses(compared: MatchedOutput) -> dict[str, Tensor]:
     """Focal and dice of the union of instances, over the prompts where that union is known and not empty."""
     valid, config = compared.targets.semantic_valid, compared.config
-    focal, dice = terms.semantic_losses(
+    focal, dice = terms.mask_losses(
         compared.output.semantic_logits[valid].float(),
         compared.targets.semantic_masks[valid],
         alpha=config.semantic_alpha,
@@ -316,27 +303,14 @@ def semantic_losses(compared: MatchedOutput) -> dict[str, Tensor]:
     return {"loss_semantic": focal.sum() / count, "loss_semantic_dice": dice.sum() / count}
 
 
-@dataclass(frozen=True)
-class Loss:
-    """A row of `LOSSES`: computed of each set of queries, or once of the prompts."""
-
-    function: Callable[[MatchedOutput], dict[str, Tensor]]
-    of: Literal["queries", "prompts"]
-
-
-LOSSES = (
-    Loss(box_losses, "queries"),
-    Loss(class_loss, "queries"),
-    Loss(presence_loss, "prompts"),
-    Loss(mask_losses, "queries"),
-    Loss(semantic_losses, "prompts"),
-)
+Loss = Callable[[MatchedOutput], dict[str, Tensor]]
+LOSSES: tuple[Loss, ...] = (box_losses, class_loss, presence_loss, mask_losses, semantic_losses)
+QUERY_LOSSES: tuple[Loss, ...] = (box_losses, class_loss, mask_losses)  # computed of each set of queries, not once
 WEIGHT_NAMES = {"loss_class": "classes"}  # where the weight of `loss_NAME` is not called NAME
 
 
-def _query_losses(compared: MatchedOutput) -> dict[str, Tensor]:
-    rows = (loss for loss in LOSSES if loss.of == "queries")
-    return {name: value for loss in rows for name, value in loss.function(compared).items()}
+def _computed(compared: MatchedOutput, losses: Iterable[Loss]) -> dict[str, Tensor]:
+    return {name: value for loss in losses for name, value in loss(compared).items()}
 
 
 def matched_mask_logits(

@@ -27,8 +27,8 @@ class MatchedPairs(Bundle):
     query_index: Int[Tensor, " match"]
     target_index: Int[Tensor, " match"]
 
-    def keep(self, kept: Bool[Tensor, " match"]) -> "MatchedPairs":
-        """The pairs where `kept` is True."""
+    def keep(self, kept: Bool[Tensor, " match"] | Int[Tensor, " kept"]) -> "MatchedPairs":
+        """The pairs where `kept` is True, or those in the rows that it names."""
         return self.map(lambda index: index[kept])
 
 
@@ -80,10 +80,8 @@ def match_one_to_one(
             columns = [np.full_like(queries, layer), np.full_like(queries, prompts[start]), queries, targets + start]
             rows.append(np.stack(columns))
     pairs = np.concatenate(rows, axis=1) if rows else np.zeros((4, 0), dtype=np.int64)
-    layer_index, prompt_index, query_index, target_index = torch.from_numpy(pairs.astype(np.int64)).to(device)
-    return MatchedPairs(
-        layer_index=layer_index, prompt_index=prompt_index, query_index=query_index, target_index=target_index
-    )
+    layer, prompt, query, target = torch.from_numpy(pairs.astype(np.int64)).to(device)
+    return MatchedPairs(layer_index=layer, prompt_index=prompt, query_index=query, target_index=target)
 
 
 def _hungarian_costs(
@@ -122,12 +120,7 @@ def match_one_to_many(
     quality = config.alpha * pred_logits.float().sigmoid()[target_prompt] + (1 - config.alpha) * overlap
     fraction = max(0.0, 1 - config.topk / quality.shape[-1])
     bar = torch.quantile(quality, fraction, dim=-1, keepdim=True).clamp(min=config.threshold)
-    target_index, query_index = (quality > bar).nonzero(as_tuple=True)
-    prompt_index = target_prompt[target_index].long()
-    order = torch.argsort(prompt_index * quality.shape[-1] + query_index, stable=True)
-    return MatchedPairs(
-        layer_index=torch.zeros_like(query_index),
-        prompt_index=prompt_index[order],
-        query_index=query_index[order],
-        target_index=target_index[order],
-    )
+    target, query = (quality > bar).nonzero(as_tuple=True)
+    prompt, layer = target_prompt[target].long(), torch.zeros_like(query)
+    pairs = MatchedPairs(layer_index=layer, prompt_index=prompt, query_index=query, target_index=target)
+    return pairs.keep(torch.argsort(prompt * quality.shape[-1] + query, stable=True))

@@ -97,19 +97,18 @@ def mask_losses(
     *,
     alpha: float,
     gamma: float,
-    num_points: int,
-    generator: torch.Generator | None = None,
+    num_points: int | None = None,
 ) -> tuple[Float[Tensor, " mask"], Float[Tensor, " mask"]]:
     """Focal (mean over pixels) and dice of each mask.
 
-    Masks of at most `num_points` target pixels are compared whole, logits resized bilinearly to the target; larger ones
-    at `num_points` sampled points, which bounds memory whatever the resolution.
+    Masks are compared whole, logits resized bilinearly to the target; those of more than `num_points` target pixels at
+    that many sampled points, which bounds memory whatever the resolution.
     """
-    if targets[:1].numel() <= num_points or mask_logits.shape[0] == 0:
+    if num_points is None or targets[:1].numel() <= num_points or mask_logits.shape[0] == 0:
         logits = _resize(mask_logits, targets.shape[-2:]).flatten(1)
         labels = targets.flatten(1).float()
     else:
-        points = uncertain_points(mask_logits, num_points, generator=generator)
+        points = uncertain_points(mask_logits, num_points)
         logits = _sample(mask_logits, points)
         labels = _sample(targets.float(), points)
     focal = sigmoid_focal(logits, labels, alpha=alpha, gamma=gamma)
@@ -150,17 +149,3 @@ def uncertain_points(
 def _sample(maps: Tensor, points: Tensor) -> Tensor:
     """Bilinear values of [mask height width] at points in [0, 1]: [mask point]."""
     return F.grid_sample(maps[:, None], points[:, None] * 2 - 1, align_corners=False)[:, 0, 0]
-
-
-def semantic_losses(
-    semantic_logits: Float[Tensor, "prompt height width"],
-    targets: Bool[Tensor, "prompt target_height target_width"],
-    *,
-    alpha: float,
-    gamma: float,
-) -> tuple[Float[Tensor, " prompt"], Float[Tensor, " prompt"]]:
-    """Focal (mean over pixels) and dice of the union mask of each prompt, logits resized to the target."""
-    logits = _resize(semantic_logits, targets.shape[-2:]).flatten(1)
-    labels = targets.flatten(1).float()
-    focal = sigmoid_focal(logits, labels, alpha=alpha, gamma=gamma)
-    return focal.mean(-1) if focal.shape[0] else focal.sum(-1), dice(logits, labels)

@@ -80,7 +80,9 @@ def prediction_losses(prediction: FramePrediction, truth: Truth, config: Trackin
     focal = sigmoid_focal(logits, labels, alpha=config.alpha, gamma=config.gamma).mean(-1)
     overlap = dice(logits.flatten(0, 1), labels.flatten(0, 1)).view(num_objects, num_masks)
     chosen = (config.focal * focal + config.dice * overlap).argmin(dim=1, keepdim=True)
-    error = (prediction.iou_scores - _iou(logits > 0, labels > 0.5)).abs().mean(dim=1)
+    is_set, is_wanted = logits > 0, labels > 0.5
+    iou = (is_set & is_wanted).sum(-1) / (is_set | is_wanted).sum(-1).clamp(min=1)
+    error = (prediction.iou_scores - iou).abs().mean(dim=1)
     presence = F.binary_cross_entropy_with_logits(prediction.object_logits, visible)
     return {
         "focal": (visible * focal.gather(1, chosen)[:, 0]).mean(),
@@ -88,7 +90,3 @@ def prediction_losses(prediction: FramePrediction, truth: Truth, config: Trackin
         "iou": (visible * error).mean(),
         "presence": presence,
     }
-
-
-def _iou(a: Bool[Tensor, "*batch pixel"], b: Bool[Tensor, "*batch pixel"]) -> Float[Tensor, "*batch"]:
-    return (a & b).sum(-1) / (a | b).sum(-1).clamp(min=1)

@@ -57,8 +57,8 @@ class DataSpec(Strict, frozen=True):
 class Phase(Strict, frozen=True):
     """A stretch of training: `batch_size` images or clips, `accumulate` times, for each of `steps` updates.
 
-    With a `rate` the schedule begins anew, at that share of the peak learning rates. `max_queries` bounds the prompts
-    of an image; clips have none. `options` are those of generated sources.
+    With a `rate` the schedule begins anew, at that share of the peak learning rates. `options` are those of generated
+    sources.
     """
 
     steps: int
@@ -66,7 +66,6 @@ class Phase(Strict, frozen=True):
     batch_size: int
     accumulate: int = 1
     rate: Annotated[float, Field(gt=0)] | None = None
-    max_queries: int = 16
     weights: dict[str, float]
     options: dict[str, SceneConfig] = Field(default_factory=dict)
 
@@ -76,17 +75,22 @@ class Phase(Strict, frozen=True):
         return [name for name, weight in self.weights.items() if weight > 0]
 
 
-class EncodersPhase(Phase, frozen=True):
+class ImagePhase(Phase, frozen=True):
+    """A phase of training on labelled images; `max_queries` bounds the prompts of each."""
+
+    max_queries: int = 16
+    augment: AugmentConfig = AugmentConfig()
+
+
+class EncodersPhase(ImagePhase, frozen=True):
     """A phase of stage one."""
 
-    augment: AugmentConfig = AugmentConfig()
     contrast: ContrastConfig = ContrastConfig()
 
 
-class ConceptPhase(Phase, frozen=True):
+class ConceptPhase(ImagePhase, frozen=True):
     """A phase of the detector's training. What it does not say of `criterion` is said by the recipe's."""
 
-    augment: AugmentConfig = AugmentConfig()
     criterion: Criterion.Config = Criterion.Config()
     refine: RefineConfig = RefineConfig()
     clicks: ClicksConfig = ClicksConfig()

@@ -1,8 +1,8 @@
 """The kinds of sources that a recipe may name, each with its settings and how it is opened.
 
 A new kind is a class here and its name in `FileSpec` or `GeneratedSpec`. Files are opened by their layout of the same
-name (`data.labels.layouts`). Generated kinds give a renderer of images, from a seed and a `config`, and one of clips,
-which also takes `num_frames`.
+name (`data.labels.layouts`). Generated kinds have a renderer of images, from a seed and a `config`, and one of clips,
+which also takes `num_frames` (`open_renderers`).
 
 Every kind that is read from files has `split` and `limit`: a tenth of the images (of videos: of the videos) is held
 out by a hash of their names unless `split` is "all", and `limit` keeps that many, always the same ones. Where labels of
@@ -110,14 +110,6 @@ class ScenesSpec(Strict, frozen=True):
     kind: Literal["scenes"]
     options: SceneConfig = SceneConfig()
 
-    def image_renderer(self, root: Path) -> Callable[..., Example]:
-        del root
-        return render_scene
-
-    def clip_renderer(self, root: Path) -> Callable[..., Clip]:
-        del root
-        return render_clip
-
 
 class CutoutsSpec(Strict, frozen=True):
     """Scenes composed from cut-outs on backgrounds; a phase may override any of `options`."""
@@ -126,15 +118,6 @@ class CutoutsSpec(Strict, frozen=True):
     cutouts: str
     backgrounds: str
     options: SceneConfig = SceneConfig()
-
-    def image_renderer(self, root: Path) -> Callable[..., Example]:
-        return partial(compose_scene, library=self._library(root))
-
-    def clip_renderer(self, root: Path) -> Callable[..., Clip]:
-        return partial(compose_clip, library=self._library(root))
-
-    def _library(self, root: Path) -> CutoutLibrary:
-        return CutoutLibrary.open(root / self.cutouts, root / self.backgrounds, split="train")
 
 
 VideoSpec = YtvisSpec | DavisSpec
@@ -155,6 +138,14 @@ def open_videos(spec: VideoSpec, root: Path) -> LabelledVideos:
     opener = LAYOUTS[spec.kind].open_videos
     assert opener is not None, "the layouts of videos"
     return opener(_files(spec, root), _query_config(spec))
+
+
+def open_renderers(spec: GeneratedSpec, root: Path) -> tuple[Callable[..., Example], Callable[..., Clip]]:
+    """What renders the images and the clips of a source."""
+    if isinstance(spec, ScenesSpec):
+        return render_scene, render_clip
+    library = CutoutLibrary.open(root / spec.cutouts, root / spec.backgrounds, split="train")
+    return partial(compose_scene, library=library), partial(compose_clip, library=library)
 
 
 def _files(spec: FileSpec, root: Path) -> LabelFiles:

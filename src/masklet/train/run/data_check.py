@@ -23,7 +23,9 @@ class DataCheck:
     def __init__(self, recipe: Recipe, *, whole: bool) -> None:
         """`whole` reads every image, and compares with those that are held out; otherwise a sample is read."""
         root = Path(recipe.data.root)
-        asked, clicked = _drawn(recipe)
+        asked = {name for phase in recipe.phases for name in phase.drawn}  # those that give phrases or clips
+        clicks = [phase.clicks for phase in recipe.phases] if isinstance(recipe, ConceptRecipe) else []
+        clicked = {name for each in clicks if each.share > 0 for name, weight in each.weights.items() if weight > 0}
         specs = {name: spec for name, spec in recipe.data.sources.items() if name in asked | clicked}
         self.specs = {name: spec for name, spec in specs.items() if isinstance(spec, FileSpec)}
         self.sources = {name: open_images(spec, root) for name, spec in self.specs.items()}
@@ -62,11 +64,3 @@ class DataCheck:
                 except InputError:  # too few images to hold any out
                     continue
         return sources
-
-
-def _drawn(recipe: Recipe) -> tuple[set[str], set[str]]:
-    """Names of the sources that give phrases or clips, and of those whose objects are clicked on."""
-    asked = {name for phase in recipe.phases for name in phase.drawn}
-    clicks = [phase.clicks for phase in recipe.phases] if isinstance(recipe, ConceptRecipe) else []
-    clicked = {name for each in clicks if each.share > 0 for name, weight in each.weights.items() if weight > 0}
-    return asked, clicked

@@ -34,8 +34,8 @@ class Estimate:
         memory = "" if self.memory is None else f"{self.memory / GIGABYTE:.1f} GB"
         if self.free is not None:
             memory += f" of {self.free / GIGABYTE:.1f} GB that are free"
-        things = "clips" if self.recipe.task == "tracking" else "pictures"
-        size = f"{self.recipe.total_steps} updates of {self.recipe.images_per_update:.3g} {things}"
+        items = "clips" if self.recipe.task == "tracking" else "images"
+        size = f"{self.recipe.total_steps} updates of {self.recipe.images_per_update:.3g} {items}"
         needs = " and ".join(filter(None, (memory, duration(self.seconds))))
         return f"about {needs} on {self.device} ({size}{', validation not counted' * bool(self.recipe.validation)})"
 
@@ -126,4 +126,4 @@ def _remedies(recipe: Recipe) -> list[str]:
         remedies.append(f"lower the batch: {place}.batch_size={half} {place}.accumulate={twice}")
     if recipe.lora is None and recipe.initial_weights is not None and recipe.task == "concept":
         remedies.append("learn adapters alone: the recipe finetune-lora")
-    return [*remedies, f"take smaller pictures: {place}.image_size below {largest.image_size}"]
+    return [*remedies, f"take smaller images: {place}.image_size below {largest.image_size}"]

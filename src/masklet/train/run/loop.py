@@ -22,10 +22,10 @@ from masklet.models.detector import Detector
 from masklet.train.recipes.schema import Recipe, load_recipe, to_json
 from masklet.train.run.distributed import meet
 from masklet.train.run.estimate import Estimate, estimate, memory_explained
-from masklet.train.run.export import Exporter
+from masklet.train.run.exporter import Exporter
 from masklet.train.run.observers import JsonLog, Observer
 from masklet.train.run.trainer import Trainer
-from masklet.train.run.validation import Validate, Validator, updates_of_epoch
+from masklet.train.run.validator import Validate, Validator, updates_of_epoch
 from masklet.train.tasks.detector import ConceptTask, with_click_queries
 from masklet.train.tasks.table import make_task
 from masklet.train.tasks.tracker import start_tracker
@@ -152,14 +152,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float)
     parser.add_argument("--max-steps", type=int)
     given = parser.parse_intermixed_args()
-    run(
-        given.recipe,
-        given.overrides,
-        given.out,
-        resume=given.resume,
-        minutes=given.minutes,
-        max_steps=given.max_steps,
-    )
+    run(given.recipe, given.overrides, given.out, resume=given.resume, minutes=given.minutes, max_steps=given.max_steps)
 
 
 if __name__ == "__main__":

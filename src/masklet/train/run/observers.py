@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,7 +24,7 @@ class Validated:
     """A line of `validation.jsonl`, and the files of the drawn predictions."""
 
     line: Mapping[str, Any]
-    pictures: tuple[Path, ...] = ()
+    images: tuple[Path, ...] = ()
 
     @property
     def summary(self) -> str:
@@ -47,7 +48,7 @@ class Observer(Protocol):
     def logged(self, line: Mapping[str, Any]) -> None:
         """A line of the log: means since the line before (`loss`, its parts `loss_...`), `step`, `lr` and others."""
 
-    def validating(self, pictures: int) -> None:
+    def validating(self, images: int) -> None:
         """Validation begins, on this number of images."""
 
     def validated(self, validation: Validated) -> None:
@@ -77,19 +78,15 @@ class JsonLog(Observer):
         """Drops lines after `step`, which a resumed run writes again, and a half-written last line."""
         del recipe
         if self.path.is_file():
-            lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True)
-            write_atomically(self.path, "".join(line for line in lines if _is_of(line, step)))
+            kept = []
+            for line in self.path.read_text(encoding="utf-8").splitlines(keepends=True):
+                with suppress(ValueError):  # of a half-written line
+                    if json.loads(line)["step"] <= step:
+                        kept.append(line)
+            write_atomically(self.path, "".join(kept))
 
     def logged(self, line: Mapping[str, Any]) -> None:
         append_line(self.path, line)
-
-
-def _is_of(line: str, last: int) -> bool:
-    """Whether a line is whole, and of an update up to `last`."""
-    try:
-        return json.loads(line)["step"] <= last
-    except ValueError:
-        return False
 
 
 def boards(out: Path) -> list[Observer]:
@@ -111,15 +108,16 @@ class TensorBoard(Observer):
 
     def logged(self, line: Mapping[str, Any]) -> None:
         for name, value in line.items():
-            if name != "step":
-                self.writer.add_scalar(_tag(name), value, line["step"])
+            if name != "step":  # charts of one kind stand in one group
+                tag = name.replace("_", "/", 1) if name.startswith("loss_") else f"run/{name}"
+                self.writer.add_scalar("loss/total" if name == "loss" else tag, value, line["step"])
 
     def validated(self, validation: Validated) -> None:
         step = validation.line["step"]
         for name, value in validation.line["metrics"].items():
             if value is not None:
                 self.writer.add_scalar(f"validation/{name}", value, step)
-        for path in validation.pictures:
+        for path in validation.images:
             with Image.open(path) as image:
                 image.thumbnail((BOARD_SIDE, BOARD_SIDE))
                 self.writer.add_image(path.stem, np.array(image.convert("RGB")), step, dataformats="HWC")
@@ -127,13 +125,6 @@ class TensorBoard(Observer):
 
     def ended(self) -> None:
         self.writer.close()
-
-
-def _tag(name: str) -> str:
-    """The name of a chart, with charts of one kind in one group."""
-    if name == "loss":
-        return "loss/total"
-    return name.replace("_", "/", 1) if name.startswith("loss_") else f"run/{name}"
 
 
 def duration(seconds: float | int) -> str:

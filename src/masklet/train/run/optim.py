@@ -57,15 +57,10 @@ def factor_of_update(update: int, total: int, config: OptimConfig) -> float:
 
     Shifted by one, so that neither the first nor the last update is wasted on a learning rate of 0.
     """
+    warmup, cooldown, timescale = config.warmup_steps, config.cooldown_steps, config.timescale
     if config.schedule == "cosine":
-        return cosine_factor(update + 1, total + 1, warmup=config.warmup_steps)
-    return inverse_sqrt_factor(
-        update + 1,
-        total + 1,
-        warmup=config.warmup_steps,
-        cooldown=config.cooldown_steps,
-        timescale=config.timescale,
-    )
+        return cosine_factor(update + 1, total + 1, warmup=warmup)
+    return inverse_sqrt_factor(update + 1, total + 1, warmup=warmup, cooldown=cooldown, timescale=timescale)
 
 
 def layer_scale(name: str, depth: int, decay: float) -> float:
@@ -128,12 +123,6 @@ def named_state(optimizer: torch.optim.Optimizer, model: nn.Module) -> dict[str,
         for name, parameter in model.named_parameters()
         for kind, tensor in optimizer.state.get(parameter, {}).items()
     }
-
-
-def set_learning_rates(optimizer: torch.optim.Optimizer, factor: float) -> None:
-    """Sets every group to `factor` of its peak."""
-    for group in optimizer.param_groups:
-        group["lr"] = group["peak_lr"] * factor
 
 
 class WeightAverage:

@@ -92,18 +92,14 @@ class Checkpoints:
                 raise InputError(f"cannot write {part}: {error}") from error
         if self.rank == 0:
             write_atomically(beside / STATE, content)
-            self._finish(beside)
+            parts = [beside / _part(rank, self.world) for rank in range(self.world)]
+            _until(lambda: all(part.exists() for part in parts), beside)
+            older = self._whole()
+            beside.replace(beside.with_name(beside.name.removesuffix(UNFINISHED)))
+            for path in older:
+                shutil.rmtree(path)
         else:
             _until(lambda: not beside.exists(), beside)
-
-    def _finish(self, beside: Path) -> None:
-        parts = [beside / _part(rank, self.world) for rank in range(self.world)]
-        _until(lambda: all(part.exists() for part in parts), beside)
-        place = beside.with_name(beside.name.removesuffix(UNFINISHED))
-        older = self._whole()
-        beside.replace(place)
-        for path in older:
-            shutil.rmtree(path)
 
 
 def _name(step: int) -> str:
@@ -149,9 +145,8 @@ def restore(checkpoint: Path, tensors: Mapping[str, Tensor]) -> None:
             raise InputError(f"{checkpoint} is of another recipe: {len(odd)} names differ, such as {odd[0]}")
         for name, tensor in tensors.items():
             parts = files if name in state["sharded"] else files[:1]
-            value = (
-                torch.cat([file.get_tensor(name) for file in parts]) if len(parts) > 1 else parts[0].get_tensor(name)
-            )
+            stored = [file.get_tensor(name) for file in parts]
+            value = torch.cat(stored) if len(stored) > 1 else stored[0]
             if value.shape != tensor.shape:
                 raise InputError(f"{checkpoint} is of another model: {name} has the shape {tuple(value.shape)}")
             own = own_part(tensor)

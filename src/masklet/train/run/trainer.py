@@ -9,7 +9,7 @@ No random state needs to be saved: example i of step s, its augmentation, and th
 
 import signal
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -32,10 +32,10 @@ from masklet.train.run.distributed import (
 )
 from masklet.train.run.means import Means
 from masklet.train.run.observers import Observer
-from masklet.train.run.optim import WeightAverage, factor_of_update, make_optimizer, named_state, set_learning_rates
+from masklet.train.run.optim import WeightAverage, factor_of_update, make_optimizer, named_state
 from masklet.train.run.parts import prepare_parts, recompute_layers
 from masklet.train.run.run_state import Checkpoints, read_state, restore
-from masklet.train.run.validation import Validator
+from masklet.train.run.validator import Validator
 
 MOST_PARTS = 4096  # micro-batches of one update, over all processes
 GIBIBYTE = 2**30
@@ -98,17 +98,19 @@ class Trainer:
 
         Ctrl-C stops it after the current update. However it stops, it leaves a checkpoint.
         """
-        for observer in self.observers:
-            observer.started(self.recipe, self.step)
+        self._tell(lambda observer: observer.started(self.recipe, self.step))
         try:
             with Interrupt(STOPPING) as interrupt:
                 self._train(minutes, max_steps, validator, interrupt)
                 self.save()
                 self.checkpoints.wait()
         finally:
-            for observer in self.observers:
-                observer.ended()
+            self._tell(lambda observer: observer.ended())
         return self.step == self.recipe.total_steps
+
+    def _tell(self, call: Callable[[Observer], object]) -> None:
+        for observer in self.observers:
+            call(observer)
 
     def _train(
         self, minutes: float | None, max_steps: int | None, validator: Validator | None, interrupt: Interrupt
@@ -118,12 +120,14 @@ class Trainer:
         self._validate(validator, interrupt)
         self._clock = (time.monotonic(), self.step)
         stopped = any_process(flag=interrupt.requested)
-        while self.step < last and not stopped:
-            phase, first = self._phase()
-            for batches in self._micro_batches(phase, min(last, first + phase.steps)):
+        end = 0
+        for phase in self.recipe.phases:
+            end += phase.steps
+            if stopped or self.step >= min(last, end):
+                continue
+            for batches in self._micro_batches(phase, min(last, end)):
                 self.update(batches, phase)
-                for observer in self.observers:
-                    observer.stepped(self.step)
+                self._tell(lambda observer: observer.stepped(self.step))
                 if self.step % self.recipe.log_every == 0 or self.step == last:
                     self._log(phase)
                 self._validate(validator, interrupt)
@@ -142,23 +146,12 @@ class Trainer:
         began, learnt = time.monotonic(), self.weights()
         if self.rank == 0:
             with interrupt.immediate():
-                for observer in self.observers:
-                    observer.validating(len(validator.validate))
+                self._tell(lambda observer: observer.validating(len(validator.validate)))
                 validated = validator(self.step, learnt)
-                for observer in self.observers:
-                    observer.validated(validated)
+                self._tell(lambda observer: observer.validated(validated))
         any_process(flag=False)  # the other processes wait here
         if self.step:  # the speed in the log is that of training alone
             self._clock = (self._clock[0] + time.monotonic() - began, self._clock[1])
-
-    def _phase(self) -> tuple[Phase, int]:
-        """The phase of the current step and the step it began at."""
-        first = 0
-        for phase in self.recipe.phases:
-            if self.step < first + phase.steps:
-                return phase, first
-            first += phase.steps
-        raise AssertionError("no phase is left")
 
     def _micro_batches(self, phase: Phase, stop: int) -> Iterator[list[Any]]:
         """The micro-batches of each update from the current step to `stop`."""
@@ -185,7 +178,9 @@ class Trainer:
     def update(self, batches: Sequence[Any], phase: Phase) -> None:
         """One optimiser update over all micro-batches, normalised as if they were one batch."""
         begun, total, rate = self.recipe.schedule_at(self.step)
-        set_learning_rates(self.optimizer, rate * factor_of_update(self.step - begun, total, self.recipe.optim))
+        factor = rate * factor_of_update(self.step - begun, total, self.recipe.optim)
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["peak_lr"] * factor
         self.optimizer.zero_grad(set_to_none=True)
         # The seed depends on the micro-batch alone, whichever process runs it
         first = (self.recipe.seed * 1_000_003 + self.step) * MOST_PARTS + self.rank
@@ -220,17 +215,11 @@ class Trainer:
             "lr": max(group["lr"] for group in self.optimizer.param_groups),
             "seconds_per_step": round(seconds, 4),
             f"{items}_per_second": round(phase.batch_size * phase.accumulate / seconds, 3),
-            **self._memory(),
-            **{name: round(value, 5) for name, value in means.items()},
         }
-        for observer in self.observers:
-            observer.logged(line)
-
-    def _memory(self) -> dict[str, float]:
-        """Peak memory of a GPU since the run began, in GiB; nothing on a CPU."""
-        if self.device.type != "cuda":
-            return {}
-        return {"peak_memory_gib": round(torch.cuda.max_memory_allocated(self.device) / GIBIBYTE, 2)}
+        if self.device.type == "cuda":  # since the run began
+            line["peak_memory_gib"] = round(torch.cuda.max_memory_allocated(self.device) / GIBIBYTE, 2)
+        line |= {name: round(value, 5) for name, value in means.items()}
+        self._tell(lambda observer: observer.logged(line))
 
     def save(self) -> None:
         """Writes the state of the run in the background; the checkpoint before stands until that is done."""

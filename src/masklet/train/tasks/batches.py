@@ -15,8 +15,8 @@ from masklet.data.sources import ExampleSource, Mixture
 from masklet.data.transforms import AugmentConfig, augment
 from masklet.errors import InputError
 from masklet.tokenizer import Tokenizer
+from masklet.train.recipes.phase_sources import PhaseSources
 from masklet.train.recipes.schema import ConceptPhase, ConceptRecipe, EncodersPhase, EncodersRecipe, Phase, Recipe
-from masklet.train.recipes.shelf import SourceShelf
 from masklet.train.recipes.source_specs import DavisSpec
 
 # Distinguishes the streams of random numbers drawn for one example or batch.
@@ -73,7 +73,7 @@ class ImageTask:
         return cls(
             recipe=recipe,
             tokenizer=Tokenizer(vocab_size=base.config.text.vocab_size),
-            sources=SourceShelf(recipe).images,
+            sources=PhaseSources(recipe).images,
             patch_size=base.config.vision.trunk.patch_size,
         )
 

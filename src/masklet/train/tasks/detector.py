@@ -16,8 +16,8 @@ from masklet.ops.scores import joint_scores
 from masklet.train.losses.criterion import Counts, Criterion, LossReport, present_prompts
 from masklet.train.recipes.schema import ConceptPhase, ConceptRecipe, Recipe
 from masklet.train.tasks.batches import ImageBatches, ImageTask
-from masklet.train.tasks.clicks import clicked_again
 from masklet.train.tasks.refine import with_corrections
+from masklet.train.tasks.simulated_clicks import clicked_again
 from masklet.types import TokenSet
 
 REFINE_STREAM = 3  # of random numbers; tasks/batches.py has the others

@@ -4,12 +4,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
 from masklet.data.collate import TrainingBatch
 from masklet.data.pointing import ClicksConfig
 from masklet.models.detector import Detector
-from masklet.train.losses.contrast import ContrastConfig, contrast_losses
+from masklet.train.losses.contrast import contrast_losses
 from masklet.train.losses.criterion import LossReport
 from masklet.train.recipes.schema import EncodersPhase, EncodersRecipe
 from masklet.train.run.distributed import rank_and_world
@@ -42,10 +41,7 @@ class EncoderTask(ImageTask):
             with self.autocast(batch):
                 cells = model.vision.concept_neck.coarse(model.vision.trunk(batch.images))
                 tokens = model.encode_phrases(batch.prompts)
-            losses = contrast_losses(cells.float().flatten(2), tokens.tokens.float(), batch, phase.contrast)
-            yield _scaled(losses, phase.contrast, share)
-
-
-def _scaled(parts: dict[str, Tensor], config: ContrastConfig, share: float) -> LossReport:
-    total = parts["loss_contrast"] + config.cells * parts["loss_cells"] + config.lengths * parts["loss_lengths"]
-    return LossReport(share * total, {name: share * value.detach() for name, value in parts.items()})
+            config = phase.contrast
+            parts = contrast_losses(cells.float().flatten(2), tokens.tokens.float(), batch, config)
+            total = parts["loss_contrast"] + config.cells * parts["loss_cells"] + config.lengths * parts["loss_lengths"]
+            yield LossReport(share * total, {name: share * value.detach() for name, value in parts.items()})

@@ -17,11 +17,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from masklet.data.tracking import TrackBatch
-from masklet.models.click import PADDING_LABEL, ClickFeatures
+from masklet.models.click import ClickFeatures
 from masklet.models.memory_bank import Memory, MemoryBank, Traversal, read_memory, recall
-from masklet.models.tracker import GIVEN_LOGIT, MASK_CELLS, Tracker
+from masklet.models.tracker import GIVEN_LOGIT, MASK_CELLS, Tracker, no_points
 from masklet.train.losses.tracking import FramePrediction, TrackingLossConfig, Truth, prediction_losses
-from masklet.train.tasks.clicks import corrected
+from masklet.train.tasks.simulated_clicks import corrected
 from masklet.types import ClickPrompt
 
 T = TypeVar("T")
@@ -39,14 +39,19 @@ class Rollout:
         self.position = self._precisely(lambda: tracker.click.prompts.code_grid(height, width))
         self.config = replace(tracker.memory.config, selective=False)
         self.bank = MemoryBank()
+        self.no_points = no_points(len(batch.masks), self.position.device)
 
     def predictions(self) -> Iterator[FramePrediction]:
         """First of the frames on which the objects are given, then of the others in order."""
         given = self.batch.conditioning
         for row, frame in enumerate(given):
             features = self._features_of(frame)
-            if self.batch.pointing == "mask":
-                self._accept(frame, features)
+            if self.batch.pointing == "mask":  # given masks teach nothing themselves, but to remember them is learnt
+                size = self.tracker.memory_size(features)
+                masks = F.interpolate(self.truth.masks[:, frame : frame + 1].float(), size, mode="bilinear")
+                prompt = replace(self.no_points, mask_logits=self.tracker.memory.mask_prompt(masks)[:, 0].float())
+                prediction = self._predict(frame, features, prompt, ambiguous=False)
+                self._remember(frame, features, GIVEN_LOGIT * (2 * masks[:, 0] - 1), prediction.mask_tokens[:, 0])
             else:
                 yield from self._interact(frame, row, features)
         for frame in range(self.batch.num_frames):
@@ -90,21 +95,13 @@ class Rollout:
             yield prediction
         self._remember(frame, features, prediction.best, prediction.best_token)
 
-    def _accept(self, frame: int, features: ClickFeatures) -> None:
-        """Masks that are given teach nothing themselves, but how they are remembered is learnt."""
-        height, width = self.tracker.memory_size(features)
-        masks = F.interpolate(self.truth.masks[:, frame : frame + 1].float(), (height, width), mode="bilinear")
-        prompt = replace(self._no_points(), mask_logits=self.tracker.memory.mask_prompt(masks)[:, 0].float())
-        prediction = self._predict(frame, features, prompt, ambiguous=False)
-        self._remember(frame, features, GIVEN_LOGIT * (2 * masks[:, 0] - 1), prediction.mask_tokens[:, 0])
-
     def _track(self, frame: int) -> FramePrediction:
         memory = self.tracker.memory
         traversal = Traversal()  # of unknown length, as a clip stands for any part of a video
         reads = [read_memory(memory, recall(self.bank, frame, self.config, traversal), traversal)]
         features = self._features_of(frame)
         reminded = replace(features, coarse=memory.look_back(features.coarse, reads))
-        prediction = self._predict(frame, reminded, self._no_points(), ambiguous=True)
+        prediction = self._predict(frame, reminded, self.no_points, ambiguous=True)
         self._remember(frame, features, prediction.best, prediction.best_token)
         return prediction
 
@@ -128,13 +125,6 @@ class Rollout:
             maps=self.tracker.remember(features, large, object_logits, soft),
         )
         self.bank = self.bank.with_conditioning(frame, memory) if is_given else self.bank.with_tracked(frame, memory)
-
-    def _no_points(self) -> ClickPrompt:
-        num_objects, device = len(self.batch.masks), self.position.device
-        return ClickPrompt(
-            points_xy=torch.zeros(num_objects, 1, 2, device=device),
-            point_labels=torch.full((num_objects, 1), PADDING_LABEL, dtype=torch.long, device=device),
-        )
 
 
 def rollout_losses(

@@ -20,8 +20,8 @@ from masklet.scenes.layout import SceneConfig
 from masklet.scenes.moving.stills import ClipSource
 from masklet.scenes.scene import render_scene
 from masklet.train.losses.criterion import LossReport
+from masklet.train.recipes.phase_sources import PhaseSources
 from masklet.train.recipes.schema import Recipe, TrackingPhase, TrackingRecipe
-from masklet.train.recipes.shelf import SourceShelf
 from masklet.train.run.distributed import rank_and_world
 from masklet.train.tasks.rollout import rollout_losses
 
@@ -68,7 +68,7 @@ class TrackingTask:
             raise InputError("a tracker sees what a trained detector sees: set initial_weights to a model or a file")
         if recipe.lora is not None and not {"click", "memory"} <= base.parts:
             raise InputError(f"adapters change a tracker that is there, and {recipe.initial_weights} has none")
-        return cls(recipe=recipe, sources=SourceShelf(recipe).clips)
+        return cls(recipe=recipe, sources=PhaseSources(recipe).clips)
 
     def trains(self, name: str) -> bool:
         """The parts that the detector does without."""

@@ -32,19 +32,12 @@ def evaluate_coco(job: CocoJob, observer: JobObserver = SILENT) -> Evaluation:
     truth = DetectionTruth.read(job.gt)
     pred = job.pred or Path()
     if job.model is not None and job.out is not None:
-        with predictions_of(job.model, job.model.load(), requests_of(truth), observer) as predictions:
+        with predictions_of(job.model, job.model.choice.load(), requests_of(truth), observer) as predictions:
             results = [to_json(each) for each in results_of(predictions, truth)]
         pred = write_atomically(job.out / "results.json", json.dumps(results))
     protocol = DetectionProtocol(kinds=kinds, lvis=job.lvis, present_only=job.present_only)
     metrics = protocol.score(truth, read_results(pred, truth.labels))
-    settings = {
-        "gt": str(job.gt),
-        "pred": str(pred),
-        "model": job.model_name,
-        "iou": job.iou,
-        "lvis": job.lvis,
-        "present_only": job.present_only,
-    }
+    settings = job.settings(pred) | {"iou": job.iou, "lvis": job.lvis, "present_only": job.present_only}
     scores = {"format": "masklet-eval-coco", "version": 1, "settings": settings, "metrics": metrics}
     table = precision_table(metrics)
     page = partial(build_task_report, "coco", settings, next(iter(metrics.values())), table.rows, table.columns)

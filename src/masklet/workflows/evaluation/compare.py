@@ -52,7 +52,9 @@ def compare_evaluations(job: CompareJob, observer: JobObserver = SILENT) -> Eval
     if kinds[0] != kinds[1]:
         raise InputError(f"the runs differ: {first.scores} compares by {kinds[0]}, {second.scores} by {kinds[1]}")
     folders = _folders(job.images, scores[0])
-    names = _names(job.first, job.second)
+    names = job.first.resolve().name, job.second.resolve().name
+    if names[0] == names[1]:
+        names = str(job.first), str(job.second)
     found = compare_runs(first, second, seed=job.seed)
     evaluation = Evaluation(
         scores=comparison_scores(found, names),
@@ -71,15 +73,8 @@ def _run_files(folder: Path) -> RunFiles:
 
 
 def _folders(given: Sequence[Path], scores: Scores) -> list[Path]:
-    """The folders given, or those that the run itself was given."""
     for folder in given:
         if not folder.is_dir():
             raise InputError(f"no such folder: {folder}")
     known = scores["settings"].get("images")
     return list(given) or [Path(each) for each in (known if isinstance(known, list) else []) if isinstance(each, str)]
-
-
-def _names(first: Path, second: Path) -> tuple[str, str]:
-    """Folder names where they differ, paths where they do not."""
-    names = first.resolve().name, second.resolve().name
-    return names if names[0] != names[1] else (str(first), str(second))

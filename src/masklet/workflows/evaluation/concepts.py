@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from masklet.eval.concepts.buckets import Source
 from masklet.eval.concepts.concept_run import ConceptEvaluation, summarise
@@ -77,25 +76,21 @@ def evaluate_concepts(job: ConceptsJob, observer: JobObserver = SILENT) -> Evalu
         "iou": job.iou,
     }
     scores = summarise(tallies, settings)
-    for note in _notes(scores["notes"]):
-        observer.warned(note)
+    notes = scores["notes"]
+    if notes["unknown_pairs"]:
+        observer.warned(f"{notes['unknown_pairs']} predictions belong to no pair of the labels and were left out")
+    if notes["unknown_categories"]:
+        count = notes["unknown_categories"]
+        observer.warned(f"{count} predictions have a category_id that the labels do not name; left out")
     page = partial(build_concept_report, RunFiles(job.out or Path()), images)
     return finish(Evaluation(scores=scores, tables=(concept_table(scores),)), page, job.out, observer)
 
 
 def _predict(subsets: list[Subset], asked: AskedModel, files: RunFiles, observer: JobObserver) -> Iterator[Path]:
-    """The files of the predictions of the model for every pair, subset by subset."""
-    model = asked.load()
+    model = asked.choice.load()
     for subset in subsets:
         requests = [Request(pair.file_name, pair.id, pair.text_input) for pair in read_pairs(subset.files[0])]
         path = files.predictions(subset.name)
         with predictions_of(asked, model, requests, observer, unit="pairs") as predictions:
             write_predictions(predictions, path)
         yield path
-
-
-def _notes(notes: dict[str, Any]) -> Iterator[str]:
-    if notes["unknown_pairs"]:
-        yield f"{notes['unknown_pairs']} predictions belong to no pair of the labels and were left out"
-    if notes["unknown_categories"]:
-        yield f"{notes['unknown_categories']} predictions have a category_id that the labels do not name; left out"

@@ -11,9 +11,10 @@ from typing import Any
 from masklet.errors import InputError
 from masklet.eval.concepts.outcomes import RunFiles
 from masklet.eval.concepts.pairs import Kind
-from masklet.eval.predict.predict import PairPrediction, Request, Segmenter, predict_pairs
+from masklet.eval.predict.predict import PairPrediction, Request, predict_pairs
 from masklet.eval.reports.page import Report, Table, write_report
 from masklet.files import write_atomically
+from masklet.protocols import Segmenter
 from masklet.workflows.model_choice import ModelChoice
 from masklet.workflows.observer import JobObserver, stage
 
@@ -33,10 +34,6 @@ class AskedModel:
         """The folder given, or that of the user."""
         base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
         return self.cache or Path(base) / "masklet" / "answers"
-
-    def load(self) -> Any:
-        """The model."""
-        return self.choice.load()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +55,10 @@ class EvaluationJob:
     def model_name(self) -> str | None:
         """The name of the model, if there is one."""
         return self.model and self.model.choice.name
+
+    def settings(self, pred: Path) -> dict[str, Any]:
+        """What `scores.json` says of the job: the labels, the predictions that were scored, and the model."""
+        return {"gt": str(self.gt), "pred": str(pred), "model": self.model_name}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -62,12 +62,12 @@ def evaluate_counting(job: CountingJob, observer: JobObserver = SILENT) -> Evalu
     if job.model is not None and job.out is not None:
         requests = [Request(each.file_name, key, each.text_input) for key, each in questions.items()]
         pred = RunFiles(job.out).predictions("counting")
-        with predictions_of(job.model, job.model.load(), requests, observer, assume_present=True) as predictions:
+        with predictions_of(job.model, job.model.choice.load(), requests, observer, assume_present=True) as predictions:
             write_predictions(predictions, pred)
     tally, found = score_counts(questions, pred)
     counts = [(each.text_input, each.file_name, each.count, found[key]) for key, each in questions.items()]
     worst = sorted(counts, key=lambda row: -abs(row[2] - row[3]))[:MOST_QUESTIONS]
-    return _finish("counting", _settings(job, pred), tally.metrics(), worst, job.out, observer)
+    return _finish("counting", job.settings(pred), tally.metrics(), worst, job.out, observer)
 
 
 def evaluate_semantic(job: SemanticJob, observer: JobObserver = SILENT) -> Evaluation:
@@ -81,12 +81,11 @@ def evaluate_semantic(job: SemanticJob, observer: JobObserver = SILENT) -> Evalu
     total = sum(tallies[1:], tallies[0])
     by_class = {names.get(key, str(key)): value for key, value in total.iou().items()}
     worst = [(name, round(100 * value, 2)) for name, value in sorted(by_class.items(), key=lambda each: each[1])]
-    settings = _settings(job, pred)
+    settings = job.settings(pred)
     return _finish("semantic", settings, total.metrics(), worst, job.out, observer, more={"classes": by_class})
 
 
 def _paint(gt: Path, names: Mapping[int, str], asked: AskedModel, labels: Path, observer: JobObserver) -> None:
-    """Label maps of the predictions, under the names of the true ones."""
     maps = sorted(path.relative_to(gt) for path in gt.rglob("*.png"))
     numbers = list(names)
     requests = [
@@ -94,7 +93,7 @@ def _paint(gt: Path, names: Mapping[int, str], asked: AskedModel, labels: Path, 
         for place, name in enumerate(maps)
         for index, number in enumerate(numbers)
     ]
-    with predictions_of(asked, asked.load(), requests, observer) as predictions:
+    with predictions_of(asked, asked.choice.load(), requests, observer) as predictions:
         for name in maps:
             write_label_map(labels / name, paint(list(zip(numbers, islice(predictions, len(numbers)), strict=True))))
 
@@ -104,10 +103,6 @@ def evaluate_verdicts(job: VerdictsJob, observer: JobObserver = SILENT) -> Evalu
     metrics = score_verdicts(job.gt, job.pred)
     settings = {"gt": str(job.gt), "pred": str(job.pred)}
     return _finish("verdicts", settings, metrics, list(metrics.items()), job.out, observer)
-
-
-def _settings(job: CountingJob | SemanticJob, pred: Path) -> dict[str, Any]:
-    return {"gt": str(job.gt), "pred": str(pred), "model": job.model_name}
 
 
 def _finish(

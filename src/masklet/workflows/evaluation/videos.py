@@ -51,10 +51,7 @@ def evaluate_video(job: VideoJob, observer: JobObserver = SILENT) -> Evaluation:
     predictions = read_predictions(pred, truth.videos)
     with stage(observer, len(truth.videos), "videos") as advance:
         scores = score_videos(truth, predictions, job.processes, advance)
-    folder = job.videos and str(job.videos)
-    described = describe(
-        scores, truth, {"gt": str(job.gt), "pred": str(pred), "model": job.model_name, "videos": folder}
-    )
+    described = describe(scores, truth, job.settings(pred) | {"videos": job.videos and str(job.videos)})
     page = partial(make_report, scores, truth, f"{job.gt.name}, {job.model_name or pred.name}")
     evaluation = Evaluation(scores=described, tables=(figure_table(described["metrics"]),))
     return finish(evaluation, page, job.out, observer)
@@ -63,7 +60,7 @@ def evaluate_video(job: VideoJob, observer: JobObserver = SILENT) -> Evaluation:
 def _predict(truth: VideoTruth, job: VideoJob, observer: JobObserver) -> Path:
     if job.model is None or job.out is None or job.videos is None:
         raise InputError("give a file of predictions, or a model with the folders of the videos and of the results")
-    model = job.model.load()
+    model = job.model.choice.load()
     with stage(observer, len(truth.videos), "videos") as advance:
         records = predict_videos(truth, job.videos, model, job.model.cache_folder, advance)
         return write_predictions(records, job.out / "predictions.json")

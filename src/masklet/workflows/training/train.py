@@ -12,7 +12,7 @@ from masklet.train.run import loop
 from masklet.train.run.data_check import DataCheck
 from masklet.train.run.estimate import Estimate
 from masklet.train.run.observers import Observer, boards
-from masklet.train.run.validation import best_validation, read_validations
+from masklet.train.run.validator import best_validation, read_validations
 from masklet.workflows.observer import SILENT, JobObserver, stage
 from masklet.workflows.training.processes import is_first_process
 from masklet.workflows.training.train_report import REPORT, ReportJob, TrainReport, report_training
@@ -65,7 +65,6 @@ class TrainResult:
         return f"finished: {self.out}{self._comparison()}"
 
     def _comparison(self) -> str:
-        """What training changed on the validation images."""
         if self.best is None:
             return ""
         after, step = self.best["metrics"], self.best["step"]

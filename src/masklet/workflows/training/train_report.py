@@ -1,7 +1,8 @@
 """The report of a training run: what it improved, what it has cost elsewhere, and what may help."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,10 +28,11 @@ from masklet.eval.reports.page import write_report
 from masklet.eval.reports.train_log import read_log
 from masklet.eval.reports.train_report import Pixels, Remedy, TrainRun, build_train_report
 from masklet.files import write_atomically
+from masklet.protocols import Segmenter
 from masklet.train.recipes.schema import Recipe, parse_recipe
 from masklet.train.recipes.source_specs import FileSpec, ScenesSpec, open_images
 from masklet.train.run.data_check import DataCheck
-from masklet.train.run.validation import best_validation, read_validations, validation_images
+from masklet.train.run.validator import best_validation, read_validations, validation_images
 from masklet.workflows.model_choice import ModelChoice
 from masklet.workflows.observer import SILENT, JobObserver, stage
 from masklet.workflows.training.remedies import find_remedies
@@ -99,8 +101,13 @@ class _FinishedRun:
         files = (job.out / "weights.safetensors", job.out / "adapter.safetensors")
         self.weights = next((path for path in files if path.is_file()), None)
         asked = self.recipe if self.recipe and self.recipe.task == "concept" and self.weights else None
-        self.validation = None if asked is None else self._open_validation(asked)
+        self.validation: tuple[IndexedSource, list[int]] | None = None
         self.own: Questions | None = None
+        if asked is not None:
+            try:
+                self.validation = validation_images(asked)
+            except InputError as error:
+                self.notes.append(f"no validation images: {error}")
         if self.validation is not None:
             self.own = image_questions("validation", "Validation images", *self.validation)
         self.sets = self._question_sets(asked) if asked is not None and job.forgetting else []
@@ -110,19 +117,13 @@ class _FinishedRun:
     def __len__(self) -> int:
         return 2 * sum(questions.count for questions in self.sets) + (self.own.count if self.own else 0)
 
-    def _open_validation(self, recipe: Recipe) -> tuple[IndexedSource, list[int]] | None:
-        try:
-            return validation_images(recipe)
-        except InputError as error:
-            self.notes.append(f"no validation images: {error}")
-            return None
-
     def _question_sets(self, recipe: Recipe) -> list[Questions]:
         """Questions for both models; none where there is no base."""
         if recipe.initial_weights is None:
             self.notes.append("no forgetting check: the run began from random weights")
             return []
-        sets = [scene_questions(learnt=_learns_scenes(recipe))]
+        used = {name for phase in recipe.phases for name, weight in phase.weights.items() if weight > 0}
+        sets = [scene_questions(learnt=any(isinstance(recipe.data.sources[name], ScenesSpec) for name in used))]
         try:
             general = _open_general(recipe)
             if general is not None:
@@ -152,15 +153,27 @@ class _FinishedRun:
     def write_page(self, outcomes: Sequence[PairOutcome]) -> Path | None:
         """Writes the page; None without the packages that draw it."""
         lines = read_validations(self.out)
+        tallies: Mapping[str, SourceTally] = {}
+        if self.recipe is not None:
+            with suppress(InputError):  # sources that are gone
+                checked = DataCheck(self.recipe, whole=False)
+                tallies = examine(checked.sources, checked.image_size, most=MOST_EXAMINED).tallies
+
+        def pixels(name: str) -> Pixels:
+            assert self.validation is not None, "there are no outcomes without images"
+            source, places = self.validation
+            place = next(each for each in places if source.name(each) == name)
+            return source.example(place, np.random.default_rng(place)).image
+
         run = TrainRun(
             name=self.out.resolve().name,
             log=read_log(self.out / LOG),
             validations=lines,
             best=best_validation(lines),
             recipe={} if self.recipe is None else self.recipe.model_dump(mode="json", exclude_defaults=True),
-            tallies={} if self.recipe is None else _tallies(self.recipe),
+            tallies=dict(tallies),
             outcomes=outcomes,
-            pixels=self._pixels,
+            pixels=pixels,
             forgetting=self.forgetting,
             remedies=self.remedies,
         )
@@ -170,16 +183,8 @@ class _FinishedRun:
             self.notes.append(f"no report: {error}")
             return None
 
-    def _pixels(self, name: str) -> Pixels:
-        """A validation image by its name."""
-        assert self.validation is not None, "there are no outcomes without images"
-        source, places = self.validation
-        place = next(each for each in places if source.name(each) == name)
-        return source.example(place, np.random.default_rng(place)).image
-
 
 def _read_recipe(path: Path) -> Recipe | None:
-    """The recipe of a run; None where none was written."""
     if not path.is_file():
         return None
     try:
@@ -201,19 +206,5 @@ def _open_general(recipe: Recipe) -> IndexedSource | None:
     return open_images(spec, Path(recipe.data.root))
 
 
-def _learns_scenes(recipe: Recipe) -> bool:
-    used = {name for phase in recipe.phases for name, weight in phase.weights.items() if weight > 0}
-    return any(isinstance(recipe.data.sources[name], ScenesSpec) for name in used)
-
-
-def _load(weights: str | Path | None, recipe: Recipe) -> Any:
+def _load(weights: str | Path | None, recipe: Recipe) -> Segmenter:
     return ModelChoice(name=str(weights or ""), device=recipe.device).load()
-
-
-def _tallies(recipe: Recipe) -> dict[str, SourceTally]:
-    """Contents of the sources, from a part of their images; empty where the sources are gone."""
-    try:
-        checked = DataCheck(recipe, whole=False)
-    except InputError:
-        return {}
-    return dict(examine(checked.sources, checked.image_size, most=MOST_EXAMINED).tallies)

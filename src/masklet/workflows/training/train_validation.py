@@ -4,7 +4,6 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +14,7 @@ from torch import Tensor
 from masklet.checkpoints.weights import Weights
 from masklet.data.schema import Example, PhraseQuery
 from masklet.data.sources import IndexedSource
-from masklet.eval.analysis.validation import PhraseScores
+from masklet.eval.analysis.phrase_scores import PhraseScores
 from masklet.eval.concepts.cgf1 import SCORE_THRESHOLD
 from masklet.eval.predict.examples import outcome_of
 from masklet.eval.predict.predict import ask_image
@@ -26,7 +25,7 @@ from masklet.inference.image.image_result import ImageResult
 from masklet.inference.model import make_model
 from masklet.ops.masks import rle_decode
 from masklet.train.recipes.schema import Recipe
-from masklet.train.run.validation import Figures, validation_images
+from masklet.train.run.validator import Figures, validation_images
 from masklet.types import Detections
 
 MOST_DRAWN, MOST_PIXELS = 8, 1000  # images, and pixels of the longer side of one
@@ -53,22 +52,22 @@ class ImageValidation:
         device = choose_device(self.recipe.device)
         dtype = choose_dtype("auto" if self.recipe.bfloat16 else "float32", device)
         model, scores, drawings = make_model(weights, device, dtype), PhraseScores(), []
+        # Only floor and cuts are read: predictions of intermediate weights are not cached.
+        kept = PredictionCache(folder=self.out, floor=SCORE_THRESHOLD, cuts=(0.5,))
         for place in self.places:
             example = self.source.example(place, np.random.default_rng(place))
-            queries = _queries(example)
+            # The phrases that are labelled in full, each once, present ones first
+            complete = {query.phrase: query for query in example.queries if query.exhaustive}
+            queries = sorted(complete.values(), key=lambda query: not query.object_index)
             if not queries:
                 continue
-            name, predictions = self.source.name(place), self._ask(model, example, queries)
+            name = self.source.name(place)
+            predictions = ask_image(example.image, [query.phrase for query in queries], segmenter=model, kept=kept)
             for query in queries:
                 scores.add(outcome_of(example, query, predictions[query.phrase], image=name, subset="validation"))
             if place in self.drawn:
                 drawings.append(self._draw(place, step, example, queries, predictions))
-        return Figures(metrics=scores.metrics(), phrases=tuple(scores.phrases()), pictures=tuple(drawings))
-
-    def _ask(self, model: Any, example: Example, queries: Sequence[PhraseQuery]) -> dict[str, PhrasePrediction]:
-        # Only floor and cuts are read: predictions of intermediate weights are not cached.
-        kept = PredictionCache(folder=self.out, floor=SCORE_THRESHOLD, cuts=(0.5,))
-        return ask_image(example.image, [query.phrase for query in queries], segmenter=model, kept=kept)
+        return Figures(metrics=scores.metrics(), phrases=tuple(scores.phrases()), images=tuple(drawings))
 
     def _draw(
         self,
@@ -92,32 +91,25 @@ def open_validation(recipe: Recipe, out: Path) -> ImageValidation | None:
     return None if found is None else ImageValidation(*found, recipe, out)
 
 
-def _queries(example: Example) -> list[PhraseQuery]:
-    """The phrases that are labelled in full, each once, present ones first."""
-    complete = {query.phrase: query for query in example.queries if query.exhaustive}
-    return sorted(complete.values(), key=lambda query: not query.object_index)
-
-
 def _labelled(example: Example, queries: Sequence[PhraseQuery]) -> ImageResult:
     """The labels as a result of a model; an object without a mask is drawn as its box."""
     rows = [row for query in queries for row in query.object_index]
+    masks = []
+    for row in rows:
+        mask = example.masks[row]
+        if not example.mask_valid[row]:
+            mask = np.zeros(example.image.shape[:2], bool)
+            x0, y0, x1, y1 = example.boxes_xyxy[row].round().astype(int).tolist()
+            mask[y0:y1, x0:x1] = True
+        masks.append(mask)
     detections = Detections(
         boxes_xyxy=torch.from_numpy(example.boxes_xyxy[rows]),
         scores=torch.ones(len(rows)),
-        mask_logits=_logits(example, [_mask(example, row) for row in rows]),
+        mask_logits=_logits(example, masks),
         prompt_index=torch.tensor([prompt for prompt, query in enumerate(queries) for _ in query.object_index]).long(),
         presence=torch.tensor([float(bool(query.object_index)) for query in queries]),
     )
     return _result(example, detections, [query.phrase for query in queries])
-
-
-def _mask(example: Example, row: int) -> Bool[np.ndarray, "height width"]:
-    if example.mask_valid[row]:
-        return example.masks[row]
-    mask = np.zeros(example.image.shape[:2], bool)
-    x0, y0, x1, y1 = example.boxes_xyxy[row].round().astype(int).tolist()
-    mask[y0:y1, x0:x1] = True
-    return mask
 
 
 def _predicted(example: Example, predictions: dict[str, PhrasePrediction]) -> ImageResult:
@@ -144,7 +136,6 @@ def _logits(
 
 
 def _result(example: Example, detections: Detections, phrases: Sequence[str]) -> ImageResult:
-    """The image with its instances, at the size at which it is drawn."""
     size = _drawn_size(example)
     image = np.asarray(Image.fromarray(example.image).resize(size, Image.Resampling.LANCZOS))
     scale = size[0] / example.image.shape[1]
@@ -153,7 +144,6 @@ def _result(example: Example, detections: Detections, phrases: Sequence[str]) ->
 
 
 def _drawn_size(example: Example) -> tuple[int, int]:
-    """Width and height at which an image is drawn."""
     height, width = example.image.shape[:2]
     scale = min(1.0, MOST_PIXELS / max(height, width))
     return max(1, round(width * scale)), max(1, round(height * scale))

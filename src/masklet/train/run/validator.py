@@ -19,7 +19,7 @@ from masklet.data.sources import ExampleSource, IndexedSource
 from masklet.errors import InputError
 from masklet.train.recipes.schema import Recipe
 from masklet.train.recipes.source_specs import DavisSpec, FileSpec, open_images
-from masklet.train.run.export import Exporter
+from masklet.train.run.exporter import Exporter
 from masklet.train.run.observers import Validated, append_line
 
 FILE = "validation.jsonl"
@@ -32,12 +32,12 @@ class Figures:
     """Metrics of some weights on the validation images, as fractions; None where no image gives a value.
 
     `metrics` holds cgF1, IL_MCC and pmF1 among others. `phrases` has a row for each phrase, with `positives` and
-    `negatives`, the numbers of images that show it and do not. `pictures` are the files of the drawn predictions.
+    `negatives`, the numbers of images that show it and do not. `images` are the files of the drawn predictions.
     """
 
     metrics: Mapping[str, float | None]
     phrases: tuple[Mapping[str, Any], ...]
-    pictures: tuple[Path, ...] = ()
+    images: tuple[Path, ...] = ()
 
 
 @runtime_checkable
@@ -124,18 +124,13 @@ class Validator:
 
     def __init__(self, validate: Validate, exporter: Exporter, recipe: Recipe, epoch: float | None) -> None:
         """`epoch` is the number of updates in one (see `updates_of_epoch`)."""
+        assert recipe.validation is not None, "a recipe without validation is not validated"
         self.validate, self.exporter, self.recipe, self.epoch = validate, exporter, recipe, epoch
-        self.every = self._interval()
         self.lines = read_validations(exporter.out)
-
-    def _interval(self) -> int:
-        assert self.recipe.validation is not None, "a recipe without validation is not validated"
-        if self.recipe.validation.every is not None:
-            return self.recipe.validation.every
-        bound = LEARNT_FOR_EACH * len(self.validate) / self.recipe.images_per_update
-        total = self.recipe.total_steps
-        interval = max(self.epoch or 0, bound, total / MOST_VALIDATIONS)
-        return math.ceil(total / max(1, round(total / interval)))  # evenly spaced, the last one at the end
+        total, bound = recipe.total_steps, LEARNT_FOR_EACH * len(validate) / recipe.images_per_update
+        interval = max(epoch or 0, bound, total / MOST_VALIDATIONS)
+        # Evenly spaced, the last one at the end
+        self.every = recipe.validation.every or math.ceil(total / max(1, round(total / interval)))
 
     @property
     def is_best_known(self) -> bool:
@@ -167,4 +162,4 @@ class Validator:
             self.exporter.write(learnt, self.exporter.best)
         append_line(self.exporter.out / FILE, line)
         self.lines.append(line)
-        return Validated(line=line, pictures=figures.pictures)
+        return Validated(line=line, images=figures.images)
