@@ -114,23 +114,13 @@ class ClickMasks(Protocol):
 
 @runtime_checkable
 class FrameInstances(Protocol):
-    """Objects on one frame of a video, as drawing and exports need them; masks are of the size of the video."""
+    """Objects on one frame of a video; masks are of the size of the video."""
 
     def __len__(self) -> int: ...
 
     @property
     def index(self) -> int:
         """The number of the frame, from 0."""
-        ...
-
-    @property
-    def time(self) -> float:
-        """When the frame is shown, in seconds."""
-        ...
-
-    @property
-    def image(self) -> Pixels | None:
-        """The frame, if it was kept."""
         ...
 
     @property
@@ -159,6 +149,35 @@ class FrameInstances(Protocol):
         ...
 
     @property
+    def areas(self) -> Int64[np.ndarray, " object"]:
+        """Pixels of each mask."""
+        ...
+
+    @property
+    def masks(self) -> Bool[np.ndarray, "object height width"]:
+        """All masks, overlaps resolved."""
+        ...
+
+    def mask(self, place: int) -> Bool[np.ndarray, "height width"]:
+        """The mask of one object as it is."""
+        ...
+
+
+@runtime_checkable
+class TrackedFrame(FrameInstances, Protocol):
+    """Objects on one frame together with what drawing and exports need."""
+
+    @property
+    def time(self) -> float:
+        """When the frame is shown, in seconds."""
+        ...
+
+    @property
+    def image(self) -> Pixels | None:
+        """The frame, if it was kept."""
+        ...
+
+    @property
     def precedence(self) -> Float32[np.ndarray, " object"]:
         """Where masks overlap, the object of the highest is in front."""
         ...
@@ -169,22 +188,8 @@ class FrameInstances(Protocol):
         ...
 
     @property
-    def areas(self) -> Int64[np.ndarray, " object"]:
-        """Pixels of each mask."""
-        ...
-
-    @property
     def rles(self) -> Sequence[str]:
         """COCO compressed counts of the masks as they are."""
-        ...
-
-    @property
-    def masks(self) -> Bool[np.ndarray, "object height width"]:
-        """All masks, overlaps resolved."""
-        ...
-
-    def mask(self, place: int) -> Bool[np.ndarray, "height width"]:
-        """The mask of one object as it is."""
         ...
 
     def to_json(self) -> dict[str, Any]:

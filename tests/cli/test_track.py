@@ -479,5 +479,5 @@ def test_a_real_session_visits_the_frames_asked_for(real_model, capsys, tmp_path
     assert [json.loads(line)["index"] for line in out.splitlines()] == [1, 3, 5]
     status, out, err = track(capsys, real_model, "--click", "0:99,5")
     assert (status, out) == (1, "")
-    assert err == "masklet: a point is outside the 60 x 40 picture\n"
+    assert err == "masklet: a point is outside the 60 x 40 image\n"
     assert not Path("out").exists()

@@ -11,12 +11,12 @@ from masklet.formats.coco import CocoAnnotation, CocoCategory, CocoFile, CocoIma
 from masklet.formats.davis import MAX_OBJECTS
 from masklet.formats.mot import MotBox
 from masklet.formats.records import RunLengths
-from masklet.protocols import FrameInstances
+from masklet.protocols import TrackedFrame
 
 CLICKED = "object"  # the category of what was clicked and has no phrase
 
 
-def frame_to_coco(result: FrameInstances) -> dict[str, Any]:
+def frame_to_coco(result: TrackedFrame) -> dict[str, Any]:
     """A COCO dataset of one frame; annotations also carry `track_id`."""
     height, width = result.size
     names = list(dict.fromkeys(category(phrase) for phrase in result.concepts))
@@ -51,7 +51,7 @@ def box_xywh(box: Sequence[float | int]) -> list[float]:
     return [x0, y0, x1 - x0, y1 - y0]
 
 
-def mot_lines(result: FrameInstances) -> list[str]:
+def mot_lines(result: TrackedFrame) -> list[str]:
     """Lines of a MOTChallenge file; the confidence is the tracker's on this frame."""
     rows = zip(result.ids.tolist(), result.boxes.tolist(), result.object_scores.tolist(), strict=True)
     return [
@@ -60,7 +60,7 @@ def mot_lines(result: FrameInstances) -> list[str]:
     ]
 
 
-def indexed_mask(result: FrameInstances, indices: dict[int, int]) -> UInt8[np.ndarray, "height width"]:
+def indexed_mask(result: TrackedFrame, indices: dict[int, int]) -> UInt8[np.ndarray, "height width"]:
     """The index of the object at each pixel, 0 where there is none; overlaps go to the object in front.
 
     `indices` maps ids to indices from 1 on, and is added to when an id is new.

@@ -11,7 +11,7 @@ from PIL import Image
 
 from masklet.errors import InputError
 from masklet.ops.masks import mask_to_box
-from masklet.protocols import FrameInstances, ImageInstances
+from masklet.protocols import ImageInstances, TrackedFrame
 from masklet.render.legends import LegendEntry, with_legend
 from masklet.render.marks import outline_width, paint_mask, unit_of
 from masklet.render.palettes import family_colour, instance_colours, object_colour
@@ -57,7 +57,7 @@ def image_overlay(result: ImageInstances, *, legend: bool = True, scale: int | N
 
 
 def frame_overlay(
-    result: FrameInstances, image: UInt8[np.ndarray, "height width 3"] | None = None
+    result: TrackedFrame, image: UInt8[np.ndarray, "height width 3"] | None = None
 ) -> UInt8[np.ndarray, "height width 3"]:
     """A copy of the frame with its objects, in colours that stay with their ids.
 

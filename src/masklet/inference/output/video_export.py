@@ -22,7 +22,7 @@ from masklet.inference.output.frame_export import box_xywh, category
 from masklet.inference.video.frame_result import FrameResult
 from masklet.media.frames import FrameSource
 from masklet.ops.masks import mask_to_box, rle_area, rle_decode
-from masklet.protocols import FrameInstances
+from masklet.protocols import TrackedFrame
 
 BATCH_BYTES = 2**28  # of run lengths alive at once while masklets are put together
 
@@ -43,7 +43,7 @@ class Journal:
         except OSError as error:
             raise cannot_write(path, error) from error
 
-    def append(self, result: FrameInstances) -> None:
+    def append(self, result: TrackedFrame) -> None:
         """Adds a line, which is handed to the operating system when this returns."""
         line = json.dumps(result.to_json(), separators=(",", ":")) + "\n"
         try:

@@ -26,7 +26,7 @@ from masklet.inference.output.frame_export import category, indexed_mask, mot_li
 from masklet.inference.output.overlays import frame_overlay
 from masklet.inference.output.video_export import write_ytvis
 from masklet.media.frames import ASSUMED_FPS
-from masklet.protocols import FrameInstances
+from masklet.protocols import TrackedFrame
 
 ENCODERS = ("libx264", "mpeg4")  # the first that is there is taken
 OPTIONS = {"libx264": {"crf": "20", "preset": "veryfast"}, "mpeg4": {"qmin": "3", "qmax": "5"}}
@@ -44,7 +44,7 @@ class Writer(ABC):
         self._beside = path.with_name(f".{path.name}.part")
         self._begun = False
 
-    def add(self, result: FrameInstances) -> None:
+    def add(self, result: TrackedFrame) -> None:
         """Writes one frame. Raises: InputError when it cannot be written, or does not fit the format."""
         try:
             if not self._begun:
@@ -74,11 +74,11 @@ class Writer(ABC):
         self._release()
         _remove(self._beside)
 
-    def _begin(self, result: FrameInstances) -> None:  # noqa: B027 - formats without a head have none
+    def _begin(self, result: TrackedFrame) -> None:  # noqa: B027 - formats without a head have none
         """Opens what frames are written to; the first one is at hand."""
 
     @abstractmethod
-    def _write(self, result: FrameInstances) -> None: ...
+    def _write(self, result: TrackedFrame) -> None: ...
 
     def _finish(self) -> None:
         """Writes what follows the last frame, and closes all."""
@@ -100,10 +100,10 @@ class MotWriter(Writer):
 
     _file: BinaryIO | None = None
 
-    def _begin(self, result: FrameInstances) -> None:  # noqa: ARG002 - all frames are alike
+    def _begin(self, result: TrackedFrame) -> None:  # noqa: ARG002 - all frames are alike
         self._file = self._beside.open("wb")
 
-    def _write(self, result: FrameInstances) -> None:
+    def _write(self, result: TrackedFrame) -> None:
         assert self._file is not None, "begun"
         self._file.write("".join(f"{line}\n" for line in mot_lines(result)).encode())
 
@@ -119,7 +119,7 @@ class YtvisWriter(Writer):
         super().__init__(path)
         self._journal, self._name = journal, name
 
-    def _write(self, result: FrameInstances) -> None:
+    def _write(self, result: TrackedFrame) -> None:
         """The journal has it."""
 
     def _finish(self) -> None:
@@ -135,7 +135,7 @@ class _FolderWriter(Writer):
             raise InputError(f"{path} exists and was not written by masklet: choose another folder")
         self._objects: list[dict[str, str | int]] = []
 
-    def _begin(self, result: FrameInstances) -> None:  # noqa: ARG002 - all frames are alike
+    def _begin(self, result: TrackedFrame) -> None:  # noqa: ARG002 - all frames are alike
         self._beside.mkdir()
 
     def _finish(self) -> None:
@@ -152,7 +152,7 @@ class MaskWriter(_FolderWriter):
         super().__init__(path)
         self._folders: dict[int, Path] = {}
 
-    def _write(self, result: FrameInstances) -> None:
+    def _write(self, result: TrackedFrame) -> None:
         for place, object_id in enumerate(result.ids.tolist()):
             if object_id not in self._folders:
                 name = category(result.concepts[place])
@@ -167,14 +167,14 @@ class MaskWriter(_FolderWriter):
 class DavisWriter(_FolderWriter):
     """An image with the DAVIS palette for each frame, `00012.png`: 0 is background, 1 to 255 objects as they appear.
 
-    A pixel where objects overlap is that of the one in front, see `FrameInstances.masks`.
+    A pixel where objects overlap is that of the one in front, see `TrackedFrame.masks`.
     """
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         self._indices: dict[int, int] = {}
 
-    def _write(self, result: FrameInstances) -> None:
+    def _write(self, result: TrackedFrame) -> None:
         known = len(self._indices)
         ids = indexed_mask(result, self._indices)
         names = dict(zip(result.ids.tolist(), result.concepts, strict=True))
@@ -200,7 +200,7 @@ class OverlayWriter(Writer):
         self._fps, self._source = fps or ASSUMED_FPS, sound
         self._first = self._last = 0.0
 
-    def _begin(self, result: FrameInstances) -> None:
+    def _begin(self, result: TrackedFrame) -> None:
         self._first, self._last = result.time, -np.inf
         self._container = av.open(str(self._beside), "w", format="mp4", options={"movflags": "faststart"})
         encoder = next(name for name in ENCODERS if name in av.codecs_available)
@@ -213,7 +213,7 @@ class OverlayWriter(Writer):
         if self._source is not None and result.index == 0:
             self._sound = _Sound.open(self._source, self._container, self._first, self.notes)
 
-    def _write(self, result: FrameInstances) -> None:
+    def _write(self, result: TrackedFrame) -> None:
         assert self._container is not None, "begun"
         if result.time <= self._last:
             raise InputError(f"frame {result.index} does not come after the one before: an overlay needs them in order")
