@@ -138,7 +138,7 @@ def compare(peer: Peer, ours: Ours, image: torch.Tensor) -> dict[str, float]:
     from masklet.inference.concepts import Concept
 
     model, features = ours.model, ours.features
-    grounding = model.detector.ground(features, *model._prompts([Concept(phrase=PHRASES[0])], FULL_HD))
+    grounding = model.detector.ground(features, *model.prompts([Concept(phrase=PHRASES[0])], FULL_HD))
     answer = model.detector.segment(features, grounding, torch.zeros(1, dtype=torch.long, device=image.device))
     pairs = {
         "logits": (theirs.pred_logits, answer.pred_logits[-1]),
