@@ -14,8 +14,8 @@ then put to both in turn, several times, and medians are printed:
 Peak memory is that of a process which answers `first` and `masks` once, minus that of the imports.
 transformers gets one padded exemplar, without which it leaves out a token that the published model always has.
 
-A slow CPU needs most of a minute for one `first` at full size, so half an hour for everything. With `--small` images have
-336 pixels and the trunk has two blocks, as in `video.py`, all else its published width and depth: two minutes.
+A slow CPU needs most of a minute for one `first` at full size, so half an hour for everything. With `--small` images
+have 336 pixels and the trunk has two blocks, as in `video.py`, all else its published width and depth: two minutes.
 """
 
 import argparse
@@ -301,9 +301,8 @@ def main() -> None:
     if device.type == "cpu":
         peaks = {side: peak_memory(side, given.dtype, small=given.small) for side in ("transformers", "masklet")}
         rows["peak MiB"] = {**peaks, "ratio": peaks["masklet"] / peaks["transformers"]}
-    print(
-        f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, {given.dtype}, {device}, {config.image_size} pixels"
-    )
+    machine = f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads"
+    print(f"{machine}, {given.dtype}, {device}, {config.image_size} pixels")
     print("difference of the answers:", {name: f"{value:.1e}" for name, value in difference.items()})
     for name, row in rows.items():
         print(f"{name:10s} transformers {row['transformers']:9.3f}  masklet {row['masklet']:9.3f}  x{row['ratio']:.2f}")

@@ -6,7 +6,7 @@
 set -euo pipefail
 export OMP_NUM_THREADS=1
 stage() { # recipe, processes, then overrides
-  torchrun --nproc-per-node "$2" -m masklet.train.loop "$1" "$out/$1" --resume data.root="$data" "${@:3}"
+  torchrun --nproc-per-node "$2" -m masklet.train.run.loop "$1" "$out/$1" --resume data.root="$data" "${@:3}"
 }
 data=$1 out=$2
 stage builtin-encoders 1 data.workers=1
