@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import video_documents as vd
 
+from masklet.eval.concepts.cgf1 import IMAGE_COUNTS, IMAGE_FP
 from masklet.eval.videos.video_files import read_predictions, read_truth
 from masklet.eval.videos.video_scores import KINDS, VideoScores, score_video, score_videos, total_scores
 
@@ -120,7 +121,7 @@ def test_nothing_to_find_is_no_figure(tmp_path: Path) -> None:
     for name in ("mAP_50_95", "phrase_ap_50", "teta", "loc_a", "demo_positive_macro_f1_50"):
         assert figures[f"video_mask_{name}"] == -1, name
     counts = scores.counts("mask")
-    assert (counts.image_tp, counts.image_fp, counts.image_tn, counts.image_fn) == (0, 1, 1, 0)
+    assert counts.sums[IMAGE_COUNTS].tolist() == [0, 1, 1, 0]
     assert scores.pairs[0].kinds["mask"].tracks is not None
     assert scores.pairs[1].kinds["mask"].tracks is None
 
@@ -129,7 +130,7 @@ def test_a_phrase_nobody_asked_for_is_a_false_alarm(tmp_path: Path) -> None:
     masks = [vd.square(4)] * 3
     scores = score(tmp_path, [vd.truth(0, 1, masks)], [vd.prediction(1, 7, 0.9, masks)])
     assert [(pair.video_id, pair.phrase_id) for pair in scores.pairs] == [(0, 1), (1, 7)]
-    assert scores.counts("mask").image_fp == scores.counts("bbox").image_fp == 1
+    assert scores.counts("mask").sums[IMAGE_FP] == scores.counts("bbox").sums[IMAGE_FP] == 1
 
 
 @pytest.mark.parametrize("missing", [None, np.zeros((vd.HEIGHT, vd.WIDTH), bool)], ids=["null", "empty"])

@@ -20,8 +20,7 @@ from masklet.eval.analysis.bootstrap import Interval, WeightedSums, averaged, in
 from masklet.eval.analysis.mistakes import Kept, Mistakes, Worst, judge
 from masklet.eval.analysis.sweep import Sweep
 from masklet.eval.concepts.cgf1 import PairScore, PairScores
-from masklet.eval.concepts.count_rows import score_outcome
-from masklet.eval.concepts.outcomes import PairOutcome, RunFiles, read_outcomes
+from masklet.eval.concepts.outcomes import PairOutcome, RunFiles, read_outcomes, score_outcome
 
 PERMUTATIONS = 2000
 MOST_KEPT = 8  # pairs that got better or worse, of those that show their concept and of those that do not

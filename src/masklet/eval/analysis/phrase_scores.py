@@ -4,8 +4,7 @@ from collections import defaultdict
 from typing import Any
 
 from masklet.eval.concepts.cgf1 import PairScore, total
-from masklet.eval.concepts.count_rows import score_outcome
-from masklet.eval.concepts.outcomes import PairOutcome
+from masklet.eval.concepts.outcomes import PairOutcome, score_outcome
 from masklet.eval.metrics import SHORT_NAMES
 
 
@@ -39,7 +38,7 @@ class PhraseScores:
                     "phrase": phrase,
                     "cgF1": metrics["cgF1"],
                     "pmF1": metrics["positive_micro_F1"],
-                    "IL_MCC": counts.il_mcc if positives and negatives else None,
+                    "IL_MCC": float(counts.il_mcc) if positives and negatives else None,
                     "positives": positives,
                     "negatives": negatives,
                 }

@@ -14,17 +14,8 @@ from jaxtyping import Float, Float64
 from masklet.eval.analysis.bootstrap import averaged
 from masklet.eval.analysis.ranking import match_by_score
 from masklet.eval.analysis.reliability import Reliability
-from masklet.eval.concepts.cgf1 import IOU_THRESHOLDS, PairScore, PairScores
-from masklet.eval.concepts.count_rows import (
-    IMAGE_FN,
-    IMAGE_FP,
-    IMAGE_TN,
-    IMAGE_TP,
-    NUM_COLUMNS,
-    count_rows,
-    score_outcome,
-)
-from masklet.eval.concepts.outcomes import PairOutcome
+from masklet.eval.concepts.cgf1 import IMAGE_COUNTS, IOU_THRESHOLDS, NUM_COLUMNS, PairScore, PairScores
+from masklet.eval.concepts.outcomes import PairOutcome, score_outcome
 
 THRESHOLDS = np.round(np.linspace(0.05, 0.95, 19), 2)
 PUBLISHED = int(np.flatnonzero(THRESHOLDS == 0.5)[0])
@@ -102,7 +93,7 @@ class Sweep:
             self._count()
 
     def _count(self) -> None:
-        rows = count_rows(PairScores.of([pair for *_, pair in self._waiting]))
+        rows = PairScores.of([pair for *_, pair in self._waiting]).rows()
         for (subset, start, stop, _), row in zip(self._waiting, rows, strict=True):
             steps = self._steps.setdefault(subset, np.zeros((len(THRESHOLDS) + 1, NUM_COLUMNS)))
             steps[start] += row
@@ -120,8 +111,7 @@ class Sweep:
 
     def confusion(self) -> dict[str, tuple[int, int, int, int]]:
         """Pairs of each subset at score 0.5 by concept and prediction: both, prediction only, neither, concept only."""
-        columns = [IMAGE_TP, IMAGE_FP, IMAGE_TN, IMAGE_FN]
-        found = {subset: sums[PUBLISHED, columns].round().astype(int) for subset, sums in self.sums().items()}
+        found = {subset: sums[PUBLISHED, IMAGE_COUNTS].round().astype(int) for subset, sums in self.sums().items()}
         return {subset: (int(row[0]), int(row[1]), int(row[2]), int(row[3])) for subset, row in found.items()}
 
     def phrases(self) -> list[PhraseFigures]:

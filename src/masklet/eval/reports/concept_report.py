@@ -17,7 +17,7 @@ from masklet.eval.analysis.bootstrap import Interval, WeightedSums, averaged, in
 from masklet.eval.analysis.mistakes import MEANINGS, Mistakes
 from masklet.eval.analysis.reliability import Reliability
 from masklet.eval.analysis.sweep import MIN_PRESENT, PUBLISHED, THRESHOLDS, Sweep, best_threshold
-from masklet.eval.concepts.count_rows import figures
+from masklet.eval.concepts.cgf1 import ConceptCounts
 from masklet.eval.concepts.outcomes import RunFiles, read_outcomes
 from masklet.eval.metrics import METRICS, formatted, number, scaled
 from masklet.eval.reports.charts import Line, bar_chart, line_chart
@@ -147,7 +147,7 @@ def _subset_sections(counts: WeightedSums, mistakes: Mistakes) -> Iterator[Secti
         return
     rows = []
     for subset, replicates in sums.items():
-        found = intervals(figures(replicates))
+        found = intervals(ConceptCounts(sums=replicates).figures())
         rows.append([subset, int(replicates[0, :4].sum().round()), *_cells(found)])
     together = int(sum(row[1] for row in rows))
     rows.append(["average", together, *_cells(intervals(averaged(sums)))])

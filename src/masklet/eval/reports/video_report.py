@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from masklet.eval.concepts.cgf1 import IOU_THRESHOLDS
+from masklet.eval.concepts.cgf1 import IMAGE_FN, IMAGE_FP, IOU_THRESHOLDS
 from masklet.eval.metrics import formatted, scaled
 from masklet.eval.reports.charts import Line, line_chart
 from masklet.eval.reports.page import Cell, Figure, Report, Table
@@ -99,7 +99,7 @@ def _phrase_table(scores: VideoScores, truth: VideoTruth) -> Table:
         counts, followed = own.counts("mask"), own.tracks("mask").metrics()
         objects = sum(pair.num_truths for pair in own.pairs)
         f1 = 100 * float(counts.pmf1.mean()) if objects else None
-        errors = [counts.image_fp, counts.image_fn]
+        errors = [int(counts.sums[each]) for each in (IMAGE_FP, IMAGE_FN)]
         tracks = [100 * followed[name] if objects else None for name in ("HOTA", "DetA", "AssA")]
         rows.append([_phrase(truth, phrase_id), len(own.pairs), objects, f1, *errors, *tracks])
     columns = ["phrase", "videos", "objects", "pmF1", "false alarms", "overlooked", "pHOTA", "pDetA", "pAssA"]

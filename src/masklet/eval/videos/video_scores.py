@@ -118,12 +118,12 @@ class VideoScores:
 
     def _concepts(self, kind: str) -> dict[str, float]:
         counts = self.counts(kind)
-        macro = counts.local_f1_sum / max(counts.num_local, 1)
+        found, macro = counts.curves(), counts.curves(nothing=0.0)["positive_macro_F1"]
         curves = {
-            "cgf1_micro": counts.pmf1 * counts.il_mcc,
+            "cgf1_micro": found["cgF1"],
             "positive_micro_f1": counts.pmf1,
             "cgf1_macro": macro * counts.il_mcc,
-            "positive_macro_f1": macro if counts.num_local else np.full(len(macro), -1.0),
+            "positive_macro_f1": found["positive_macro_F1"],
             "ilmcc": np.full(len(macro), counts.il_mcc),
         }
         return {
