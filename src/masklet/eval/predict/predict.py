@@ -8,6 +8,7 @@ lengths one at a time.
 import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -94,15 +95,12 @@ def ask_image(
 
     Raises: InputError when the image or a phrase cannot be read.
     """
-    session = segmenter.open(image)
     predictions: dict[str, PhrasePrediction] = {}
-    try:
+    with closing(segmenter.open(image)) as session:
         for start in range(0, len(phrases), PHRASES_AT_ONCE):
             chunk = list(phrases[start : start + PHRASES_AT_ONCE])
             found = session.find(chunk, threshold=kept.floor, assume_present=assume_present)
             predictions |= {phrase: _select(phrase, found, session.size, kept.cuts) for phrase in chunk}
-    finally:
-        session.close()
     return predictions
 
 

@@ -8,6 +8,7 @@ that is asked.
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -102,8 +103,7 @@ def _predict(video: Video, phrases: Sequence[str], folder: Path, tracker: Segmen
 def _follow(video: Video, frames: list[Path], phrases: Sequence[str], tracker: Segmenter) -> Predictions:
     scores: dict[tuple[str, int], list[float]] = {}
     masks: dict[tuple[str, int], dict[int, str]] = {}
-    session = tracker.open_video(frames)
-    try:
+    with closing(tracker.open_video(frames)) as session:
         for phrase in phrases:
             session.add_concept(phrase, frame=0)
         for result in session.track():
@@ -116,8 +116,6 @@ def _follow(video: Video, frames: list[Path], phrases: Sequence[str], tracker: S
                 if mask.any():
                     masks.setdefault((phrase, object_id), {})[result.index] = rle_encode(mask)
                     scores.setdefault((phrase, object_id), []).append(score)
-    finally:
-        session.close()
     objects: dict[str, list[FollowedObject]] = {phrase: [] for phrase in phrases}
     for (phrase, object_id), seen in masks.items():
         score = round(float(np.mean(scores[phrase, object_id])), _DIGITS)

@@ -7,6 +7,7 @@ Source: SAM 3 paper, interactive exemplars; thresholds of what counts as wrong a
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -109,8 +110,7 @@ def correct_concepts(
     curves = ExemplarCurves(rounds=rounds)
     for index in range(len(labelled)):
         example = labelled.example(index)
-        session = model.open(labelled.path(index))
-        try:
+        with closing(model.open(labelled.path(index))) as session:
             for place, query in enumerate(labelled.queries(example)):
                 truths = LabelledInstances.of(example, query)
                 pair = _Pair(session, example, query, truths, [seed, index, place])
@@ -121,8 +121,6 @@ def correct_concepts(
                     row = int(pair.rng(2).choice(query.object_index))
                     first = Examples(like=(pair.box(row),))
                     curves.examples.add(list(pair.rounds(None, first, rounds - 1)))
-        finally:
-            session.close()
         advance()
     return curves
 
