@@ -11,7 +11,6 @@ class Product(Protocol):
 
     def to_json(self) -> dict[str, Any]:
         """The result for programs."""
-        ...
 
 
 @runtime_checkable

@@ -89,7 +89,9 @@ class TrackRun(AbstractContextManager):
         self.objects: dict[int, str] = {}
         self.last: FrameResult | None = None
         self.source = open_track_source(job.video)
-        check_range(job, self.source)
+        last = max(job.start, job.prompts.last_frame)
+        if self.source.num_frames is not None and last >= self.source.num_frames:
+            raise InputError(f"{self.source.name} has {self.source.num_frames} frames, and none of number {last}")
         self._folder = None if job.folder is None else RunFolder(job.folder)
         self._writers: dict[str, Writer] = {}
         self._journal: Journal | None = None
@@ -221,13 +223,6 @@ class TrackRun(AbstractContextManager):
 def open_track_source(video: str) -> FrameSource:
     """The video at a path, or the camera of a number that is not the name of a file."""
     return open_frames(int(video) if video.isdecimal() and not Path(video).exists() else video)
-
-
-def check_range(job: TrackJob, source: FrameSource) -> None:
-    """Raises: InputError when the video lacks the first frame or one with a prompt, as far as its length is known."""
-    last = max(job.start, job.prompts.last_frame)
-    if source.num_frames is not None and last >= source.num_frames:
-        raise InputError(f"{source.name} has {source.num_frames} frames, and none of number {last}")
 
 
 def prompt(session: "VideoSession", job: TrackJob) -> None:

@@ -4,7 +4,6 @@ Pairs are added one at a time; memory grows with the number of phrases and subse
 which a prediction file was cut have no effect. The annotator is the one chosen at the published threshold throughout.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -64,9 +63,7 @@ class Sweep:
     presence: Reliability = field(default_factory=Reliability)
     has_presence: bool = False
     _phrases: dict[str, _PhraseCounts] = field(default_factory=dict)
-    _steps: dict[str, np.ndarray] = field(
-        default_factory=dict
-    )  # what each threshold adds to the sums of the one before
+    _steps: dict[str, np.ndarray] = field(default_factory=dict)  # what each threshold adds to the one before
     _waiting: list[tuple[str, int, int, PairScore]] = field(default_factory=list)
 
     def add(self, outcome: PairOutcome) -> None:
@@ -85,7 +82,10 @@ class Sweep:
         predicted = bool((outcome.scores >= THRESHOLDS[PUBLISHED]).any())
         counts.false_alarms += predicted and not present
         counts.overlooked += present and not predicted
-        for start, stop, pair in _stretches(outcome):
+        # Runs of thresholds that keep the same predictions
+        kept = (outcome.scores[:, None] >= THRESHOLDS).sum(axis=0)
+        for start, stop in pairwise([0, *(np.flatnonzero(np.diff(kept)) + 1).tolist(), len(THRESHOLDS)]):
+            pair = score_outcome(outcome, THRESHOLDS[start])
             counts.predicted[start:stop] += pair.num_predictions
             counts.matched[start:stop] += int(pair.matches[0])
             self._waiting.append((outcome.subset, start, stop, pair))
@@ -124,14 +124,6 @@ def best_threshold(values: Float[np.ndarray, " threshold"]) -> int:
     """Where a curve over `THRESHOLDS` is highest; of equals the one nearest to 0.5, the lower of two."""
     top = np.flatnonzero(values >= values.max() - 1e-12)
     return int(top[np.argmin(np.abs(top - PUBLISHED))])
-
-
-def _stretches(outcome: PairOutcome) -> Iterator[tuple[int, int, PairScore]]:
-    """Runs of thresholds that keep the same predictions, and the counts there."""
-    kept = (outcome.scores[:, None] >= THRESHOLDS).sum(axis=0)
-    bounds = [0, *(np.flatnonzero(np.diff(kept)) + 1).tolist(), len(THRESHOLDS)]
-    for start, stop in pairwise(bounds):
-        yield start, stop, score_outcome(outcome, THRESHOLDS[start])
 
 
 def _phrase_figures(phrase: str, counts: _PhraseCounts) -> PhraseFigures:

@@ -99,10 +99,11 @@ class VideoScores:
 
     def metrics(self) -> dict[str, float]:
         """Every figure under its published name: fractions, but percent for TETA; -1 where there is nothing to find."""
-        by_kind = [self._average_precisions, self._following, self._concepts]
-        figures = {
-            f"video_{kind}_{name}": value for read in by_kind for kind in KINDS for name, value in read(kind).items()
-        }
+        figures: dict[str, float] = {}
+        for kind in KINDS:
+            followed = {f"all_phrase_{name}": value for name, value in self.tracks(kind).metrics().items()}
+            own = self._average_precisions(kind) | followed | self._concepts(kind)
+            figures |= {f"video_{kind}_{name}": value for name, value in own.items()}
         for name, value in mean_figures(self.classes.values()).items():
             # Percent with five digits, as the released evaluator reports TETA; -1 stays.
             figures[f"video_mask_{name}"] = float(f"{100 * value:.5g}") if value >= 0 else value
@@ -131,9 +132,6 @@ class VideoScores:
             for point, chosen in POINTS.items()
             for name, curve in curves.items()
         }
-
-    def _following(self, kind: str) -> dict[str, float]:
-        return {f"all_phrase_{name}": value for name, value in self.tracks(kind).metrics().items()}
 
     def _average_precisions(self, kind: str) -> dict[str, float]:
         """By classes: each phrase ranks its predictions in all videos. By phrases: one ranking of everything."""
