@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Trains the built-in model, stage by stage: words and pictures, the detector, its refinement, the tracker (recipes
+# Trains the built-in model, stage by stage: words and images, the detector, its refinement, the tracker (recipes
 # builtin-encoders, builtin, builtin-refine, builtin-tracker). DATA holds cutouts/, backgrounds/ and real/
 # (docs/model_card.md says what was in them). What was stopped goes on where it was.
 #   runs/builtin.sh DATA OUT

@@ -262,7 +262,7 @@ def standing(rejected: int, pm_f1: float) -> Standing:
 
 def lost(rejections: int = 0, quality: int = 0) -> Forgetting:
     before, after = standing(90, 60.0), standing(90 - rejections, 60.0 - quality)
-    change = Change(name="scenes", title="Scenes", pictures=9, sure=True, before=before, after=after)
+    change = Change(name="scenes", title="Scenes", images=9, sure=True, before=before, after=after)
     return Forgetting(changes=(change,))
 
 

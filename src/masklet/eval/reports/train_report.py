@@ -201,7 +201,7 @@ def _change_table(found: Forgetting) -> Table:
     ]
     rows = [
         [
-            *(change.title, when, change.pictures, standing.absent, standing.rejections),
+            *(change.title, when, change.images, standing.absent, standing.rejections),
             interval_text(standing.low, standing.high, 1),
             *(standing.cgF1, standing.IL_MCC, standing.pmF1),
         ]
