@@ -11,6 +11,7 @@ class Product(Protocol):
 
     def to_json(self) -> dict[str, Any]:
         """The result for programs."""
+        ...
 
 
 @runtime_checkable

@@ -33,6 +33,7 @@ class ClipSource(Protocol):
 
     def sample(self, rng: np.random.Generator) -> Clip:
         """A clip that depends on nothing but the source and the state of `rng`."""
+        ...
 
 
 @dataclass(frozen=True)

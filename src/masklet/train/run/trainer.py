@@ -51,12 +51,15 @@ class Task(Protocol):
 
     def trains(self, name: str) -> bool:
         """Whether a parameter of the model is learnt."""
+        ...
 
     def dataset(self, phase: Any) -> Dataset:
         """The micro-batches of a phase by index."""
+        ...
 
     def losses(self, model: Detector, batches: Sequence[Any], phase: Any, seeds: Sequence[int]) -> Iterator[LossReport]:
         """The loss of each micro-batch in turn, normalised as if they were one batch of all processes."""
+        ...
 
 
 class Trainer:

@@ -46,9 +46,11 @@ class Validate(Protocol):
 
     def __len__(self) -> int:
         """Number of images."""
+        ...
 
     def __call__(self, weights: Weights, step: int) -> Figures:
         """The metrics of the weights after `step` updates."""
+        ...
 
 
 def validation_images(recipe: Recipe) -> tuple[IndexedSource, list[int]] | None:
