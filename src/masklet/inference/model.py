@@ -1,6 +1,7 @@
 """The facade: a model that segments images and opens sessions on images and videos, and `load`, which makes one."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 
@@ -22,6 +23,10 @@ from masklet.inference.video.video_session import VideoSession
 from masklet.media.images import ImageSource, read_image
 from masklet.media.video_source import VideoSource
 from masklet.nn.precision import cast_compute
+from masklet.query.answer import Answer
+from masklet.query.english import read_question
+from masklet.query.evaluate import ask
+from masklet.query.nodes import Node
 from masklet.tokenizer import Tokenizer
 
 
@@ -58,6 +63,21 @@ class Model(Predictor):
         if isinstance(image, Sequence) and not isinstance(image, (str, bytes)):
             return [segment_one(source) for source in image]
         return segment_one(image)
+
+    def ask(self, image: ImageSource, question: str | Node, *, threshold: float = 0.5) -> Answer:
+        """What answers a compound question: "the three leftmost cups", "the cup on the table, not the one in the box".
+
+        The question is English, its exact text form, or a tree (`masklet.query`); of several readings the likeliest is
+        taken. All its concepts are asked in one batch. `Answer.explain()` tells what was left out and why.
+
+        Raises: InputError naming the word that cannot be placed.
+        """
+        node = read_question(question)[0].node if isinstance(question, str) else question
+        with self.open(image) as session:
+            answer = ask(
+                lambda names, least: session.find(names, threshold=least), session.pixels, node, threshold=threshold
+            )
+            return replace(answer, path=session.path)
 
     def open(self, image: ImageSource) -> ImageSession:
         """A session on one image: it is read and encoded once, then asked as often as wanted."""

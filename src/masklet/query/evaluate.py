@@ -1,0 +1,252 @@
+"""Answers a question: every concept of it in one batch over one encoding, then set by set up the tree.
+
+The calculus: an instance of a concept has the segmenter's probability; being related is its own times the best of the
+relation times that of the other; `no` is one minus that; `every` the least of all. Sets are cut at even odds where they
+are counted or ranked, and in the end.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from masklet.errors import InputError
+from masklet.ops.masks import mask_iou
+from masklet.protocols import Instances, Pixels
+from masklet.query.answer import Answer, Candidate, Step
+from masklet.query.nodes import (
+    Between,
+    Both,
+    ButNot,
+    Concept,
+    Counted,
+    Cut,
+    Either,
+    Nearest,
+    Node,
+    Ranked,
+    Related,
+    phrases,
+)
+from masklet.query.relations import GUESSED, RELATION, between, gap, shape_of
+from masklet.query.text import to_text
+
+EVEN = 0.5
+SAME = 0.8  # IoU of masks that are one instance
+
+
+Find = Callable[[Sequence[str], float], Instances]  # instances of phrases above a score, in one image
+
+
+def ask(find: Find, image: Pixels, question: Node, *, threshold: float = EVEN) -> Answer:
+    """The answer to one question, from one call of `find`. Raises: InputError when a concept cannot be asked."""
+    asked = phrases(question)
+    if not asked:
+        raise InputError("the question names no concept to look for")
+    found = find(asked, threshold / 2)
+    candidates = tuple(_candidates(found))
+    steps: list[Step] = []
+    kept = _Evaluation(candidates, steps).of(question)
+    chosen = [replace(each, score=score) for each, score in kept.values() if score >= threshold]
+    best_first = sorted(chosen, key=lambda each: (-each.score, each.number))
+    return Answer(
+        question=question,
+        image=image,
+        instances=tuple(best_first),
+        found=candidates,
+        looked_for={phrase: float(found.presence[phrase]) for phrase in asked},
+        steps=tuple(steps),
+    )
+
+
+def _candidates(found: Instances) -> list[Candidate]:
+    result = []
+    for index, phrase in enumerate(found.phrases):
+        mask, box = found.mask(index), found.boxes[index]
+        if mask.any():
+            shape = shape_of(mask, box)
+            score = float(found.scores[index])
+            result.append(Candidate(number=len(result), phrase=phrase, score=score, box=box, mask=mask, shape=shape))
+    return result
+
+
+Found = dict[int, tuple[Candidate, float]]
+
+
+class _Evaluation:
+    """Walks a question from its leaves."""
+
+    def __init__(self, candidates: Sequence[Candidate], steps: list[Step]) -> None:
+        self.candidates, self.steps = candidates, steps
+
+    def of(self, node: Node) -> Found:  # noqa: PLR0911 - one of each kind
+        match node:
+            case Concept():
+                return {each.number: (each, each.score) for each in self.candidates if each.phrase == node.phrase}
+            case Related():
+                return self._related(node)
+            case Between():
+                return self._between(node)
+            case Ranked():
+                return self._ranked(node)
+            case Nearest():
+                return self._nearest(node)
+            case Either() | Both():
+                return self._joined(node)
+            case ButNot():
+                return self._but_not(node)
+            case Counted():
+                return self._counted(node)
+            case Cut():
+                return self._cut(node)
+
+    def _related(self, node: Related) -> Found:
+        subjects, others = self.of(node.subject), self.of(node.object)
+        measure = RELATION[node.relation]
+        kept: Found = {}
+        why: dict[int, str] = {}
+        for number, (each, score) in subjects.items():
+            values = [
+                measure(each.shape, other.shape) * own
+                for key, (other, own) in others.items()
+                if key != number and not _same(each, other)
+            ]
+            probability = _quantified(values, node)
+            kept[number] = (each, score * probability)
+            if score * probability < EVEN <= score:
+                why[number] = (
+                    f"{node.relation} {_quantity(node)} {to_text(node.object)} has probability {probability:.2f}"
+                )
+        return self._tell(node, kept, why, is_guess=node.relation in GUESSED)
+
+    def _between(self, node: Between) -> Found:
+        subjects, first, second = self.of(node.subject), self.of(node.first), self.of(node.second)
+        kept: Found = {}
+        why: dict[int, str] = {}
+        for number, (each, score) in subjects.items():
+            values = [
+                between(each.shape, a.shape, b.shape) * p * q
+                for i, (a, p) in first.items()
+                for j, (b, q) in second.items()
+                if len({number, i, j}) == 3
+            ]
+            probability = max(values, default=0.0)
+            kept[number] = (each, score * probability)
+            if score * probability < EVEN <= score:
+                why[number] = f"lies between them with probability {probability:.2f}"
+        return self._tell(node, kept, why)
+
+    def _ranked(self, node: Ranked) -> Found:
+        sure = _even(self.of(node.of))
+        order = sorted(sure, key=lambda number: _ORDERS[node.order](*sure[number]))
+        chosen = order[node.place - 1 : node.place - 1 + node.count]
+        if len(chosen) < node.count:
+            chosen = []
+        why = {
+            number: f"is number {order.index(number) + 1} of {len(order)}" for number in order if number not in chosen
+        }
+        return self._tell(node, {number: sure[number] for number in chosen}, why)
+
+    def _nearest(self, node: Nearest) -> Found:
+        sure, others = _even(self.of(node.of)), _even(self.of(node.to))
+        distance = {
+            number: min((gap(each.shape, other.shape), _apart(each, other)) for other, _ in rest)
+            for number, (each, _) in sure.items()
+            if (rest := [pair for key, pair in others.items() if key != number])
+        }
+        if not distance:
+            return self._tell(node, {}, {})
+        chosen = (max if node.far else min)(distance, key=lambda number: (distance[number], number))
+        return self._tell(node, {chosen: sure[chosen]}, {})
+
+    def _joined(self, node: Either | Both) -> Found:
+        parts = [self.of(part) for part in node.parts]
+        kept: Found = {}
+        for place, part in enumerate(parts):
+            for number, (each, score) in part.items():
+                twin = next((key for key, (other, _) in kept.items() if _same(each, other)), None)
+                if isinstance(node, Either):
+                    if twin is None:
+                        kept[number] = (each, score)
+                    elif score > kept[twin][1]:
+                        kept[twin] = (kept[twin][0], score)
+                elif place == 0:
+                    others = [max((s for o, s in rest.values() if _same(each, o)), default=0.0) for rest in parts[1:]]
+                    kept[number] = (each, score * float(np.prod(others)))
+        return self._tell(node, kept, {})
+
+    def _but_not(self, node: ButNot) -> Found:
+        kept, without = self.of(node.of), self.of(node.without)
+        result: Found = {}
+        why: dict[int, str] = {}
+        for number, (each, score) in kept.items():
+            against = max((other_score for other, other_score in without.values() if _same(each, other)), default=0.0)
+            result[number] = (each, score * (1 - against))
+            if score * (1 - against) < EVEN <= score:
+                why[number] = f"is {to_text(node.without)} with probability {against:.2f}"
+        return self._tell(node, result, why)
+
+    def _counted(self, node: Counted) -> Found:
+        sure = _even(self.of(node.of))
+        fits = len(sure) >= node.least and (node.most is None or len(sure) <= node.most)
+        why = {} if fits else {number: f"there are {len(sure)}" for number in sure}
+        return self._tell(node, sure if fits else {}, why)
+
+    def _cut(self, node: Cut) -> Found:
+        kept, tools = self.of(node.of), list(_even(self.of(node.by)).values())
+        cover = np.logical_or.reduce([tool.mask for tool, _ in tools]) if tools else None
+        result: Found = {}
+        for number, (each, score) in kept.items():
+            mask = each.mask if cover is None else _CUTS[node.how](each.mask, cover)
+            if cover is None and node.how == "intersection":
+                continue
+            if mask.any():
+                rows, columns = np.nonzero(mask)
+                box = np.array([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1], np.float32)
+                result[number] = (replace(each, mask=mask, box=box, shape=shape_of(mask, box)), score)
+        return self._tell(node, result, {})
+
+    def _tell(self, node: Node, kept: Found, why: Mapping[int, str], *, is_guess: bool = False) -> Found:
+        shown = {number: score for number, (_, score) in kept.items() if score >= EVEN}
+        self.steps.append(Step(question=to_text(node), kept=shown, left_out=dict(why), is_guess=is_guess))
+        return kept
+
+
+def _quantified(values: Sequence[float], node: Related) -> float:
+    if node.count is not None:
+        return float(sum(value >= EVEN for value in values) == node.count)
+    if node.quantifier == "every":
+        return min(values, default=0.0)
+    best = max(values, default=0.0)
+    return 1 - best if node.quantifier == "no" else best
+
+
+def _quantity(node: Related) -> str:
+    return str(node.count) if node.count is not None else node.quantifier
+
+
+def _even(found: Found) -> Found:
+    return {number: pair for number, pair in found.items() if pair[1] >= EVEN}
+
+
+def _same(one: Candidate, other: Candidate) -> bool:
+    """Whether two candidates are the same thing, found by two phrases or once."""
+    if one.number == other.number:
+        return True
+    return bool(mask_iou(one.mask[None], other.mask[None])[0, 0] >= SAME)
+
+
+def _apart(one: Candidate, other: Candidate) -> float:
+    return float(np.hypot(*(one.shape.centre - other.shape.centre)))
+
+
+_ORDERS = {
+    "left": lambda each, _: float(each.shape.centre[0]),
+    "right": lambda each, _: -float(each.shape.centre[0]),
+    "top": lambda each, _: float(each.shape.centre[1]),
+    "bottom": lambda each, _: -float(each.shape.centre[1]),
+    "large": lambda each, _: -each.shape.area,
+    "small": lambda each, _: each.shape.area,
+    "sure": lambda _, score: -score,
+}
+_CUTS = {"difference": lambda a, b: a & ~b, "union": lambda a, b: a | b, "intersection": lambda a, b: a & b}

@@ -1,0 +1,100 @@
+"""Sentences and what they mean: a table read by hand, and templates filled in."""
+
+from itertools import product
+from pathlib import Path
+
+import pytest
+
+from masklet.errors import InputError
+from masklet.query.english import parse
+from masklet.query.text import to_text
+from masklet.query.vocabulary import singular
+
+TABLE = [line.split("\t") for line in Path(__file__).with_name("sentences.tsv").read_text().splitlines()]
+THINGS = {"the cup": "cup", "a red mug": "red mug", "dogs": "dog", "the people": "person", "school buses": "school bus"}
+PLACES = {"the table": "table", "a wooden box": "wooden box", "the two cars": None}
+RELATIONS = {
+    "on": "on",
+    "inside": "in",
+    "under": "under",
+    "above": "above",
+    "to the left of": "left of",
+    "right of": "right of",
+    "next to": "next to",
+    "touching": "touching",
+    "in front of": "in front of",
+    "behind": "behind",
+    "near": "near",
+}
+
+
+def meaning(sentence: str) -> str:
+    return to_text(parse(sentence)[0].node)
+
+
+@pytest.mark.parametrize(("sentence", "expected"), TABLE)
+def test_a_sentence_means_what_a_person_reads(sentence: str, expected: str) -> None:
+    assert meaning(sentence) == expected
+
+
+@pytest.mark.parametrize(
+    ("thing", "relation", "place"), list(product(THINGS, RELATIONS, ["the table", "a wooden box"]))
+)
+def test_every_relation_joins_any_two_noun_phrases(thing: str, relation: str, place: str) -> None:
+    expected = f'related("{THINGS[thing]}", {RELATIONS[relation]}, "{PLACES[place]}")'
+    assert meaning(f"{thing} {relation} {place}") == expected
+    assert meaning(f"{thing} that is {relation} {place}") == expected
+    assert meaning(f"{thing} which are not {relation} {place}") == expected.replace(")", ", no)")
+
+
+@pytest.mark.parametrize(("number", "word"), [(2, "two"), (3, "three"), (7, "7")])
+@pytest.mark.parametrize(("order", "name"), [("leftmost", "left"), ("largest", "large"), ("smallest", "small")])
+def test_numbers_and_orders_go_together(number: int, word: str, order: str, name: str) -> None:
+    assert meaning(f"the {word} {order} cups") == f'ranked("cup", {name}, 1, {number})'
+    assert meaning(f"the {order} {word} cups") == f'ranked("cup", {name}, 1, {number})'
+    assert meaning(f"exactly {word} cups") == f'counted("cup", {number}, {number})'
+    assert meaning(f"more than {word} cups") == f'counted("cup", {number + 1}, any)'
+
+
+def test_all_readings_are_given_and_the_nearest_attachment_comes_first() -> None:
+    readings = [to_text(reading.node) for reading in parse("the cup on the table next to the laptop")]
+    assert readings == [
+        'related("cup", on, related("table", next to, "laptop"))',
+        'related(related("cup", on, "table"), next to, "laptop")',
+    ]
+
+
+@pytest.mark.parametrize(
+    ("sentence", "word"),
+    [("the dog that wants a ball", "wants"), ("the cup on", "on"), ("and the cup", "and"), ("a cup with", "with")],
+)
+def test_a_word_that_cannot_be_placed_is_named(sentence: str, word: str) -> None:
+    with pytest.raises(InputError, match=f"the word '{word}' cannot be placed"):
+        parse(sentence)
+
+
+@pytest.mark.parametrize("sentence", ["", "  ", "?!", " , "])
+def test_nothing_is_no_question(sentence: str) -> None:
+    with pytest.raises(InputError):
+        parse(sentence)
+
+
+def test_a_long_sentence_is_refused_and_a_nested_one_ends_soon() -> None:
+    with pytest.raises(InputError, match="at most 40 can be read"):
+        parse("the cup " * 30)
+    parse("the cup on the " + "box on the " * 9 + "table")
+
+
+@pytest.mark.parametrize(
+    ("noun", "expected"),
+    [
+        ("cups", "cup"),
+        ("buses", "bus"),
+        ("boxes", "box"),
+        ("cherries", "cherry"),
+        ("shoes", "shoe"),
+        ("glass", "glass"),
+    ],
+)
+def test_nouns_are_asked_in_the_singular(noun: str, expected: str) -> None:
+    assert singular(noun) == expected

@@ -1,0 +1,138 @@
+"""Questions answered over drawn squares by a segmenter that knows them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from masklet.errors import InputError
+from masklet.protocols import ImageInstances
+from masklet.query.answer import Answer
+from masklet.query.english import parse
+from masklet.query.evaluate import ask
+from masklet.query.text import from_text
+
+SIZE = 200
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the segmenter says."""
+
+    phrases: tuple[str, ...]
+    scores: np.ndarray
+    boxes: np.ndarray
+    presence: dict[str, float]
+
+    def __len__(self) -> int:
+        return len(self.phrases)
+
+    def mask(self, index: int, *, cut: float = 0.5) -> np.ndarray:  # noqa: ARG002
+        mask = np.zeros((SIZE, SIZE), bool)
+        x0, y0, x1, y1 = self.boxes[index].astype(int)
+        mask[y0:y1, x0:x1] = True
+        return mask
+
+
+class Oracle:
+    """Knows the boxes of each phrase; counts how often it was asked."""
+
+    def __init__(self, **boxes: list[tuple[int, int, int, int]]) -> None:
+        self.boxes = {name.replace("_", " "): rows for name, rows in boxes.items()}
+        self.asked: list[tuple[str, ...]] = []
+
+    def find(self, phrases: Sequence[str], threshold: float) -> Found:  # noqa: ARG002
+        self.asked.append(tuple(phrases))
+        rows = [(phrase, box) for phrase in phrases for box in self.boxes.get(phrase, [])]
+        return Found(
+            phrases=tuple(phrase for phrase, _ in rows),
+            scores=np.full(len(rows), 0.95, np.float32),
+            boxes=np.array([box for _, box in rows], np.float32).reshape(-1, 4),
+            presence={phrase: 1.0 if self.boxes.get(phrase) else 0.0 for phrase in phrases},
+        )
+
+
+TABLE = (40, 100, 160, 150)
+CUPS = [(50, 80, 70, 102), (120, 82, 138, 102), (10, 170, 28, 190)]  # two on the table, one on the floor
+PLATE = (85, 92, 112, 102)
+WORLD = {
+    "cup": CUPS,
+    "table": [TABLE],
+    "plate": [PLATE],
+    "dog": [(170, 150, 195, 190)],
+    "hat": [],
+    "object": [*CUPS, TABLE, PLATE],
+}
+
+
+def found(sentence: str) -> list[tuple[int, ...]]:
+    return sorted(tuple(map(int, each.box)) for each in answer(sentence).instances)
+
+
+def answer(sentence: str) -> Answer:
+    return ask(Oracle(**WORLD).find, np.zeros((SIZE, SIZE, 3), np.uint8), parse(sentence)[0].node)
+
+
+@pytest.mark.parametrize(
+    ("sentence", "expected"),
+    [
+        ("cups", CUPS),
+        ("the cup on the table", CUPS[:2]),
+        ("the cups that are not on the table", CUPS[2:]),
+        ("the leftmost cup on the table", CUPS[:1]),
+        ("the cup on the left", CUPS[2:]),
+        ("the second cup from the left", CUPS[:1]),
+        ("the two largest cups", [CUPS[0], CUPS[1]]),
+        ("exactly three cups", CUPS),
+        ("exactly two cups", []),
+        ("cups and the dog", [*CUPS, WORLD["dog"][0]]),
+        ("the cup to the left of the plate", [CUPS[0], CUPS[2]]),
+        ("the plate between the two cups", [PLATE]),
+        ("the cup nearest to the dog", [CUPS[1]]),
+        ("tables with no cup on them", []),
+        ("the table with two cups on it", [TABLE]),
+        ("the cup next to the plate", CUPS[:2]),
+        ("the cups but not the leftmost cup", CUPS[:2]),
+        ("hats", []),
+        ("everything except the table", [*CUPS, PLATE]),
+    ],
+)
+def test_an_answer_holds_exactly_what_a_person_would_name(sentence: str, expected: list) -> None:
+    assert found(sentence) == sorted(expected)
+
+
+def test_all_concepts_are_asked_at_once() -> None:
+    oracle = Oracle(**WORLD)
+    question = parse("the cup on the table next to the plate, not the one under the dog")[0].node
+    ask(oracle.find, np.zeros((SIZE, SIZE, 3), np.uint8), question)
+    assert oracle.asked == [("cup", "table", "plate", "dog")]
+
+
+def test_masks_can_be_cut_by_others() -> None:
+    question = from_text('cut("table", difference, "cup")')
+    (table,) = ask(Oracle(**WORLD).find, np.zeros((SIZE, SIZE, 3), np.uint8), question).instances
+    assert table.mask.sum() == 120 * 50 - 2 * 20 - 2 * 18
+
+
+def test_an_answer_explains_what_was_left_out() -> None:
+    text = answer("the cup on the table").explain()
+    assert text.splitlines()[0] == "looked for: cup (1.00), table (1.00)"
+    assert "a guess from one image" in text
+    assert 'without cup 3: on some "table" has probability 0.0' in text
+
+
+def test_an_answer_is_a_result_that_can_be_drawn_and_exported() -> None:
+    result = answer("the two largest cups")
+    assert isinstance(result, ImageInstances)
+    assert result.counts() == {'ranked("cup", large, 1, 2)': 2}
+    assert result.masks.shape == (2, SIZE, SIZE)
+    assert result.areas.tolist() == [mask.sum() for mask in result.masks]
+    assert result.mask(0, (SIZE // 2, SIZE // 2)).sum() == pytest.approx(result.areas[0] / 4, rel=0.1)
+    nothing = answer("hats")
+    assert (len(nothing), nothing.masks.shape, list(nothing.presence.values())) == (0, (0, SIZE, SIZE), [0.0])
+
+
+def test_a_question_without_a_concept_is_no_question() -> None:
+    with pytest.raises(InputError, match="got its end"):
+        from_text(" ")
