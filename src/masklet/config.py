@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from masklet.models.click import ClickHead
+from masklet.models.conv_trunk import ConvTrunk
 from masklet.models.decoder import Decoder
 from masklet.models.detector import Detector
 from masklet.models.fusion import FusionEncoder
@@ -19,15 +20,10 @@ def sam3() -> Detector.Config:
 
 
 def tiny() -> Detector.Config:
-    """The built-in model, trained from scratch by this project: docs/model_card.md."""
+    """The built-in model, trained by this project on an ImageNet classifier's trunk: docs/model_card.md."""
     return Detector.Config(
-        image_size=336,
-        vision=VisionEncoder.Config(
-            dim=128,
-            trunk=Trunk.Config(
-                dim=192, depth=12, num_heads=4, hidden=768, window=4, global_blocks=(1, 3, 5, 7, 9, 11), drop_path=0.0
-            ),
-        ),
+        image_size=448,
+        vision=VisionEncoder.Config(dim=128, trunk=ConvTrunk.Config(width=1.1, depth=1.2)),
         text=TextEncoder.Config(vocab_size=8192, width=192, depth=3, num_heads=4, hidden=768, dim=128),
         prompts=ExemplarEncoder.Config(dim=128, depth=2, num_heads=4, hidden=512, dropout=0.0),
         fusion=FusionEncoder.Config(dim=128, depth=3, num_heads=4, hidden=512, dropout=0.0),

@@ -7,7 +7,6 @@ from functools import cached_property
 import numpy as np
 import torch
 from jaxtyping import UInt8
-from torch import Tensor
 
 from masklet.errors import InputError
 from masklet.inference.predictor import Predictor
@@ -15,6 +14,7 @@ from masklet.media.frames import ASSUMED_FPS, Frame, FrameSource
 from masklet.media.images import preprocess
 from masklet.models.click import ClickFeatures
 from masklet.models.detector import ImageFeatures
+from masklet.models.vision import TrunkMaps
 
 CACHED_FRAMES = 4  # frames whose features stay: about 25 MB each at full size
 
@@ -27,7 +27,7 @@ class FrameFeatures:
     frame: Frame
 
     @cached_property
-    def _trunk(self) -> Tensor:
+    def _trunk(self) -> TrunkMaps:
         with torch.inference_mode():
             pixels = preprocess(self.frame.pixels, self.predictor.image_size)[None].to(self.predictor.device)
             return self.predictor.detector.vision.trunk(pixels)

@@ -51,7 +51,7 @@ class DataSpec(Strict, frozen=True):
 
     root: str = "."
     workers: int = 0
-    sources: dict[str, SourceSpec]
+    sources: dict[str, SourceSpec] = Field(default_factory=dict)
 
 
 class Phase(Strict, frozen=True):
@@ -86,6 +86,13 @@ class EncodersPhase(ImagePhase, frozen=True):
     """A phase of stage one."""
 
     contrast: ContrastConfig = ContrastConfig()
+
+
+class WordsPhase(Phase, frozen=True):
+    """A phase of first words: `batch_size` phrases; there are no images, and no sources to weigh."""
+
+    image_size: int = 0
+    weights: dict[str, float] = Field(default_factory=dict)
 
 
 class ConceptPhase(ImagePhase, frozen=True):
@@ -141,7 +148,7 @@ class Recipe(Strict, frozen=True):
     Written out, a recipe shows of its sections what was given, not what they hold by default.
     """
 
-    task: Literal["encoders", "concept", "tracking"]
+    task: Literal["words", "encoders", "concept", "tracking"]
     preset: str | None = None
     seed: int = 0
     device: str = "auto"
@@ -254,7 +261,15 @@ class TrackingRecipe(Recipe, frozen=True):
     criterion: TrackingLossConfig = TrackingLossConfig()
 
 
-RECIPE_OF_TASK = {"encoders": EncodersRecipe, "concept": ConceptRecipe, "tracking": TrackingRecipe}
+class WordsRecipe(Recipe, frozen=True):
+    """First words: the text encoder learns the vectors of the table `words`, a file below `data.root`."""
+
+    task: Literal["words"]
+    words: str
+    phases: tuple[WordsPhase, ...]
+
+
+RECIPE_OF_TASK = {"words": WordsRecipe, "encoders": EncodersRecipe, "concept": ConceptRecipe, "tracking": TrackingRecipe}
 
 
 def _completed(given: Any, kind: type[Recipe]) -> Any:

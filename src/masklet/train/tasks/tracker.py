@@ -124,8 +124,8 @@ def _start_neck(model: Detector) -> None:
     neck.load_state_dict(model.vision.concept_neck.state_dict())
     scene = render_scene(0, SceneConfig(size=model.config.image_size)).image
     image = torch.from_numpy(scene).permute(2, 0, 1)[None].float() / 127.5 - 1
-    trunk = model.vision.trunk(image)
-    for level in (neck.fine, neck.medium, neck.coarse):
-        loudness = level(trunk).std()
-        for parameter in level.smooth.parameters():
+    pyramid = neck(model.vision.trunk(image))
+    for name in ("fine", "medium", "coarse"):
+        loudness = getattr(pyramid, name).std()
+        for parameter in getattr(neck, name).smooth.parameters():
             parameter.div_(loudness)
