@@ -1,7 +1,7 @@
 """COCO labels and results: boxes xywh in pixels, masks as run lengths or polygons. LVIS adds fields of images.
 
-Our own labels add to an image: `source`, the collection it comes from; `exhaustive`, what is labelled in full; and
-`hard_negatives`, phrases that were checked to be absent. A category may have `synonyms`.
+Our own labels add to an image: `source`, the collection it comes from; `exhaustive`, what is labelled in full;
+`hard_negatives`, phrases that were checked to be absent; and `present`, phrases that it shows somewhere. A category may have `synonyms`.
 """
 
 from collections import defaultdict
@@ -27,6 +27,7 @@ class CocoImage:
     source: str | None = None
     exhaustive: str | list[str] | None = None
     hard_negatives: list[str] | None = None
+    present: list[str] | None = None
     neg_category_ids: list[Id] | None = None
     not_exhaustive_category_ids: list[Id] | None = None
 

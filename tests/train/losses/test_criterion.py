@@ -58,6 +58,7 @@ def make_targets(counts: list[int], *, seed: int = 1) -> Targets:
         exhaustive=torch.ones(len(counts), dtype=torch.bool),
         semantic_masks=semantic,
         semantic_valid=torch.tensor(counts) > 0,
+        unlocated=torch.zeros(len(counts), dtype=torch.bool),
     )
 
 

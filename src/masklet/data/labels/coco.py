@@ -83,7 +83,7 @@ class CocoSource(IndexedSource):
             example,
             queries=self._queries(record, annotations, objects, hard, rng),
             source=self.path.stem if record.source is None else record.source,
-            absent=self.complete_phrases(record).union(hard, self._far_phrases(record)).difference(objects),
+            absent=self.complete_phrases(record).union(hard, self._far_phrases(record)).difference(objects, record.present or ()),
         )
 
     def _far_phrases(self, record: CocoImage) -> frozenset[str]:
@@ -153,12 +153,14 @@ class CocoSource(IndexedSource):
                 asked[phrases[int(rng.integers(1, len(phrases)))]] = None
         first = draw_phrases(hard, self.config.max_negatives, rng)
         room = self.config.max_negatives - len(first)
-        own = sorted(complete - objects.keys() - set(hard))
-        far = sorted(self._far_phrases(record) - objects.keys() - set(hard))
+        spoken = objects.keys() | set(hard) | set(record.present or ())
+        own = sorted(complete - spoken)
+        far = sorted(self._far_phrases(record) - spoken)
         near_count = min(len(own), max(room // 2, room - len(far)))
         absent = first + draw_phrases(own, near_count, rng) + draw_phrases(far, room - near_count, rng)
+        somewhere = [PhraseQuery.somewhere(phrase) for phrase in record.present or () if phrase not in objects]
         positives = [
             PhraseQuery(phrase=phrase, object_index=tuple(objects[phrase]), exhaustive=phrase in complete)
             for phrase in asked
         ]
-        return (*positives, *(PhraseQuery(phrase=phrase, object_index=()) for phrase in absent))
+        return (*positives, *somewhere, *(PhraseQuery(phrase=phrase, object_index=()) for phrase in absent))
