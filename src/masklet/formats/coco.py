@@ -1,7 +1,8 @@
 """COCO labels and results: boxes xywh in pixels, masks as run lengths or polygons. LVIS adds fields of images.
 
 Our own labels add to an image: `source`, the collection it comes from; `exhaustive`, what is labelled in full;
-`hard_negatives`, phrases that were checked to be absent; and `present`, phrases that it shows somewhere. A category may have `synonyms`.
+`hard_negatives`, phrases that were checked to be absent; and `present`, phrases that it shows somewhere. A category may
+have `synonyms`.
 """
 
 from collections import defaultdict

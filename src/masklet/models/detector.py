@@ -199,7 +199,9 @@ class Detector(nn.Module):
 
     def segment_all(self, features: ImageFeatures, grounding: Grounding) -> DetectorOutput:
         """`segment` for all prompts, in their order."""
-        return self.segment(features, grounding, torch.arange(len(grounding.image_index), device=features.position.device))
+        return self.segment(
+            features, grounding, torch.arange(len(grounding.image_index), device=features.position.device)
+        )
 
     def answer_clicks(self, features: ImageFeatures, phrases: TokenSet, prompts: PromptBatch) -> DetectorOutput:
         """A few masks of the one object that each prompt points at, on every layer; the best has the highest logit.

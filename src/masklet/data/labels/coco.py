@@ -83,7 +83,9 @@ class CocoSource(IndexedSource):
             example,
             queries=self._queries(record, annotations, objects, hard, rng),
             source=self.path.stem if record.source is None else record.source,
-            absent=self.complete_phrases(record).union(hard, self._far_phrases(record)).difference(objects, record.present or ()),
+            absent=self.complete_phrases(record)
+            .union(hard, self._far_phrases(record))
+            .difference(objects, record.present or ()),
         )
 
     def _far_phrases(self, record: CocoImage) -> frozenset[str]:

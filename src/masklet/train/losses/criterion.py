@@ -345,7 +345,12 @@ LOSSES: tuple[Loss, ...] = (
     projection_losses,
     somewhere_loss,
 )
-QUERY_LOSSES: tuple[Loss, ...] = (box_losses, class_loss, mask_losses, projection_losses)  # computed of each set of queries, not once
+QUERY_LOSSES: tuple[Loss, ...] = (
+    box_losses,
+    class_loss,
+    mask_losses,
+    projection_losses,
+)  # computed of each set of queries, not once
 WEIGHT_NAMES = {"loss_class": "classes"}  # where the weight of `loss_NAME` is not called NAME
 
 

@@ -269,7 +269,12 @@ class WordsRecipe(Recipe, frozen=True):
     phases: tuple[WordsPhase, ...]
 
 
-RECIPE_OF_TASK = {"words": WordsRecipe, "encoders": EncodersRecipe, "concept": ConceptRecipe, "tracking": TrackingRecipe}
+RECIPE_OF_TASK = {
+    "words": WordsRecipe,
+    "encoders": EncodersRecipe,
+    "concept": ConceptRecipe,
+    "tracking": TrackingRecipe,
+}
 
 
 def _completed(given: Any, kind: type[Recipe]) -> Any:

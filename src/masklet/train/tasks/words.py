@@ -132,7 +132,11 @@ class WordsTask:
         return WordBatches(table=table, tokenizer=self.tokenizer, size=phase.batch_size, seed=self.recipe.seed)
 
     def losses(
-        self, model: Detector, batches: Sequence[WordsBatch], phase: WordsPhase, seeds: Sequence[int]
+        self,
+        model: Detector,
+        batches: Sequence[WordsBatch],
+        phase: WordsPhase,  # noqa: ARG002 - every task is asked alike
+        seeds: Sequence[int],  # noqa: ARG002
     ) -> Iterator[LossReport]:
         """Each micro-batch's share of the mean over those of all processes: squares of what is left to the vectors.
 
