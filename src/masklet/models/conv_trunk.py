@@ -13,13 +13,19 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Complex, Float
 from torch import Tensor, nn
 
-from masklet.nn.blocks import Stack
+from masklet.nn.attention import SelfAttention
+from masklet.nn.blocks import FeedForward, Stack
+from masklet.nn.positions import grid_positions
+from masklet.nn.rope import axial_rotation
 from masklet.types import Bundle, FeaturePyramid, bundle
 
 STEM_DIM, HEAD_DIM = 32, 1280
+CONTEXT_DEPTH, CONTEXT_HEADS = 4, 4
+CONTEXT_SPAN = 24  # what the positions of any grid are squeezed into
+ROPE_THETA = 10000.0
 COARSE_STRIDE = 16
 
 
@@ -160,11 +166,33 @@ def same_conv(x: Float[Tensor, "image dim height width"], conv: nn.Conv2d) -> Fl
     return F.conv2d(F.pad(x, (low, high, low, high)), conv.weight, conv.bias, conv.stride, 0, 1, conv.groups)
 
 
+class ContextBlock(nn.Module):
+    """Pre-norm transformer block over the coarse cells; it begins as the identity."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(dim)
+        self.attention = SelfAttention(dim, CONTEXT_HEADS)
+        self.norm2 = nn.LayerNorm(dim)
+        self.mlp = FeedForward(dim, 2 * dim, F.gelu)
+        for last in (self.attention.out, self.mlp.down):
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)
+
+    def forward(
+        self, x: Float[Tensor, "image token dim"], rotation: Complex[Tensor, "token pair"]
+    ) -> Float[Tensor, "image token dim"]:
+        """Each cell sees all of the image."""
+        x = x + self.attention(self.norm1(x), rotation)
+        return x + self.mlp(self.norm2(x))
+
+
 class LateralNeck(nn.Module):
     """Feature pyramid from the trunk's own finer maps: each level adds what the coarser one says of the same place.
 
     The coarse level begins as a plain projection of the map that the classifier reads: what is set there (words of
-    ImageNet, for the built-in model) reaches the prompt's attention unchanged.
+    ImageNet, for the built-in model) reaches the prompt's attention unchanged. A classifier tells what is at a cell,
+    not how far that thing reaches; a few blocks of attention over the cells learn this once for all prompts.
     """
 
     def __init__(self, config: ConvTrunk.Config, dim: int) -> None:
@@ -174,25 +202,28 @@ class LateralNeck(nn.Module):
         self.medium = LateralLevel(medium, dim)
         self.coarse = LateralLevel(HEAD_DIM, dim)
         self.detail = nn.Conv2d(coarse, dim, 1, bias=False)
+        self.context = Stack(ContextBlock(dim) for _ in range(CONTEXT_DEPTH))
         nn.init.zeros_(self.detail.weight)
         nn.init.dirac_(self.coarse.smooth.weight)
         nn.init.zeros_(self.coarse.smooth.bias)  # type: ignore[arg-type]
 
     def forward(self, maps: ConvMaps) -> FeaturePyramid:
         """Maps at four, two and one times the grid."""
-        coarse = self._coarse(maps)
+        coarse = self.coarse_map(maps)
         medium = self.medium.project(maps.medium) + F.interpolate(coarse, scale_factor=2.0)
         fine = self.fine.project(maps.fine) + F.interpolate(medium, scale_factor=2.0)
-        return FeaturePyramid(
-            fine=self.fine.smooth(fine), medium=self.medium.smooth(medium), coarse=self.coarse.smooth(coarse)
-        )
+        return FeaturePyramid(fine=self.fine.smooth(fine), medium=self.medium.smooth(medium), coarse=coarse)
 
     def coarse_map(self, maps: ConvMaps) -> Float[Tensor, "image dim height width"]:
         """The level that prompts look at, alone."""
-        return self.coarse.smooth(self._coarse(maps))
-
-    def _coarse(self, maps: ConvMaps) -> Float[Tensor, "image dim height width"]:
-        return self.coarse.project(maps.top) + self.detail(maps.coarse)
+        x = self.coarse.smooth(self.coarse.project(maps.top) + self.detail(maps.coarse))
+        height, width = x.shape[-2:]
+        positions = grid_positions(height, width, CONTEXT_SPAN, x.device)
+        rotation = axial_rotation(positions, x.shape[1] // CONTEXT_HEADS, ROPE_THETA)
+        cells = x.flatten(2).transpose(1, 2)
+        for block in self.context:
+            cells = block(cells, rotation)
+        return cells.transpose(1, 2).unflatten(2, (height, width))
 
 
 class LateralLevel(nn.Module):

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from masklet.models.conv_trunk import ConvMaps, ConvTrunk, LateralNeck
 from masklet.nn.attention import SelfAttention
 from masklet.nn.blocks import DropPath, FeedForward, Stack
-from masklet.nn.positions import grid_xy
+from masklet.nn.positions import grid_positions
 from masklet.nn.rope import axial_rotation
 from masklet.types import FeaturePyramid
 
@@ -111,13 +111,6 @@ class Trunk(nn.Module):
         head_dim = self.config.dim // self.config.num_heads
         theta = self.config.rope_theta
         return axial_rotation(local, head_dim, theta), axial_rotation(whole, head_dim, theta)
-
-
-def grid_positions(height: int, width: int, window: int, device: torch.device) -> Float[Tensor, "{height}*{width} 2"]:
-    """Column and row of each cell in row-major order, squeezed so that any grid spans what one window does."""
-    rows = torch.arange(height, device=device, dtype=torch.float32) * (window / height)
-    columns = torch.arange(width, device=device, dtype=torch.float32) * (window / width)
-    return grid_xy(columns, rows)
 
 
 class Block(nn.Module):

@@ -9,7 +9,8 @@ from masklet.checkpoints.names.entries import ForeignFormat, Layout, Unread
 from masklet.checkpoints.names.table import read_table
 from masklet.errors import InputError
 from masklet.models.detector import Detector
-from masklet.models.vision import Trunk, grid_positions
+from masklet.models.vision import Trunk
+from masklet.nn.positions import grid_positions
 from masklet.nn.rope import axial_rotation
 
 

@@ -15,6 +15,7 @@ from masklet.checkpoints.weights import OPTIONAL_PARTS, Weights, belongs
 from masklet.data.schema import Clip
 from masklet.data.tracking import TrackBatch, draw_batch
 from masklet.errors import InputError
+from masklet.models.conv_trunk import LateralNeck
 from masklet.models.detector import Detector
 from masklet.scenes.layout import SceneConfig
 from masklet.scenes.moving.stills import ClipSource
@@ -125,7 +126,8 @@ def _start_neck(model: Detector) -> None:
     scene = render_scene(0, SceneConfig(size=model.config.image_size)).image
     image = torch.from_numpy(scene).permute(2, 0, 1)[None].float() / 127.5 - 1
     pyramid = neck(model.vision.trunk(image))
-    for name in ("fine", "medium", "coarse"):
+    # Beyond the coarse level of a lateral neck lie blocks that no scale passes through
+    for name in ("fine", "medium") if isinstance(neck, LateralNeck) else ("fine", "medium", "coarse"):
         loudness = getattr(pyramid, name).std()
         for parameter in getattr(neck, name).smooth.parameters():
             parameter.div_(loudness)
