@@ -23,6 +23,9 @@ from masklet.nn.rope import axial_rotation
 from masklet.types import Bundle, FeaturePyramid, bundle
 
 STEM_DIM, HEAD_DIM = 32, 1280
+# About the root mean square of the maps at strides 4, 8 and 16, of the published weights on photos. Without it, the
+# first steps of training make the lateral maps so loud that nothing else is heard.
+LOUDNESS = (8.8, 7.8, 6.0)
 CONTEXT_DEPTH, CONTEXT_HEADS = 4, 4
 CONTEXT_SPAN = 24  # what the positions of any grid are squeezed into
 ROPE_THETA = 10000.0
@@ -210,13 +213,13 @@ class LateralNeck(nn.Module):
     def forward(self, maps: ConvMaps) -> FeaturePyramid:
         """Maps at four, two and one times the grid."""
         coarse = self.coarse_map(maps)
-        medium = self.medium.project(maps.medium) + F.interpolate(coarse, scale_factor=2.0)
-        fine = self.fine.project(maps.fine) + F.interpolate(medium, scale_factor=2.0)
+        medium = self.medium.project(maps.medium / LOUDNESS[1]) + F.interpolate(coarse, scale_factor=2.0)
+        fine = self.fine.project(maps.fine / LOUDNESS[0]) + F.interpolate(medium, scale_factor=2.0)
         return FeaturePyramid(fine=self.fine.smooth(fine), medium=self.medium.smooth(medium), coarse=coarse)
 
     def coarse_map(self, maps: ConvMaps) -> Float[Tensor, "image dim height width"]:
         """The level that prompts look at, alone."""
-        x = self.coarse.smooth(self.coarse.project(maps.top) + self.detail(maps.coarse))
+        x = self.coarse.smooth(self.coarse.project(maps.top) + self.detail(maps.coarse / LOUDNESS[2]))
         height, width = x.shape[-2:]
         positions = grid_positions(height, width, CONTEXT_SPAN, x.device)
         rotation = axial_rotation(positions, x.shape[1] // CONTEXT_HEADS, ROPE_THETA)
