@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from masklet.nn.attention import SelfAttention
 from masklet.nn.blocks import FeedForward, Stack
-from masklet.nn.positions import grid_positions
+from masklet.nn.positions import grid_positions, sine_map
 from masklet.nn.rope import axial_rotation
 from masklet.types import Bundle, FeaturePyramid, bundle
 
@@ -29,6 +29,7 @@ LOUDNESS = (8.8, 7.8, 6.0)
 CONTEXT_DEPTH, CONTEXT_HEADS = 4, 4
 CONTEXT_SPAN = 24  # what the positions of any grid are squeezed into
 ROPE_THETA = 10000.0
+PLACE_GAIN = 0.5
 COARSE_STRIDE = 16
 
 
@@ -204,9 +205,16 @@ class LateralNeck(nn.Module):
         self.fine = LateralLevel(fine, dim)
         self.medium = LateralLevel(medium, dim)
         self.coarse = LateralLevel(HEAD_DIM, dim)
-        self.detail = nn.Conv2d(coarse, dim, 1, bias=False)
+        # What the finer maps hold of each coarse cell: where in it an edge runs, which the classifier's map has lost
+        self.detail_coarse = nn.Conv2d(coarse, dim, 1, bias=False)
+        self.detail_medium = nn.Conv2d(medium, dim, 2, stride=2, bias=False)
+        self.detail_fine = nn.Conv2d(fine, dim, 4, stride=4, bias=False)
+        self.place = nn.Linear(dim, dim)
+        nn.init.normal_(self.place.weight, std=PLACE_GAIN * dim**-0.5)
+        nn.init.zeros_(self.place.bias)
         self.context = Stack(ContextBlock(dim) for _ in range(CONTEXT_DEPTH))
-        nn.init.zeros_(self.detail.weight)
+        for detail in (self.detail_coarse, self.detail_medium, self.detail_fine):
+            nn.init.zeros_(detail.weight)
         nn.init.dirac_(self.coarse.smooth.weight)
         nn.init.zeros_(self.coarse.smooth.bias)  # type: ignore[arg-type]
 
@@ -219,11 +227,14 @@ class LateralNeck(nn.Module):
 
     def coarse_map(self, maps: ConvMaps) -> Float[Tensor, "image dim height width"]:
         """The level that prompts look at, alone."""
-        x = self.coarse.smooth(self.coarse.project(maps.top) + self.detail(maps.coarse / LOUDNESS[2]))
+        fine, medium, coarse = (maps.fine / LOUDNESS[0], maps.medium / LOUDNESS[1], maps.coarse / LOUDNESS[2])
+        detail = self.detail_fine(fine) + self.detail_medium(medium) + self.detail_coarse(coarse)
+        x = self.coarse.smooth(self.coarse.project(maps.top) + detail)
         height, width = x.shape[-2:]
         positions = grid_positions(height, width, CONTEXT_SPAN, x.device)
         rotation = axial_rotation(positions, x.shape[1] // CONTEXT_HEADS, ROPE_THETA)
-        cells = x.flatten(2).transpose(1, 2)
+        # Where a cell lies becomes part of what it says: attention can then average the places of a thing's cells
+        cells = x.flatten(2).transpose(1, 2) + self.place(sine_map(height, width, x.shape[1], x.device).to(x.dtype))
         for block in self.context:
             cells = block(cells, rotation)
         return cells.transpose(1, 2).unflatten(2, (height, width))

@@ -125,12 +125,14 @@ class Criterion:
         targets: Targets,
         *,
         one_to_many: DetectorOutput | None = None,
+        known: MatchedPairs | None = None,
         counts: Counts | None = None,
         absent_logits: Float[Tensor, "layer absent"] | None = None,
     ) -> LossReport:
         """The loss of one batch of concept queries.
 
-        `one_to_many` are the predictions of the copies of the queries (`Decoder.doubled_queries`). `counts` are those
+        `one_to_many` are the predictions of the copies of the queries (`Decoder.doubled_queries`), or of queries whose
+        targets are `known` (`Decoder.denoising_queries`). `counts` are those
         of the whole step when this batch is only a part of it. `absent_logits` are presence logits of further prompts
         whose concept is absent; nothing else of such prompts is compared.
         """
@@ -141,7 +143,8 @@ class Criterion:
         compared = replace(compared, absent_logits=absent_logits)
         parts = _computed(compared, LOSSES)
         if one_to_many is not None:
-            copies = self._compare(one_to_many, targets, counts, self._one_to_many(one_to_many, targets))
+            pairs = self._one_to_many(one_to_many, targets) if known is None else known
+            copies = self._compare(one_to_many, targets, counts, pairs)
             parts |= {f"{name}_one_to_many": value for name, value in _computed(copies, QUERY_LOSSES).items()}
         return LossReport(self._weighed(parts), {name: value.detach() for name, value in parts.items()})
 

@@ -96,9 +96,14 @@ class WordsPhase(Phase, frozen=True):
 
 
 class ConceptPhase(ImagePhase, frozen=True):
-    """A phase of the detector's training. What it does not say of `criterion` is said by the recipe's."""
+    """A phase of the detector's training. What it does not say of `criterion` is said by the recipe's.
+
+    `denoise` queries of each prompt begin at noised boxes of its objects; with 0 copies of all queries learn
+    one-to-many, as published.
+    """
 
     criterion: Criterion.Config = Criterion.Config()
+    denoise: Annotated[int, Field(ge=0)] = 0
     refine: RefineConfig = RefineConfig()
     clicks: ClicksConfig = ClicksConfig()
 
