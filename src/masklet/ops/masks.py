@@ -37,6 +37,14 @@ def rle_decode(counts: Counts, height: int, width: int) -> Bool[np.ndarray, "hei
     return np.repeat(values, runs).reshape((height, width), order="F")
 
 
+def fills(counts: Counts, height: int, width: int) -> bool:
+    """Whether COCO counts describe a mask of this size."""
+    try:
+        return 0 <= height * width <= MAX_PIXELS and int(read_runs(counts).sum()) == height * width
+    except ValueError:
+        return False
+
+
 def rle_area(counts: Counts) -> int:
     """Number of pixels set."""
     return int(read_runs(counts)[1::2].sum())

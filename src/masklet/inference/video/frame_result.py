@@ -15,7 +15,7 @@ from torch import Tensor
 
 from masklet.errors import InputError
 from masklet.ops.enlarge import resize_mask_logits
-from masklet.ops.masks import mask_to_box, rle_area, rle_decode, rle_encode
+from masklet.ops.masks import fills, mask_to_box, rle_area, rle_decode, rle_encode
 from masklet.protocols import cached
 
 Numbers = Sequence[float | int] | np.ndarray | Tensor
@@ -101,6 +101,8 @@ class FrameResult:
         parts = (result.concepts, result.scores, result.object_scores, result.precedence, result.rles)
         if {len(part) for part in parts} - {len(result)}:
             raise InputError(f"the result of frame {result.index} names different numbers of objects")
+        if result.index < 0 or any(not fills(rle, *result.size) for rle in result.rles):
+            raise InputError(f"the result of frame {result.index} holds a mask that is not {width} x {height} pixels")
         return result
 
     def to_json(self) -> dict[str, Any]:

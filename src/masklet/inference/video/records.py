@@ -77,12 +77,20 @@ class SessionState:
         return replace(state, concepts=concepts, scores={**state.scores, object_id: 1.0}), place
 
     def without(self, object_ids: Collection[int]) -> "SessionState":
-        """The state without some objects."""
-        kept = [cohort.without(list(object_ids)) for cohort in self.cohorts]
+        """The state without some objects, and without those that no prompt is left of then."""
+        kept = [cohort.without(object_ids) for cohort in self.cohorts]
+        state = replace(self, cohorts=tuple(cohort for cohort in kept if cohort is not None))
         concepts = {
             name: replace(concept, state=concept.state.without(object_ids)) for name, concept in self.concepts.items()
         }
-        return replace(self, concepts=concepts, cohorts=tuple(cohort for cohort in kept if cohort is not None))
+        state = replace(state, concepts=concepts)
+        orphans = {object_id for cohort in state.cohorts for object_id in cohort.orphans}
+        return state.without(orphans) if orphans else state
+
+    def without_prompts(self, object_id: int, frame: int) -> "SessionState":
+        """The state with the prompts of one object on one frame taken back; it ends when they were its only ones."""
+        state = replace(self, cohorts=tuple(each.without_prompts([object_id], [frame]) for each in self.cohorts))
+        return state.without({orphan for cohort in state.cohorts for orphan in cohort.orphans})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -200,11 +200,26 @@ class VideoSession(AbstractContextManager):
 
     def remove(self, object_id: int) -> None:
         """Ends an object. Raises: InputError when no object has that id."""
-        if object_id not in self.state.object_ids:
-            raise InputError(
-                f"there is no object {object_id}; there are {', '.join(map(str, self.object_ids)) or 'none'}"
-            )
+        self._place_of(object_id)
         self._forget([object_id])
+
+    def clear(self, object_id: int, frame: int) -> None:
+        """Takes back what the user prompted of one object on one frame; the next run tracks it anew from there.
+
+        A frame that no other prompt holds conditions nobody any more. An object without any prompt left ends.
+
+        Raises: InputError when the object was not prompted there.
+        """
+        place = self._place_of(object_id)
+        if not self.state.cohorts[place].is_prompted(object_id, frame):
+            raise InputError(f"object {object_id} has no prompt on frame {frame} to take back")
+        before = set(self.state.object_ids)
+        self._mark(("object", object_id), frame)
+        self.state = self.state.without_prompts(object_id, frame)
+        self.results.history.drop([object_id], frames=[frame])
+        if not any(cohort.is_prompted(other, frame) for cohort in self.state.cohorts for other in cohort.object_ids):
+            self.schedule.unprompt(frame)
+        self.results.forget(before - set(self.state.object_ids))
 
     # --- tracking -------------------------------------------------------------------------------------------------
 
@@ -377,11 +392,20 @@ class VideoSession(AbstractContextManager):
 
     def _settle(self, traversal: Traversal) -> None:
         """Takes the user's prompts into the memory banks, now that tracking goes on."""
-        for place, cohort in enumerate(self.state.cohorts):
-            if cohort.prompted:
-                with torch.inference_mode():
-                    settled = cohorts.settle(lambda frame: self._view(self.cache.at(frame), traversal), cohort)
-                self.state = self.state.with_cohort(place, settled)
+        settled: list[Cohort] = []
+        with torch.inference_mode():
+            for cohort in self.state.cohorts:
+                parts = cohorts.part(cohort)
+                settled += [cohorts.settle(lambda f: self._view(self.cache.at(f), traversal), each) for each in parts]
+        self.state = replace(self.state, cohorts=tuple(settled))
+
+    def _place_of(self, object_id: int) -> int:
+        """The place of an object's cohort. Raises: InputError when no object has that id."""
+        place = self.state.cohort_of(object_id)
+        if place is None:
+            known = ", ".join(map(str, self.object_ids)) or "none"
+            raise InputError(f"there is no object {object_id}; there are {known}")
+        return place
 
     def _admit(self, object_id: int | None, features: FrameFeatures) -> tuple[int, int]:
         """The id of an object that a user prompts, which may be new, and the place of its cohort."""
@@ -430,5 +454,6 @@ class VideoSession(AbstractContextManager):
 
     def _forget(self, object_ids: Collection[int]) -> None:
         self.results.decide(self.state.scores)
+        before = set(self.state.object_ids)
         self.state = self.state.without(object_ids)
-        self.results.forget(object_ids)
+        self.results.forget(before - set(self.state.object_ids))
