@@ -8,6 +8,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from fractions import Fraction
+from os import PathLike
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -46,10 +49,13 @@ class FrameSource(AbstractContextManager, ABC):
     """A source of frames.
 
     `size` is height and width of the first frame; all others must agree. `fps` is None where it is unknown (times then
-    assume `ASSUMED_FPS`). `warnings` holds a sentence for each kind of damage met so far.
+    assume `ASSUMED_FPS`). `pixel_aspect` is the width of a pixel by its height, `file_names` the file of each frame
+    where they came from files. `warnings` holds a sentence for each kind of damage met so far.
     """
 
     seekable: bool
+    pixel_aspect: Fraction = Fraction(1)
+    file_names: tuple[str, ...] | None = None
 
     def __init__(self, name: str, size: tuple[int, int], fps: float | None = None) -> None:
         self.name, self.size, self.fps = name, size, fps
@@ -117,6 +123,9 @@ class ImageFrames(FrameSource):
         if len(images) == 0:
             raise InputError(f"no images in {name}")
         self._images: Any = images
+        names = tuple(Path(each).name for each in images if isinstance(each, (str, PathLike)))
+        if len({Path(name).stem for name in names}) == len(images):
+            self.file_names = names
         super().__init__(name, read_frame(self._images[0], 0).shape[:2])
 
     @property
