@@ -29,7 +29,7 @@ class AnimatedImage(FrameSource):
     seekable = True
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self.path = self._file = path
         ends: list[float] = []
         with Image.open(path) as image:
             check_size(str(path), image.height, image.width)
@@ -58,7 +58,7 @@ class AnimatedImage(FrameSource):
 
     def _forward(self, start: int, stop: int | None, step: int) -> Iterator[Frame]:
         end = self.num_frames if stop is None else min(stop, self.num_frames)
-        with Image.open(self.path) as image:
+        with Image.open(self._file) as image:
             for index in range(start, end, step):
                 image.seek(index)
                 pixels = read_frame(image, index)

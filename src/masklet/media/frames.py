@@ -54,6 +54,7 @@ class FrameSource(AbstractContextManager, ABC):
     """
 
     seekable: bool
+    path: Path | None = None  # the file or folder that is read, if it is one
     pixel_aspect: Fraction = Fraction(1)
     file_names: tuple[str, ...] | None = None
 
@@ -119,10 +120,13 @@ class ImageFrames(FrameSource):
 
     seekable = True
 
-    def __init__(self, name: str, images: Sequence[ImageSource] | np.ndarray | Tensor) -> None:
+    def __init__(
+        self, name: str, images: Sequence[ImageSource] | np.ndarray | Tensor, path: Path | None = None
+    ) -> None:
         if len(images) == 0:
             raise InputError(f"no images in {name}")
         self._images: Any = images
+        self.path = path
         names = tuple(Path(each).name for each in images if isinstance(each, (str, PathLike)))
         if len({Path(name).stem for name in names}) == len(images):
             self.file_names = names

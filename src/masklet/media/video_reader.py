@@ -76,7 +76,7 @@ class VideoFile(FrameSource):
     seekable = True
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self.path = self._file = path
         self._lost: set[object] = set()  # stamps of frames that could not be decoded, or only in part
         with self._opened() as (container, stream):
             self._is_steady = container.format.name in STEADY
@@ -102,9 +102,9 @@ class VideoFile(FrameSource):
     def _opened(self) -> Iterator[tuple[InputContainer, VideoStream]]:
         """The container and its video stream; errors name the file."""
         try:
-            container = av.open(str(self.path.absolute()), metadata_errors="replace")  # 12:30.mp4 would be a protocol
+            container = av.open(str(self._file.absolute()), metadata_errors="replace")  # 12:30.mp4 would be a protocol
         except FFmpegError as error:
-            raise InputError(_reason(self.path, error)) from error
+            raise InputError(_reason(self._file, error)) from error
         with container:
             stream = container.streams.best("video")
             if not isinstance(stream, VideoStream) or Disposition.attached_pic in stream.disposition:

@@ -48,13 +48,13 @@ def open_frames(source: VideoSource) -> FrameSource:
 def _open_path(path: Path) -> FrameSource:
     mode = _mode_of(path)
     if stat.S_ISDIR(mode):
-        return ImageFrames(str(path), list_images(path))
+        return ImageFrames(str(path), list_images(path), path)
     if not stat.S_ISREG(mode):
         raise InputError(f"{path} is a pipe or a device: give the number of a camera, or its frames as an iterator")
     if path.suffix.lower() in MOVING_SUFFIXES - {".gif"} and count_frames(path) > 1:
         return AnimatedImage(path)
     if is_image(path) and path.suffix.lower() != ".gif":
-        return ImageFrames(str(path), [path])
+        return ImageFrames(str(path), [path], path)
     from masklet.media.video_reader import VideoFile
 
     return VideoFile(path)

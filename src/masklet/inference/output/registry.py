@@ -4,12 +4,13 @@ Names are asked for before a model is loaded, so what needs torch or PyAV is imp
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+from masklet.errors import InputError
 from masklet.files import write_atomically
 from masklet.inference.output.export import save, save_masks, to_coco, to_yolo
 from masklet.protocols import ImageInstances
@@ -71,7 +72,8 @@ def _overlay_writer(output: VideoOutput) -> "Writer":
     from masklet.media.video_reader import VideoFile
 
     sound = output.source.path if isinstance(output.source, VideoFile) else None
-    return _writers().OverlayWriter(output.folder / "overlay.mp4", output.source.fps, sound)
+    source = output.source
+    return _writers().OverlayWriter(output.folder / "overlay.mp4", source.fps, sound, source.pixel_aspect)
 
 
 def _writers() -> ModuleType:
@@ -82,21 +84,37 @@ def _writers() -> ModuleType:
 
 VIDEO_FORMATS: Mapping[str, Callable[[VideoOutput], "Writer | None"]] = {
     "overlay": _overlay_writer,
-    "masks": lambda output: _writers().MaskWriter(output.folder / "masks"),
+    "masks": lambda output: _writers().MaskWriter(output.folder / "masks", output.source.file_names),
     "ytvis": lambda output: _writers().YtvisWriter(
-        output.folder / "ytvis.json", output.journal, Path(output.source.name).name
+        output.folder / "ytvis.json", output.journal, Path(output.source.name).name, output.source.file_names
     ),
-    "mot": lambda output: _writers().MotWriter(output.folder / "mot.txt"),
-    "davis": lambda output: _writers().DavisWriter(output.folder / "davis"),
+    "mot": lambda output: _writers().MotWriter(output.folder / "mot.txt", output.source.file_names),
+    "davis": lambda output: _writers().DavisWriter(output.folder / "davis", output.source.file_names),
     "json": lambda _: None,  # the journal itself, which every run writes
 }
 
 
 def open_writers(formats: Sequence[str], folder: Path, journal: Path, source: "FrameSource") -> "dict[str, Writer]":
-    """A writer for each format that needs one. Raises: InputError when something else is in its place."""
+    """A writer for each format that needs one.
+
+    Raises: InputError when something else is in its place, or the source itself.
+    """
     output = VideoOutput(folder=folder, journal=journal, source=source)
     opened = {name: VIDEO_FORMATS[name](output) for name in formats}
-    return {name: writer for name, writer in opened.items() if writer is not None}
+    writers = {name: writer for name, writer in opened.items() if writer is not None}
+    check_source_is_kept(source, [journal, *(writer.path for writer in writers.values())])
+    return writers
+
+
+def check_source_is_kept(source: "FrameSource", replaced: Iterable[Path]) -> None:
+    """Raises: InputError when one of the files or folders that will be replaced is the source, or holds it."""
+    if source.path is None:
+        return
+    own = source.path.resolve()
+    for path in replaced:
+        place = path.resolve()
+        if place in (own, *own.parents) or (path.exists() and path.samefile(own)):
+            raise InputError(f"the results would replace the video itself, {source.path}: choose another folder")
 
 
 def export(journal: Path, folder: Path, formats: Sequence[str], source: "FrameSource") -> list[Path]:
