@@ -91,6 +91,11 @@ def clean_text(text: str) -> str:
     return re.sub(r"\s+", " ", text).strip().lower()
 
 
+def phrase_key(phrase: str) -> str:
+    """What phrases are compared by: the same of "Red_mug" and " red  mug"; empty where a phrase says nothing."""
+    return clean_text(phrase.replace("_", " "))
+
+
 def split_words(text: str) -> list[str]:
     """Contractions, runs of letters, single digits, and runs of anything else that is not blank."""
     words: list[str] = []

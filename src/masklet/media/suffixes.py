@@ -12,7 +12,7 @@ MOVING_SUFFIXES = frozenset({".gif"})  # images that open as videos where a vide
 _STILLS = (
     ".jpg .jpeg .jpe .jfif .png .apng .webp .gif .bmp .dib .tif .tiff .avif .avifs .jp2 .j2k .j2c .jpc .jpf .jpx "
     ".ppm .pgm .pbm .pnm .pfm .tga .icb .vda .vst .ico .icns .pcx .dcx .psd .sgi .rgb .rgba .bw .qoi .dds .xbm .xpm "
-    ".im .ras .fits .fit"
+    ".ras .fits .fit"
 )
 _FOREIGN = (
     ".jxl .svg .svgz .eps .ai .pdf .exr .hdr .djvu .dcm .nii .wmf .emf .xcf .kra .dng .cr2 .cr3 .crw .nef .nrw .arw "
@@ -41,7 +41,7 @@ def list_images(folder: Path) -> list[Path]:
 
 def walk(folder: Path, suffixes: Collection[str]) -> Iterator[Path]:
     """The files below a folder with one of the suffixes (small letters), by path; hidden files and folders are none."""
-    for path in sorted(folder.iterdir()):
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         if is_hidden(path):
             continue
         if path.is_dir():

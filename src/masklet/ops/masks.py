@@ -127,6 +127,11 @@ def _cycles(following: list[int]) -> list[list[int]]:
     return cycles
 
 
+def polygon_area(points: Polygon) -> float:
+    """The area that a polygon encloses, in pixels."""
+    return abs(_signed_area(points))
+
+
 def _signed_area(points: np.ndarray) -> float:
     x, y = points[:, 0], points[:, 1]
     return float(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1))) / 2

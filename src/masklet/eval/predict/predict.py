@@ -16,7 +16,7 @@ import numpy as np
 
 from masklet.errors import InputError
 from masklet.eval.predict.prediction_cache import PhrasePrediction, PredictionCache
-from masklet.formats.records import RunLengths, inside
+from masklet.formats.records import Id, RunLengths, inside
 from masklet.formats.saco import SacoPrediction, SacoPredictionWriter, SacoPresence
 from masklet.ops.masks import rle_area, rle_encode
 from masklet.protocols import Instances, Pixels, Segmenter
@@ -32,7 +32,7 @@ class Request:
     """A phrase asked of an image, which is a path inside the folders of images."""
 
     image: str
-    pair_id: int
+    pair_id: Id
     phrase: str
 
 
@@ -40,7 +40,7 @@ class Request:
 class PairPrediction(PhrasePrediction):
     """The prediction for a request."""
 
-    pair_id: int
+    pair_id: Id
 
 
 def predict_pairs(
