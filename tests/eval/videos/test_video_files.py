@@ -75,7 +75,7 @@ BROKEN_TRUTH: dict[str, tuple[Change, str]] = {
     "text for a number": (lambda d: d["videos"][0].update(height="20"), "video 0: height: is "),
     "no box": (
         lambda d: d["annotations"][0]["bboxes"].__setitem__(2, [1, 2, 3]),
-        "annotation 1: bboxes.2: List should",
+        "annotation 1: bboxes.2: is [1, 2, 3]; a list of 4",
     ),
     "not a number": (
         lambda d: d["annotations"][0]["bboxes"].__setitem__(0, [1, 2, 3, float("nan")]),

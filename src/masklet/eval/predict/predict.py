@@ -20,6 +20,7 @@ from masklet.formats.records import Id, RunLengths, inside
 from masklet.formats.saco import SacoPrediction, SacoPredictionWriter, SacoPresence
 from masklet.ops.masks import rle_area, rle_encode
 from masklet.protocols import Instances, Pixels, Segmenter
+from masklet.tokenizer import phrase_key
 
 PHRASES_AT_ONCE = 16  # asked in one pass, which bounds memory
 FLOOR = 0.05  # scores below it hardly move any figure
@@ -99,8 +100,11 @@ def ask_image(
     try:
         for start in range(0, len(phrases), PHRASES_AT_ONCE):
             chunk = list(phrases[start : start + PHRASES_AT_ONCE])
-            found = session.find(chunk, threshold=kept.floor, assume_present=assume_present)
-            predictions |= {phrase: _select(phrase, found, session.size, kept.cuts) for phrase in chunk}
+            spelling = {phrase_key(phrase): phrase for phrase in reversed(chunk)}  # what says the same is asked once
+            asked = [*dict.fromkeys(spelling[phrase_key(phrase)] for phrase in chunk)]
+            found = session.find(asked, threshold=kept.floor, assume_present=assume_present)
+            own = {phrase: _select(phrase, found, session.size, kept.cuts) for phrase in asked}
+            predictions |= {phrase: own[spelling[phrase_key(phrase)]] for phrase in chunk}
     finally:
         session.close()
     return predictions

@@ -104,7 +104,7 @@ def find_videos(truth: Path, predictions: Path, *, all_frames: bool = False) -> 
     return [*find(truth, predictions, all_frames=all_frames)]
 
 
-def score_objects(video: FollowedVideo) -> dict[int, MaskletScore]:
+def score_objects(video: FollowedVideo) -> dict[Id, MaskletScore]:
     """J and F of each object. A frame where it is neither there nor predicted scores 1.
 
     Raises: InputError when there is no object, or naming an image or record that cannot be used.
@@ -123,7 +123,7 @@ def score_objects(video: FollowedVideo) -> dict[int, MaskletScore]:
 
 def score_followed(
     videos: Sequence[FollowedVideo], processes: int = 1, advance: Callable[[], object] = lambda: None
-) -> list[dict[int, MaskletScore]]:
+) -> list[dict[Id, MaskletScore]]:
     """Scores of the objects of every video, as `score_objects` gives them; `advance` is called after each."""
     return [*map_in_processes(score_objects, videos, processes, advance)]
 
