@@ -19,7 +19,8 @@ from masklet.data.transforms import areas_of
 from masklet.data.twins import Fingerprint, fingerprint, near_twins
 from masklet.errors import InputError
 from masklet.ops.masks import mask_to_box
-from masklet.tokenizer import Tokenizer, phrase_key
+from masklet.phrases import phrase_key
+from masklet.tokenizer import Tokenizer
 
 Severity = Literal["error", "warning"]
 MOST_EXAMPLES = 5

@@ -13,7 +13,7 @@ import yaml
 
 from masklet.data.schema import Example, PhraseQuery
 from masklet.data.sources import IndexedSource, Remarking, draw_phrases
-from masklet.tokenizer import phrase_key
+from masklet.phrases import phrase_key
 
 _LISTED = yaml.safe_load((files("masklet.data") / "everyday.yaml").read_text(encoding="utf-8"))
 PROBES, LESSONS = (

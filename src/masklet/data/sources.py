@@ -14,7 +14,7 @@ import numpy as np
 from masklet.data.mosaic import mosaic
 from masklet.data.schema import Example, PhraseQuery
 from masklet.errors import InputError
-from masklet.tokenizer import phrase_key
+from masklet.phrases import phrase_key
 
 Split = Literal["train", "heldout", "all"]
 HELD_OUT_SHARE = 10

@@ -13,7 +13,7 @@ from pathlib import Path
 from masklet.errors import InputError
 from masklet.formats.coco import CocoFile, CocoImage, read_coco
 from masklet.formats.records import Id
-from masklet.tokenizer import phrase_key
+from masklet.phrases import phrase_key
 
 _REMARK = re.compile(r"\s*\([^()]*\)\s*$")
 

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Integer
 
 from masklet.errors import InputError
-from masklet.tokenizer import phrase_key
+from masklet.phrases import phrase_key
 
 MASK_SUFFIXES = (".png", ".tif", ".tiff", ".bmp", ".gif")  # which keep numbers as they are
 MAX_INSTANCES = 1000  # of a phrase in an image

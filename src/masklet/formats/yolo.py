@@ -15,7 +15,7 @@ from jaxtyping import Float
 
 from masklet.errors import InputError
 from masklet.formats.records import inside
-from masklet.tokenizer import phrase_key
+from masklet.phrases import phrase_key
 
 MAX_LABEL_BYTES = 2**26
 _SLACK = 0.01  # of the image, that coordinates may lie outside of it by rounding

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from masklet.errors import InputError
 from masklet.ops.boxes import xyxy_to_cxcywh
-from masklet.tokenizer import Tokenizer, phrase_key
+from masklet.phrases import phrase_key
+from masklet.tokenizer import Tokenizer
 from masklet.types import VISUAL, Exemplars
 
 Number = float | int | np.number

@@ -13,7 +13,7 @@ from masklet.errors import InputError
 from masklet.files import write_atomically
 from masklet.formats.calibration import Calibration
 from masklet.inference.output.registry import SHARED_FILES, ImageOutput, write_image_formats
-from masklet.tokenizer import phrase_key
+from masklet.phrases import phrase_key
 from masklet.workflows.manifest import ImageFile, Manifest, find_images, passed_over
 from masklet.workflows.model_choice import ModelChoice
 from masklet.workflows.observer import SILENT, JobObserver, stage

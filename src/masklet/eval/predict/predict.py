@@ -19,8 +19,8 @@ from masklet.eval.predict.prediction_cache import PhrasePrediction, PredictionCa
 from masklet.formats.records import Id, RunLengths, inside
 from masklet.formats.saco import SacoPrediction, SacoPredictionWriter, SacoPresence
 from masklet.ops.masks import rle_area, rle_encode
+from masklet.phrases import phrase_key
 from masklet.protocols import Instances, Pixels, Segmenter
-from masklet.tokenizer import phrase_key
 
 PHRASES_AT_ONCE = 16  # asked in one pass, which bounds memory
 FLOOR = 0.05  # scores below it hardly move any figure

@@ -17,8 +17,8 @@ from jaxtyping import Bool, Float32, Int64, UInt8
 from PIL import Image
 
 from masklet.ops.enlarge import resize_mask_logits
+from masklet.phrases import phrase_key
 from masklet.protocols import absence, cached
-from masklet.tokenizer import phrase_key
 from masklet.types import Detections
 
 
