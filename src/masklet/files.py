@@ -60,6 +60,18 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
         _remove(beside)
 
 
+@contextmanager
+def whole_or_none() -> Iterator[list[Path]]:
+    """A list for paths of files that belong together; on an error those in it are removed."""
+    paths: list[Path] = []
+    try:
+        yield paths
+    except BaseException:
+        for path in paths:
+            _remove(path)
+        raise
+
+
 def _remove(path: Path) -> None:
     try:
         path.unlink(missing_ok=True)

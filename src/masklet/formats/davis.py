@@ -22,7 +22,11 @@ def list_videos(folder: Path) -> dict[str, list[Path]]:
     """
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder")
-    videos = {path.name: sorted(path.glob("*.png")) for path in sorted(folder.iterdir()) if path.is_dir()}
+    videos = {
+        path.name: sorted(label for label in path.glob("*.png") if not label.name.startswith("."))
+        for path in sorted(folder.iterdir())
+        if path.is_dir() and not path.name.startswith(".")
+    }
     videos = {name: labels for name, labels in videos.items() if labels}
     if not videos:
         raise InputError(f"{folder} holds no folders of PNG files; one for each video is expected")

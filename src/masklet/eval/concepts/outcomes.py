@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Float, Int64
 
 from masklet.errors import InputError
+from masklet.formats.records import Id
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class PairOutcome:
     size, and empty where a record had boxes alone. `presence` is None where only a file was scored.
     """
 
-    pair_id: int
+    pair_id: Id
     phrase: str
     image: str
     subset: str

@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from masklet.errors import InputError
-from masklet.files import write_atomically
+from masklet.files import whole_or_none, write_atomically
 from masklet.inference.output.export import save, save_masks, to_coco, to_yolo
 from masklet.protocols import ImageInstances
 
@@ -25,10 +25,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class ImageOutput:
-    """The place of a result: a path inside a folder, without suffix."""
+    """The place of a result: a path inside a folder, without suffix. `name` is what labels call the image."""
 
     folder: Path
     stem: str
+    name: str | None = None
 
     def file(self, suffix: str) -> Path:
         """The file of this suffix, dots in the stem or not."""
@@ -42,18 +43,29 @@ def _write_yolo(result: ImageInstances, output: ImageOutput) -> list[Path]:
     return [write_atomically(output.file("txt"), "\n".join([*lines, ""]))]
 
 
+SHARED_FILES = {"coco": "coco.json", "yolo": "classes.txt"}  # of all images of a folder together
+
 IMAGE_FORMATS: Mapping[str, Callable[[ImageInstances, ImageOutput], list[Path]]] = {
     "overlay": lambda result, output: [save(result, output.file("overlay.png"))],
     "json": lambda result, output: [save(result, output.file("json"))],
-    "coco": lambda result, output: [write_atomically(output.file("coco.json"), json.dumps(to_coco(result)))],
+    "coco": lambda result, output: [
+        write_atomically(output.file("coco.json"), json.dumps(to_coco(result, output.name)))
+    ],
     "yolo": _write_yolo,
     "png": lambda result, output: save_masks(result, output.file("masks")),
 }
 
 
 def write_image_formats(result: ImageInstances, formats: Sequence[str], output: ImageOutput) -> list[Path]:
-    """Writes one result in each format and returns the files, in the order of the table: the overlay comes first."""
-    return [path for name, write in IMAGE_FORMATS.items() if name in formats for path in write(result, output)]
+    """Writes one result in each format and returns the files, in the order of the table: the overlay comes first.
+
+    Raises: InputError when a file cannot be written; then none is left of this result.
+    """
+    with whole_or_none() as paths:
+        for name, write in IMAGE_FORMATS.items():
+            if name in formats:
+                paths.extend(write(result, output))
+    return paths
 
 
 # --- videos -------------------------------------------------------------------------------------------------------
