@@ -1,7 +1,8 @@
-"""Writing results so that a file is either whole or absent: beside its place first, then renamed into it."""
+"""Writing results so that a file is either whole or absent, beside its place first; and the order of names."""
 
 import errno
 import os
+import re
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -77,3 +78,9 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
     except OSError:  # the folder itself is out of reach, so nothing was written in it
         return
+
+
+def natural_order(path: Path) -> list[tuple[int, int, str]]:
+    """What names are sorted by, so that frame2 comes before frame10."""
+    parts = re.split(r"(\d+)", path.name)
+    return [(1, int(part), part) if part.isdecimal() else (0, 0, part.lower()) for part in parts]

@@ -21,6 +21,8 @@ Boxes = Sequence[Box] | Box  # one box may be given flat
 Points = Sequence[Box] | Box  # x, y of each; one point may be given flat
 Labels = Sequence[int | np.integer] | np.ndarray | Tensor | int
 Phrases = str | Sequence[str] | np.ndarray | None
+Whole = int | np.integer | Tensor
+LARGEST = 2**53  # of an id or the number of a frame: up to here JSON is exact everywhere
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,6 +111,14 @@ def read_labels(given: object) -> list[int]:
     if any(isinstance(label, (list, str)) or label not in (0, 1) for label in labels):
         raise InputError("a point's label is 1 (on the object) or 0 (off it)")
     return [int(label) for label in labels]
+
+
+def read_whole(given: object, name: str, least: int = 0) -> int:
+    """A whole number, of Python, numpy or torch. Raises: InputError, which calls it by `name`, for anything else."""
+    value = _plain(given)
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= LARGEST:
+        raise InputError(f"{name} is a whole number from {least} on, not {value!r}")
+    return value
 
 
 _COORDINATES = {4: "x0, y0, x1, y1", 2: "x, y"}

@@ -1,17 +1,16 @@
 """The one table of image suffixes, and the readers of folders that use it; a new kind of image is added here."""
 
 import glob
-import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 from masklet.errors import InputError
+from masklet.files import natural_order
 
 PHONE_SUFFIXES = frozenset({".heic", ".heif", ".hif"})  # read by the extra `heic`, see media.images
-MOVING_SUFFIXES = frozenset(
-    {".gif", ".png", ".apng", ".webp", ".avif", ".avifs"}
-)  # may be videos, where one is expected
+MOVING_SUFFIXES = frozenset({".gif"})  # images that open as videos where a video is expected
+ANIMATED_SUFFIXES = frozenset({".png", ".apng", ".webp", ".avif", ".avifs"})  # those that do when they have frames
 _STILLS = (
     ".jpg .jpeg .jpe .jfif .png .apng .webp .gif .bmp .dib .tif .tiff .avif .avifs .jp2 .j2k .j2c .jpc .jpf .jpx "
     ".ppm .pgm .pbm .pnm .pfm .tga .icb .vda .vst .ico .icns .pcx .dcx .psd .sgi .rgb .rgba .bw .qoi .dds .xbm .xpm "
@@ -40,12 +39,6 @@ def list_images(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder")
     return sorted((path for path in folder.iterdir() if is_image(path)), key=natural_order)
-
-
-def natural_order(path: Path) -> list[tuple[int, int, str]]:
-    """Sorts frame2 before frame10."""
-    parts = re.split(r"(\d+)", path.name)
-    return [(1, int(part), part) if part.isdecimal() else (0, 0, part.lower()) for part in parts]
 
 
 def walk(folder: Path, suffixes: Collection[str]) -> Iterator[Path]:

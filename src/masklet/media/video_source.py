@@ -13,7 +13,7 @@ from masklet.errors import InputError
 from masklet.media.animations import AnimatedImage, count_frames
 from masklet.media.frames import ASSUMED_FPS, Frame, FrameSource, ImageFrames, Stream, read_frame
 from masklet.media.images import ImageSource
-from masklet.media.suffixes import MOVING_SUFFIXES, is_image, list_images
+from masklet.media.suffixes import ANIMATED_SUFFIXES, MOVING_SUFFIXES, is_image, list_images
 
 VideoSource = str | os.PathLike | int | Iterable[ImageSource] | FrameSource
 
@@ -51,9 +51,9 @@ def _open_path(path: Path) -> FrameSource:
         return ImageFrames(str(path), list_images(path), path)
     if not stat.S_ISREG(mode):
         raise InputError(f"{path} is a pipe or a device: give the number of a camera, or its frames as an iterator")
-    if path.suffix.lower() in MOVING_SUFFIXES - {".gif"} and count_frames(path) > 1:
+    if path.suffix.lower() in ANIMATED_SUFFIXES and count_frames(path) > 1:
         return AnimatedImage(path)
-    if is_image(path) and path.suffix.lower() != ".gif":
+    if is_image(path) and path.suffix.lower() not in MOVING_SUFFIXES:
         return ImageFrames(str(path), [path], path)
     from masklet.media.video_reader import VideoFile
 

@@ -44,7 +44,7 @@ class FolderVideo:
 
         Objects are those on any true image, frames that do not count included.
         """
-        ids = sorted({each for path in self.truth.glob("*.png") for each in object_ids(read_numbers(path))})
+        ids = sorted({each for path in self.truth.glob("[!.]*.png") for each in object_ids(read_numbers(path))})
         for name in self.file_names:
             truth, predicted = read_numbers(self.truth / name), read_numbers(self.predictions / name)
             if truth.shape != predicted.shape:

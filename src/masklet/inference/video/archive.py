@@ -15,10 +15,10 @@ from torch import Tensor
 
 from masklet.errors import InputError
 from masklet.files import cannot_write, replacing
+from masklet.inference.concepts import LARGEST
 
 FORMAT = "masklet session 2"
 DOCUMENT = "document"
-LARGEST = 2**53  # of a whole number in the document: up to here JSON is exact everywhere
 Json = dict[str, Any]
 
 

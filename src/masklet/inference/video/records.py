@@ -11,6 +11,7 @@ from masklet.inference.rules.lifecycle import ConceptState
 from masklet.inference.rules.rules import Rules
 from masklet.inference.video.cohorts import Cohort
 from masklet.inference.video.frame_result import FrameResult
+from masklet.phrases import phrase_key
 from masklet.types import TokenSet
 
 
@@ -45,6 +46,10 @@ class SessionState:
     def members(self, names: Collection[str]) -> set[int]:
         """The objects of some concepts."""
         return {i for cohort in self.cohorts if cohort.concept in names for i in cohort.object_ids}
+
+    def name_of(self, phrase: str) -> str | None:
+        """The concept that the phrase means, by its name; it may be written otherwise."""
+        return next((name for name in self.concepts if phrase_key(name) == phrase_key(phrase)), None)
 
     def with_concept(self, concept: VideoConcept) -> "SessionState":
         """The state with a concept, which keeps the masklets that its name had before."""
