@@ -5,7 +5,7 @@ No source holds more than a few frames.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -190,3 +190,14 @@ class Stream(FrameSource):
         self._held = None
         if self._close is not None:
             self._close()
+
+
+def check_kept(source: FrameSource, replaced: Iterable[Path]) -> None:
+    """Raises: InputError when one of the files or folders that will be replaced is the source, or holds it."""
+    if source.path is None:
+        return
+    own = source.path.resolve()
+    for path in replaced:
+        place = path.resolve()
+        if place in (own, *own.parents) or (path.exists() and path.samefile(own)):
+            raise InputError(f"the results would replace the video itself, {source.path}: choose another place")

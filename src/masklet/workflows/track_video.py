@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 from masklet.errors import InputError
 from masklet.inference.output.frame_export import category
-from masklet.inference.output.registry import check_source_is_kept, open_writers
+from masklet.inference.output.registry import open_writers
 from masklet.inference.output.video_export import Journal, read_journal, with_images
 from masklet.inference.output.video_writer import Writer
 from masklet.inference.video.frame_result import FrameResult
-from masklet.media.frames import FrameSource
+from masklet.media.frames import FrameSource, check_kept
 from masklet.media.video_source import open_frames
 from masklet.workflows.observer import SILENT, JobObserver, stage
 from masklet.workflows.track_folder import RunFolder, RunState
@@ -102,7 +102,7 @@ class TrackRun(AbstractContextManager):
                 self._state = self._folder.find(job, self.source)
             else:
                 self._folder.check_free()
-                check_source_is_kept(self.source, self._folder.own_files)
+                check_kept(self.source, self._folder.own_files)
             self._writers = open_writers(job.formats, self._folder.path, self._folder.journal, self.source)
             self._replay(self._folder.journal)
         self.complete = self._state.complete

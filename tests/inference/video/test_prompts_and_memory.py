@@ -17,6 +17,7 @@ from masklet.inference.video.cohorts import Cohort
 from masklet.inference.video.video_session import VideoSession
 from masklet.models.memory_bank import Memory
 from masklet.models.tracker import ABSENT_LOGIT
+from masklet.ops.enlarge import resize_mask_logits
 
 POINTS = {0: [(12.0, 16.0)], 1: [(50.0, 34.0)], 2: [(30.0, 20.0)]}
 SHORT = 6  # frames of the videos of the property
@@ -92,6 +93,20 @@ def test_objects_that_are_named_on_different_frames_stay_in_sight():
         assert all({0, 1} <= set(row) for row in ids(session.track(start=0)))
         assert [blind(session, object_id) for object_id in POINTS] == [[], [], []]
         assert [set(cohort_of(session, each).bank.conditioning) for each in POINTS] == [{0, 5}, {0}, {3}]
+
+
+def test_a_given_mask_is_shown_as_given_and_tracked_as_it_is_remembered():
+    """docs/parity.md: remembered at the size of the tracker's masks, as officially."""
+    mask = np.zeros(SIZE, dtype=bool)
+    mask[10:31, 7:26] = True
+    with model().open_video(pictures()[:3]) as session:
+        shown = session.add_mask(0, 0, mask)
+        np.testing.assert_array_equal(shown.mask(0), mask)
+        tracked = next(session.track()).mask(0)
+        (memory,) = cohort_of(session, 0).bank.conditioning.values()
+    expected = resize_mask_logits(memory.mask_logits, *SIZE)[0].numpy()
+    np.testing.assert_array_equal(tracked, expected)
+    assert 0.85 < overlap(tracked, mask) <= 1
 
 
 # --- what is taken back -------------------------------------------------------------------------------------------

@@ -5,13 +5,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from video_scenes import COUNT, RULES, corners, from_third, indices, model, pictures, plain, script
+from video_scenes import COUNT, RULES, corners, from_third, indices, model, pictures, plain, script, write_clip
 
 from masklet.checkpoints.weights import Weights
 from masklet.errors import InputError
@@ -150,6 +151,19 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch)
             session.save(tmp_path / "session")
     assert [path.name for path in tmp_path.iterdir()] == ["session"]
     assert (tmp_path / "session").read_bytes() == before
+
+
+def test_no_failure_to_save_is_more_than_a_sentence_and_none_costs_the_video(tmp_path, monkeypatch):
+    clip = write_clip(tmp_path / "clip.mp4")
+    whole = clip.read_bytes()
+    with model().open_video(clip) as session:
+        with pytest.raises(InputError, match="would replace the video itself"):
+            session.save(clip)
+        monkeypatch.setattr("masklet.inference.video.archive.save_file", Mock(side_effect=SafetensorError("too large")))
+        with pytest.raises(InputError, match=r"cannot write .*session: too large"):
+            session.save(tmp_path / "session")
+    assert clip.read_bytes() == whole
+    assert [path.name for path in tmp_path.iterdir()] == ["clip.mp4"]
 
 
 # --- what is no session -------------------------------------------------------------------------------------------

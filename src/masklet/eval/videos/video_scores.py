@@ -212,7 +212,7 @@ def score_video(
 def _score_kind(overlaps: VideoOverlaps, scores: Float64[np.ndarray, " prediction"]) -> KindScore:
     iou = overlaps.volume_iou
     followed = overlaps.select(np.arange(len(iou)), np.flatnonzero(scores > TRACKED_ABOVE))
-    something = followed.truth_seen.any() or followed.predicted_seen.any()
+    something = followed.truth_seen.any() or followed.predicted_seen.shape[1] > 0  # a prediction counts, seen or not
     return KindScore(
         concept=score_overlaps(iou, scores),
         tracks=score_tracks(followed.frames()) if something else None,

@@ -4,13 +4,12 @@ Names are asked for before a model is loaded, so what needs torch or PyAV is imp
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from masklet.errors import InputError
 from masklet.files import whole_or_none, write_atomically
 from masklet.inference.output.export import save, save_masks, to_coco, to_yolo
 from masklet.protocols import ImageInstances
@@ -111,22 +110,13 @@ def open_writers(formats: Sequence[str], folder: Path, journal: Path, source: "F
 
     Raises: InputError when something else is in its place, or the source itself.
     """
+    from masklet.media.frames import check_kept
+
     output = VideoOutput(folder=folder, journal=journal, source=source)
     opened = {name: VIDEO_FORMATS[name](output) for name in formats}
     writers = {name: writer for name, writer in opened.items() if writer is not None}
-    check_source_is_kept(source, [journal, *(writer.path for writer in writers.values())])
+    check_kept(source, [journal, *(writer.path for writer in writers.values())])
     return writers
-
-
-def check_source_is_kept(source: "FrameSource", replaced: Iterable[Path]) -> None:
-    """Raises: InputError when one of the files or folders that will be replaced is the source, or holds it."""
-    if source.path is None:
-        return
-    own = source.path.resolve()
-    for path in replaced:
-        place = path.resolve()
-        if place in (own, *own.parents) or (path.exists() and path.samefile(own)):
-            raise InputError(f"the results would replace the video itself, {source.path}: choose another folder")
 
 
 def export(journal: Path, folder: Path, formats: Sequence[str], source: "FrameSource") -> list[Path]:

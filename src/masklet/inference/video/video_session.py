@@ -48,7 +48,7 @@ from masklet.inference.video.saving import (
 )
 from masklet.inference.video.schedule import FrameWork, Key, Schedule
 from masklet.inference.video.step import StepOptions, step
-from masklet.media.frames import FrameSource
+from masklet.media.frames import FrameSource, check_kept
 from masklet.media.images import ImageSource, read_image
 from masklet.models.memory_bank import Traversal
 from masklet.models.tracker import MASK_CELLS
@@ -276,7 +276,11 @@ class VideoSession(AbstractContextManager):
 
         May be called between any two results. What waits to be shown is kept; `track` from the first frame that was not
         given yet, with the same step, goes on with it.
+
+        Raises: InputError when the file cannot be written, or is the video itself.
         """
+        if self.cache.source is not None:
+            check_kept(self.cache.source, [Path(path)])
         store = TensorStore()
         document = {
             "config": to_dict(self.predictor.detector.config),
