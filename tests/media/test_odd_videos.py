@@ -7,6 +7,7 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
+from av.stream import Disposition
 from PIL import Image
 from video_files import QUARTER_TURN, number_of, picture, set_matrix, write_video
 
@@ -129,6 +130,17 @@ def test_the_cover_of_a_video_is_not_the_video(tmp_path):
         container.mux(video.encode())
     with open_frames(tmp_path / "a.mkv") as source:
         assert numbers(source.frames()) == list(range(8))
+
+
+def test_the_cover_of_a_song_is_no_video(tmp_path):
+    with av.open(str(tmp_path / "song.m4a"), "w", format="mp4") as container:
+        cover = container.add_stream("mjpeg", rate=10)
+        cover.height, cover.width, cover.pix_fmt = 48, 64, "yuvj420p"
+        cover.disposition = Disposition.attached_pic
+        container.mux(cover.encode(av.VideoFrame.from_ndarray(picture(0), format="rgb24")))
+        container.mux(cover.encode())
+    with pytest.raises(InputError, match="has no video stream"):
+        open_frames(tmp_path / "song.m4a")
 
 
 # --- what frames look like ----------------------------------------------------------------------------------------

@@ -252,7 +252,7 @@ class VideoSession(AbstractContextManager):
         begin = self.schedule.first_changed() if start is None else int(start)
         if self.num_frames is not None and begin >= self.num_frames:
             raise InputError(f"the video has {self.num_frames} frames, and none of number {begin}")
-        if self.cache.has_ended and not self.results.pending:
+        if direction != "backward" and self.cache.has_ended and not self.results.pending:
             raise InputError(f"the stream has ended after {self.num_frames} frames: there is nothing left to track")
         return self._run_all(direction, begin, stop, step)
 
