@@ -14,7 +14,11 @@ import numpy as np
 from jaxtyping import Float, Int64
 
 from masklet.errors import InputError
+<<<<<<< HEAD
 from masklet.eval.concepts.cgf1 import IOU_THRESHOLDS, SCORE_THRESHOLD, PairScore, score_overlaps
+=======
+from masklet.formats.records import Id
+>>>>>>> 7d219be562e834c0a2c0ddd57c7af3b2b52e90f7
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,7 @@ class PairOutcome:
     size, and empty where a record had boxes alone. `presence` is None where only a file was scored.
     """
 
-    pair_id: int
+    pair_id: Id
     phrase: str
     image: str
     subset: str
