@@ -20,13 +20,8 @@ from masklet.eval.analysis.bootstrap import Interval, WeightedSums, averaged, in
 from masklet.eval.analysis.mistakes import Kept, Mistakes, Worst, judge
 from masklet.eval.analysis.sweep import Sweep
 from masklet.eval.concepts.cgf1 import PairScore, PairScores
-<<<<<<< HEAD
 from masklet.eval.concepts.outcomes import PairOutcome, RunFiles, read_outcomes, score_outcome
-=======
-from masklet.eval.concepts.count_rows import score_outcome
-from masklet.eval.concepts.outcomes import PairOutcome, RunFiles, read_outcomes
 from masklet.formats.records import Id
->>>>>>> 7d219be562e834c0a2c0ddd57c7af3b2b52e90f7
 
 PERMUTATIONS = 2000
 MOST_KEPT = 8  # pairs that got better or worse, of those that show their concept and of those that do not

@@ -14,11 +14,8 @@ import numpy as np
 from jaxtyping import Float, Int64
 
 from masklet.errors import InputError
-<<<<<<< HEAD
 from masklet.eval.concepts.cgf1 import IOU_THRESHOLDS, SCORE_THRESHOLD, PairScore, score_overlaps
-=======
 from masklet.formats.records import Id
->>>>>>> 7d219be562e834c0a2c0ddd57c7af3b2b52e90f7
 
 
 @dataclass(frozen=True)

@@ -100,18 +100,11 @@ def ask_image(
     with closing(segmenter.open(image)) as session:
         for start in range(0, len(phrases), PHRASES_AT_ONCE):
             chunk = list(phrases[start : start + PHRASES_AT_ONCE])
-<<<<<<< HEAD
-            found = session.find(chunk, threshold=kept.floor, assume_present=assume_present)
-            predictions |= {phrase: _select(phrase, found, session.size, kept.cuts) for phrase in chunk}
-=======
             spelling = {phrase_key(phrase): phrase for phrase in reversed(chunk)}  # what says the same is asked once
             asked = [*dict.fromkeys(spelling[phrase_key(phrase)] for phrase in chunk)]
             found = session.find(asked, threshold=kept.floor, assume_present=assume_present)
             own = {phrase: _select(phrase, found, session.size, kept.cuts) for phrase in asked}
             predictions |= {phrase: own[spelling[phrase_key(phrase)]] for phrase in chunk}
-    finally:
-        session.close()
->>>>>>> 7d219be562e834c0a2c0ddd57c7af3b2b52e90f7
     return predictions
 
 
