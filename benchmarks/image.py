@@ -1,6 +1,7 @@
 """How fast and lean is the full-size image model beside transformers'? Same random weights, same inputs, in turn.
 
     python benchmarks/image.py --dtype bfloat16 --out benchmarks/image_bfloat16.json
+    python benchmarks/image.py --small --dtype float32 --repeats 1
 
 Both models are built at full size and share their weights; before timing, their answers are compared. Each question is
 then put to both in turn, several times, and medians are printed:
@@ -12,6 +13,9 @@ then put to both in turn, several times, and medians are printed:
 
 Peak memory is that of a process which answers `first` and `masks` once, minus that of the imports.
 transformers gets one padded exemplar, without which it leaves out a token that the published model always has.
+
+A slow CPU needs most of a minute for one `first` at full size, so half an hour for everything. With `--small` images
+have 336 pixels and the trunk has two blocks, as in `video.py`, all else its published width and depth: two minutes.
 """
 
 import argparse
@@ -31,40 +35,43 @@ from typing import Any
 
 import torch
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "parity"))
 
 PHRASES = ("yellow school bus", "a small striped red mug", "cat", "person in a blue shirt", "traffic light", "tree")
 FULL_HD = (1080, 1920)
 KEPT = 50
 
 
-def build_transformers(dtype: torch.dtype, device: torch.device) -> Any:
-    """The peer at full size with random weights, its epsilon that of the published model."""
-    import tests.parity.torchvision_shim  # noqa: F401 - must come before transformers
+def choose_config(*, small: bool) -> Any:
+    """The sizes of both models."""
+    from video import small_config
+
+    from masklet.config import sam3
+
+    return small_config() if small else sam3()
+
+
+def build_transformers(config: Any, dtype: torch.dtype, device: torch.device) -> Any:
+    """The peer with random weights, its epsilon that of the published model."""
+    import torchvision_shim  # noqa: F401 - must come before transformers
     from transformers import Sam3Config, Sam3Model
+    from twins import concept_config
+
+    from masklet.config import sam3
 
     torch.manual_seed(0)
-    config = Sam3Config()
-    config.vision_config.backbone_config.layer_norm_eps = 1e-5
-    model = Sam3Model(config).eval().requires_grad_(requires_grad=False)
+    theirs = Sam3Config() if config == sam3() else concept_config(config)
+    theirs.vision_config.backbone_config.layer_norm_eps = 1e-5
+    model = Sam3Model(theirs).eval().requires_grad_(requires_grad=False)
     return model.to(device=device, dtype=dtype)
 
 
-def build_ours(dtype: torch.dtype, device: torch.device, peer: Any | None) -> Any:
-    """Our model at full size, with the peer's weights or random ones."""
+def build_ours(config: Any, dtype: torch.dtype, device: torch.device, peer: Any) -> Any:
+    """Our model with the peer's weights."""
     from masklet.checkpoints.foreign import parse_foreign
-    from masklet.checkpoints.weights import Weights
-    from masklet.config import sam3
     from masklet.inference.model import make_model
-    from masklet.models.detector import Detector
 
-    if peer is not None:
-        weights = parse_foreign(dict(peer.state_dict()), sam3())
-    else:
-        torch.manual_seed(0)
-        state = {name: tensor for name, tensor in Detector(sam3()).state_dict().items()}
-        weights = Weights(config=sam3(), state=state, origin="random")
-    return make_model(weights, device, dtype)
+    return make_model(parse_foreign(dict(peer.state_dict()), config), device, dtype)
 
 
 class Peer:
@@ -78,7 +85,7 @@ class Peer:
 
     def _words(self, phrase: str) -> dict[str, torch.Tensor]:
         token_ids, valid = self.tokenizer.encode([phrase])
-        ids = torch.full((1, 32), 49407)
+        ids = torch.full((1, 32), int(token_ids.max()))  # the end of a text is the last word of the vocabulary
         mask = torch.zeros(1, 32, dtype=torch.long)
         ids[0, : token_ids.shape[1]], mask[0, : token_ids.shape[1]] = token_ids[0], valid[0].long()
         padding = torch.full((1, 1), -10)
@@ -191,47 +198,56 @@ def time_both(peer: Peer, ours: Ours, image: torch.Tensor, repeats: int) -> dict
     }
 
 
-def peak_memory(side: str, dtype_name: str) -> float:
+def peak_memory(side: str, dtype_name: str, *, small: bool) -> float:
     """Peak of a fresh process of one side, in MiB above its imports."""
-    command = [sys.executable, __file__, "--peak", side, "--dtype", dtype_name]
+    command = [sys.executable, __file__, "--peak", side, "--dtype", dtype_name, *(["--small"] if small else [])]
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1])
 
 
-def report_peak(side: str, dtype: torch.dtype) -> None:
-    """Answers once and prints what it took; weights come from a file, as they would."""
+def draw_image(config: Any) -> torch.Tensor:
+    """Noise in [-1, 1], of the size of the model's images."""
+    size = config.image_size
+    return torch.rand(1, 3, size, size, generator=torch.Generator().manual_seed(1)) * 2 - 1
+
+
+def make_tokenizer(config: Any) -> Any:
+    """That of both models."""
     from masklet.tokenizer import Tokenizer
 
-    image, device = torch.rand(1, 3, 1008, 1008) * 2 - 1, torch.device("cpu")
+    return Tokenizer(config.text.vocab_size, config.text.context)
+
+
+def report_peak(side: str, config: Any, dtype: torch.dtype) -> None:
+    """Answers once and prints what it took; weights come from a file, as they would."""
+    image, device = draw_image(config), torch.device("cpu")
     if side == "transformers":
-        import tests.parity.torchvision_shim  # noqa: F401 - as above
+        import torchvision_shim  # noqa: F401 - as above
         import transformers  # noqa: F401 - its import is not what is measured
 
     before = _resident()
     with torch.inference_mode():
         if side == "transformers":
             torch.set_default_dtype(dtype)  # built in its type, as from_pretrained does
-            model: Peer | Ours = Peer(build_transformers(dtype, device), Tokenizer())
+            model: Peer | Ours = Peer(build_transformers(config, dtype, device), make_tokenizer(config))
             torch.set_default_dtype(torch.float32)
             built = _resident()
             model.first(image, PHRASES[0])
         else:
-            model = Ours(build_empty(dtype))
+            model = Ours(build_empty(config, dtype))
             built = _resident()
             model.first(image, PHRASES[0])
         model.masks(blobs(200, device))
     print(f"built {built - before:.0f} peak {_peak() - before:.0f}")
 
 
-def build_empty(dtype: torch.dtype) -> Any:
+def build_empty(config: Any, dtype: torch.dtype) -> Any:
     """Our model with small random weights, allocated once in its type, as when a file is loaded."""
-    from masklet.config import sam3
     from masklet.inference.model import Model
     from masklet.models.detector import Detector
     from masklet.nn.precision import cast_compute
-    from masklet.tokenizer import Tokenizer
 
     with torch.device("meta"):
-        detector = Detector(sam3())
+        detector = Detector(config)
         cast_compute(detector, dtype)
     detector = detector.to_empty(device="cpu").eval().requires_grad_(requires_grad=False)
     for tensor in detector.state_dict().values():
@@ -240,9 +256,9 @@ def build_empty(dtype: torch.dtype) -> Any:
         detector=detector,
         device=torch.device("cpu"),
         dtype=dtype,
-        image_size=1008,
+        image_size=config.image_size,
         parts=frozenset({"click", "memory"}),
-        tokenizer=Tokenizer(),
+        tokenizer=make_tokenizer(config),
     )
 
 
@@ -263,29 +279,30 @@ def main() -> None:
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="bfloat16")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--small", action="store_true", help="small images and a short trunk")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--peak", choices=("transformers", "masklet"), help=argparse.SUPPRESS)
     given = parser.parse_args()
     dtype, device = getattr(torch, given.dtype), torch.device(given.device)
+    config = choose_config(small=given.small)
     if given.peak:
-        report_peak(given.peak, dtype)
+        report_peak(given.peak, config, dtype)
         return
-    from masklet.tokenizer import Tokenizer
-
-    image = torch.rand(1, 3, 1008, 1008, generator=torch.Generator().manual_seed(1)).to(device) * 2 - 1
+    image = draw_image(config).to(device)
     with torch.inference_mode():
-        model = build_transformers(torch.float32, device)
-        ours = Ours(build_ours(dtype, device, model))
-        peer = Peer(model.to(dtype), Tokenizer())
+        model = build_transformers(config, torch.float32, device)
+        ours = Ours(build_ours(config, dtype, device, model))
+        peer = Peer(model.to(dtype), make_tokenizer(config))
         difference = compare(peer, ours, image)
         table = time_both(peer, ours, image, given.repeats)
     del model, peer, ours
     gc.collect()
     rows = {name: {**sides, "ratio": sides["masklet"] / sides["transformers"]} for name, sides in table.items()}
     if device.type == "cpu":
-        peaks = {side: peak_memory(side, given.dtype) for side in ("transformers", "masklet")}
+        peaks = {side: peak_memory(side, given.dtype, small=given.small) for side in ("transformers", "masklet")}
         rows["peak MiB"] = {**peaks, "ratio": peaks["masklet"] / peaks["transformers"]}
-    print(f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, {given.dtype}, {device}")
+    machine = f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads"
+    print(f"{machine}, {given.dtype}, {device}, {config.image_size} pixels")
     print("difference of the answers:", {name: f"{value:.1e}" for name, value in difference.items()})
     for name, row in rows.items():
         print(f"{name:10s} transformers {row['transformers']:9.3f}  masklet {row['masklet']:9.3f}  x{row['ratio']:.2f}")

@@ -14,7 +14,7 @@ EXAMPLE = (81.0, 175.0, 124.0, 217.0)  # a box around one coin, x0, y0, x1, y1 i
 
 
 def main(out: Path) -> None:
-    """Asks three questions of one photo and writes the answers as pictures."""
+    """Asks three questions of one photo and writes the results as images."""
     out.mkdir(parents=True, exist_ok=True)
     model = masklet.load("tiny")
     started = time.perf_counter()

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Trains the built-in model, stage by stage: words and pictures, the detector, its refinement, the tracker (recipes
+# Trains the built-in model, stage by stage: words and images, the detector, its refinement, the tracker (recipes
 # builtin-encoders, builtin, builtin-refine, builtin-tracker). DATA holds cutouts/, backgrounds/ and real/
 # (docs/model_card.md says what was in them). What was stopped goes on where it was.
 #   runs/builtin.sh DATA OUT
 set -euo pipefail
 export OMP_NUM_THREADS=1
 stage() { # recipe, processes, then overrides
-  torchrun --nproc-per-node "$2" -m masklet.train.loop "$1" "$out/$1" --resume data.root="$data" "${@:3}"
+  torchrun --nproc-per-node "$2" -m masklet.train.run.loop "$1" "$out/$1" --resume data.root="$data" "${@:3}"
 }
 data=$1 out=$2
 stage builtin-encoders 1 data.workers=1

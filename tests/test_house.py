@@ -121,3 +121,9 @@ def test_scripts_import_what_exists() -> None:
         if f"{module}.{name}" not in modules() and (module not in modules() or not hasattr(import_module(module), name))
     ]
     assert not missing
+
+
+def test_commands_name_modules_that_exist() -> None:
+    texts = [ROOT / "README.md", *(path for folder in ("docs", "runs") for path in (ROOT / folder).rglob("*.[ms][dh]"))]
+    named = {name for path in texts for name in re.findall(r"-m (masklet[.\w]*)", path.read_text(encoding="utf-8"))}
+    assert {"masklet.cli", "masklet.train.run.loop"} <= named <= modules().keys()

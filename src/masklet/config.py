@@ -1,6 +1,7 @@
 """The shipped sizes of the model. A variant is another function that replaces parts of one, never a copy."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from masklet.models.click import ClickHead
 from masklet.models.conv_trunk import ConvTrunk
@@ -20,10 +21,15 @@ def sam3() -> Detector.Config:
 
 
 def tiny() -> Detector.Config:
-    """The built-in model, trained by this project on an ImageNet classifier's trunk: docs/model_card.md."""
+    """The built-in model, trained from scratch by this project: docs/model_card.md."""
     return Detector.Config(
-        image_size=448,
-        vision=VisionEncoder.Config(dim=128, trunk=ConvTrunk.Config(width=1.1, depth=1.2)),
+        image_size=336,
+        vision=VisionEncoder.Config(
+            dim=128,
+            trunk=Trunk.Config(
+                dim=192, depth=12, num_heads=4, hidden=768, window=4, global_blocks=(1, 3, 5, 7, 9, 11), drop_path=0.0
+            ),
+        ),
         text=TextEncoder.Config(vocab_size=8192, width=192, depth=3, num_heads=4, hidden=768, dim=128),
         prompts=ExemplarEncoder.Config(dim=128, depth=2, num_heads=4, hidden=512, dropout=0.0),
         fusion=FusionEncoder.Config(dim=128, depth=3, num_heads=4, hidden=512, dropout=0.0),
@@ -32,6 +38,13 @@ def tiny() -> Detector.Config:
         masks=MaskHead.Config(dim=128, num_heads=4),
         click=ClickHead.Config(dim=128, num_heads=4, hidden=512, iou_hidden=128),
         memory=MaskMemory.Config(dim=128, memory_dim=32, depth=2, hidden=512),
+    )
+
+
+def tiny_next() -> Detector.Config:
+    """The second design of the built-in model, still in training: it begins with an ImageNet classifier's trunk."""
+    return replace(
+        tiny(), image_size=448, vision=VisionEncoder.Config(dim=128, trunk=ConvTrunk.Config(width=1.1, depth=1.2))
     )
 
 
@@ -53,4 +66,4 @@ def debug() -> Detector.Config:
     )
 
 
-PRESETS: dict[str, Callable[[], Detector.Config]] = {"sam3": sam3, "tiny": tiny, "debug": debug}
+PRESETS: dict[str, Callable[[], Detector.Config]] = {"sam3": sam3, "tiny": tiny, "tiny-next": tiny_next, "debug": debug}

@@ -12,6 +12,7 @@ from PIL import Image
 
 import masklet
 from masklet import cli
+from masklet.checkpoints.names import FORMATS
 from masklet.errors import InputError
 from masklet.inference.image.image_result import ImageResult
 from masklet.ops.masks import rle_decode
@@ -281,6 +282,11 @@ def test_weights_are_converted(capsys, tmp_path):
         "path": str(tmp_path / "out.pt"),
         "format": "official",
     }
+
+
+def test_the_help_names_every_format_of_weights(capsys):
+    shown = run(capsys, "convert", "--help")[1]
+    assert all(name in shown for name in FORMATS)
 
 
 def test_weights_that_cannot_be_converted_leave_nothing(capsys, tmp_path):

@@ -12,7 +12,7 @@ LINE = {
     "image_size": 112,
     "lr": 2.5e-05,
     "seconds_per_step": 2.0,
-    "pictures_per_second": 1.0,
+    "images_per_second": 1.0,
     "loss": 12.345678,
     "loss_mask": 0.25,
     "loss_class_one_to_many": 3.0,
@@ -38,7 +38,7 @@ def validated(step: int, *, best: bool = True) -> Validated:
 
 
 def test_a_line_says_the_largest_parts_the_rate_and_the_speed() -> None:
-    assert describe(LINE) == "loss 12.35 (class one to many 3, dice 1, presence 0.5), lr 2.5e-05, 1 pictures/s"
+    assert describe(LINE) == "loss 12.35 (class one to many 3, dice 1, presence 0.5), lr 2.5e-05, 1 images/s"
     assert describe({"step": 1, "loss": 2.0, "lr": 1e-3}) == "loss 2, lr 0.001"
 
 

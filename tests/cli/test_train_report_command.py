@@ -188,7 +188,7 @@ def test_general_pictures_of_ones_own_are_asked_too(run, tmp_path):
     assert report_training(ReportJob(out=run), counter).page == run / "report.html"
     sets = {each["name"]: each for each in json.loads((run / "forgetting.json").read_text())["sets"]}
     assert list(sets) == ["scenes", "general", "everyday"]
-    assert sets["general"]["pictures"] == 4
+    assert sets["general"]["images"] == 4
     assert sets["general"]["after"]["pmF1"] is not None
     assert counter.count == counter.total == 2 * (2 + 4 + 4) + 4
 
@@ -262,7 +262,7 @@ def standing(rejected: int, pm_f1: float) -> Standing:
 
 def lost(rejections: int = 0, quality: int = 0) -> Forgetting:
     before, after = standing(90, 60.0), standing(90 - rejections, 60.0 - quality)
-    change = Change(name="scenes", title="Scenes", pictures=9, sure=True, before=before, after=after)
+    change = Change(name="scenes", title="Scenes", images=9, sure=True, before=before, after=after)
     return Forgetting(changes=(change,))
 
 

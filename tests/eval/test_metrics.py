@@ -2,11 +2,16 @@
 
 import math
 
+import numpy as np
 import pytest
 
+from masklet.eval.analysis.calibrate import CUTS, LabelledPair, judge
 from masklet.eval.concepts.cgf1 import total
 from masklet.eval.metrics import METRICS, SHORT_NAMES, formatted, scaled
 from masklet.eval.reports import concept_report, task_report, video_report
+from masklet.formats.calibration import Thresholds
+
+NOTHING = np.zeros((len(CUTS), 0, 0), np.float32)
 
 
 def test_figures_of_concepts_have_rows_and_are_computed() -> None:
@@ -14,6 +19,14 @@ def test_figures_of_concepts_have_rows_and_are_computed() -> None:
     computed = total([]).metrics().keys() | {"count_MAE"}
     assert set(concept_report.COLUMNS) <= computed
     assert SHORT_NAMES.keys() <= computed
+
+
+def test_every_row_is_of_a_figure_that_is_computed() -> None:
+    of_pairs = total([]).metrics().keys() | {"count_MAE", "instances", "pairs"}
+    of_calibration = judge(
+        [(LabelledPair(image="", phrase="", presence=0.0, scores=np.zeros(0), iou=NOTHING), Thresholds())]
+    )
+    assert METRICS.keys() <= of_pairs | of_calibration.keys() | video_report.MAIN_FIGURES.keys()
 
 
 def test_correlations_and_percentages_of_videos_have_rows() -> None:

@@ -15,21 +15,21 @@ MOST_FILES = 15  # of a folder, without its __init__.py
 
 # Lines of Python by folder, rooms included. A folder that needs more is to be looked through first: what is said twice?
 BUDGETS = {
-    "": 920,  # the files that lie in no folder
-    "checkpoints": 840,
+    "": 960,  # the files that lie in no folder
+    "checkpoints": 830,
     "cli": 1250,
-    "data": 2800,
-    "eval": 7000,
-    "formats": 1550,
-    "inference": 4700,
-    "media": 830,
-    "models": 2000,
-    "nn": 520,
-    "ops": 1050,
+    "data": 2900,
+    "eval": 6950,
+    "formats": 1650,
+    "inference": 5100,
+    "media": 1080,
+    "models": 1990,
+    "nn": 515,
+    "ops": 1060,
     "render": 260,
-    "scenes": 2850,
-    "train": 3800,
-    "workflows": 2400,
+    "scenes": 2830,
+    "train": 3780,
+    "workflows": 2500,
 }
 
 

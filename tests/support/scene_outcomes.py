@@ -10,7 +10,7 @@ from scipy.ndimage import binary_dilation, binary_erosion
 
 from masklet.data.schema import Example
 from masklet.eval.analysis.bootstrap import WeightedSums, averaged, poisson
-from masklet.eval.concepts.count_rows import figures
+from masklet.eval.concepts.cgf1 import ConceptCounts
 from masklet.eval.concepts.outcomes import PairOutcome, RunFiles, write_outcome
 from masklet.ops.masks import mask_iou, mask_to_box, rle_encode
 from masklet.scenes.layout import SceneConfig
@@ -33,7 +33,7 @@ def write_run(folder: Path, pictures: Path, num_scenes: int, *, size: int = 96, 
     mean = {name: float(values[0]) for name, values in averaged(sums).items()}
     subsets = {
         name: {
-            "segm": {key: float(values[0]) for key, values in figures(rows).items()},
+            "segm": {key: float(values[0]) for key, values in ConceptCounts(sums=rows).figures().items()},
             "pairs": int(rows[0, :4].sum()),
         }
         for name, rows in sums.items()

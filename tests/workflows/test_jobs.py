@@ -1,6 +1,7 @@
 """Workflows as Python users call them: a typed job in, a typed result out, progress through an observer."""
 
 import json
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from PIL import Image
 
 import masklet
 from masklet.errors import InputError
+from masklet.formats.calibration import Calibration, Thresholds
 from masklet.workflows.evaluation.coco import CocoJob
 from masklet.workflows.evaluation.evaluate import AskedModel
 from masklet.workflows.evaluation.tasks import VerdictsJob, evaluate_verdicts
@@ -91,7 +93,7 @@ def test_a_video_is_tracked_until_the_observer_stops_it(choice: ModelChoice, ima
     job = TrackJob(video=str(images), prompts=prompts, model=choice, formats=("mot",), folder=tmp_path / "out")
     stopped = track_video(job, Recorder(most=1))
     assert (stopped.complete, stopped.last_frame, stopped.resumable) == (False, 0, True)
-    assert stopped.files == (tmp_path / "out/mot.txt",)
+    assert stopped.files == (tmp_path / "out/mot.txt", tmp_path / "out/mot_frames.json")
     with pytest.raises(InputError, match="holds a run that stopped after 1 frames"):
         track_video(job)
 
@@ -150,3 +152,40 @@ def test_a_job_that_cannot_be_done_is_refused_at_once(given: dict, message: str)
         SegmentJob(images=("a.png",), phrases=("dog",), threshold=2.0)
     with pytest.raises(InputError, match="there is no frame from 5 to 5"):
         TrackJob(video="clip.mp4", prompts=TrackPrompts(phrases=("dog",)), start=5, stop=5)
+
+
+OTHER_SEGMENTS = {
+    "phrases": ("dog",),
+    "boxes": ((0.0, 0.0, 1.0, 1.0),),
+    "not_boxes": ((0.0, 0.0, 1.0, 1.0),),
+    "threshold": 0.4,
+    "calibration": Calibration(model="a", default=Thresholds(), phrases={}, validation={}),
+    "model": ModelChoice(dtype="float32"),
+    "formats": ("json",),
+}
+OTHER_TRACKS = {
+    "video": "other.mp4",
+    "prompts": TrackPrompts(phrases=("dog",)),
+    "start": 3,
+    "step": 2,
+    "delay": 5,
+    "calibration": OTHER_SEGMENTS["calibration"],
+    "model": ModelChoice(name="other"),
+}
+
+
+@pytest.mark.parametrize(
+    ("job", "changes", "free"),
+    [
+        (SegmentJob(images=("a",), phrases=("cat",)), OTHER_SEGMENTS, {"images", "folder", "skip_finished"}),
+        (
+            TrackJob(video="a.mp4", prompts=TrackPrompts(phrases=("cat",))),
+            OTHER_TRACKS,
+            {"stop", "formats", "folder", "resume"},
+        ),
+    ],
+)
+def test_results_are_reused_only_where_every_setting_is_the_same(job, changes, free) -> None:
+    assert {field.name for field in fields(job)} == changes.keys() | free, "a new field: do results depend on it?"
+    for name, value in changes.items():
+        assert replace(job, **{name: value}).arguments != job.arguments, name

@@ -45,12 +45,12 @@ def convert(
         str, typer.Argument(metavar="IN", show_default=False, help="A file, a folder of shards, or tiny.")
     ],
     path_out: Annotated[Path, typer.Argument(metavar="OUT", show_default=False)],
-    to: Annotated[str, typer.Option(help="masklet, official or transformers")] = "masklet",
+    to: Annotated[
+        str, typer.Option(help="Our own, masklet, or another program's: official, transformers.")
+    ] = "masklet",
     json: Json = False,
 ) -> None:
     """Rewrite weights in another format."""
-    if to not in ("masklet", "official", "transformers"):
-        raise InputError(f"unknown format {to!r}: choose from masklet, official, transformers")
     from masklet.checkpoints.convert import convert as convert_weights
 
     convert_weights(path_in, path_out, to)

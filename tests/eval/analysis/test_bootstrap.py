@@ -1,4 +1,4 @@
-"""Count rows against ConceptCounts; weights, sums of parts, and whether intervals hold what they promise."""
+"""Sums of many rows; weights, sums of parts, and whether intervals hold what they promise."""
 
 from collections.abc import Iterator
 
@@ -7,9 +7,8 @@ import pytest
 from scene_outcomes import weighted_sums
 
 from masklet.eval.analysis.bootstrap import WeightedSums, averaged, intervals, poisson_weights
-from masklet.eval.concepts.cgf1 import PairScores, score_overlaps, total
-from masklet.eval.concepts.count_rows import NUM_COLUMNS, count_rows, figures, score_outcome
-from masklet.eval.concepts.outcomes import PairOutcome
+from masklet.eval.concepts.cgf1 import NUM_COLUMNS, ConceptCounts, PairScores, score_overlaps, total
+from masklet.eval.concepts.outcomes import PairOutcome, score_outcome
 
 
 def outcome(
@@ -45,9 +44,13 @@ def sample(seed: int, num_images: int, **options: float | str) -> Iterator[PairO
             yield outcome(rng, f"{seed}-{image}", skill=skill, pair_id=pair_id, **options)  # type: ignore[arg-type]
 
 
+def figures(rows: np.ndarray) -> dict[str, np.ndarray]:
+    return ConceptCounts(sums=rows).figures()
+
+
 def test_figures_of_rows_are_those_of_concept_counts() -> None:
     pairs = list(sample(0, 40))
-    row = count_rows(PairScores.of([score_outcome(pair) for pair in pairs])).sum(axis=0, keepdims=True)
+    row = PairScores.of([score_outcome(pair) for pair in pairs]).rows().sum(axis=0, keepdims=True)
     expected = total(score_overlaps(pair.iou, pair.scores) for pair in pairs).metrics()
     for name, value in figures(row).items():
         assert value[0] == pytest.approx(expected[name], abs=1e-12), name

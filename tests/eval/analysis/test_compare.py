@@ -12,8 +12,7 @@ import pytest
 from masklet.errors import InputError
 from masklet.eval.analysis.compare import Comparison, compare_runs, quality_of
 from masklet.eval.concepts.cgf1 import score_overlaps, total
-from masklet.eval.concepts.count_rows import score_outcome
-from masklet.eval.concepts.outcomes import PairOutcome, RunFiles, write_outcome
+from masklet.eval.concepts.outcomes import PairOutcome, RunFiles, score_outcome, write_outcome
 from masklet.eval.reports.compare_report import build_compare_report, comparison_scores
 from masklet.eval.reports.page import Gallery, render_report
 

@@ -7,8 +7,7 @@ import pytest
 from scene_outcomes import weighted_sums
 
 from masklet.eval.analysis.mistakes import MEANINGS, Mistakes, judge
-from masklet.eval.concepts.count_rows import score_outcome
-from masklet.eval.concepts.outcomes import PairOutcome
+from masklet.eval.concepts.outcomes import PairOutcome, score_outcome
 from masklet.ops.masks import mask_iou
 
 Strip = tuple[int, int]

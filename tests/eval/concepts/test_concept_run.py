@@ -8,7 +8,7 @@ import pytest
 
 from masklet.eval.concepts import concept_run
 from masklet.eval.concepts.buckets import Source
-from masklet.eval.concepts.cgf1 import PairScores, score_overlaps
+from masklet.eval.concepts.cgf1 import MATCHES, PREDICTED_ABSENT, TRUTHS, PairScores, score_overlaps
 from masklet.eval.concepts.concept_run import ConceptEvaluation, summarise
 from masklet.eval.concepts.outcomes import PairOutcome, read_outcomes
 from masklet.eval.concepts.tally import ConceptTally
@@ -39,13 +39,17 @@ def test_figures_equal_the_official_evaluator(path, tmp_path):
     tally = evaluate(write_case(tmp_path, case))
     for kind in KINDS:
         counts = tally.kinds[kind].counts
-        for name, field in (
-            ("TPs", "true_positives"),
-            ("FPs", "false_positives"),
-            ("positive_micro_FPs", "positive_false_positives"),
-            ("FNs", "false_negatives"),
-        ):
-            assert getattr(counts, field).tolist() == case["expected"][f"{kind}_counts"][name]
+        matches, truths, present, absent = (
+            counts.sums[each] for each in (MATCHES, *range(TRUTHS, PREDICTED_ABSENT + 1))
+        )
+        summed = {
+            "TPs": matches,
+            "FPs": present + absent - matches,
+            "positive_micro_FPs": present - matches,
+            "FNs": truths - matches,
+        }
+        for name, values in summed.items():
+            assert values.tolist() == case["expected"][f"{kind}_counts"][name]
         curves = counts.curves()
         assert set(curves) == set(case["expected"][f"{kind}_per_threshold"])
         for name, values in case["expected"][f"{kind}_per_threshold"].items():

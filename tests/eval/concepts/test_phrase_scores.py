@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from masklet.eval.analysis.phrase_scores import PhraseScores
+from masklet.eval.analysis.phrase_scores import phrase_scores
 from masklet.eval.concepts.outcomes import PairOutcome
 
 
@@ -26,13 +26,15 @@ def outcome(phrase: str, iou: list[list[float]], scores: list[float]) -> PairOut
 
 
 def test_figures_of_all_and_of_each_phrase() -> None:
-    scores = PhraseScores()
-    scores.add(outcome("cup", [[1.0]], [0.9]))  # found
-    scores.add(outcome("cup", [], []))  # rightly not found
-    scores.add(outcome("dog", [[1.0], [0.0]], [0.8]))  # one of two
-    scores.add(outcome("dog", [], [0.7]))  # made up
-    scores.add(outcome("cat", [[1.0]], [0.3]))  # there, but below the threshold
-    metrics, rows = scores.metrics(), {row["phrase"]: row for row in scores.phrases()}
+    outcomes = [
+        outcome("cup", [[1.0]], [0.9]),  # found
+        outcome("cup", [], []),  # rightly not found
+        outcome("dog", [[1.0], [0.0]], [0.8]),  # one of two
+        outcome("dog", [], [0.7]),  # made up
+        outcome("cat", [[1.0]], [0.3]),  # there, but below the threshold
+    ]
+    metrics, phrases = phrase_scores(outcomes)
+    rows = {row["phrase"]: row for row in phrases}
     assert list(rows) == ["cat", "cup", "dog"]
     # images: two found rightly, one made up, one rightly left, one missed; instances: 2 right, none wrong, 2 missed
     mcc = (2 * 1 - 1 * 1) / np.sqrt(3 * 3 * 2 * 2)
@@ -51,6 +53,4 @@ def test_figures_of_all_and_of_each_phrase() -> None:
 
 
 def test_where_nothing_was_found_there_is_no_mean_over_what_was() -> None:
-    scores = PhraseScores()
-    scores.add(outcome("cup", [], []))
-    assert scores.metrics()["macro_F1"] is None
+    assert phrase_scores([outcome("cup", [], [])])[0]["macro_F1"] is None

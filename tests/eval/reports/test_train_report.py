@@ -54,7 +54,7 @@ def forgot(after: int) -> Forgetting:
     change = Change(
         name="everyday",
         title="Your images, asked for everyday things",
-        pictures=10,
+        images=10,
         sure=False,
         before=standing(95, 60.0, kite=1),
         after=standing(after, 60.0, giraffe=7),

@@ -525,7 +525,7 @@ def test_concepts_that_are_labelled_by_boxes_are_scored_by_boxes(tmp_path: Path)
 
 
 def test_no_pairs_are_no_curve() -> None:
-    assert ExemplarCurves(rounds=2).figures()["pairs"] == 0
+    assert ExemplarCurves.of(2).figures()["pairs"] == 0
     assert Examples() == Examples(like=(), unlike=())
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import video_documents as vd
 
+from masklet.eval.concepts.cgf1 import IMAGE_COUNTS, IMAGE_FP
 from masklet.eval.videos.video_files import read_predictions, read_truth
 from masklet.eval.videos.video_scores import KINDS, VideoScores, score_video, score_videos, total_scores
 
@@ -120,7 +121,7 @@ def test_nothing_to_find_is_no_figure(tmp_path: Path) -> None:
     for name in ("mAP_50_95", "phrase_ap_50", "teta", "loc_a", "demo_positive_macro_f1_50"):
         assert figures[f"video_mask_{name}"] == -1, name
     counts = scores.counts("mask")
-    assert (counts.image_tp, counts.image_fp, counts.image_tn, counts.image_fn) == (0, 1, 1, 0)
+    assert counts.sums[IMAGE_COUNTS].tolist() == [0, 1, 1, 0]
     assert scores.pairs[0].kinds["mask"].tracks is not None
     assert scores.pairs[1].kinds["mask"].tracks is None
 
@@ -129,7 +130,7 @@ def test_a_phrase_nobody_asked_for_is_a_false_alarm(tmp_path: Path) -> None:
     masks = [vd.square(4)] * 3
     scores = score(tmp_path, [vd.truth(0, 1, masks)], [vd.prediction(1, 7, 0.9, masks)])
     assert [(pair.video_id, pair.phrase_id) for pair in scores.pairs] == [(0, 1), (1, 7)]
-    assert scores.counts("mask").image_fp == scores.counts("bbox").image_fp == 1
+    assert scores.counts("mask").sums[IMAGE_FP] == scores.counts("bbox").sums[IMAGE_FP] == 1
 
 
 @pytest.mark.parametrize("missing", [None, np.zeros((vd.HEIGHT, vd.WIDTH), bool)], ids=["null", "empty"])
@@ -147,7 +148,15 @@ def test_a_masklet_never_seen_is_matched_by_another(tmp_path: Path) -> None:
     scores = score(tmp_path, [vd.truth(0, 1, [None] * 3)], [vd.prediction(0, 1, 0.9, [None] * 3)])
     for kind in KINDS:
         assert scores.pairs[0].kinds[kind].concept.matches.tolist() == [1] * 10
-        assert scores.pairs[0].kinds[kind].tracks is None
+
+
+def test_a_prediction_that_is_empty_on_every_frame_was_tracked_all_the_same(tmp_path: Path) -> None:
+    """As in the released evaluator: the pair has figures, and they are those of a sequence without objects."""
+    scores = score(tmp_path, [], [vd.prediction(0, 1, 0.9, [None] * 3), vd.prediction(0, 2, 0.4, [None] * 3)])
+    for kind in KINDS:
+        first, second = (pair.kinds[kind].figures() for pair in scores.pairs)
+        assert (first["HOTA"], first["LocA"], first["DetA"]) == (0, 1, 0)
+        assert "HOTA" not in second, "its score is too low to be tracked"
 
 
 def test_a_box_without_area_is_seen_unless_it_is_all_zeros(tmp_path: Path) -> None:

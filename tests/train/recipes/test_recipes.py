@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 
@@ -17,6 +17,7 @@ from masklet.train.recipes.schema import (
     Recipe,
     load_recipe,
     parse_recipe,
+    parse_saved_recipe,
     to_json,
 )
 from masklet.train.recipes.source_specs import FileSpec, GeneratedSpec, ScenesSpec, Strict, open_renderers
@@ -68,6 +69,37 @@ def test_every_kind_of_source_is_in_the_table_once() -> None:
 def test_clips_have_no_number_of_prompts() -> None:
     with pytest.raises(InputError, match=r"phases\.0\.max_queries: there is no such setting"):
         load_recipe("builtin-tracker", ["phases.0.max_queries=4"])
+
+
+def _older(recipe: Recipe) -> dict[str, Any]:
+    """The recipe as runs kept it when phases of all tasks had the same settings."""
+    saved = json.loads(to_json(recipe))
+    return {**saved, "phases": [{**phase, "max_queries": 16} for phase in saved["phases"]]}
+
+
+@pytest.mark.parametrize("name", ["builtin", "builtin-encoders", "builtin-tracker"])
+def test_a_run_of_an_older_version_is_read_back(name) -> None:
+    recipe = load_recipe(name)
+    saved = _older(recipe)
+    saved["phases"][0] |= {section: {} for section in PHASE_SECTIONS if section not in saved["phases"][0]}
+    again = parse_saved_recipe(saved)
+    assert [phase.steps for phase in again.phases] == [phase.steps for phase in recipe.phases]
+    if recipe.task == "tracking":
+        assert dict(again) == dict(recipe)
+        assert dict(parse_saved_recipe({**saved, "collate": {"least_negative_share": 0.5}})) == dict(recipe)
+        with pytest.raises(InputError, match="max_queries: there is no such setting"):
+            parse_recipe(saved)
+    else:
+        assert {phase.max_queries for phase in again.phases} == {16}
+
+
+def test_what_is_wrong_in_a_saved_recipe_is_named() -> None:
+    saved = _older(load_recipe("builtin-tracker"))
+    with pytest.raises(InputError, match=r"phases\.0\.nonsense: there is no such setting"):
+        parse_saved_recipe({**saved, "phases": [{**saved["phases"][0], "nonsense": 1}]})
+    for broken in ({"phases": 3}, {"phases": [3]}, {"task": "nonsense"}):
+        with pytest.raises(InputError, match="the recipe does not fit"):
+            parse_saved_recipe({**saved, **broken})
 
 
 def test_overrides_reach_nested_values_and_list_entries() -> None:

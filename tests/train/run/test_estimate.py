@@ -74,8 +74,8 @@ def test_an_estimate_is_a_sentence() -> None:
 def test_an_estimate_for_programs(tmp_path) -> None:
     found = estimate(make_trainer(make_recipe((5,)), tmp_path))
     values = json.loads(json.dumps(found.to_json()))
-    assert values.keys() == {"device", "memory", "free", "seconds", "updates", "pictures_of_update"}
-    assert (values["device"], values["updates"], values["pictures_of_update"]) == ("cpu", 5, 2.0)
+    assert values.keys() == {"device", "memory", "free", "seconds", "updates", "images_per_update"}
+    assert (values["device"], values["updates"], values["images_per_update"]) == ("cpu", 5, 2.0)
     assert values["memory"] > 10_000_000
 
 

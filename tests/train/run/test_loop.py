@@ -78,7 +78,7 @@ def test_the_log_has_a_line_a_step_with_every_part(tmp_path) -> None:
     assert [line["step"] for line in lines] == [1, 2, 3]
     assert {"loss", "loss_mask_one_to_many", "gradient_norm", "lr", "seconds_per_step"} <= lines[0].keys()
     for line in lines:
-        assert line["pictures_per_second"] == pytest.approx(2 / line["seconds_per_step"], rel=0.01)
+        assert line["images_per_second"] == pytest.approx(2 / line["seconds_per_step"], rel=0.01)
 
 
 def test_a_non_finite_gradient_leaves_the_weights_alone(tmp_path) -> None:

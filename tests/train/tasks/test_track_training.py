@@ -25,6 +25,7 @@ from masklet.train.run import loop
 from masklet.train.tasks.rollout import Rollout, rollout_losses
 from masklet.train.tasks.tracker import start_tracker
 from masklet.types import DetectionSettings
+from masklet.workflows.training.train_report import REPORT, ReportJob, report_training
 
 SCENES = SceneConfig(size=112, difficulty=0.2, crowd_share=0.0, coin_share=0.0, cell_share=0.0)
 CLIPS = TrackingConfig(num_frames=3, image_share=0.0, corrections=1, second_frame_share=0.0, least_area=0.01)
@@ -260,6 +261,23 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(tmp_path: Path) -
     whole, parts = (read(tmp_path / name / "weights.safetensors").state for name in ("whole", "parts"))
     for name, value in whole.items():
         assert torch.equal(value, parts[name]), name
+
+
+def test_a_run_that_an_older_version_began_goes_on_and_is_reported(tmp_path: Path) -> None:
+    overrides = [*OVERRIDES, f"initial_weights={_detector_alone(tmp_path / 'base.safetensors')}"]
+    out = tmp_path / "run"
+    assert not loop.run("builtin-tracker", overrides, out, max_steps=1)
+
+    # Phases of every task had a number of prompts once
+    recipe = json.loads((out / "recipe.json").read_text())
+    recipe["phases"] = [{**phase, "max_queries": 16} for phase in recipe["phases"]]
+    (out / "recipe.json").write_text(json.dumps(recipe))
+    (state,) = out.glob("checkpoints/step-*/state.json")
+    state.write_text(json.dumps({**json.loads(state.read_text()), "recipe": recipe}))
+
+    assert report_training(ReportJob(out=out)).page == out / REPORT
+    assert loop.run("builtin-tracker", overrides, out, resume=True)
+    assert "max_queries" not in json.loads((out / "recipe.json").read_text())["phases"][0]
 
 
 def test_sections_of_the_tracking_task_are_checked() -> None:

@@ -15,9 +15,8 @@ from functools import partial
 import numpy as np
 from jaxtyping import Float64, UInt64
 
-from masklet.eval.concepts.cgf1 import PairScore, PairScores
-from masklet.eval.concepts.count_rows import NUM_COLUMNS, count_rows, figures, score_outcome
-from masklet.eval.concepts.outcomes import PairOutcome
+from masklet.eval.concepts.cgf1 import NUM_COLUMNS, ConceptCounts, PairScore, PairScores
+from masklet.eval.concepts.outcomes import PairOutcome, score_outcome
 
 REPLICATES = 500
 LEVEL = 0.95
@@ -68,9 +67,8 @@ class WeightedSums:
         for subset, pairs in by_subset.items():
             places = {image: place for place, image in enumerate(dict.fromkeys(image for image, _ in pairs))}
             rows = np.zeros((len(places), NUM_COLUMNS))
-            np.add.at(
-                rows, [places[image] for image, _ in pairs], count_rows(PairScores.of([pair for _, pair in pairs]))
-            )
+            scores = PairScores.of([pair for _, pair in pairs])
+            np.add.at(rows, [places[image] for image, _ in pairs], scores.rows())
             weights = self.weigh(list(places))
             sums = self._sums.setdefault(subset, np.zeros((1 + weights.shape[1], NUM_COLUMNS)))
             sums[0] += rows.sum(axis=0)
@@ -80,7 +78,7 @@ class WeightedSums:
 
 def averaged(sums: dict[str, Float64[np.ndarray, "replicate column"]]) -> dict[str, Float64[np.ndarray, " replicate"]]:
     """Each figure in each replicate as published: the unweighted mean of the subsets that have it."""
-    parts = [figures(part) for part in sums.values()]
+    parts = [ConceptCounts(sums=part).figures() for part in sums.values()]
     means = {}
     for name in parts[0]:
         values = np.stack([part[name] for part in parts])

@@ -5,10 +5,9 @@ phrase are regularised by those of `PRIOR_PAIRS` average pairs of all phrases. P
 cross-validation.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Float32
@@ -69,9 +68,6 @@ def measure(
                 iou=np.array(iou, np.float32),
             )
         advance()
-
-
-# --- choosing -----------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,9 +160,6 @@ def choose(tally: ThresholdTally, target_precision: float | None) -> Thresholds:
     return Thresholds(presence=float(PRESENCES[presence]), score=float(SCORES[score]), mask=CUTS[cut])
 
 
-# --- judging ------------------------------------------------------------------------------------------------------
-
-
 def calibrate(
     pairs: Sequence[LabelledPair], model: str, *, target_precision: float | None = None, folds: int = 5
 ) -> Calibration:
@@ -184,23 +177,6 @@ def calibrate(
         common, own = fit([pair for pair in pairs if fold_of[pair.image] != fold], target_precision)
         unseen += [(pair, own.get(pair.phrase, common)) for pair in pairs if fold_of[pair.image] == fold]
     plain = [(pair, Thresholds()) for pair, _ in unseen]
-    validation = {
-        "folds": folds,
-        "images": len(images),
-        "pairs": len(pairs),
-        "target_precision": target_precision,
-        "uncalibrated": judge(plain),
-        "calibrated": judge(unseen),
-        "phrases": _judge_phrases(plain, unseen, phrases),
-    }
-    return Calibration(model=model, default=default, phrases=phrases, validation=validation)
-
-
-def _judge_phrases(
-    plain: Sequence[tuple[LabelledPair, Thresholds]],
-    unseen: Sequence[tuple[LabelledPair, Thresholds]],
-    phrases: Mapping[str, Thresholds],
-) -> dict[str, Any]:
     table = {}
     for phrase in phrases:
         before, after = ([each for each in side if each[0].phrase == phrase] for side in (plain, unseen))
@@ -210,7 +186,16 @@ def _judge_phrases(
             "uncalibrated_local_F1": judge(before)["local_F1"],
             "calibrated_local_F1": judge(after)["local_F1"],
         }
-    return table
+    validation = {
+        "folds": folds,
+        "images": len(images),
+        "pairs": len(pairs),
+        "target_precision": target_precision,
+        "uncalibrated": judge(plain),
+        "calibrated": judge(unseen),
+        "phrases": table,
+    }
+    return Calibration(model=model, default=default, phrases=phrases, validation=validation)
 
 
 def judge(pairs: Iterable[tuple[LabelledPair, Thresholds]]) -> dict[str, float]:

@@ -165,7 +165,7 @@ class Change:
 
     name: str
     title: str
-    pictures: int
+    images: int
     sure: bool
     before: Standing
     after: Standing
@@ -263,7 +263,7 @@ def compare(sets: Sequence[Questions], before: Sequence[Standing], after: Sequen
         Change(
             name=questions.name,
             title=questions.title,
-            pictures=questions.count,
+            images=questions.count,
             sure=questions.sure,
             before=first,
             after=second,

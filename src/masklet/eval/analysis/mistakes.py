@@ -12,8 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
 from masklet.eval.analysis.bootstrap import averaged
-from masklet.eval.concepts.cgf1 import IOU_THRESHOLDS, SCORE_THRESHOLD, PairScore, PairScores, assign
-from masklet.eval.concepts.count_rows import NUM_COLUMNS, count_rows
+from masklet.eval.concepts.cgf1 import IOU_THRESHOLDS, NUM_COLUMNS, SCORE_THRESHOLD, PairScore, PairScores, assign
 from masklet.eval.concepts.outcomes import PairOutcome
 
 RIGHT = "right"
@@ -161,7 +160,7 @@ class Mistakes:
         self.phrases.setdefault(outcome.phrase, Counter()).update(counts)
         self.pairs.update(counts.keys())
         kinds = list(counts)
-        rows = count_rows(PairScores.of([verdict.score(), *(verdict.mended(kind) for kind in kinds)]))
+        rows = PairScores.of([verdict.score(), *(verdict.mended(kind) for kind in kinds)]).rows()
         gains = self._gains.setdefault(outcome.subset, np.zeros((len(MEANINGS), NUM_COLUMNS)))
         for kind, row in zip(kinds, rows[1:], strict=True):
             gains[_INDEX[kind]] += row - rows[0]

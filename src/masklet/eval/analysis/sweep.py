@@ -4,7 +4,6 @@ Pairs are added one at a time; memory grows with the number of phrases and subse
 which a prediction file was cut have no effect. The annotator is the one chosen at the published threshold throughout.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -14,17 +13,8 @@ from jaxtyping import Float, Float64
 from masklet.eval.analysis.bootstrap import averaged
 from masklet.eval.analysis.ranking import match_by_score
 from masklet.eval.analysis.reliability import Reliability
-from masklet.eval.concepts.cgf1 import IOU_THRESHOLDS, PairScore, PairScores
-from masklet.eval.concepts.count_rows import (
-    IMAGE_FN,
-    IMAGE_FP,
-    IMAGE_TN,
-    IMAGE_TP,
-    NUM_COLUMNS,
-    count_rows,
-    score_outcome,
-)
-from masklet.eval.concepts.outcomes import PairOutcome
+from masklet.eval.concepts.cgf1 import IMAGE_COUNTS, IOU_THRESHOLDS, NUM_COLUMNS, PairScore, PairScores
+from masklet.eval.concepts.outcomes import PairOutcome, score_outcome
 
 THRESHOLDS = np.round(np.linspace(0.05, 0.95, 19), 2)
 PUBLISHED = int(np.flatnonzero(THRESHOLDS == 0.5)[0])
@@ -73,9 +63,7 @@ class Sweep:
     presence: Reliability = field(default_factory=Reliability)
     has_presence: bool = False
     _phrases: dict[str, _PhraseCounts] = field(default_factory=dict)
-    _steps: dict[str, np.ndarray] = field(
-        default_factory=dict
-    )  # what each threshold adds to the sums of the one before
+    _steps: dict[str, np.ndarray] = field(default_factory=dict)  # what each threshold adds to the one before
     _waiting: list[tuple[str, int, int, PairScore]] = field(default_factory=list)
 
     def add(self, outcome: PairOutcome) -> None:
@@ -94,7 +82,10 @@ class Sweep:
         predicted = bool((outcome.scores >= THRESHOLDS[PUBLISHED]).any())
         counts.false_alarms += predicted and not present
         counts.overlooked += present and not predicted
-        for start, stop, pair in _stretches(outcome):
+        # Runs of thresholds that keep the same predictions
+        kept = (outcome.scores[:, None] >= THRESHOLDS).sum(axis=0)
+        for start, stop in pairwise([0, *(np.flatnonzero(np.diff(kept)) + 1).tolist(), len(THRESHOLDS)]):
+            pair = score_outcome(outcome, THRESHOLDS[start])
             counts.predicted[start:stop] += pair.num_predictions
             counts.matched[start:stop] += int(pair.matches[0])
             self._waiting.append((outcome.subset, start, stop, pair))
@@ -102,7 +93,7 @@ class Sweep:
             self._count()
 
     def _count(self) -> None:
-        rows = count_rows(PairScores.of([pair for *_, pair in self._waiting]))
+        rows = PairScores.of([pair for *_, pair in self._waiting]).rows()
         for (subset, start, stop, _), row in zip(self._waiting, rows, strict=True):
             steps = self._steps.setdefault(subset, np.zeros((len(THRESHOLDS) + 1, NUM_COLUMNS)))
             steps[start] += row
@@ -120,8 +111,7 @@ class Sweep:
 
     def confusion(self) -> dict[str, tuple[int, int, int, int]]:
         """Pairs of each subset at score 0.5 by concept and prediction: both, prediction only, neither, concept only."""
-        columns = [IMAGE_TP, IMAGE_FP, IMAGE_TN, IMAGE_FN]
-        found = {subset: sums[PUBLISHED, columns].round().astype(int) for subset, sums in self.sums().items()}
+        found = {subset: sums[PUBLISHED, IMAGE_COUNTS].round().astype(int) for subset, sums in self.sums().items()}
         return {subset: (int(row[0]), int(row[1]), int(row[2]), int(row[3])) for subset, row in found.items()}
 
     def phrases(self) -> list[PhraseFigures]:
@@ -134,14 +124,6 @@ def best_threshold(values: Float[np.ndarray, " threshold"]) -> int:
     """Where a curve over `THRESHOLDS` is highest; of equals the one nearest to 0.5, the lower of two."""
     top = np.flatnonzero(values >= values.max() - 1e-12)
     return int(top[np.argmin(np.abs(top - PUBLISHED))])
-
-
-def _stretches(outcome: PairOutcome) -> Iterator[tuple[int, int, PairScore]]:
-    """Runs of thresholds that keep the same predictions, and the counts there."""
-    kept = (outcome.scores[:, None] >= THRESHOLDS).sum(axis=0)
-    bounds = [0, *(np.flatnonzero(np.diff(kept)) + 1).tolist(), len(THRESHOLDS)]
-    for start, stop in pairwise(bounds):
-        yield start, stop, score_outcome(outcome, THRESHOLDS[start])
 
 
 def _phrase_figures(phrase: str, counts: _PhraseCounts) -> PhraseFigures:

@@ -21,7 +21,13 @@ SCORE_THRESHOLD = 0.5
 COUNT_EPS = 1e-4  # keeps a ratio of instance counts finite; a perfect dataset scores 0.99995
 IMAGE_EPS = 1e-6
 
-Sums = Float64[np.ndarray, "*sum"]
+# Columns of the sums: pairs by what is there and what is predicted; instances; matches and own F1 at each threshold
+IMAGE_COUNTS = slice(0, 4)
+IMAGE_TP, IMAGE_FP, IMAGE_TN, IMAGE_FN = range(4)
+TRUTHS, PREDICTED_PRESENT, PREDICTED_ABSENT = 4, 5, 6  # the last two by whether their concept is there
+MATCHES = slice(7, 7 + len(IOU_THRESHOLDS))
+LOCAL_F1 = slice(MATCHES.stop, MATCHES.stop + len(IOU_THRESHOLDS))
+NUM_COLUMNS = LOCAL_F1.stop
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,25 +56,29 @@ class PairScores:
             matches=np.array([pair.matches for pair in pairs], np.int64).reshape(-1, len(IOU_THRESHOLDS)),
         )
 
-    def select(self, rows: Int[np.ndarray, " row"] | Bool[np.ndarray, " pair"]) -> "PairScores":
-        """The named pairs."""
-        return PairScores(**{name: column[rows] for name, column in vars(self).items()})
-
     @property
     def is_true_negative(self) -> Bool[np.ndarray, " pair"]:
         """Nothing there and nothing predicted."""
         return (self.num_truths == 0) & (self.num_predictions == 0)
 
     @property
-    def is_local(self) -> Bool[np.ndarray, " pair"]:
-        """Something there and something predicted: the pairs whose own F1 enters the macro mean."""
-        return (self.num_truths > 0) & (self.num_predictions > 0)
-
-    @property
     def local_f1(self) -> Float[np.ndarray, "pair threshold"]:
         """F1 of each pair alone."""
-        errors, missed = self.num_predictions[:, None] - self.matches, self.num_truths[:, None] - self.matches
-        return _f1(self.matches, errors, missed)
+        precision = self.matches / (self.num_predictions[:, None] + COUNT_EPS)
+        return harmonic(precision, self.matches / (self.num_truths[:, None] + COUNT_EPS))
+
+    def rows(self) -> Float64[np.ndarray, "pair column"]:
+        """What each pair adds to the sums of `ConceptCounts`."""
+        rows = np.zeros((len(self.num_truths), NUM_COLUMNS))
+        present, predicted = self.num_truths > 0, self.num_predictions > 0
+        rows[:, IMAGE_TP], rows[:, IMAGE_FP] = present & predicted, ~present & predicted
+        rows[:, IMAGE_TN], rows[:, IMAGE_FN] = ~present & ~predicted, present & ~predicted
+        rows[:, TRUTHS] = self.num_truths
+        rows[:, PREDICTED_PRESENT] = self.num_predictions * present
+        rows[:, PREDICTED_ABSENT] = self.num_predictions * ~present
+        rows[:, MATCHES] = self.matches
+        rows[:, LOCAL_F1] = self.local_f1 * (present & predicted)[:, None]
+        return rows
 
 
 def assign(iou: Float[np.ndarray, "truth prediction"]) -> tuple[Int[np.ndarray, " match"], Int[np.ndarray, " match"]]:
@@ -109,60 +119,49 @@ def kindest_annotator(annotators: Sequence[PairScores]) -> Int[np.ndarray, " pai
 
 @dataclass(frozen=True, kw_only=True)
 class ConceptCounts(Summable):
-    """Sums over pairs. `false_positives` includes those on absent concepts, `positive_false_positives` does not."""
+    """Sums over pairs as a row of numbers, or many such rows at once: replicates, thresholds. Rows may be weighted."""
 
-    true_positives: Int[np.ndarray, " threshold"]
-    false_positives: Int[np.ndarray, " threshold"]
-    positive_false_positives: Int[np.ndarray, " threshold"]
-    false_negatives: Int[np.ndarray, " threshold"]
-    local_f1_sum: Float[np.ndarray, " threshold"]
-    num_local: int
-    image_tp: int
-    image_fp: int
-    image_tn: int
-    image_fn: int
+    sums: Float64[np.ndarray, "*row column"]
 
     @classmethod
     def of(cls, pairs: PairScores) -> "ConceptCounts":
         """Sums over many pairs."""
-        present, predicted, is_local = pairs.num_truths > 0, pairs.num_predictions > 0, pairs.is_local
-        errors = pairs.num_predictions[:, None] - pairs.matches
-        return cls(
-            true_positives=pairs.matches.sum(axis=0),
-            false_positives=errors.sum(axis=0),
-            positive_false_positives=errors[present].sum(axis=0),
-            false_negatives=(pairs.num_truths[:, None] - pairs.matches).sum(axis=0),
-            local_f1_sum=pairs.select(is_local).local_f1.sum(axis=0),
-            num_local=int(is_local.sum()),
-            image_tp=int(is_local.sum()),
-            image_fp=int((predicted & ~present).sum()),
-            image_tn=int(pairs.is_true_negative.sum()),
-            image_fn=int((present & ~predicted).sum()),
-        )
+        return cls(sums=pairs.rows().sum(axis=0))
 
     @property
-    def il_mcc(self) -> float:
+    def il_mcc(self) -> Float64[np.ndarray, "*row"]:
         """Matthews correlation of "is it there" with "was anything predicted", in [-1, 1]; 0 where undefined."""
-        sums = np.array([[self.image_tp], [self.image_fp], [self.image_tn], [self.image_fn]], np.float64)
-        return float(matthews(*sums)[0])
+        tp, fp, tn, fn = np.moveaxis(self.sums[..., IMAGE_COUNTS], -1, 0)
+        spread = np.sqrt((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn))
+        return np.asarray((tp * tn - fp * fn) / (spread + IMAGE_EPS))
 
     @property
-    def pmf1(self) -> Float[np.ndarray, " threshold"]:
+    def pmf1(self) -> Float64[np.ndarray, "*row threshold"]:
         """F1 at each IoU threshold from the counts of all pairs whose concept is there."""
-        return _f1(self.true_positives, self.positive_false_positives, self.false_negatives)
+        matches, truths = self.sums[..., MATCHES], self.sums[..., [TRUTHS]]
+        return harmonic(matches / (self.sums[..., [PREDICTED_PRESENT]] + COUNT_EPS), matches / (truths + COUNT_EPS))
 
-    def curves(self) -> dict[str, Float[np.ndarray, " threshold"]]:
-        """Figures at each IoU threshold, as fractions; -1 where no pair gives a value. `positive_micro_F1` is pmF1."""
-        tp, fp, fn = self.true_positives, self.false_positives, self.false_negatives
+    def curves(self, nothing: float = -1.0) -> dict[str, Float64[np.ndarray, "*row threshold"]]:
+        """Figures at each IoU threshold, as fractions, or `nothing` without pairs; `positive_micro_F1` is pmF1."""
+        matches, local = self.sums[..., MATCHES], self.sums[..., LOCAL_F1]
+        truths, present, absent = (self.sums[..., [each]] for each in (TRUTHS, PREDICTED_PRESENT, PREDICTED_ABSENT))
+        precision, recall = matches / (present + absent + COUNT_EPS), matches / (truths + COUNT_EPS)
+        num_local = self.sums[..., [IMAGE_TP]]  # something is there, and something predicted
         return {
-            "cgF1": self.pmf1 * self.il_mcc,
-            "precision": tp / (tp + fp + COUNT_EPS),
-            "recall": tp / (tp + fn + COUNT_EPS),
-            "F1": _f1(tp, fp, fn),
-            "positive_macro_F1": self.local_f1_sum / self.num_local if self.num_local else np.full(len(tp), -1.0),
+            "cgF1": self.pmf1 * self.il_mcc[..., None],
+            "precision": precision,
+            "recall": recall,
+            "F1": harmonic(precision, recall),
+            "positive_macro_F1": np.divide(local, num_local, out=np.full(local.shape, nothing), where=num_local > 0),
             "positive_micro_F1": self.pmf1,
-            "positive_micro_precision": tp / (tp + self.positive_false_positives + COUNT_EPS),
+            "positive_micro_precision": matches / (present + COUNT_EPS),
         }
+
+    def figures(self) -> dict[str, Float64[np.ndarray, "*row"]]:
+        """The main figures of each row by their names in `metrics`; NaN where that says -1."""
+        curves = self.curves(nothing=np.nan)
+        names = ("cgF1", "positive_micro_F1", "positive_macro_F1", "precision", "recall")
+        return {"IL_MCC": self.il_mcc, **{name: np.asarray(curves[name].mean(axis=-1)) for name in names}}
 
     def metrics(self) -> dict[str, float]:
         """Every figure by its published name: a bare name is the mean of its curve, `@0.5` and `@0.75` are points."""
@@ -173,14 +172,14 @@ class ConceptCounts(Summable):
         return result
 
     def _image_metrics(self) -> dict[str, float]:
-        precision = self.image_tp / (self.image_tp + self.image_fp + IMAGE_EPS)
-        recall = self.image_tp / (self.image_tp + self.image_fn + IMAGE_EPS)
+        tp, fp, tn, fn = self.sums[IMAGE_COUNTS].tolist()
+        precision, recall = tp / (tp + fp + IMAGE_EPS), tp / (tp + fn + IMAGE_EPS)
         return {
             "IL_precision": precision,
             "IL_recall": recall,
             "IL_F1": 2 * precision * recall / (precision + recall + IMAGE_EPS),
-            "IL_FPR": self.image_fp / (self.image_fp + self.image_tn + IMAGE_EPS),
-            "IL_MCC": self.il_mcc,
+            "IL_FPR": fp / (fp + tn + IMAGE_EPS),
+            "IL_MCC": float(self.il_mcc),
         }
 
 
@@ -189,17 +188,6 @@ def total(pairs: Iterable[PairScore]) -> ConceptCounts:
     return ConceptCounts.of(PairScores.of(list(pairs)))
 
 
-def matthews(tp: Sums, fp: Sums, tn: Sums, fn: Sums) -> Sums:
-    """Correlation of two binary variables, in [-1, 1]; 0 where one of them is constant."""
-    return (tp * tn - fp * fn) / (np.sqrt((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn)) + IMAGE_EPS)
-
-
 def harmonic(precision: np.ndarray, recall: np.ndarray) -> np.ndarray:
     """F1 of precision and recall of instances."""
     return 2 * precision * recall / (precision + recall + COUNT_EPS)
-
-
-def _f1(true_positives: np.ndarray, false_positives: np.ndarray, false_negatives: np.ndarray) -> np.ndarray:
-    precision = true_positives / (true_positives + false_positives + COUNT_EPS)
-    recall = true_positives / (true_positives + false_negatives + COUNT_EPS)
-    return harmonic(precision, recall)

@@ -14,6 +14,8 @@ import numpy as np
 from jaxtyping import Float, Int64
 
 from masklet.errors import InputError
+from masklet.eval.concepts.cgf1 import IOU_THRESHOLDS, SCORE_THRESHOLD, PairScore, score_overlaps
+from masklet.formats.records import Id
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ class PairOutcome:
     size, and empty where a record had boxes alone. `presence` is None where only a file was scored.
     """
 
-    pair_id: int
+    pair_id: Id
     phrase: str
     image: str
     subset: str
@@ -114,3 +116,17 @@ def read_outcomes(path: Path) -> Iterator[PairOutcome]:
                     raise InputError(f"{path}: line {number} is not an outcome: {error}") from error
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+_NOTHING = PairScore(num_truths=0, num_predictions=0, matches=np.zeros(len(IOU_THRESHOLDS), np.int64))
+
+
+def score_outcome(outcome: PairOutcome, threshold: float | np.floating = SCORE_THRESHOLD) -> PairScore:
+    """The pair as the metric counts it when predictions of at least that score are kept."""
+    kept = outcome.scores >= threshold
+    num_truths, num_predictions = len(outcome.iou), int(kept.sum())
+    if num_truths and num_predictions:
+        return score_overlaps(outcome.iou[:, kept])
+    if not num_truths and not num_predictions:
+        return _NOTHING  # most pairs are this
+    return PairScore(num_truths=num_truths, num_predictions=num_predictions, matches=_NOTHING.matches)

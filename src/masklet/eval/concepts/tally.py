@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from masklet.eval.concepts.buckets import Notes, PairBatch
-from masklet.eval.concepts.cgf1 import COUNT_EPS, IOU_THRESHOLDS, SCORE_THRESHOLD, ConceptCounts, harmonic
+from masklet.eval.concepts.cgf1 import COUNT_EPS, IMAGE_COUNTS, IOU_THRESHOLDS, SCORE_THRESHOLD, ConceptCounts, harmonic
 from masklet.eval.concepts.pairs import InstanceColumns, Judged, Kind, judge_all
 from masklet.eval.sums import Summable
 
@@ -61,7 +61,7 @@ class KindTally(Summable):
     @property
     def num_pairs(self) -> int:
         """Pairs summed."""
-        return self.counts.image_tp + self.counts.image_fp + self.counts.image_tn + self.counts.image_fn
+        return int(self.counts.sums[IMAGE_COUNTS].sum())
 
     def metrics(self) -> dict[str, float]:
         """The published figures, and how well instances are counted: mean absolute error and share counted exactly."""

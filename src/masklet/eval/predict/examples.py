@@ -11,9 +11,8 @@ import torch
 from jaxtyping import Float, UInt8
 
 from masklet.data.schema import Example, PhraseQuery
-from masklet.eval.concepts.cgf1 import PairScores
-from masklet.eval.concepts.count_rows import count_rows, figures, score_outcome
-from masklet.eval.concepts.outcomes import PairOutcome
+from masklet.eval.concepts.cgf1 import total
+from masklet.eval.concepts.outcomes import PairOutcome, score_outcome
 from masklet.eval.predict.predict import FLOOR, ask_image
 from masklet.eval.predict.prediction_cache import PhrasePrediction, PredictionCache
 from masklet.ops.boxes import box_iou
@@ -95,6 +94,5 @@ def _areas(boxes_xyxy: Float[np.ndarray, "box 4"]) -> np.ndarray:
 
 
 def figures_of(outcomes: Iterable[PairOutcome]) -> dict[str, float]:
-    """The published figures of pairs, as fractions; NaN where there is none (see `count_rows.figures`)."""
-    rows = count_rows(PairScores.of([score_outcome(outcome) for outcome in outcomes]))
-    return {name: float(value[0]) for name, value in figures(rows.sum(axis=0, keepdims=True)).items()}
+    """The published figures of pairs, as fractions; NaN where there is none (see `ConceptCounts.figures`)."""
+    return {name: float(value) for name, value in total(map(score_outcome, outcomes)).figures().items()}

@@ -75,7 +75,12 @@ class PredictionCache:
 
     def write(self, digest: str, predictions: Mapping[str, PhrasePrediction]) -> None:
         """Replaces the cached predictions of an image. Raises: InputError when the folder cannot be written."""
-        phrases = {phrase: _to_json(prediction) for phrase, prediction in predictions.items()}
+        phrases = {
+            phrase: vars(each)
+            | {"scores": each.scores.tolist(), "boxes_xyxy": each.boxes_xyxy.tolist()}
+            | {"masks": {str(cut): list(counts) for cut, counts in each.masks.items()}}
+            for phrase, each in predictions.items()
+        }
         document = {"floor": self.floor, "cuts": [str(cut) for cut in self.cuts], "phrases": phrases}
         write_checked(self._path(digest), json.dumps(document, separators=(",", ":")).encode())
 
@@ -98,14 +103,8 @@ def write_checked(path: Path, body: bytes) -> None:
     write_atomically(path, hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
 
 
-def _to_json(prediction: PhrasePrediction) -> dict[str, Any]:
-    masks = {str(cut): list(counts) for cut, counts in prediction.masks.items()}
-    boxes, scores = prediction.boxes_xyxy.tolist(), prediction.scores.tolist()
-    return vars(prediction) | {"scores": scores, "boxes_xyxy": boxes, "masks": masks}
-
-
 def _read_prediction(entry: dict[str, Any]) -> PhrasePrediction:
-    """Raises: KeyError, TypeError or ValueError for what `_to_json` did not make."""
+    """Raises: KeyError, TypeError or ValueError for what `PredictionCache.write` did not make."""
     scores = np.array(entry["scores"], np.float64)
     boxes = np.array(entry["boxes_xyxy"], np.float64).reshape(len(scores), 4)
     masks = {float(cut): tuple(map(str, counts)) for cut, counts in entry["masks"].items()}

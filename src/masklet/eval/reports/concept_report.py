@@ -17,12 +17,13 @@ from masklet.eval.analysis.bootstrap import Interval, WeightedSums, averaged, in
 from masklet.eval.analysis.mistakes import MEANINGS, Mistakes
 from masklet.eval.analysis.reliability import Reliability
 from masklet.eval.analysis.sweep import MIN_PRESENT, PUBLISHED, THRESHOLDS, Sweep, best_threshold
-from masklet.eval.concepts.count_rows import figures
+from masklet.eval.concepts.cgf1 import ConceptCounts
 from masklet.eval.concepts.outcomes import RunFiles, read_outcomes
 from masklet.eval.metrics import METRICS, formatted, number, scaled
 from masklet.eval.reports.charts import Line, bar_chart, line_chart
 from masklet.eval.reports.page import Cell, Chart, Figure, Gallery, Report, Section, Table, interval_text
 from masklet.eval.reports.pair_images import draw_pair, pair_card
+from masklet.formats.records import explain
 
 MOST_PHRASES = 200
 HEADLINE = ("cgF1", "IL_MCC", "positive_micro_F1", "positive_macro_F1")
@@ -89,7 +90,7 @@ def read_scores(files: RunFiles) -> Scores:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or "the document"
-        raise InputError(f"{files.scores}: {place}: {first['msg']}") from error
+        raise InputError(f"{files.scores}: {place}: {explain(first)}") from error
 
 
 def concept_table(scores: Mapping[str, Any]) -> Table:
@@ -147,7 +148,7 @@ def _subset_sections(counts: WeightedSums, mistakes: Mistakes) -> Iterator[Secti
         return
     rows = []
     for subset, replicates in sums.items():
-        found = intervals(figures(replicates))
+        found = intervals(ConceptCounts(sums=replicates).figures())
         rows.append([subset, int(replicates[0, :4].sum().round()), *_cells(found)])
     together = int(sum(row[1] for row in rows))
     rows.append(["average", together, *_cells(intervals(averaged(sums)))])

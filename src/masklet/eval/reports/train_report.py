@@ -17,8 +17,7 @@ from masklet.data.doctor import SourceTally
 from masklet.eval.analysis.compare import quality_of
 from masklet.eval.analysis.forgetting import LOST_QUALITY, LOST_REJECTIONS, Forgetting
 from masklet.eval.analysis.mistakes import judge
-from masklet.eval.concepts.count_rows import score_outcome
-from masklet.eval.concepts.outcomes import PairOutcome
+from masklet.eval.concepts.outcomes import PairOutcome, score_outcome
 from masklet.eval.metrics import formatted, scaled
 from masklet.eval.reports.charts import Line, line_chart
 from masklet.eval.reports.page import Cell, Figure, Gallery, Report, Section, Table, interval_text
@@ -202,7 +201,7 @@ def _change_table(found: Forgetting) -> Table:
     ]
     rows = [
         [
-            *(change.title, when, change.pictures, standing.absent, standing.rejections),
+            *(change.title, when, change.images, standing.absent, standing.rejections),
             interval_text(standing.low, standing.high, 1),
             *(standing.cgF1, standing.IL_MCC, standing.pmF1),
         ]

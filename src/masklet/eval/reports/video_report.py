@@ -3,13 +3,14 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from masklet.eval.concepts.cgf1 import IOU_THRESHOLDS
+from masklet.eval.concepts.cgf1 import IMAGE_FN, IMAGE_FP, IOU_THRESHOLDS
 from masklet.eval.metrics import formatted, scaled
 from masklet.eval.reports.charts import Line, line_chart
 from masklet.eval.reports.page import Cell, Figure, Report, Table
 from masklet.eval.videos.hota import ALPHAS
 from masklet.eval.videos.video_files import VideoTruth
 from masklet.eval.videos.video_scores import KINDS, VideoScores
+from masklet.formats.records import Id
 
 MAIN_FIGURES = {  # names in papers, and in `VideoScores.metrics`
     "cgF1": "demo_cgf1_macro_50_95",
@@ -99,7 +100,7 @@ def _phrase_table(scores: VideoScores, truth: VideoTruth) -> Table:
         counts, followed = own.counts("mask"), own.tracks("mask").metrics()
         objects = sum(pair.num_truths for pair in own.pairs)
         f1 = 100 * float(counts.pmf1.mean()) if objects else None
-        errors = [counts.image_fp, counts.image_fn]
+        errors = [int(counts.sums[each]) for each in (IMAGE_FP, IMAGE_FN)]
         tracks = [100 * followed[name] if objects else None for name in ("HOTA", "DetA", "AssA")]
         rows.append([_phrase(truth, phrase_id), len(own.pairs), objects, f1, *errors, *tracks])
     columns = ["phrase", "videos", "objects", "pmF1", "false alarms", "overlooked", "pHOTA", "pDetA", "pAssA"]
@@ -122,5 +123,5 @@ def _pair_table(scores: VideoScores, truth: VideoTruth) -> Table:
     return Table("Pairs of a video and a phrase", columns, rows, note)
 
 
-def _phrase(truth: VideoTruth, phrase_id: int) -> str:
+def _phrase(truth: VideoTruth, phrase_id: Id) -> str:
     return truth.phrases.get(phrase_id, str(phrase_id))

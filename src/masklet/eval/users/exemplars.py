@@ -7,7 +7,8 @@ Source: SAM 3 paper, interactive exemplars; thresholds of what counts as wrong a
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from contextlib import closing
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -77,14 +78,14 @@ class ExemplarCurves:
     The last has only pairs with instances, which examples need: it has pmF1 and no cgF1.
     """
 
-    rounds: int
-    words: RoundScores = field(init=False)
-    by_hand: RoundScores = field(init=False)
-    examples: RoundScores = field(init=False)
+    words: RoundScores
+    by_hand: RoundScores
+    examples: RoundScores
 
-    def __post_init__(self) -> None:
-        self.words, self.by_hand = RoundScores.of(self.rounds), RoundScores.of(self.rounds)
-        self.examples = RoundScores.of(self.rounds - 1)
+    @classmethod
+    def of(cls, rounds: int) -> "ExemplarCurves":
+        """No pairs yet."""
+        return cls(words=RoundScores.of(rounds), by_hand=RoundScores.of(rounds), examples=RoundScores.of(rounds - 1))
 
     def figures(self) -> dict[str, Any]:
         """Figures of each curve; those from phrases begin without a box, those from examples with one."""
@@ -106,11 +107,10 @@ def correct_concepts(
     advance: Callable[[], object] = lambda: None,
 ) -> ExemplarCurves:
     """All pairs of a data set whose instances are all labelled; `advance` is called after each image."""
-    curves = ExemplarCurves(rounds=rounds)
+    curves = ExemplarCurves.of(rounds)
     for index in range(len(labelled)):
         example = labelled.example(index)
-        session = model.open(labelled.path(index))
-        try:
+        with closing(model.open(labelled.path(index))) as session:
             for place, query in enumerate(labelled.queries(example)):
                 truths = LabelledInstances.of(example, query)
                 pair = _Pair(session, example, query, truths, [seed, index, place])
@@ -121,8 +121,6 @@ def correct_concepts(
                     row = int(pair.rng(2).choice(query.object_index))
                     first = Examples(like=(pair.box(row),))
                     curves.examples.add(list(pair.rounds(None, first, rounds - 1)))
-        finally:
-            session.close()
         advance()
     return curves
 

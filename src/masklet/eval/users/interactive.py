@@ -5,6 +5,7 @@ object was missed, negative outside it. The predicted mask is handed back with t
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,14 +82,11 @@ def click_images(
         example = labelled.example(index)
         chosen = draw_objects(example, np.random.default_rng([seed, index]))
         if chosen:
-            session = clicker.open(labelled.path(index))
-            try:
+            with closing(clicker.open(labelled.path(index))) as session:
                 for row in chosen:
                     truth = example.masks[row]
                     iou = click_object(session, truth, num_clicks)
                     yield ClickedObject(image=labelled.name(index), area=int(truth.sum()), iou=iou)
-            finally:
-                session.close()
         advance()
 
 

@@ -7,6 +7,7 @@ Source: SAM 2 paper, interactive evaluation.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -94,9 +95,8 @@ def follow_offline(
     clicker: Segmenter, frames: Sequence[Path], truth: Clip, num_frames: int
 ) -> Float[np.ndarray, " clicked"]:
     """J&F after each pass over the clip; before each further pass the worst frame is clicked on."""
-    session = clicker.open_video(frames)
     predicted, scores, frame = np.zeros_like(truth), [], 0
-    try:
+    with closing(clicker.open_video(frames)) as session:
         while len(scores) < num_frames:
             click_frame(session, frame, truth[frame], predicted[frame])
             for result in session.track(start=0):
@@ -106,8 +106,6 @@ def follow_offline(
             frame = int(np.argmin(overlaps))
             if overlaps[frame] == 1:
                 break
-    finally:
-        session.close()
     return _padded(scores, num_frames)
 
 
@@ -126,9 +124,8 @@ def follow_online(
 
 def _play(clicker: Segmenter, frames: Sequence[Path], truth: Clip, allowed: int) -> tuple[Clip, int]:
     """The masks of one pass over the clip, and the number of frames clicked on."""
-    session = clicker.open_video(frames)
     predicted, num_clicked, at = np.zeros_like(truth), 1, 0
-    try:
+    with closing(clicker.open_video(frames)) as session:
         click_frame(session, 0, truth[0], predicted[0])
         while at is not None:
             begin, at = at, None
@@ -140,8 +137,6 @@ def _play(clicker: Segmenter, frames: Sequence[Path], truth: Clip, allowed: int)
                     predicted[frame] = click_frame(session, frame, truth[frame], predicted[frame])
                     num_clicked, at = num_clicked + 1, frame
                     break
-    finally:
-        session.close()
     return predicted, num_clicked
 
 

@@ -84,7 +84,9 @@ def still_clip(seed: int, example: Example, size: int, num_frames: int) -> Clip 
     chosen = masks[rng.permutation(len(masks))[:MAX_OBJECTS]]
     chosen = chosen[np.argsort(-chosen.sum(axis=(1, 2)), kind="stable")]  # small ones lie on large ones
     margin = size // 2
-    lying = [_lying(image, mask, margin) for mask in chosen]
+    # Each object in its place, drawn over itself so that it has an index
+    cut = [cut_out(image, mask) for mask in chosen]
+    lying = [Actor(tiles=tiles, x=x + margin, y=y + margin) for tiles, x, y in cut]
     start = _start(rng, lying, image.shape[:2], size, margin)
     copies = [_copy(rng, lying, start, size) for _ in range(int(rng.integers(0, MAX_COPIES + 1)))]
     ground = image.transpose(2, 0, 1).astype(np.float32)
@@ -115,12 +117,6 @@ def _resized(
         for mask in example.masks[example.mask_valid]
     ]
     return image, np.array(masks, bool).reshape(-1, *image.shape[:2])
-
-
-def _lying(image: np.ndarray, mask: np.ndarray, margin: int) -> Actor:
-    """An object of the photo in its place, drawn over itself so that it has an index."""
-    tiles, x, y = cut_out(image, mask)
-    return Actor(tiles=tiles, x=x + margin, y=y + margin)
 
 
 def _start(

@@ -105,8 +105,10 @@ def mask_losses(
     that many sampled points, which bounds memory whatever the resolution.
     """
     if num_points is None or targets[:1].numel() <= num_points or mask_logits.shape[0] == 0:
-        logits = _resize(mask_logits, targets.shape[-2:]).flatten(1)
-        labels = targets.flatten(1).float()
+        logits, labels = mask_logits, targets.flatten(1).float()
+        if logits.shape[-2:] != targets.shape[-2:] and len(logits):
+            logits = F.interpolate(logits[:, None], targets.shape[-2:], mode="bilinear", align_corners=False)[:, 0]
+        logits = logits.flatten(1)
     else:
         points = uncertain_points(mask_logits, num_points)
         logits = _sample(mask_logits, points)
@@ -128,12 +130,6 @@ def projection_dice(
         covered = (torch.minimum(high[:, axis, None], cells + step) - torch.maximum(low[:, axis, None], cells)) / step
         total = total + dice(line, covered.clamp(0, 1))
     return total
-
-
-def _resize(maps: Tensor, size: torch.Size) -> Tensor:
-    if maps.shape[-2:] == size or maps.shape[0] == 0:
-        return maps
-    return F.interpolate(maps[:, None], size=size, mode="bilinear", align_corners=False)[:, 0]
 
 
 @torch.no_grad()

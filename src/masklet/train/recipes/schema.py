@@ -352,6 +352,26 @@ def parse_recipe(values: Mapping[str, Any]) -> Recipe:
     return recipe
 
 
+def parse_saved_recipe(values: Mapping[str, Any]) -> Recipe:
+    """The recipe of a run, as its `recipe.json` holds it; what earlier versions wrote and no task read is dropped.
+
+    Phases of every task had `max_queries` and sections of the other tasks.
+
+    Raises: InputError naming the path of what does not fit.
+    """
+    kind = RECIPE_OF_TASK.get(str(values.get("task")), Recipe)
+    if kind is Recipe or not isinstance(values.get("phases"), list):
+        return parse_recipe(values)
+    kind_of_phase = get_args(kind.model_fields["phases"].annotation)[0]
+    unread = {"max_queries", *PHASE_SECTIONS} - kind_of_phase.model_fields.keys()
+    phases = [
+        {name: value for name, value in phase.items() if name not in unread} if isinstance(phase, dict) else phase
+        for phase in values["phases"]
+    ]
+    read = {name: value for name, value in values.items() if name in kind.model_fields or name not in SECTIONS}
+    return parse_recipe({**read, "phases": phases})
+
+
 def _explain(place: tuple[int | str, ...], kind: str, message: str, task: str) -> str:
     """Where in the recipe something does not fit, as an override would name it, and what."""
     for parent in (("data", "sources"), ("validation",)):

@@ -42,7 +42,7 @@ class Estimate:
     def to_json(self) -> dict[str, Any]:
         """The estimate as plain values."""
         values = {name: value for name, value in vars(self).items() if name != "recipe"}
-        return {**values, "updates": self.recipe.total_steps, "pictures_of_update": self.recipe.images_per_update}
+        return {**values, "updates": self.recipe.total_steps, "images_per_update": self.recipe.images_per_update}
 
 
 def estimate(trainer: Trainer) -> Estimate:

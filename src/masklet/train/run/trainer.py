@@ -208,7 +208,7 @@ class Trainer:
         if self.rank:
             return
         seconds = (now - began) / steps
-        items = "clips" if self.recipe.task == "tracking" else "pictures"
+        items = "clips" if self.recipe.task == "tracking" else "images"
         line = {
             "step": self.step,
             "image_size": phase.image_size,

@@ -29,7 +29,7 @@ from masklet.eval.reports.train_log import read_log
 from masklet.eval.reports.train_report import Pixels, Remedy, TrainRun, build_train_report
 from masklet.files import write_atomically
 from masklet.protocols import Segmenter
-from masklet.train.recipes.schema import Recipe, parse_recipe
+from masklet.train.recipes.schema import Recipe, parse_saved_recipe
 from masklet.train.recipes.source_specs import FileSpec, ScenesSpec, open_images
 from masklet.train.run.data_check import DataCheck
 from masklet.train.run.validator import best_validation, read_validations, validation_images
@@ -193,7 +193,7 @@ def _read_recipe(path: Path) -> Recipe | None:
         raise InputError(f"{path} cannot be read: {error}") from error
     if not isinstance(values, dict):
         raise InputError(f"{path} does not hold a recipe")
-    return parse_recipe(values)
+    return parse_saved_recipe(values)
 
 
 def _open_general(recipe: Recipe) -> IndexedSource | None:

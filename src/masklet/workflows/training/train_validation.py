@@ -14,7 +14,7 @@ from torch import Tensor
 from masklet.checkpoints.weights import Weights
 from masklet.data.schema import Example, PhraseQuery
 from masklet.data.sources import IndexedSource
-from masklet.eval.analysis.phrase_scores import PhraseScores
+from masklet.eval.analysis.phrase_scores import phrase_scores
 from masklet.eval.concepts.cgf1 import SCORE_THRESHOLD
 from masklet.eval.predict.examples import outcome_of
 from masklet.eval.predict.predict import ask_image
@@ -51,7 +51,7 @@ class ImageValidation:
         """Figures of the weights after `step` updates."""
         device = choose_device(self.recipe.device)
         dtype = choose_dtype("auto" if self.recipe.bfloat16 else "float32", device)
-        model, scores, drawings = make_model(weights, device, dtype), PhraseScores(), []
+        model, outcomes, drawings = make_model(weights, device, dtype), [], []
         # Only floor and cuts are read: predictions of intermediate weights are not cached.
         kept = PredictionCache(folder=self.out, floor=SCORE_THRESHOLD, cuts=(0.5,))
         for place in self.places:
@@ -63,11 +63,14 @@ class ImageValidation:
                 continue
             name = self.source.name(place)
             predictions = ask_image(example.image, [query.phrase for query in queries], segmenter=model, kept=kept)
-            for query in queries:
-                scores.add(outcome_of(example, query, predictions[query.phrase], image=name, subset="validation"))
+            outcomes += [
+                outcome_of(example, query, predictions[query.phrase], image=name, subset="validation")
+                for query in queries
+            ]
             if place in self.drawn:
                 drawings.append(self._draw(place, step, example, queries, predictions))
-        return Figures(metrics=scores.metrics(), phrases=tuple(scores.phrases()), images=tuple(drawings))
+        metrics, phrases = phrase_scores(outcomes)
+        return Figures(metrics=metrics, phrases=tuple(phrases), images=tuple(drawings))
 
     def _draw(
         self,
