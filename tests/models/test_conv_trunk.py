@@ -9,6 +9,7 @@ from torch import nn
 from masklet.config import tiny_next
 from masklet.models.conv_trunk import ConvMaps, ConvTrunk, LateralNeck, same_conv
 from masklet.models.detector import Detector
+from masklet.nn.positions import sine_map
 
 LITE = {0: (1.0, 1.0), 1: (1.0, 1.1), 2: (1.1, 1.2)}
 
@@ -107,7 +108,8 @@ def test_the_coarse_level_begins_as_a_projection_of_what_the_classifier_reads() 
         top=torch.rand(1, 1280, 4, 4),
     )
     project = neck.coarse.project
-    expected = F.conv2d(maps.top, project.weight, project.bias)
+    place = neck.place(sine_map(4, 4, 16, torch.device("cpu"))).T.unflatten(1, (4, 4))
+    expected = F.conv2d(maps.top, project.weight, project.bias) + place
     torch.testing.assert_close(neck(maps).coarse, expected)
     torch.testing.assert_close(neck.coarse_map(maps), neck(maps).coarse)
 

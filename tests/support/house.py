@@ -23,12 +23,12 @@ BUDGETS = {
     "formats": 1650,
     "inference": 5100,
     "media": 1080,
-    "models": 1990,
+    "models": 2260,
     "nn": 515,
     "ops": 1060,
     "render": 260,
     "scenes": 2830,
-    "train": 3780,
+    "train": 4080,
     "workflows": 2500,
 }
 
