@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from masklet.tokenizer import Tokenizer, clean_text, split_words
+from masklet.phrases import clean_text
+from masklet.tokenizer import Tokenizer, split_words
 
 GOLDEN = json.loads((Path(__file__).parent / "golden/official/5_tokenizer.json").read_text())
 

@@ -1,8 +1,10 @@
 """The shipped sizes of the model. A variant is another function that replaces parts of one, never a copy."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from masklet.models.click import ClickHead
+from masklet.models.conv_trunk import ConvTrunk
 from masklet.models.decoder import Decoder
 from masklet.models.detector import Detector
 from masklet.models.fusion import FusionEncoder
@@ -39,6 +41,13 @@ def tiny() -> Detector.Config:
     )
 
 
+def tiny_next() -> Detector.Config:
+    """The second design of the built-in model, still in training: it begins with an ImageNet classifier's trunk."""
+    return replace(
+        tiny(), image_size=448, vision=VisionEncoder.Config(dim=128, trunk=ConvTrunk.Config(width=1.1, depth=1.2))
+    )
+
+
 def debug() -> Detector.Config:
     """Small enough for every test; the sizes of the golden files."""
     return Detector.Config(
@@ -57,4 +66,4 @@ def debug() -> Detector.Config:
     )
 
 
-PRESETS: dict[str, Callable[[], Detector.Config]] = {"sam3": sam3, "tiny": tiny, "debug": debug}
+PRESETS: dict[str, Callable[[], Detector.Config]] = {"sam3": sam3, "tiny": tiny, "tiny-next": tiny_next, "debug": debug}

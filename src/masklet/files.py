@@ -1,7 +1,8 @@
-"""Writing results so that a file is either whole or absent: beside its place first, then renamed into it."""
+"""Writing results so that a file is either whole or absent, beside its place first; and the order of names."""
 
 import errno
 import os
+import re
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -60,8 +61,26 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
         _remove(beside)
 
 
+@contextmanager
+def whole_or_none() -> Iterator[list[Path]]:
+    """A list for paths of files that belong together; on an error those in it are removed."""
+    paths: list[Path] = []
+    try:
+        yield paths
+    except BaseException:
+        for path in paths:
+            _remove(path)
+        raise
+
+
 def _remove(path: Path) -> None:
     try:
         path.unlink(missing_ok=True)
     except OSError:  # the folder itself is out of reach, so nothing was written in it
         return
+
+
+def natural_order(path: Path) -> list[tuple[int, int, str]]:
+    """What names are sorted by, so that frame2 comes before frame10."""
+    parts = re.split(r"(\d+)", path.name)
+    return [(1, int(part), part) if part.isdecimal() else (0, 0, part.lower()) for part in parts]

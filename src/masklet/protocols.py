@@ -21,6 +21,11 @@ Number = float | int
 Pixels = UInt8[np.ndarray, "height width 3"]
 
 
+def absence(presence: float) -> str:
+    """Why a phrase has no instance, in words: it is not in the image, or nothing that may be it scores enough."""
+    return "absent" if presence < 0.5 else "none above the threshold"
+
+
 @runtime_checkable
 class Instances(Protocol):
     """Instances of phrases in one image, best first; boxes are xyxy pixels inside the image."""

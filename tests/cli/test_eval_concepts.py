@@ -80,22 +80,22 @@ SMALL = {"size": [4, 4], "counts": "`0"}
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (edit("images", 0, text_input=None), "labels.json: image 101: text_input: Field required"),
-        (edit("images", 0, width=0), "labels.json: image 101: width: Input should be greater than or equal to 1"),
+        (edit("images", 0, text_input=None), "labels.json: image 101: text_input: is missing"),
+        (edit("images", 0, width=0), "labels.json: image 101: width: is "),
         (edit("images", 1, id=101), "labels.json: image 101: id: is given twice"),
         (
             edit("annotations", 0, bbox=[10, 20, 30, 40]),
             "(boxes of these files are fractions of the image, not pixels)",
         ),
         (edit("annotations", 0, image_id=999), "labels.json: annotation 1: image_id: there is no image 999"),
-        (edit("categories", 0, id=[1]), "labels.json: category [1]: id: Input should be a valid integer"),
+        (edit("categories", 0, id=[1]), "labels.json: category [1]: id: is "),
         (edit("annotations", 0, segmentation=None), "segmentation: is missing; --iou boxes does without it"),
         (edit("annotations", 0, segmentation=SMALL), "segmentation.size: is [4, 4], the image is ["),
         (edit("annotations", 0, segmentation={"size": [24, 32], "counts": "zz~"}), "segmentation.counts: "),
-        (edit("pred", 0, score=1.5), "predictions.json: a prediction of image 101: score: Input should be less than"),
+        (edit("pred", 0, score=1.5), "predictions.json: a prediction of image 101: score: is "),
         (edit("pred", 0, score="high"), "predictions.json: a prediction of image 101: score: "),
         (edit("pred", 0, score=float("nan")), "predictions.json: a prediction of image 101: score: "),
-        (edit("pred", 0, image_id=None), "predictions.json: a prediction: image_id: Field required"),
+        (edit("pred", 0, image_id=None), "predictions.json: a prediction: image_id: is missing"),
     ],
 )
 def test_a_broken_record_is_named_with_its_field(change, message, tmp_path, capsys, monkeypatch):

@@ -124,7 +124,7 @@ def test_what_is_no_run_is_refused(tmp_path: Path, run: Path, better: Path, caps
     assert "there is no outcomes.jsonl" in complaint(capsys, "compare", run, better)
     assert "no such folder" in complaint(capsys, "report", run, "--images", tmp_path / "nowhere")
     (run / "scores.json").write_text("{}")
-    assert "scores.json: format: Field required" in complaint(capsys, "report", run)
+    assert "scores.json: format: is missing" in complaint(capsys, "report", run)
 
 
 def test_runs_that_differ_are_refused(tmp_path: Path, run: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -121,7 +121,7 @@ def test_an_error_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture) -> 
     broken = tmp_path / "pred.json"
     broken.write_text('[{"video_id": 0, "category_id": 3, "score": 0.5}]')
     assert main([*TRUTH, "--pred", str(broken)]) == 1
-    assert capsys.readouterr().err == f"masklet: {broken}: prediction 0: segmentations: Field required\n"
+    assert capsys.readouterr().err == f"masklet: {broken}: prediction 0: segmentations: is missing\n"
     assert main([*TRUTH, "--pred", str(tmp_path / "none.json")]) == 1
     assert "no such file" in capsys.readouterr().err
     assert main(TRUTH) == 1

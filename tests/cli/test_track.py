@@ -156,7 +156,7 @@ def test_every_format_is_written(model, capsys):
     formats = "overlay,masks,ytvis,mot,davis,json"
     status, out, _ = run(capsys, "clip", "-p", "dog", "--format", formats, "--out", "there", "--delay", "3")
     assert status == 0
-    names = ["overlay.mp4", "masks", "ytvis.json", "mot.txt", "davis", "frames.jsonl"]
+    names = ["overlay.mp4", "masks", "ytvis.json", "mot.txt", "mot_frames.json", "davis", "frames.jsonl"]
     assert out.rstrip().split(" -> ")[1].split(", ") == [str(Path("there", name)) for name in names]
     assert all(Path("there", name).exists() for name in names)
     assert len(list(Path("there/davis").glob("*.png"))) == len(Path("there/mot.txt").read_text().splitlines()) == COUNT
@@ -337,7 +337,7 @@ def test_a_file_that_cannot_be_finished_is_reported(model, capsys, monkeypatch):
         "masklet.inference.output.video_writer.write_ytvis", Mock(side_effect=OSError(28, "No space left"))
     )
     status, out, err = run(capsys, "clip", "-p", "dog", "--format", "ytvis,mot")
-    assert (status, out) == (1, f"clip: dog 1 -> {Path('out/mot.txt')}\n")
+    assert (status, out) == (1, f"clip: dog 1 -> {Path('out/mot.txt')}, {Path('out/mot_frames.json')}\n")
     assert "masklet: ytvis: cannot write out/ytvis.json: the disk is full\n" in err
     assert len(model.sessions) == 1
 
@@ -365,6 +365,66 @@ def test_a_run_goes_on_only_as_what_it_was(model, capsys):
     assert len(journal()) == 3
 
 
+def test_results_of_other_arguments_do_not_stay(model, capsys):
+    assert run(capsys, "clip", "-p", "dog", *FORMATS)[0] == 0
+    Path("out/mine.txt").touch()
+    assert run(capsys, "clip", "-p", "cat", "--format", "mot")[0] == 0
+    found = {path.name for path in Path("out").iterdir() if not path.name.startswith("session-")}
+    assert found == {"frames.jsonl", "run.json", "mot.txt", "mot_frames.json", "mine.txt"}
+    assert run(capsys, "clip", "-p", "cat", "--format", "davis", "--resume")[0] == 0
+    assert Path("out/mot.txt").exists()  # of the same run
+    record = json.loads(Path("out/run.json").read_text())
+    Path("elsewhere").mkdir()
+    Path("out/run.json").write_text(json.dumps({**record, "files": [*record["files"], "../elsewhere", "mine.txt", 7]}))
+    assert run(capsys, "clip", "-p", "bird", "--format", "json")[0] == 0
+    assert not Path("out/mot.txt").exists()
+    assert not Path("out/davis").exists()
+    assert Path("elsewhere").exists()
+    assert Path("out/mine.txt").exists()
+    assert len(model.loads) == 3
+
+
+def test_a_video_in_the_folder_of_results_is_kept(model, capsys):
+    Path("out").mkdir()
+    make_video("out/overlay.mp4")
+    whole = Path("out/overlay.mp4").read_bytes()
+    status, _, err = run(capsys, "out/overlay.mp4", "-p", "dog")
+    assert status == 1
+    assert "would replace the video itself" in err
+    Path("out/run.json").write_text(
+        json.dumps({"arguments": {}, "stop": None, "complete": True, "files": ["overlay.mp4"]})
+    )
+    status, _, err = run(capsys, "out/overlay.mp4", "-p", "dog", "--format", "mot")  # the run before made it
+    assert (status, "would replace the video itself" in err) == (1, True)
+    assert Path("out/overlay.mp4").read_bytes() == whole
+    assert model.loads == []
+
+
+def test_a_video_that_was_replaced_is_not_gone_on_with(model, capsys):
+    model.interrupt_at = 2
+    make_video("clip.mp4")
+    assert run(capsys, "clip.mp4", "-p", "dog")[0] == 130
+    make_video("clip.mp4", count=COUNT + 2)
+    status, _, err = run(capsys, "clip.mp4", "-p", "dog", "--resume")
+    assert status == 1
+    assert "clip.mp4 is not the video that the run in out was begun with: it was replaced" in err
+    model.interrupt_at = 2
+    assert run(capsys, "clip", "-p", "dog", "--out", "folder")[0] == 130
+    Image.new("RGB", (SIZE[1], SIZE[0]), "white").save("clip/3.png")
+    assert run(capsys, "clip", "-p", "dog", "--out", "folder", "--resume")[0] == 1
+
+
+def test_a_session_that_cannot_be_saved_costs_the_run_nothing(model, capsys, monkeypatch):
+    monkeypatch.setattr(track_run, "SAVE_SECONDS", -1)
+    monkeypatch.setattr(FakeSession, "save", Mock(side_effect=InputError("cannot write it: the disk is full")))
+    status, out, err = run(capsys, "clip", "-p", "dog")
+    assert (status, len(journal())) == (0, COUNT)
+    assert "the session could not be saved, so the run can go on from less: cannot write it: the disk is full" in err
+    assert err.count("could not be saved") == 1
+    assert "overlay.mp4" in out
+    assert len(model.loads) == 1
+
+
 @pytest.mark.usefixtures("model")
 def test_a_format_that_cannot_go_on_is_given_up_and_the_others_are_written(capsys, monkeypatch):
     monkeypatch.setattr("masklet.inference.output.frame_export.MAX_OBJECTS", 1)
@@ -372,7 +432,7 @@ def test_a_format_that_cannot_go_on_is_given_up_and_the_others_are_written(capsy
     assert status == 1
     assert "masklet: davis: an indexed image holds at most 1 objects" in err
     assert "masklet: 1 of 2 formats could not be written" in err
-    assert out == f"clip: dog 1, cat 1 -> {Path('out/mot.txt')}\n"
+    assert out == f"clip: dog 1, cat 1 -> {Path('out/mot.txt')}, {Path('out/mot_frames.json')}\n"
     assert len(journal()) == COUNT
     assert not Path("out/davis").exists()
 
@@ -383,8 +443,9 @@ def test_damage_is_reported_and_the_rest_is_tracked(capsys):
     Path("clip.mp4").write_bytes(Path("clip.mp4").read_bytes()[:-60])
     status, out, err = run(capsys, "clip.mp4", "-p", "dog")
     assert (status, out) == (0, f"clip.mp4: dog 1 -> {Path('out/overlay.mp4')}\n")
-    assert err == "masklet: clip.mp4 is damaged or cut short: what can be decoded of it is used\n"
+    assert err.startswith("masklet: clip.mp4 is damaged or cut short: what can be decoded of it is used; ")
     assert 0 < len(journal()) < COUNT
+    assert f"; {COUNT - len(journal())} frames so far" in err
 
 
 @pytest.mark.usefixtures("model")

@@ -86,3 +86,11 @@ def test_a_mixture_makes_mosaics_of_sources_that_know_what_is_absent() -> None:
     assert {mixture(frozenset())[index].image.shape[0] for index in range(20)} == {20}
     once, again = (mixture(frozenset({"pig"}))[sides.index(SIZE)] for _ in range(2))
     np.testing.assert_array_equal(once.image, again.image)
+
+
+def test_a_label_of_one_whole_tile_is_not_asked_of_a_mosaic() -> None:
+    party = (
+        tile(party=(True, 1)),
+        Example(**{**vars(tile(mug=(True, 1))), "queries": (PhraseQuery.somewhere("party"),)}),
+    )
+    assert [query.phrase for query in join_queries(party)] == []

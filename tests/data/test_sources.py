@@ -10,7 +10,7 @@ from PIL import Image
 
 from masklet.data.labels.coco import CocoSource
 from masklet.data.labels.saco import SacoSource
-from masklet.data.schema import Example
+from masklet.data.schema import Example, PhraseQuery
 from masklet.data.sources import (
     CocoConfig,
     GeneratedSource,
@@ -153,6 +153,16 @@ def test_hard_negatives_are_asked_first(tmp_path) -> None:
     assert len([phrase for phrase, (found, _) in more.items() if not found]) == 4
 
 
+def test_what_an_image_is_labelled_with_as_a_whole_is_asked_without_objects_and_never_denied(tmp_path) -> None:
+    document = coco_document()
+    document["images"][0]["present"] = ["cell", "mug"]
+    example = open_coco(tmp_path, document, max_negatives=20).example(0, np.random.default_rng(0))
+    of_phrase = {query.phrase: query for query in example.queries}
+    assert of_phrase["cell"] == PhraseQuery.somewhere("cell")
+    assert of_phrase["mug"].object_index  # which has labels of its own
+    assert not {"cell", "mug"} & example.absent
+
+
 def test_what_is_labelled_in_full_and_not_there_is_known_to_be_absent(tmp_path) -> None:
     source, rng = open_coco(tmp_path, scenes=()), np.random.default_rng(0)
     assert source.example(1, rng).absent == frozenset()
@@ -200,22 +210,21 @@ def test_a_tenth_is_held_out_and_nothing_is_in_both() -> None:
         (lambda d: d["annotations"][0].update(bbox=[1, 2]), "annotation 0"),
         (lambda d: d["images"][0].update(width=31), "image 0"),
         (lambda d: d["images"][0].update(file_name="../0.png"), "image 0: the file name .* leads out"),
-        (lambda d: d["images"][0].update(exhaustive=3), "image 0: exhaustive: Input should be a valid string"),
+        (lambda d: d["images"][0].update(exhaustive=3), "image 0: exhaustive: is "),
         (
             lambda d: d["images"][0].update(hard_negatives="dog"),
-            "image 0: hard_negatives: Input should be a valid array",
+            "image 0: hard_negatives: is ",
         ),
         (lambda d: d["images"][0].update(hard_negatives=["mug"]), "image 0: hard_negatives names 'mug'"),
-        (lambda d: d["images"][0].pop("width"), "image 0: width: Field required"),
-        (lambda d: d["categories"][0].update(name=None), "category 0: name: Input should be a valid string"),
-        (lambda d: d["categories"][0].update(synonyms="cup"), "category 0: synonyms: Input should be a valid array"),
+        (lambda d: d["categories"][0].update(name=None), "category 0: name: is "),
+        (lambda d: d["categories"][0].update(synonyms="cup"), "category 0: synonyms: is "),
         (lambda d: d["annotations"][0].update(category_id=77), "annotation 0: category_id: there is no category 77"),
         (lambda d: d["annotations"][0].update(image_id=77), "annotation 0: image_id: there is no image 77"),
         (lambda d: d["images"][1].update(id=0), "image 0: id: is given twice"),
-        (lambda d: d["images"][0].update(source=["a"]), "image 0: source: Input should be a valid string"),
+        (lambda d: d["images"][0].update(source=["a"]), "image 0: source: is "),
         (
             lambda d: d["annotations"][0].update(bbox=["a", 1, 2, 3]),
-            "annotation 0: bbox.0: Input should be a valid number",
+            "annotation 0: bbox.0: is ",
         ),
     ],
 )
@@ -274,7 +283,7 @@ def test_saco_pairs_of_one_picture_become_its_questions(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        (lambda d: d["images"][0].pop("text_input"), "image 1: text_input: Field required"),
+        (lambda d: d["images"][0].pop("text_input"), "image 1: text_input: is missing"),
         (lambda d: d["annotations"][0].update(bbox=[0.1, 0.2]), "annotation 1: bbox"),
         (lambda d: d["annotations"][0].update(image_id=99), "annotation 1: image_id: there is no image 99"),
         (lambda d: d["images"][0].update(file_name="/a.png"), "image 1: the file name .* leads out"),

@@ -171,3 +171,11 @@ def test_an_object_without_a_place_does_not_make_its_phrase_a_negative(corners) 
     view = resize_square(replace(broken, masks=broken.masks & broken.mask_valid[:, None, None]), 80)
     assert len(view.boxes_xyxy) == 1
     assert [query.phrase for query in view.queries] == ["cup", "dog"]
+
+
+@pytest.mark.parametrize(("right", "asked"), [(80, True), (50, True), (40, False)])
+def test_a_label_of_the_whole_image_is_dropped_when_much_of_it_is_out_of_sight(right: int, *, asked: bool) -> None:
+    example = replace(make_example(), queries=(PhraseQuery.somewhere("party"), *make_example().queries))
+    window = Placement(window=(0, 0, right, 60), rectangle=(0, 0, 56, 56))
+    queries = place(example, window, 56, least_visible=0.1).queries
+    assert (PhraseQuery.somewhere("party") in queries) == asked

@@ -168,7 +168,7 @@ def test_clips_that_cannot_be_had_are_refused(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        (lambda d: d["videos"][0].pop("height"), "video 1: height: Field required"),
+        (lambda d: d["videos"][0].pop("height"), "video 1: height: is missing"),
         (lambda d: d["videos"][0].update(file_names=[]), "video 1: file_names"),
         (lambda d: d["videos"][0].update(file_names=["../x.png"] * FRAMES), "video 1, frame 0.*leads out"),
         (
@@ -180,7 +180,7 @@ def test_clips_that_cannot_be_had_are_refused(tmp_path) -> None:
             "annotation 1: category_id: there is no category 9",
         ),
         (lambda d: d["annotations"][0].update(video_id=9), "annotation 1: video_id: there is no video 9"),
-        (lambda d: d.update(video_np_pairs=[{"video_id": 1}]), "pair 0: category_id: Field required"),
+        (lambda d: d.update(video_np_pairs=[{"video_id": 1}]), "pair 0: category_id: is missing"),
         (
             lambda d: d.update(video_np_pairs=[{"video_id": 1, "category_id": 9}]),
             "the pair of video 1 and category 9: category_id: there is no category 9",

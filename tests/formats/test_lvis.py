@@ -66,6 +66,17 @@ def test_a_phrase_of_two_categories_is_complete_where_both_are(tmp_path) -> None
     assert asked(source)["bow"] == ((1,), True)
 
 
+def test_a_list_that_an_image_leaves_out_is_empty(tmp_path) -> None:
+    source = open_lvis(tmp_path, lambda d: d["images"][0].pop("neg_category_ids"))
+    assert asked(source)["mug"] == ((0,), True)
+    assert "pig" not in asked(source)
+
+
+def test_categories_that_differ_in_case_alone_are_one_phrase(tmp_path) -> None:
+    source = open_lvis(tmp_path, lambda d: d["categories"].append({"id": 9, "name": "Mug"}))
+    assert asked(source)["mug"] == ((0,), False), "nobody looked for the other category"
+
+
 @pytest.mark.parametrize(
     ("name", "phrase"),
     [("aerosol_can", "aerosol can"), ("bow_(weapon)", "bow"), ("(sic)_salt", "(sic) salt"), ("(all)", "(all)")],
@@ -77,7 +88,10 @@ def test_names_become_phrases(name, phrase) -> None:
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        (lambda d: d["images"][0].pop("neg_category_ids"), "image 7: neg_category_ids: is missing"),
+        (
+            lambda d: [d["images"][0].pop(field) for field in ("neg_category_ids", "not_exhaustive_category_ids")],
+            "no image has neg_category_ids or not_exhaustive_category_ids: LVIS labels are expected",
+        ),
         (lambda d: d["images"][0].update(neg_category_ids=[99]), "image 7: neg_category_ids: there is no category 99"),
         (
             lambda d: d["images"][0].update(neg_category_ids=[2]),

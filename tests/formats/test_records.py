@@ -16,26 +16,40 @@ FILE = Path("labels.json")
 GOOD = {"id": 7, "image_id": 3, "category_id": 1, "bbox": [1, 2, 3, 4]}
 
 
-@pytest.mark.parametrize("name", ["../a.jpg", "/etc/passwd", "a/../../b", "C:\\a.jpg", "..\\a.jpg", "", "a\0.jpg"])
+@pytest.mark.parametrize("name", ["../a.jpg", "/etc/passwd", "a/../../b", "C:\\a.jpg", "..\\a.jpg", "C:a.jpg"])
 def test_names_that_leave_the_folder_are_refused(name) -> None:
     with pytest.raises(InputError, match=r"labels\.json: image 3: the file name .* leads out"):
         inside(Path("images"), name, "labels.json: image 3")
 
 
-def test_names_below_the_folder_are_joined() -> None:
-    assert inside(Path("images"), "train/a b.jpg", "here") == Path("images/train/a b.jpg")
+@pytest.mark.parametrize("name", ["", " ", "a\0.jpg"])
+def test_names_that_are_none_are_refused(name) -> None:
+    with pytest.raises(InputError, match=r"labels\.json: image 3: .* is no file name"):
+        inside(Path("images"), name, "labels.json: image 3")
+
+
+@pytest.mark.parametrize("name", ["train/a b.jpg", "./train/a b.jpg", "train\\a b.jpg", "train/x/../a b.jpg"])
+def test_names_below_the_folder_are_joined(name) -> None:
+    assert inside(Path("images"), name, "here") == Path("images/train/a b.jpg")
+
+
+def test_absolute_names_inside_the_folder_backslashes_in_names_and_the_folder_itself_are_taken(tmp_path) -> None:
+    (tmp_path / "a\\b.jpg").touch()
+    assert inside(tmp_path, str(tmp_path / "c" / "1.jpg"), "here") == tmp_path / "c" / "1.jpg"
+    assert inside(tmp_path, "a\\b.jpg", "here") == tmp_path / "a\\b.jpg"
+    assert inside(tmp_path, ".", "here") == tmp_path
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"bbox": [1, 2, float("nan"), 4]}, "annotation 7: bbox.2: "),
-        ({"bbox": [1, 2]}, "annotation 7: bbox: List should have at least 4"),
-        ({"bbox": ["1", 2, 3, 4]}, "annotation 7: bbox.0: Input should be a valid number"),
-        ({"image_id": True}, "annotation 7: image_id: "),
-        ({"segmentation": [[1, "2"]]}, "annotation 7: segmentation.0.1: Input should be a valid number"),
-        ({"segmentation": {"size": [2, 2]}}, "annotation 7: segmentation.counts: Field required"),
-        ({"iscrowd": 2}, "annotation 7: iscrowd: "),
+        ({"bbox": [1, 2, float("nan"), 4]}, "annotation 7: bbox.2: is nan; a finite number is expected"),
+        ({"bbox": [1, 2]}, "annotation 7: bbox: is [1, 2]; a list of 4 entries or more is expected"),
+        ({"bbox": ["1", 2, 3, 4]}, 'annotation 7: bbox.0: is "1"; a number is expected'),
+        ({"image_id": True}, "annotation 7: image_id: is true; "),
+        ({"segmentation": [[1, "2"]]}, 'annotation 7: segmentation.0.1: is "2"; a number is expected'),
+        ({"segmentation": {"size": [2, 2]}}, "annotation 7: segmentation.counts: is missing"),
+        ({"iscrowd": 2}, "annotation 7: iscrowd: is 2; "),
     ],
 )
 def test_file_record_and_field_are_named(change, message) -> None:
@@ -47,7 +61,7 @@ def test_file_record_and_field_are_named(change, message) -> None:
 def test_a_record_without_an_id_is_named_by_its_place() -> None:
     with pytest.raises(InputError, match=r"labels\.json: annotation 4 of image 3: bbox: "):
         parse(CocoAnnotation, '{"image_id": 3, "category_id": 1, "bbox": 5}', FILE, "annotation", 4)
-    with pytest.raises(InputError, match=r"labels\.json: annotation 4: it: Input should be an object"):
+    with pytest.raises(InputError, match=r"labels\.json: annotation 4: it: is \[5\]; an object is expected"):
         parse(CocoAnnotation, "[5]", FILE, "annotation", 4)
     with pytest.raises(InputError, match=r"labels\.json: line 2: presence: "):
         parse_line(SacoPresence, '{"image_id": 1, "presence": 2}', FILE, 2)
@@ -109,3 +123,45 @@ def test_references_are_checked_whatever_the_order_of_sections(tmp_path) -> None
     path.write_text(json.dumps(document | {"categories": [{"id": 2, "name": "mug"}]}))
     with pytest.raises(InputError, match=r"labels\.json: annotation 7: category_id: there is no category 1"):
         read_coco(path)
+
+
+@pytest.mark.parametrize(("flag", "read"), [("0", 0), ("1", 1), (0.0, 0), (True, True), (None, None)])
+def test_flags_are_read_as_tools_write_them(flag, read) -> None:
+    assert parse(CocoAnnotation, json.dumps(GOOD | {"iscrowd": flag}), FILE, "annotation").iscrowd == read
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ([1, 1, 9, 9, 1, 9], [[1, 1, 9, 9, 1, 9]]),
+        ([[], [1, 1, 9, 9, 1, 9]], [[1, 1, 9, 9, 1, 9]]),
+        ({}, None),
+        ([], []),
+    ],
+)
+def test_polygons_are_read_as_tools_write_them(written, read) -> None:
+    record = parse(CocoAnnotation, json.dumps(GOOD | {"segmentation": written}), FILE, "annotation")
+    assert record.segmentation == read
+
+
+def test_an_empty_box_is_none() -> None:
+    assert parse(CocoAnnotation, json.dumps(GOOD | {"bbox": []}), FILE, "annotation").bbox is None
+
+
+def test_a_byte_order_mark_is_no_content_and_null_is_no_list(tmp_path) -> None:
+    path = tmp_path / "labels.json"
+    path.write_text('{"images": [{"id": "a", "file_name": "1.jpg"}]}', encoding="utf-8-sig")
+    assert read_coco(path).images["a"].width is None
+    path.write_text('{"images": [{"id": "a"}], "annotations": null}')
+    with pytest.raises(InputError, match="annotations: is null; a list is expected"):
+        read_coco(path)
+
+
+def test_heads_of_groups_are_categories_that_others_name_and_nothing_is_labelled_with(tmp_path) -> None:
+    """As Roboflow's export begins; a category of COCO may well be called as its group."""
+    path = tmp_path / "labels.json"
+    names = [(0, "mug", "none"), (1, "red mug", "mug"), (2, "person", "person"), (3, "food", "x"), (4, "cake", "food")]
+    categories = [{"id": key, "name": name, "supercategory": group} for key, name, group in names]
+    labels = [{"id": 0, "image_id": 1, "category_id": 3}]
+    path.write_text(json.dumps({"images": [{"id": 1}], "categories": categories, "annotations": labels}))
+    assert read_coco(path).groups == {0}

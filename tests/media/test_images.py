@@ -68,6 +68,33 @@ def test_one_picture_is_the_same_from_every_kind_of_source(picture, tmp_path):
         np.testing.assert_array_equal(read_image(source), picture)
 
 
+@pytest.mark.parametrize("kind", [np.int8, np.int16, np.int32, np.int64, np.uint32, np.uint64])
+def test_levels_up_to_255_are_levels_in_every_type_of_whole_numbers(picture, kind):
+    levels = picture.clip(0, np.iinfo(kind).max).astype(np.uint8)
+    np.testing.assert_array_equal(read_image(levels.astype(kind)), levels)
+    if np.dtype(kind).kind == "i":
+        np.testing.assert_array_equal(read_image(torch.from_numpy(levels.astype(kind)).permute(2, 0, 1)), levels)
+
+
+def test_whole_numbers_beyond_255_and_uint16_have_16_bits(picture):
+    np.testing.assert_array_equal(read_image(picture.astype(np.int32) * 257), picture)
+    assert read_image(np.full((4, 4), 200, np.uint16)).max() == 1
+
+
+def test_files_of_32_bits_hold_levels_and_dark_ones_of_16_bits_stay_dark(tmp_path):
+    grey = np.full((4, 6), 200)
+    Image.fromarray(grey.astype(np.int32)).save(tmp_path / "levels.tif")
+    Image.fromarray(grey.astype(np.uint16)).save(tmp_path / "dark.png")
+    assert read_image(tmp_path / "levels.tif").max() == 200
+    assert read_image(tmp_path / "dark.png").max() == 1
+
+
+def test_a_heic_photo_is_named_with_the_extra_that_reads_it(tmp_path):
+    (tmp_path / "IMG_1.HEIC").write_bytes(b"\0\0\0\x18ftypheic")
+    with pytest.raises(InputError, match=r'IMG_1.HEIC.*HEIC.*pip install "masklet\[heic\]"'):
+        read_image(tmp_path / "IMG_1.HEIC")
+
+
 def test_grey_sources_become_three_equal_channels(picture):
     grey = picture[..., 0]
     for source in (grey, grey[..., None], torch.from_numpy(grey), torch.from_numpy(grey)[None], Image.fromarray(grey)):

@@ -12,7 +12,7 @@ from masklet.data.schema import Example
 from masklet.data.sources import CocoConfig
 from masklet.errors import InputError
 from masklet.media.images import read_image
-from masklet.media.suffixes import IMAGE_SUFFIXES, find_by_stem, list_images
+from masklet.media.suffixes import FOREIGN_SUFFIXES, IMAGE_SUFFIXES, find_by_stem, list_images, walk
 from masklet.media.video_source import open_frames
 from masklet.workflows.manifest import find_images
 
@@ -42,13 +42,46 @@ def write_sources(folder: Path, name: str) -> dict[str, LabelFiles]:
     }
 
 
-@pytest.mark.parametrize("suffix", sorted(IMAGE_SUFFIXES))
+def test_the_table_has_every_still_image_that_pillow_opens() -> None:
+    Image.init()
+    opened = {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN}
+    no_stills = {
+        ".mpeg",
+        ".mpg",
+        ".flc",
+        ".fli",
+        ".h5",
+        ".hdf",
+        ".bufr",
+        ".grib",
+        ".iim",
+        ".eps",
+        ".ps",
+        ".emf",
+        ".wmf",
+    }
+    no_photos = {".blp", ".cur", ".ftc", ".im", ".ftu", ".gbr", ".msp", ".pcd", ".pxr"}  # of games, and of long ago
+    assert opened - IMAGE_SUFFIXES <= no_stills | no_photos
+    assert not IMAGE_SUFFIXES & FOREIGN_SUFFIXES
+
+
+def written_suffixes() -> list[str]:
+    """Those that Pillow also writes at the size and with the colours of the ramp."""
+    Image.init()
+    kinds = {suffix: Image.registered_extensions().get(suffix) for suffix in IMAGE_SUFFIXES}
+    return sorted(
+        suffix for suffix, kind in kinds.items() if kind in Image.SAVE and suffix not in (".xbm", ".icns", ".ico")
+    )
+
+
+@pytest.mark.parametrize("suffix", written_suffixes())
 def test_every_suffix_is_taken_wherever_folders_are_read(tmp_path, suffix) -> None:
     """By `masklet segment FOLDER`, frames of a folder, folders of labels, and the doctor that reads through them."""
     (tmp_path / "images").mkdir()
     path = tmp_path / "images" / f"a{suffix.upper()}"
     pixels = Image.fromarray(ramp())
-    (pixels.convert("L") if suffix == ".pgm" else pixels).save(path)
+    one_channel = {".pgm": "L", ".pbm": "1", ".pfm": "F"}
+    (pixels.convert(one_channel[suffix]) if suffix in one_channel else pixels).save(path)
     expected = read_image(path)
     assert [file.source for file in find_images([str(tmp_path / "images")])] == [path]
     assert list_images(tmp_path / "images") == [path]
@@ -132,3 +165,12 @@ def test_images_of_a_folder_are_listed_by_name_and_found_by_stem(tmp_path) -> No
     assert find_by_stem(tmp_path, "notes") is None
     with pytest.raises(InputError, match="is not a folder"):
         list_images(tmp_path / "a.png")
+
+
+def test_files_below_a_folder_leave_hidden_ones_and_links_to_folders_out(tmp_path) -> None:
+    for name in ("b/2.JPG", "a.png", "b/._2.jpg", ".cache/3.png", "b/c/4.png", "notes.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "b" / "again").symlink_to(tmp_path)
+    found = [path.relative_to(tmp_path).as_posix() for path in walk(tmp_path, IMAGE_SUFFIXES)]
+    assert found == ["a.png", "b/2.JPG", "b/c/4.png"]

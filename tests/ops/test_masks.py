@@ -8,6 +8,7 @@ from scipy.ndimage import binary_fill_holes, label
 from masklet.ops.masks import (
     mask_iou,
     mask_to_box,
+    mask_to_outline,
     mask_to_polygons,
     polygons_to_mask,
     rle_area,
@@ -145,3 +146,17 @@ def test_iou_of_known_overlaps():
     b = np.array([[[0, 1, 1]], [[0, 0, 0]], [[1, 1, 0]]], dtype=bool)
     np.testing.assert_allclose(mask_iou(a, b), [[1 / 3, 0, 1], [0, 0, 0]])
     assert mask_iou(a[:0], b).shape == (0, 3)
+
+
+def test_one_outline_walks_around_all_parts_and_into_all_holes():
+    y, x = np.mgrid[:60, :80]
+    distance = np.hypot(y - 30, x - 30)
+    ring = (distance < 24) & (distance > 14)
+    island, speck = distance < 6, (abs(y - 10) < 4) & (abs(x - 70) < 5)
+    mask = ring | island | speck
+    np.testing.assert_array_equal(polygons_to_mask([mask_to_outline(mask)], 60, 80), mask)
+    smooth = polygons_to_mask([mask_to_outline(mask, tolerance=0.75)], 60, 80)
+    assert mask_iou(smooth[None], mask[None])[0, 0] > 0.95
+    noise = np.random.default_rng(0).random((12, 15)) < 0.5
+    np.testing.assert_array_equal(polygons_to_mask([mask_to_outline(noise)], 12, 15), noise)
+    assert mask_to_outline(np.zeros((4, 4), bool)).shape == (0, 2)

@@ -15,21 +15,21 @@ MOST_FILES = 15  # of a folder, without its __init__.py
 
 # Lines of Python by folder, rooms included. A folder that needs more is to be looked through first: what is said twice?
 BUDGETS = {
-    "": 920,  # the files that lie in no folder
+    "": 960,  # the files that lie in no folder
     "checkpoints": 830,
     "cli": 1250,
-    "data": 2800,
-    "eval": 6900,
-    "formats": 1550,
-    "inference": 4700,
-    "media": 830,
-    "models": 1990,
+    "data": 2900,
+    "eval": 6950,
+    "formats": 1650,
+    "inference": 5100,
+    "media": 1080,
+    "models": 2260,
     "nn": 515,
-    "ops": 1040,
+    "ops": 1060,
     "render": 260,
     "scenes": 2830,
-    "train": 3780,
-    "workflows": 2380,
+    "train": 4080,
+    "workflows": 2500,
 }
 
 

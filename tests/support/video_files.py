@@ -42,9 +42,12 @@ def write_video(
     audio=None,
     audio_codec="aac",
     muxing=None,
+    title=None,
 ):
     """A video of `count` frames at 10 per second, or at `times` in seconds, with a tone of `audio` seconds."""
     with av.open(str(path), "w", options=muxing or {}) as container:
+        if title:
+            container.metadata["title"] = title
         stream = container.add_stream(codec, rate=10)
         stream.height, stream.width = size
         stream.pix_fmt = {"gif": "rgb8", "libx264": "yuv420p" if size[0] % 2 == size[1] % 2 == 0 else "yuv444p"}.get(

@@ -69,6 +69,21 @@ def plain(results: Sequence[FrameResult]) -> list[dict]:
     return [result.to_json() for result in results]
 
 
+def assert_alike(results: Sequence[FrameResult], others: Sequence[FrameResult]) -> None:
+    """The same objects with the same masks, though they were computed in a batch of another size.
+
+    A product of matrices of another shape may round its last bits otherwise, on some processors and not on others; a
+    pixel whose logit is all but zero then falls on the other side.
+    """
+    assert [(r.index, r.ids.tolist(), r.concepts) for r in results] == [
+        (r.index, r.ids.tolist(), r.concepts) for r in others
+    ]
+    for result, other in zip(results, others, strict=True):
+        np.testing.assert_allclose(result.scores, other.scores, atol=1e-4)
+        np.testing.assert_allclose(result.object_scores, other.object_scores, atol=1e-4)
+        assert (result.masks != other.masks).sum() <= 4
+
+
 def untimed(results: Sequence[FrameResult]) -> list[dict]:
     return [{key: value for key, value in entry.items() if key != "time"} for entry in plain(results)]
 

@@ -93,7 +93,7 @@ def test_a_video_is_tracked_until_the_observer_stops_it(choice: ModelChoice, ima
     job = TrackJob(video=str(images), prompts=prompts, model=choice, formats=("mot",), folder=tmp_path / "out")
     stopped = track_video(job, Recorder(most=1))
     assert (stopped.complete, stopped.last_frame, stopped.resumable) == (False, 0, True)
-    assert stopped.files == (tmp_path / "out/mot.txt",)
+    assert stopped.files == (tmp_path / "out/mot.txt", tmp_path / "out/mot_frames.json")
     with pytest.raises(InputError, match="holds a run that stopped after 1 frames"):
         track_video(job)
 

@@ -1,7 +1,7 @@
 """Configs to plain values and back, as weight files and runs keep them."""
 
 from dataclasses import fields, is_dataclass
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, TypeVar, get_args, get_type_hints
 
 C = TypeVar("C")
 
@@ -24,6 +24,9 @@ def from_dict(kind: type[C], values: dict[str, Any]) -> C:
 
 
 def _from_value(hint: Any, value: Any) -> Any:
+    for kind in get_args(hint) or (hint,):  # of several kinds of a part, the one that has these keys
+        if is_dataclass(kind) and set(value) <= {field.name for field in fields(kind)}:
+            return from_dict(kind, value)  # type: ignore[arg-type]
     if is_dataclass(hint):
         return from_dict(hint, value)  # type: ignore[arg-type]
     return tuple(value) if isinstance(value, list) else value

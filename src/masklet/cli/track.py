@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 def track(  # noqa: PLR0913 - one argument for each option
     *,
     video: Annotated[
-        str, typer.Argument(help="A video, a folder of frames, or a camera's number.", show_default=False)
+        str,
+        typer.Argument(
+            help="A video, an animated image, a folder of frames, or a camera's number.", show_default=False
+        ),
     ],
     phrase: Annotated[list[str] | None, typer.Option("--phrase", "-p", help="What to track; may be repeated.")] = None,
     box: Annotated[list[str] | None, typer.Option(help="Example: FRAME:x0,y0,x1,y1 in pixels; repeatable.")] = None,
@@ -33,7 +36,7 @@ def track(  # noqa: PLR0913 - one argument for each option
     objects: Annotated[
         list[str] | None, typer.Option("--object", help="Box around a single object: FRAME:x0,y0,x1,y1; repeatable.")
     ] = None,
-    start: Annotated[int, typer.Option(help="The first frame.", min=0)] = 0,
+    start: Annotated[int, typer.Option(help="The first frame; the overlay has the sound from there on.", min=0)] = 0,
     stop: Annotated[int | None, typer.Option(help="The frame to end before.", min=1)] = None,
     every: Annotated[int, typer.Option(help="Take every N-th frame.", min=1)] = 1,
     delay: Annotated[int | None, typer.Option(help="Frames a new object is watched before it is shown.", min=0)] = None,

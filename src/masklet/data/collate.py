@@ -34,7 +34,8 @@ class Targets(Bundle):
     """The objects that the prompts of a batch mean. Targets are packed and stand in ascending order of prompts.
 
     Masks have the resolution of the fine level. `semantic_valid` is False where the union of all instances is unknown
-    (a box without a mask, labels that are not exhaustive, no instance at all).
+    (a box without a mask, labels that are not exhaustive, no instance at all). `unlocated` prompts have no targets, but
+    their concept is somewhere in the image.
     """
 
     boxes_cxcywh: Float[Tensor, "object 4"]
@@ -45,6 +46,7 @@ class Targets(Bundle):
     exhaustive: Bool[Tensor, " prompt"]
     semantic_masks: Bool[Tensor, "prompt height width"]
     semantic_valid: Bool[Tensor, " prompt"]
+    unlocated: Bool[Tensor, " prompt"]
 
     def select(self, kept: Bool[Tensor, " prompt"]) -> "Targets":
         """Targets of the kept prompts, which are counted anew; objects stay as they are."""
@@ -56,6 +58,7 @@ class Targets(Bundle):
             exhaustive=self.exhaustive[kept],
             semantic_masks=self.semantic_masks[kept],
             semantic_valid=self.semantic_valid[kept],
+            unlocated=self.unlocated[kept],
         )
 
 
@@ -110,6 +113,7 @@ class Dressed:
     exhaustive: bool
     boxes: np.ndarray
     labels: np.ndarray
+    located: bool = True
     points: np.ndarray = field(default_factory=lambda: np.zeros((0, 2), np.float32))
 
 
@@ -159,8 +163,10 @@ def dress_queries(example: Example, config: CollateConfig, rng: np.random.Genera
     Positives are kept before negatives, but negatives hold `least_negative_share` of the places if there are that many.
     Source: SAM 3 paper, stage 2 (20 % visual only, 20 % text and box).
     """
-    positives = [query for query in example.queries if 0 < len(query.object_index) <= config.max_targets]
-    negatives = [query for query in example.queries if not query.object_index]
+    positives = [
+        query for query in example.queries if not query.located or 0 < len(query.object_index) <= config.max_targets
+    ]
+    negatives = [query for query in example.queries if query.located and not query.object_index]
     reserved = min(len(negatives), int(config.max_queries * config.least_negative_share))
     positives = _choose(positives, config.max_queries - reserved, rng)
     negatives = _choose(negatives, config.max_queries - len(positives), rng)
@@ -181,6 +187,7 @@ def dress_queries(example: Example, config: CollateConfig, rng: np.random.Genera
                 exhaustive=query.exhaustive,
                 boxes=shown,
                 labels=labels,
+                located=query.located,
             )
         )
     return prompts
@@ -289,6 +296,7 @@ def _targets(
         exhaustive=exhaustive,
         semantic_masks=semantic,
         semantic_valid=semantic_valid,
+        unlocated=torch.tensor([not prompt.located for prompt in prompts], dtype=torch.bool),
     )
 
 

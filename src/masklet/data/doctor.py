@@ -4,6 +4,7 @@ An error makes training fail or teaches something false, so a run does not start
 judge. Each finding says how often it was met and where first.
 """
 
+import hashlib
 import re
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -13,11 +14,13 @@ from typing import Literal
 import numpy as np
 
 from masklet.data.schema import Example
-from masklet.data.sources import IndexedSource
+from masklet.data.sources import IndexedSource, Remarking
 from masklet.data.transforms import areas_of
 from masklet.data.twins import Fingerprint, fingerprint, near_twins
 from masklet.errors import InputError
 from masklet.ops.masks import mask_to_box
+from masklet.phrases import phrase_key
+from masklet.tokenizer import Tokenizer
 
 Severity = Literal["error", "warning"]
 MOST_EXAMPLES = 5
@@ -46,6 +49,19 @@ SENTENCES: dict[str, tuple[Severity, str]] = {
         "(by one report, 95.8 % of absent phrases were refused before and 3.2 % after): say what is labelled in full, "
         "list hard_negatives, or mix in a source that has negatives",
     ),
+    "long": ("warning", "phrases are longer than the text encoder reads, so their end would be cut off"),
+    "two records": ("warning", "images are in several records, which are taken together"),
+    "doubled": ("warning", "objects are labelled twice, with one phrase and the same mask or box"),
+    "stray": ("warning", "files of labels belong to no image: the names of the two must be the same"),
+    "unlabelled": (
+        "warning",
+        "images have no labels and teach that nothing of the kind is there; if they were never labelled, take them out",
+    ),
+    "crowd": (
+        "warning",
+        "objects are marked as crowds (iscrowd 1) and left out; some tools wrongly mark each painted mask so",
+    ),
+    "group": ("warning", "names head a group of others and have no labels themselves, so they are not asked"),
     "twice": ("warning", "images are twice in their source, under different names"),
     "leaked": ("warning", "held-out images are trained on under another name, so figures on them say too much"),
     "nearly leaked": ("warning", "held-out images look like ones trained on, so figures on them may say too much"),
@@ -142,7 +158,7 @@ def examine(
     notes = [_read_source(name, source, image_size, most, advance) for name, source in sources.items()]
     unseen = [_read_source(name, source, image_size, most, advance) for name, source in (held_out or {}).items()]
     for each in notes:
-        _judge_source(each, has_phrases=each.source not in unasked)
+        _judge_source(each, Tokenizer(), has_phrases=each.source not in unasked)
     _compare(notes, unseen)
     for each in unseen:  # images that are not trained on: their other errors do not matter
         each.counts = defaultdict(int, {kind: each.counts[kind] for kind in ("leaked", "nearly leaked")})
@@ -183,7 +199,7 @@ def number_to_read(sources: Mapping[str, IndexedSource], most: int | None) -> in
 
 def name_problem(phrase: str) -> str | None:
     """The kind of finding that a phrase is, if it is a bad one."""
-    if not phrase.strip():
+    if not phrase_key(phrase):
         return "nameless"
     if _PLACEHOLDER.fullmatch(phrase.strip()):
         return "placeholder"
@@ -203,6 +219,8 @@ def _read_source(
     name: str, source: IndexedSource, image_size: int, most: int | None, advance: Callable[[], object]
 ) -> _Notes:
     notes = _Notes(name, len(source))
+    for kind, place in source.remarks() if isinstance(source, Remarking) else ():
+        notes.add(kind, place)
     for index in _chosen(source, most):
         try:
             example = source.example(index, np.random.default_rng(index))
@@ -225,7 +243,7 @@ def _read_example(notes: _Notes, name: str, example: Example, image_size: int) -
     for phrase in example.absent:
         notes.phrases.setdefault(phrase, name)
     called = {index: query.phrase for query in example.queries for index in query.object_index}
-    for kind, row in find_in_example(example, image_size):
+    for kind, row in [*find_in_example(example, image_size), *_find_doubled(example)]:
         notes.add(kind, name if row is None else f"{name}, object {row + 1} ({called.get(row, 'not asked for')})")
     notes.prints[name] = fingerprint(example.image)
 
@@ -265,7 +283,19 @@ def find_in_example(example: Example, image_size: int) -> Iterator[tuple[str, in
             yield "tiny", row
 
 
-def _judge_source(notes: _Notes, *, has_phrases: bool) -> None:
+def _find_doubled(example: Example) -> Iterator[tuple[str, int]]:
+    """Rows of objects that another one before them equals in phrase, box and mask."""
+    for query in example.queries:
+        seen: set[bytes] = set()
+        for row in query.object_index:
+            content = example.masks[row] if example.mask_valid[row] else example.boxes_xyxy[row]
+            digest = hashlib.sha1(np.ascontiguousarray(content).tobytes()).digest()
+            if digest in seen:
+                yield "doubled", row
+            seen.add(digest)
+
+
+def _judge_source(notes: _Notes, tokenizer: Tokenizer, *, has_phrases: bool) -> None:
     if notes.examined and not notes.objects:
         notes.add("nothing", notes.source)
     if not has_phrases:
@@ -274,6 +304,9 @@ def _judge_source(notes: _Notes, *, has_phrases: bool) -> None:
         problem = name_problem(phrase)
         if problem is not None:
             notes.add(problem, f"{phrase!r} ({place})")
+        length = len(tokenizer.ids(phrase))
+        if length > tokenizer.context:
+            notes.add("long", f"'{phrase[:40]}...' ({length} of at most {tokenizer.context} tokens; {place})")
     if notes.examined and notes.positives and not notes.negatives:
         notes.add("no negatives", notes.source)
 

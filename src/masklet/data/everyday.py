@@ -12,7 +12,8 @@ import numpy as np
 import yaml
 
 from masklet.data.schema import Example, PhraseQuery
-from masklet.data.sources import IndexedSource, draw_phrases
+from masklet.data.sources import IndexedSource, Remarking, draw_phrases
+from masklet.phrases import phrase_key
 
 _LISTED = yaml.safe_load((files("masklet.data") / "everyday.yaml").read_text(encoding="utf-8"))
 PROBES, LESSONS = (
@@ -34,6 +35,10 @@ class WithEverydayNegatives(IndexedSource):
 
     def name(self, index: int) -> str:
         return self.images.name(index)
+
+    def remarks(self) -> Iterable[tuple[str, str]]:
+        """Those of the images."""
+        return self.images.remarks() if isinstance(self.images, Remarking) else ()
 
     def sample(self, rng: np.random.Generator) -> Example:
         return self._asked(self.images.sample(rng), rng)
@@ -59,5 +64,5 @@ def absent_phrases(known: Iterable[str], things: Mapping[str, Sequence[str]]) ->
 
 def _words(phrase: str) -> set[str]:
     """In small letters and, as far as an ending tells, in the singular; "of" and the like say nothing."""
-    words = set(phrase.lower().replace("-", " ").replace("_", " ").split()) - {"of", "a", "an", "the"}
+    words = set(phrase_key(phrase).replace("-", " ").split()) - {"of", "a", "an", "the"}
     return words | {word.removesuffix("s") for word in words} | {word.removesuffix("es") for word in words}

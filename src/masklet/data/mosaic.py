@@ -55,6 +55,8 @@ def join_queries(tiles: Sequence[Example]) -> tuple[PhraseQuery, ...]:
     asked = [{query.phrase: query for query in tile.queries if not names_a_side(query.phrase)} for tile in tiles]
     joined = []
     for phrase in dict.fromkeys(phrase for queries in asked for phrase in queries):
+        if any(phrase in queries and not queries[phrase].located for queries in asked):
+            continue  # objects of one tile would stand beside unlabelled ones of another
         found: list[int] = []
         exhaustive = True
         for tile, queries, offset in zip(tiles, asked, first_of_tile, strict=False):

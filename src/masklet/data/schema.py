@@ -14,12 +14,19 @@ from jaxtyping import Bool, Float32, UInt8
 class PhraseQuery:
     """A noun phrase asked of an image and its objects; no objects means the concept is absent.
 
-    `exhaustive` is False when instances may be unlabelled, so that an unmatched detection is not an error.
+    `exhaustive` is False when instances may be unlabelled, so that an unmatched detection is not an error. `located` is
+    False when the image is known to show the concept, but not where: it has no objects then, and is not exhaustive.
     """
 
     phrase: str
     object_index: tuple[int, ...]
     exhaustive: bool = True
+    located: bool = True
+
+    @classmethod
+    def somewhere(cls, phrase: str) -> "PhraseQuery":
+        """The query of a phrase that an image is labelled with as a whole."""
+        return cls(phrase=phrase, object_index=(), exhaustive=False, located=False)
 
 
 @dataclass(frozen=True, kw_only=True)

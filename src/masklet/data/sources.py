@@ -14,6 +14,7 @@ import numpy as np
 from masklet.data.mosaic import mosaic
 from masklet.data.schema import Example, PhraseQuery
 from masklet.errors import InputError
+from masklet.phrases import phrase_key
 
 Split = Literal["train", "heldout", "all"]
 HELD_OUT_SHARE = 10
@@ -47,6 +48,28 @@ class IndexedSource(ExampleSource, Protocol):
     def example(self, index: int, rng: np.random.Generator) -> Example:
         """Image `index`; `rng` draws words and negatives. Raises: InputError naming the file and the record."""
         ...
+
+
+@runtime_checkable
+class Remarking(Protocol):
+    """A source that met something odd when it was opened."""
+
+    def remarks(self) -> Iterable[tuple[str, str]]:
+        """A kind of `doctor.SENTENCES` and the place, of each."""
+        ...
+
+
+class PhraseBook:
+    """One spelling for phrases that differ in case, blanks or underscores alone: that which came first."""
+
+    def __init__(self, phrases: Iterable[str] = ()) -> None:
+        self._spelling: dict[str, str] = {}
+        for phrase in phrases:
+            self(phrase)
+
+    def __call__(self, phrase: str) -> str:
+        """The spelling to use."""
+        return self._spelling.setdefault(phrase_key(phrase), phrase)
 
 
 def in_split(file_name: str, split: Split) -> bool:

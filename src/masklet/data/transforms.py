@@ -20,6 +20,7 @@ MIRRORED_WORDS = {"left": "right", "right": "left", "leftmost": "rightmost", "ri
 UNMIRRORED_WORDS = frozenset(
     {"letter", "digit", "number", "word", "text", "logo", "clockwise", "counterclockwise", "anticlockwise"}
 )
+LEAST_WINDOW_OF_LABEL = 0.6  # of an image, for what it is labelled with as a whole to be still in sight
 _WORD = re.compile(r"[^\W_]+")
 
 
@@ -137,7 +138,7 @@ def place(example: Example, placement: Placement, image_size: int, *, least_visi
         boxes_xyxy=boxes[kept].astype(np.float32),
         masks=masks,
         mask_valid=example.mask_valid[kept],
-        queries=_keep_true(example.queries, kept, slivers),
+        queries=_keep_true(_still_shown(example, placement), kept, slivers),
     )
 
 
@@ -201,8 +202,15 @@ def _keep_true(queries: tuple[PhraseQuery, ...], kept: np.ndarray, slivers: np.n
         objects = tuple(int(new_index[i]) for i in query.object_index if kept[i])
         exhaustive = query.exhaustive and not any(slivers[i] for i in query.object_index)
         if objects or not query.object_index or exhaustive:
-            result.append(PhraseQuery(phrase=query.phrase, object_index=objects, exhaustive=exhaustive))
+            result.append(replace(query, object_index=objects, exhaustive=exhaustive))
     return tuple(result)
+
+
+def _still_shown(example: Example, placement: Placement) -> tuple[PhraseQuery, ...]:
+    """The queries without those of labels of the whole image, where the window is too small to be sure of them."""
+    height, width = example.image.shape[:2]
+    share = float(areas_of(np.array([placement.window]))[0]) / (height * width)
+    return tuple(query for query in example.queries if query.located or share >= LEAST_WINDOW_OF_LABEL)
 
 
 def flip(example: Example) -> Example:

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from masklet.errors import InputError
 from masklet.files import write_atomically
-from masklet.formats.records import Probability, by_id, read_list
+from masklet.formats.records import Id, Probability, by_id, read_list
 
 UNJUDGED = 255  # on a label map: a pixel that is not judged
 
@@ -21,7 +21,7 @@ UNJUDGED = 255  # on a label map: a pixel that is not judged
 class CountQuestion:
     """A question of a counting benchmark."""
 
-    id: int
+    id: Id
     file_name: str
     text_input: str
     count: Annotated[int, Field(ge=0)]
@@ -31,17 +31,17 @@ class CountQuestion:
 class VerdictRecord:
     """A verdict on an item; `probability` is the verifier's own, of accepting."""
 
-    id: int | str
+    id: Id
     verdict: Literal["accept", "reject"]
     probability: Probability | None = None
 
 
-def read_questions(path: Path) -> dict[int, CountQuestion]:
+def read_questions(path: Path) -> dict[Id, CountQuestion]:
     """Questions by their id. Raises: InputError naming file, record and field."""
     return by_id(read_list(path, CountQuestion, "question"), path, "question")
 
 
-def read_verdicts(path: Path) -> dict[int | str, VerdictRecord]:
+def read_verdicts(path: Path) -> dict[Id, VerdictRecord]:
     """Verdicts by item. Raises: InputError naming file, record and field."""
     return by_id(read_list(path, VerdictRecord, "verdict"), path, "verdict")
 
@@ -49,7 +49,7 @@ def read_verdicts(path: Path) -> dict[int | str, VerdictRecord]:
 def read_classes(path: Path) -> dict[int, str]:
     """Names by class number. Raises: InputError naming the file and the entry."""
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: not readable as JSON: {error}") from error
     entries = document.items() if isinstance(document, dict) else ()

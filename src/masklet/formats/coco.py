@@ -1,7 +1,8 @@
 """COCO labels and results: boxes xywh in pixels, masks as run lengths or polygons. LVIS adds fields of images.
 
-Our own labels add to an image: `source`, the collection it comes from; `exhaustive`, what is labelled in full; and
-`hard_negatives`, phrases that were checked to be absent. A category may have `synonyms`.
+Our own labels add to an image: `source`, the collection it comes from; `exhaustive`, what is labelled in full;
+`hard_negatives`, phrases that were checked to be absent; and `present`, phrases that it shows somewhere. A category may
+have `synonyms`.
 """
 
 from collections import defaultdict
@@ -12,21 +13,33 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from masklet.errors import InputError
-from masklet.formats.records import Box, Flag, Id, Polygons, RunLengths, Size, by_id, read_list, read_records, to_json
+from masklet.formats.records import (
+    Flag,
+    GivenBox,
+    Id,
+    RunLengths,
+    Segmentation,
+    Size,
+    by_id,
+    read_list,
+    read_records,
+    to_json,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CocoImage:
-    """An entry of `images`. The last two fields are LVIS's."""
+    """An entry of `images`; some tools leave its size out. The last two fields are LVIS's."""
 
     id: Id
     file_name: str | None = None
-    width: Size
-    height: Size
+    width: Size | None = None
+    height: Size | None = None
     coco_url: str | None = None
     source: str | None = None
     exhaustive: str | list[str] | None = None
     hard_negatives: list[str] | None = None
+    present: list[str] | None = None
     neg_category_ids: list[Id] | None = None
     not_exhaustive_category_ids: list[Id] | None = None
 
@@ -39,6 +52,7 @@ class CocoCategory:
     name: str
     synonyms: list[str] | None = None
     frequency: Literal["r", "c", "f"] | None = None
+    supercategory: str | None = None
 
     @property
     def phrases(self) -> tuple[str, ...]:
@@ -54,10 +68,10 @@ class CocoAnnotation:
     image_id: Id
     category_id: Id
     track_id: int | None = None
-    bbox: Box | None = None
+    bbox: GivenBox = None
     area: float | int | None = None
-    segmentation: RunLengths | Polygons | None = None
-    iscrowd: Flag = 0
+    segmentation: Segmentation = None
+    iscrowd: Flag | None = 0
     score: float | int | None = None
 
 
@@ -67,7 +81,7 @@ class CocoResult:
 
     image_id: Id
     category_id: Id
-    bbox: Box | None = None
+    bbox: GivenBox = None
     segmentation: RunLengths | None = None
     score: Annotated[float | int, Field(ge=-1e9, le=1e9)]
 
@@ -87,6 +101,13 @@ class CocoFile:
             found[annotation.image_id].append(annotation)
         return found
 
+    @property
+    def groups(self) -> frozenset[Id]:
+        """Categories without annotations that others name as theirs: heads of groups, as Roboflow writes them."""
+        used = {each.category_id for each in self.annotations}
+        heads = {each.supercategory for each in self.categories.values() if each.supercategory != each.name}
+        return frozenset(key for key, each in self.categories.items() if each.name in heads and key not in used)
+
     def check_references(self, record: CocoAnnotation | CocoResult, path: Path, name: str) -> None:
         """Raises: InputError when a record of a file refers to an image or a category that is not here."""
         if record.image_id not in self.images:
@@ -97,6 +118,8 @@ class CocoFile:
     def to_json(self) -> dict[str, Any]:
         """The document to write."""
         return {
+            "info": {"description": "written by masklet"},
+            "licenses": [],
             "images": [to_json(each) for each in self.images.values()],
             "annotations": [to_json(each) for each in self.annotations],
             "categories": [to_json(each) for each in self.categories.values()],

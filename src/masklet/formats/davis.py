@@ -10,6 +10,7 @@ from jaxtyping import Integer, UInt8
 from PIL import Image
 
 from masklet.errors import InputError
+from masklet.files import natural_order
 
 VOID = 255
 MAX_OBJECTS = 255  # ids that an image with a palette can hold
@@ -22,7 +23,11 @@ def list_videos(folder: Path) -> dict[str, list[Path]]:
     """
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder")
-    videos = {path.name: sorted(path.glob("*.png")) for path in sorted(folder.iterdir()) if path.is_dir()}
+    videos = {
+        path.name: sorted((p for p in path.glob("*.png") if not p.name.startswith(".")), key=natural_order)
+        for path in sorted(folder.iterdir())
+        if path.is_dir() and not path.name.startswith(".")
+    }
     videos = {name: labels for name, labels in videos.items() if labels}
     if not videos:
         raise InputError(f"{folder} holds no folders of PNG files; one for each video is expected")

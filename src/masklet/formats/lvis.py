@@ -13,6 +13,7 @@ from pathlib import Path
 from masklet.errors import InputError
 from masklet.formats.coco import CocoFile, CocoImage, read_coco
 from masklet.formats.records import Id
+from masklet.phrases import phrase_key
 
 _REMARK = re.compile(r"\s*\([^()]*\)\s*$")
 
@@ -33,13 +34,17 @@ def read_lvis(path: Path) -> CocoFile:
     categories_of_phrase: dict[str, set[Id]] = defaultdict(set)
     for category in categories.values():
         for phrase in category.phrases:
-            categories_of_phrase[phrase].add(category.id)
+            categories_of_phrase[phrase_key(phrase)].add(category.id)
+    if all(each.neg_category_ids is each.not_exhaustive_category_ids is None for each in document.images.values()):
+        raise InputError(
+            f"{path}: no image has neg_category_ids or not_exhaustive_category_ids: LVIS labels are expected"
+        )
     labelled = {key: {each.category_id for each in found} for key, found in document.by_image().items()}
     images = {}
     for key, image in document.images.items():
         known = _known_categories(path, image, labelled.get(key, set()), categories.keys())
         candidates = {phrase for category in known for phrase in categories[category].phrases}
-        complete = sorted(phrase for phrase in candidates if categories_of_phrase[phrase] <= known)
+        complete = sorted(phrase for phrase in candidates if categories_of_phrase[phrase_key(phrase)] <= known)
         images[key] = replace(image, exhaustive=complete)
     return CocoFile(images=images, categories=categories, annotations=document.annotations)
 
@@ -52,10 +57,8 @@ def phrase_of(name: str) -> str:
 def _known_categories(path: Path, image: CocoImage, labelled: set[Id], categories: Iterable[Id]) -> set[Id]:
     """Categories labelled in full, or known to be absent, in one image."""
     where = f"{path}: image {image.id}"
-    lists = {field: getattr(image, field) for field in ("neg_category_ids", "not_exhaustive_category_ids")}
+    lists = {field: getattr(image, field) or [] for field in ("neg_category_ids", "not_exhaustive_category_ids")}
     for field, values in lists.items():
-        if values is None:
-            raise InputError(f"{where}: {field}: is missing: LVIS labels are expected")
         unknown = sorted(map(str, set(values).difference(categories)))
         if unknown:
             raise InputError(f"{where}: {field}: there is no category {unknown[0]}")

@@ -13,7 +13,9 @@ import numpy as np
 from jaxtyping import Bool, Integer
 
 from masklet.errors import InputError
+from masklet.phrases import phrase_key
 
+MASK_SUFFIXES = (".png", ".tif", ".tiff", ".bmp", ".gif")  # which keep numbers as they are
 MAX_INSTANCES = 1000  # of a phrase in an image
 _WHITE, _MANY_GREYS = 255, 16  # a mask with white and many greys was smoothed
 
@@ -30,8 +32,14 @@ def find_masks(folder: Path) -> list[MaskFile]:
     """The masks below `folder`. Raises: InputError when there is none."""
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder; masks are expected at masks/PHRASE/NAME.png")
-    phrases = sorted(path for path in folder.iterdir() if path.is_dir())
-    masks = [MaskFile(path.name, mask) for path in phrases for mask in sorted(path.glob("*.png"))]
+    phrases = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    spelling: dict[str, str] = {}  # of names that differ in case, blanks or underscores alone
+    masks = [
+        MaskFile(spelling.setdefault(phrase_key(path.name), path.name), mask)
+        for path in phrases
+        for mask in sorted(path.iterdir())
+        if mask.suffix.lower() in MASK_SUFFIXES and not mask.name.startswith(".")
+    ]
     if not masks:
         raise InputError(f"{folder}: no mask at PHRASE/NAME.png")
     return masks

@@ -4,31 +4,64 @@ A record is a frozen dataclass; a field that a file leaves out is None. Fields t
 """
 
 import json
+import math
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path, PureWindowsPath
 from typing import Annotated, Any, Literal, TypeVar
 
 import numpy as np
 from jaxtyping import Bool
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
 
 from masklet.errors import InputError
 from masklet.formats.stream import iterate_items
 from masklet.ops.masks import polygons_to_mask, rle_decode
 
+
+def _as_flag(value: Any) -> Any:
+    return int(value) if isinstance(value, float) or value in ("0", "1") else value
+
+
+def _as_polygons(value: Any) -> Any:
+    """Some tools do not nest a single polygon, and leave empty lists and objects where there is none."""
+    if value in ({}, ""):
+        return None
+    if isinstance(value, list) and value and all(isinstance(each, (int, float)) for each in value):
+        return [value]
+    return [each for each in value if each != []] if isinstance(value, list) else value
+
+
 Id = int | str  # kept as it is
 Size = Annotated[int, Field(ge=1, le=2**20)]
 Pixel = Annotated[float | int, Field(ge=-(2**20), le=2**20)]
 Box = Annotated[list[Pixel], Field(min_length=4, max_length=4)]  # left, top, width, height
-Flag = Literal[0, 1] | bool
+GivenBox = Annotated[Box | None, BeforeValidator(lambda value: None if value == [] else value)]
+Flag = Annotated[Literal[0, 1] | bool, BeforeValidator(_as_flag)]
 Probability = Annotated[float | int, Field(ge=0, le=1)]
 Polygons = list[list[float]]  # x, y, x, y, ... of each; `decode_mask` refuses those that are no outline
 
 _NAMES = dict(images="image", annotations="annotation", categories="category", videos="video", video_np_pairs="pair")
 # Of a field, which pydantic names in the place of an error
 _ALTERNATIVES = ("str", "int", "float", "bool", "RunLengths")
+# What pydantic expects, by the type of its error, in our words
+_EXPECTED = {
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "string_type": "a text",
+    "bool_type": "true or false",
+    "list_type": "a list",
+    "dataclass_type": "an object",
+    "finite_number": "a finite number",
+    "literal_error": "{expected}",
+    "greater_than_equal": "{ge} or more",
+    "less_than_equal": "{le} or less",
+    "too_short": "a list of {min_length} entries or more",
+    "too_long": "a list of {max_length} entries at most",
+}
 
 Record = TypeVar("Record")
 
@@ -41,6 +74,9 @@ class RunLengths:
     counts: str | list[int]
 
 
+Segmentation = Annotated[RunLengths | Polygons | None, BeforeValidator(_as_polygons)]
+
+
 def decode_mask(segmentation: RunLengths | Polygons | None, size: tuple[int, int]) -> Bool[np.ndarray, "height width"]:
     """The mask of an image of this size, height and width; an empty one where there is no segmentation.
 
@@ -51,6 +87,11 @@ def decode_mask(segmentation: RunLengths | Polygons | None, size: tuple[int, int
             raise ValueError(f"size is {segmentation.size}, the image is {list(size)}")
         return rle_decode(segmentation.counts, *size)
     return polygons_to_mask(segmentation if isinstance(segmentation, list) else [], *size)
+
+
+def id_order(key: Id) -> tuple[bool, Id]:
+    """A key to sort ids by: numbers before texts."""
+    return isinstance(key, str), key
 
 
 # --- reading ------------------------------------------------------------------------------------------------------
@@ -86,8 +127,10 @@ def read_records(path: Path, kinds: Mapping[str, type[Record]]) -> Iterator[Reco
     Raises: InputError naming file, record and field.
     """
     places = dict.fromkeys(kinds, 0)
-    for section, _, text in iterate_items(path):
+    for section, value, text in iterate_items(path):
         if section in kinds:
+            if value is None:
+                raise InputError(f"{path}: {section}: is null; a list is expected")
             yield parse(kinds[section], text, path, _NAMES[section], places[section])
             places[section] += 1
 
@@ -129,18 +172,35 @@ def _reason(error: ValidationError) -> str:
     limit = chosen.get("ctx", {}).get("le", chosen.get("ctx", {}).get("ge"))
     is_fraction = chosen["loc"][:1] == ("bbox",) and limit in (8, -8)
     hint = " (boxes of these files are fractions of the image, not pixels)" if is_fraction else ""
-    return f"{'.'.join(names) or 'it'}: {chosen['msg']}{hint}"
+    return f"{'.'.join(names) or 'it'}: {explain(chosen)}{hint}"
+
+
+def explain(error: Any) -> str:
+    """What was got and what is expected, of one of the `errors()` of a ValidationError."""
+    got = error["input"]
+    if error["type"] == "missing":
+        return "is missing"
+    if isinstance(got, float) and not math.isfinite(got):
+        return f"is {got}; a finite number is expected"
+    expected = _EXPECTED.get(error["type"], "something else").format_map(error.get("ctx", {}))
+    shown = json.dumps(got, default=str)
+    return f"is {shown if len(shown) <= 40 else shown[:40] + '...'}; {expected} is expected"
 
 
 def inside(folder: Path, name: str, where: str) -> Path:
-    """The path of a file that a record names, below `folder`.
+    """The path of a file that a record names, below `folder`, also where it is absolute or written as on Windows.
 
     Raises: InputError beginning with `where` when the name leads out of the folder.
     """
-    parts = (*PurePosixPath(name).parts, *PureWindowsPath(name).parts)
-    if PurePosixPath(name).is_absolute() or PureWindowsPath(name).anchor or ".." in parts or "\0" in name or not parts:
+    if not name.strip() or "\0" in name:
+        raise InputError(f"{where}: {name!r} is no file name")
+    if "\\" in name and not (folder / name).exists():
+        name = name.replace("\\", "/")
+    root = os.path.abspath(folder)
+    path = os.path.normpath(os.path.join(root, name))
+    if PureWindowsPath(name).drive or not Path(path).is_relative_to(root):
         raise InputError(f"{where}: the file name {name!r} leads out of {folder}")
-    return folder / name
+    return folder / os.path.relpath(path, root)
 
 
 # --- writing ------------------------------------------------------------------------------------------------------

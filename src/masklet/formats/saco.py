@@ -14,11 +14,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Annotated, Any, BinaryIO
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from masklet.errors import InputError
 from masklet.files import replacing
-from masklet.formats.records import Flag, Probability, RunLengths, Size, by_id, read_records, to_json
+from masklet.formats.records import Flag, Id, Probability, RunLengths, Size, by_id, read_records, to_json
 from masklet.formats.stream import ListWriter
 
 PRESENCE_FILE = "presence.jsonl"
@@ -29,13 +29,14 @@ _PUBLISHED = re.compile(
 
 Fraction = Annotated[float | int, Field(ge=-8, le=8)]  # boxes may reach outside the image; pixels are far beyond this
 Fractions = Annotated[list[Fraction], Field(min_length=4, max_length=4)]
+GivenFractions = Annotated[Fractions | None, BeforeValidator(lambda value: None if value == [] else value)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SacoPair:
     """An entry of `images`: a pair of an image and a phrase. Without the flag it is labelled exhaustively."""
 
-    id: int
+    id: Id
     file_name: str
     text_input: str
     height: Size
@@ -48,11 +49,11 @@ class SacoPair:
 class SacoLabel:
     """An entry of `annotations`."""
 
-    id: int | None = None
-    image_id: int
-    category_id: int | None = None
-    iscrowd: Flag = 0
-    bbox: Fractions | None = None
+    id: Id | None = None
+    image_id: Id
+    category_id: Id | None = None
+    iscrowd: Flag | None = 0
+    bbox: GivenFractions = None
     area: float | int | None = None
     segmentation: RunLengths | None = None
 
@@ -61,17 +62,17 @@ class SacoLabel:
 class SacoCategory:
     """An entry of `categories`."""
 
-    id: int
+    id: Id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SacoPrediction:
     """An entry of a list of predictions; areas are fractions of the image."""
 
-    image_id: int
-    category_id: int = 1
+    image_id: Id
+    category_id: Id = 1
     segmentation: RunLengths | None = None
-    bbox: Fractions | None = None
+    bbox: GivenFractions = None
     score: Probability
     area: float | int | None = None
     presence: float | None = None
@@ -81,7 +82,7 @@ class SacoPrediction:
 class SacoPresence:
     """A line of a file of presences."""
 
-    image_id: int
+    image_id: Id
     presence: Probability
 
 
@@ -89,7 +90,7 @@ class SacoPresence:
 class SacoFile:
     """Pairs by their id, and the labels of all of them."""
 
-    pairs: dict[int, SacoPair]
+    pairs: dict[Id, SacoPair]
     labels: list[SacoLabel]
 
     def to_json(self) -> dict[str, Any]:
@@ -189,7 +190,8 @@ def find_subsets(arguments: Sequence[str]) -> list[Subset]:
 
 
 def _published(folder: Path) -> list[Subset]:
-    files = sorted(folder.rglob("*_merged_*test.json")) or sorted(folder.glob("*.json"))
+    found = sorted(folder.rglob("*_merged_*test.json")) or sorted(folder.glob("*.json"))
+    files = [file for file in found if not file.name.startswith(".")]
     if not files:
         raise InputError(f"no .json file in {folder}")
     grouped: dict[str, list[tuple[str, Path]]] = {}

@@ -7,6 +7,7 @@ bucket, and buckets are the unit of work for several processes.
 
 import json
 import re
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn, TextIO
@@ -28,7 +29,7 @@ def iterate_items(path: Path) -> Iterator[tuple[str, Any, str]]:
     Raises: InputError naming the file and where in it the document stops being JSON.
     """
     try:
-        with path.open(encoding="utf-8") as file:
+        with path.open(encoding="utf-8-sig") as file:
             yield from _Reader(path, file).items()
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
@@ -161,9 +162,10 @@ class Buckets:
         for file in self._files:
             file.close()
 
-    def add(self, key: int, tag: str, text: str) -> None:
+    def add(self, key: int | str, tag: str, text: str) -> None:
         """Writes one line, which `read_bucket` gives back as `(tag, text)`."""
-        self._files[key % len(self._files)].write(f"{tag}\t{text}\n")
+        number = key if isinstance(key, int) else zlib.crc32(key.encode(errors="surrogatepass"))
+        self._files[number % len(self._files)].write(f"{tag}\t{text}\n")
 
 
 def read_bucket(path: Path) -> Iterator[tuple[str, str]]:

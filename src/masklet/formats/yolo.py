@@ -15,6 +15,7 @@ from jaxtyping import Float
 
 from masklet.errors import InputError
 from masklet.formats.records import inside
+from masklet.phrases import phrase_key
 
 MAX_LABEL_BYTES = 2**26
 _SLACK = 0.01  # of the image, that coordinates may lie outside of it by rounding
@@ -48,11 +49,11 @@ class YoloData:
             if not isinstance(place, str) or not place:
                 raise InputError(f"{self.path}: {part} names no folder of images")
             path = inside(self.root, place.removeprefix("../"), f"{self.path}: {part}")
-            if path.suffix == ".txt":
+            if path.suffix.lower() == ".txt":
                 for number, line in enumerate(_read_lines(path), 1):
                     if line.strip():
                         where = f"{path}: line {number}"
-                        yield inside(self.root, line.strip().removeprefix("./"), where), where
+                        yield inside(self.root, line.strip(), where), where
             else:
                 yield path, f"{self.path}: {part}"
 
@@ -63,9 +64,13 @@ def read_yolo(path: Path) -> YoloData:
     Raises: InputError naming the file and the field.
     """
     try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"{path}: not readable as YAML: {error}") from error
+        document = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f" at line {mark.line + 1}" if mark else ""
+        raise InputError(f"{path}: not readable as YAML{place}") from error
+    except (OSError, UnicodeDecodeError, RecursionError) as error:
+        raise InputError(f"{path}: cannot be read as text in UTF-8") from error
     if not isinstance(document, dict) or "names" not in document:
         raise InputError(f"{path}: lacks names, the phrases of the classes")
     named = PurePosixPath(str(document.get("path") or "."))
@@ -92,10 +97,8 @@ def read_labels(path: Path, names: dict[int, str]) -> list[YoloObject]:
 
 
 def _read_line(words: list[str], names: dict[int, str], where: str) -> YoloObject:
-    try:
-        number, values = float(words[0]), np.array([float(word) for word in words[1:]], np.float64)
-    except ValueError as error:
-        raise InputError(f"{where}: {error}") from error
+    numbers = [_number(word, where) for word in words]
+    number, values = numbers[0], np.array(numbers[1:], np.float64)
     if number not in names:
         raise InputError(f"{where}: class {words[0]} is not among the {len(names)} names of the data.yaml")
     if len(values) != 4 and (len(values) < 6 or len(values) % 2):
@@ -112,29 +115,39 @@ def _read_line(words: list[str], names: dict[int, str], where: str) -> YoloObjec
     return YoloObject(phrase=names[int(number)], points=np.clip(points, 0, 1), is_outline=is_outline)
 
 
+def _number(word: str, where: str) -> float:
+    try:
+        return float(word)
+    except ValueError as error:
+        raise InputError(f"{where}: {word!r} is no number") from error
+
+
 def _class_names(data: Path, names: Any) -> dict[int, str]:
     table = dict(enumerate(names)) if isinstance(names, list) else names
     if not isinstance(table, dict) or not all(
         isinstance(number, int) and isinstance(name, (str, int, float)) for number, name in table.items()
     ):
         raise InputError(f"{data}: names is neither a list nor a table from numbers to phrases")
-    return {number: str(name) for number, name in table.items()}
+    spelling: dict[str, str] = {}  # of names that differ in case, blanks or underscores alone
+    return {number: spelling.setdefault(phrase_key(str(name)), str(name)) for number, name in table.items()}
 
 
 def _read_lines(path: Path) -> list[str]:
     try:
-        return path.read_text(encoding="utf-8").splitlines()
+        return path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read: {error}") from error
 
 
-def label_file(image: Path) -> Path:
-    """The text file of an image: the last folder called images is called labels."""
+def label_file(root: Path, image: Path) -> Path:
+    """The text file below `root` of an image: the last folder called images is called labels, .txt may be .TXT."""
     parts = list(image.with_suffix(".txt").parts)
     places = [index for index, part in enumerate(parts[:-1]) if part == "images"]
     if places:
         parts[places[-1]] = "labels"
-    return Path(*parts)
+    path = root.joinpath(*parts)
+    loud = path.with_suffix(".TXT")
+    return loud if not path.exists() and loud.exists() else path
 
 
 def to_line(number: int, outline: Float[np.ndarray, "point 2"]) -> str:

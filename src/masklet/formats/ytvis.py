@@ -11,7 +11,7 @@ from typing import Annotated
 from pydantic import Field
 
 from masklet.errors import InputError
-from masklet.formats.records import Box, Flag, Probability, RunLengths, Size, by_id, read_list, read_records
+from masklet.formats.records import Box, Flag, Id, Probability, RunLengths, Size, by_id, read_list, read_records
 
 Masks = list[RunLengths | None]
 
@@ -20,7 +20,7 @@ Masks = list[RunLengths | None]
 class YtvisVideo:
     """An entry of `videos`; `frames` are the numbers of the frames where not all were labelled."""
 
-    id: int
+    id: Id
     video_name: str | None = None
     name: str | None = None
     file_names: list[str] | None = None
@@ -44,7 +44,7 @@ class YtvisVideo:
 class YtvisCategory:
     """An entry of `categories`."""
 
-    id: int
+    id: Id
     name: str
 
 
@@ -52,9 +52,9 @@ class YtvisCategory:
 class YtvisPair:
     """An entry of `video_np_pairs`, which only SA-Co/VEval has."""
 
-    id: int | None = None
-    video_id: int
-    category_id: int
+    id: Id | None = None
+    video_id: Id
+    category_id: Id
     noun_phrase: str | None = None
     num_masklets: int | None = None
 
@@ -63,14 +63,14 @@ class YtvisPair:
 class YtvisAnnotation:
     """An entry of `annotations`."""
 
-    id: int
-    video_id: int
-    category_id: int
+    id: Id
+    video_id: Id
+    category_id: Id
     noun_phrase: str | None = None
     segmentations: Annotated[Masks, Field(min_length=1)] | None = None
     bboxes: list[Box | None] | None = None
     areas: list[float | int | None] | None = None
-    iscrowd: Flag = 0
+    iscrowd: Flag | None = 0
     height: Size | None = None
     width: Size | None = None
 
@@ -97,8 +97,8 @@ class YtvisTrack:
 class YtvisPrediction:
     """An entry of a list of predictions."""
 
-    video_id: int
-    category_id: int
+    video_id: Id
+    category_id: Id
     score: Probability
     bboxes: list[Box | None] | None = None
     segmentations: Annotated[Masks, Field(min_length=1)]
@@ -112,8 +112,8 @@ YtvisRecord = YtvisVideo | YtvisCategory | YtvisPair | YtvisAnnotation
 class YtvisFile:
     """A YouTube-VIS dataset; annotations and pairs are of videos that are there. Categories are names by id."""
 
-    videos: dict[int, YtvisVideo]
-    categories: dict[int, str]
+    videos: dict[Id, YtvisVideo]
+    categories: dict[Id, str]
     annotations: list[YtvisAnnotation]
     pairs: list[YtvisPair]
 
@@ -129,7 +129,7 @@ def iterate_ytvis(path: Path) -> Iterator[YtvisRecord]:
         "video_np_pairs": YtvisPair,
         "annotations": YtvisAnnotation,
     }
-    known: set[tuple[object, int]] = set()
+    known: set[tuple[object, Id]] = set()
     for record in read_records(path, kinds):
         if isinstance(record, YtvisVideo):
             where, count, names = f"{path}: video {record.id}: length:", record.num_frames, record.files
@@ -181,7 +181,7 @@ def name_of(record: YtvisRecord) -> str:
     return f"{kinds[type(record)]} {record.id}"
 
 
-def add_category(categories: dict[int, str], category: YtvisCategory, path: Path) -> None:
+def add_category(categories: dict[Id, str], category: YtvisCategory, path: Path) -> None:
     """Files may declare a category twice. Raises: InputError when they give it two names."""
     if categories.setdefault(category.id, category.name) != category.name:
         names = f"{categories[category.id]!r} and {category.name!r}"
@@ -189,7 +189,7 @@ def add_category(categories: dict[int, str], category: YtvisCategory, path: Path
 
 
 def video_of(
-    record: YtvisAnnotation | YtvisPrediction | YtvisPair, videos: Mapping[int, YtvisVideo], path: Path, name: str
+    record: YtvisAnnotation | YtvisPrediction | YtvisPair, videos: Mapping[Id, YtvisVideo], path: Path, name: str
 ) -> YtvisVideo:
     """The video that a record is of. Raises: InputError naming it when there is none."""
     if record.video_id not in videos:
@@ -198,7 +198,7 @@ def video_of(
 
 
 def check_frames(
-    record: YtvisAnnotation | YtvisPrediction, videos: Mapping[int, YtvisVideo], path: Path, name: str
+    record: YtvisAnnotation | YtvisPrediction, videos: Mapping[Id, YtvisVideo], path: Path, name: str
 ) -> YtvisVideo:
     """The video of a masklet, whose masks and boxes fit its frames. Raises: InputError naming record and field."""
     video = video_of(record, videos, path, name)

@@ -12,7 +12,7 @@ from masklet.checkpoints.hub import find
 from masklet.checkpoints.weights import Weights, load_detector
 from masklet.errors import InputError
 from masklet.formats.calibration import Calibration
-from masklet.inference.concepts import Box, Phrases
+from masklet.inference.concepts import Boxes, Phrases
 from masklet.inference.devices import choose_device, choose_dtype
 from masklet.inference.image.image_result import ImageResult
 from masklet.inference.image.image_session import ImageSession
@@ -38,8 +38,8 @@ class Model(Predictor):
         image: ImageSource | Sequence[ImageSource],
         phrases: Phrases = None,
         *,
-        boxes: Sequence[Box] | None = None,
-        not_boxes: Sequence[Box] | None = None,
+        boxes: Boxes | None = None,
+        not_boxes: Boxes | None = None,
         threshold: float | None = None,
         calibration: Calibration | None = None,
     ) -> ImageResult | list[ImageResult]:

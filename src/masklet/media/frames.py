@@ -5,9 +5,12 @@ No source holds more than a few frames.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from fractions import Fraction
+from os import PathLike
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -46,10 +49,14 @@ class FrameSource(AbstractContextManager, ABC):
     """A source of frames.
 
     `size` is height and width of the first frame; all others must agree. `fps` is None where it is unknown (times then
-    assume `ASSUMED_FPS`). `warnings` holds a sentence for each kind of damage met so far.
+    assume `ASSUMED_FPS`). `pixel_aspect` is the width of a pixel by its height, `file_names` the file of each frame
+    where they came from files. `warnings` holds a sentence for each kind of damage met so far.
     """
 
     seekable: bool
+    path: Path | None = None  # the file or folder that is read, if it is one
+    pixel_aspect: Fraction = Fraction(1)
+    file_names: tuple[str, ...] | None = None
 
     def __init__(self, name: str, size: tuple[int, int], fps: float | None = None) -> None:
         self.name, self.size, self.fps = name, size, fps
@@ -113,10 +120,16 @@ class ImageFrames(FrameSource):
 
     seekable = True
 
-    def __init__(self, name: str, images: Sequence[ImageSource] | np.ndarray | Tensor) -> None:
+    def __init__(
+        self, name: str, images: Sequence[ImageSource] | np.ndarray | Tensor, path: Path | None = None
+    ) -> None:
         if len(images) == 0:
             raise InputError(f"no images in {name}")
         self._images: Any = images
+        self.path = path
+        names = tuple(Path(each).name for each in images if isinstance(each, (str, PathLike)))
+        if len({Path(name).stem for name in names}) == len(images):
+            self.file_names = names
         super().__init__(name, read_frame(self._images[0], 0).shape[:2])
 
     @property
@@ -177,3 +190,14 @@ class Stream(FrameSource):
         self._held = None
         if self._close is not None:
             self._close()
+
+
+def check_kept(source: FrameSource, replaced: Iterable[Path]) -> None:
+    """Raises: InputError when one of the files or folders that will be replaced is the source, or holds it."""
+    if source.path is None:
+        return
+    own = source.path.resolve()
+    for path in replaced:
+        place = path.resolve()
+        if place in (own, *own.parents) or (path.exists() and path.samefile(own)):
+            raise InputError(f"the results would replace the video itself, {source.path}: choose another place")

@@ -11,7 +11,7 @@ import struct
 import threading
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from masklet.errors import InputError
+from masklet.media.suffixes import PHONE_SUFFIXES
 
 MAX_PIXELS = 200_000_000
 
@@ -35,8 +36,9 @@ _pillow_limit = threading.Lock()
 def read_image(source: ImageSource) -> UInt8[np.ndarray, "height width 3"]:
     """RGB pixels of a path, the bytes of a file, a PIL image, an array (HWC or HW) or a tensor (CHW, HWC or HW).
 
-    Whole numbers are levels up to 255 (or 65535 for 16 bits), floats are fractions in [0, 1]; one channel is grey, four
-    are RGB and opacity over white. Of an animation the first frame is read.
+    Whole numbers of 8 bits are levels up to 255, of 16 bits (uint16) up to 65535; other whole numbers are levels up to
+    255 unless one is larger. Floats are fractions in [0, 1]. One channel is grey, four are RGB and opacity over white.
+    Of an animation the first frame is read.
 
     Raises: InputError naming the source and what is wrong with it.
     """
@@ -128,15 +130,31 @@ def _read_file(file: io.BytesIO | io.BufferedReader, name: str, size: int, conve
         raise InputError(f"{name} is empty (0 bytes)")
     try:
         with _without_pillow_limit():
-            image = Image.open(file)
+            image = _open(file, name)
         with image:
             return _decode(image, name, convert)
     except UnidentifiedImageError as error:
-        raise InputError(f"{name} is not an image, or of a kind that cannot be read") from error
+        raise InputError(f"{name} is not an image, or of a kind that cannot be read{_missing_reader(name)}") from error
     except InputError:
         raise
     except _DECODING_ERRORS as error:
         raise InputError(f"{name} is damaged: {error}") from error
+
+
+def _open(file: io.BytesIO | io.BufferedReader, name: str) -> Image.Image:
+    """Photos of phones are opened by a package of their own, where it is installed."""
+    if Path(name).suffix.lower() in PHONE_SUFFIXES:
+        with suppress(ImportError):
+            from pillow_heif import register_heif_opener  # type: ignore[import-not-found]
+
+            register_heif_opener()
+    return Image.open(file)
+
+
+def _missing_reader(name: str) -> str:
+    if Path(name).suffix.lower() not in PHONE_SUFFIXES:
+        return ""
+    return ': photos of this kind (HEIC) are read after `pip install "masklet[heic]"`'
 
 
 @contextmanager
@@ -191,7 +209,10 @@ def _to_rgb(image: Image.Image, name: str) -> np.ndarray:
         values = np.asarray(image)
         return _to_levels(values / 255 if np.isfinite(values).all() and values.max() > 1 else values, name)
     if image.mode.startswith("I"):
-        return _to_levels(np.asarray(image).astype(np.int64), name)
+        values = np.asarray(image)
+        # Older Pillow opens PNG and PNM files of 16 bits as "I"
+        has_16_bits = values.dtype.itemsize == 2 or image.format in ("PNG", "PPM")
+        return _to_levels(values.astype(np.uint16) if has_16_bits else values, name)
     if image.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in image.info:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
@@ -218,6 +239,8 @@ def _to_bytes(values: np.ndarray, name: str) -> np.ndarray:
         raise InputError(f"{name} holds values of type {values.dtype}: expected uint8, uint16 or fractions in 0..1")
     if values.min() < 0 or values.max() > 65535:
         raise InputError(f"{name} holds levels outside 0..65535: from {values.min()} to {values.max()}")
+    if values.dtype != np.uint16 and values.max() <= 255:
+        return values.astype(np.uint8)
     return np.round(values / 257).astype(np.uint8)
 
 

@@ -6,42 +6,68 @@ for one pass and closed after it, and a pass backwards holds a bounded part of w
 """
 
 import sys
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
-from itertools import chain
+from itertools import chain, pairwise
 from pathlib import Path
 
 import av
 import numpy as np
 from av.container import InputContainer
 from av.error import FFmpegError
+from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
-from jaxtyping import Int64, UInt8
+from jaxtyping import Float64, Int64, UInt8
 
 from masklet.errors import InputError
 from masklet.media.frames import ASSUMED_FPS, Frame, FrameSource, Stream
-from masklet.media.images import check_size
+from masklet.media.images import check_size, read_image
 
 BUFFER_BYTES = 2**28  # of decoded frames that are kept while going backwards
+STEADY = ("mpegts", "mpeg")  # broadcasts, whose frames are evenly spaced: a gap is a loss
+VP8_SHOWN = 0x10  # in the first byte of a frame of VP8
+MOMENT = 1e-3  # seconds between frames that share a time stamp
 CAMERAS = {"linux": "v4l2", "darwin": "avfoundation", "win32": "dshow"}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Index:
-    """Time stamps of all frames in order, and where decoding can begin.
+    """When the frames are shown, in order, in seconds, and where decoding can begin.
 
-    `stamps` is None where the file's own cannot be trusted; frames are then counted as they are decoded. `keys` are the
-    numbers of the key frames, `seeks` the stamps by which each may be found: that of showing and that of decoding it.
+    `stamps` are the file's own, by which a decoded image is told; None where they cannot be trusted: frames are then
+    counted as they are decoded. `keys` are the numbers of the key frames, `seeks` the stamps by which each may be
+    found: that of showing and that of decoding it.
     """
 
-    count: int
-    stamps: Int64[np.ndarray, " frame"] | None
+    times: Float64[np.ndarray, " frame"]
+    stamps: Int64[np.ndarray, " frame"] | None = None
     keys: tuple[int, ...] = ()
     seeks: tuple[tuple[int, ...], ...] = ()
+
+    @property
+    def count(self) -> int:
+        """Number of frames."""
+        return len(self.times)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PacketEntry:
+    """What the index needs of a packet; one that is not shown is only there to decode others."""
+
+    pts: int | None
+    dts: int | None
+    is_key: bool
+    is_shown: bool
+
+    @classmethod
+    def of(cls, packet: av.Packet, codec: str) -> "PacketEntry":
+        """VP8 says in the first byte whether a frame is shown."""
+        is_hidden = packet.is_discard or (codec == "vp8" and not bytes(packet)[0] & VP8_SHOWN)
+        return cls(pts=packet.pts, dts=packet.dts, is_key=packet.is_keyframe, is_shown=not is_hidden)
 
 
 class VideoFile(FrameSource):
@@ -50,16 +76,22 @@ class VideoFile(FrameSource):
     seekable = True
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        with self._opened() as (_, stream):
+        self.path = self._file = path
+        self._lost: set[object] = set()  # stamps of frames that could not be decoded, or only in part
+        with self._opened() as (container, stream):
+            self._is_steady = container.format.name in STEADY
             fps = stream.average_rate or stream.guessed_rate
             self._time_base = stream.time_base or Fraction(1)
+            aspect = stream.sample_aspect_ratio
         super().__init__(str(path), (0, 0), None if fps is None else float(fps))
         with closing(self._images(0)) as images:
             first = next(images, None)
         if first is None:
             raise InputError(f"{path} holds no frame that can be decoded")
-        self.size = (first.width, first.height) if _turn(first)[0] else (first.height, first.width)
+        is_turned = _turn(first)[0]
+        self.size = (first.width, first.height) if is_turned else (first.height, first.width)
+        if aspect:
+            self.pixel_aspect = 1 / aspect if is_turned else Fraction(aspect)
 
     @property
     def num_frames(self) -> int:
@@ -69,16 +101,14 @@ class VideoFile(FrameSource):
     @contextmanager
     def _opened(self) -> Iterator[tuple[InputContainer, VideoStream]]:
         """The container and its video stream; errors name the file."""
-        if "\0" in str(self.path):  # which would end the name, for PyAV
-            raise InputError(f"not a file name: {str(self.path)!r}")
         try:
-            container = av.open(str(self.path), metadata_errors="replace")
+            container = av.open(str(self._file.absolute()), metadata_errors="replace")  # 12:30.mp4 would be a protocol
         except FFmpegError as error:
-            raise InputError(_reason(self.path, error)) from error
+            raise InputError(_reason(self._file, error)) from error
         with container:
-            if not container.streams.video:
+            stream = container.streams.best("video")
+            if not isinstance(stream, VideoStream) or Disposition.attached_pic in stream.disposition:
                 raise InputError(f"{self.path} has no video stream")
-            stream = container.streams.video[0]
             if stream.codec_context is None:
                 raise InputError(f"{self.path} is in a format that cannot be decoded, or is damaged")
             check_size(str(self.path), stream.height, stream.width)
@@ -87,31 +117,50 @@ class VideoFile(FrameSource):
 
     @cached_property
     def _index(self) -> Index:
-        packets: list[tuple[int | None, int | None, bool]] = []
-        seen = 0
+        index = self._read_index()
+        if self._is_steady and index.count > 2:
+            steps = np.diff(index.times)
+            missing = np.maximum(np.round(steps / np.median(steps)) - 1, 0)
+            self._lose(("gap", place, each) for place in np.flatnonzero(missing) for each in range(int(missing[place])))
+        return index
+
+    def _read_index(self) -> Index:
+        packets: list[PacketEntry] = []
         with self._opened() as (container, stream):
-            counted = container.format.name == "avi" and stream.codec_context.name in ("h264", "hevc")
+            is_avi, codec = container.format.name == "avi", stream.codec_context.name
             for packet in self._demuxed(container, stream):
-                if packet is not None and not packet.is_discard:
-                    packets.append((packet.pts, packet.dts, packet.is_keyframe))
-                seen += packet is not None
-            if seen < stream.frames:
-                self._warn()
+                if packet is not None:
+                    packets.append(PacketEntry.of(packet, codec))
+            # The frames that an AVI file counts are moments, and at some of them nothing new is shown
+            seen = max((each.pts or 0 for each in packets), default=-1) + 1 if is_avi else len(packets)
+            self._lose(("missing", number) for number in range(seen, stream.frames))
         # Leave out what comes before the first key frame, in the file or on the screen, as in a broadcast that was cut
-        packets = packets[next((place for place, (_, _, is_key) in enumerate(packets) if is_key), 0) :]
-        shown = packets[0][0] if packets else None
-        packets = [each for each in packets if each[0] is None or shown is None or each[0] >= shown]
-        stamps = sorted({pts for pts, _, _ in packets if pts is not None})
-        if counted or len(stamps) != len(packets):  # AVI holds no time of showing, which matters where order changes
-            return Index(count=len(packets), stamps=None)
-        keys = sorted((pts, dts) for pts, dts, is_key in packets if is_key and pts is not None)
+        packets = packets[next((place for place, each in enumerate(packets) if each.is_key), 0) :]
+        begin = packets[0].pts if packets else None
+        packets = [each for each in packets if each.pts is None or begin is None or each.pts >= begin]
+        stamps = sorted({each.pts for each in packets if each.is_shown and each.pts is not None})
+        decoded_at = [each.dts for each in packets if each.dts is not None]
+        is_one = all(a <= b for a, b in pairwise(decoded_at))  # and not several recordings, one after the other
+        is_reordered = is_avi and codec in ("h264", "hevc")  # AVI holds no time of showing, which matters there
+        if is_reordered or not is_one or len(stamps) != sum(each.is_shown for each in packets):
+            return Index(times=self._count_times(timed=not is_reordered))
+        keys = sorted((each.pts, each.dts) for each in packets if each.is_key and each.pts is not None)
         array = np.array(stamps, dtype=np.int64)
         return Index(
-            count=len(stamps),
+            times=array * float(self._time_base),
             stamps=array,
             keys=tuple(np.searchsorted(array, [pts for pts, _ in keys]).tolist()),
             seeks=tuple((pts,) if dts is None else (pts, dts) for pts, dts in keys),
         )
+
+    def _count_times(self, *, timed: bool) -> Float64[np.ndarray, " frame"]:
+        """The times of the frames by decoding them all, from their own stamps where those are there and hold."""
+        stamps = [image.pts for image in self._images(0)]
+        step = 1 / (self.fps or ASSUMED_FPS)
+        known = [stamp * float(self._time_base) for stamp in stamps if stamp is not None]
+        if not timed or len(known) < len(stamps):
+            return np.arange(len(stamps)) * step
+        return rising_times(known, step)
 
     def _forward(self, start: int, stop: int | None, step: int) -> Iterator[Frame]:
         with closing(self._decode(start)) as decoded:
@@ -121,10 +170,7 @@ class VideoFile(FrameSource):
                 if (index - start) % step:
                     continue
                 check_size(self.name, image.height, image.width)
-                if self._index.stamps is None:
-                    time = index / (self.fps or ASSUMED_FPS)
-                else:
-                    time = float(int(self._index.stamps[index]) * self._time_base)
+                time = float(self._index.times[index])
                 yield self._checked(Frame(index=index, time=time, pixels=_upright_pixels(image)))
 
     def _backward(self, numbers: range) -> Iterator[Frame]:
@@ -146,8 +192,15 @@ class VideoFile(FrameSource):
         for count, image in enumerate(self._images(first)):
             number = count if stamps is None else _place(stamps, image.pts)
             if number > last:  # damage may bring old images back
+                self._lose_frames(last + 1, number)
                 last = number
                 yield number, image
+        self._lose_frames(last + 1, self._index.count)
+
+    def _lose_frames(self, first: int, stop: int) -> None:
+        """Frames that the file names and the decoder did not give."""
+        if self._index.stamps is not None:
+            self._lose(self._index.stamps[first:stop].tolist())
 
     def _images(self, first: int) -> Generator[VideoFrame, None, None]:
         """Decoded images from a key frame at or before frame `first`."""
@@ -171,10 +224,9 @@ class VideoFile(FrameSource):
             try:
                 images = stream.decode(packet)
             except FFmpegError:
-                self._warn()
+                self._lose([] if packet is None else [packet.pts])
                 continue
-            if any(image.is_corrupt for image in images):
-                self._warn()
+            self._lose(image.pts for image in images if image.is_corrupt)
             yield from images
 
     def _places(self, first: int) -> list[int]:
@@ -194,13 +246,38 @@ class VideoFile(FrameSource):
         try:
             yield from (packet for packet in container.demux(stream) if packet.size)
         except FFmpegError:
-            self._warn()
+            self._lose(["end"])
         yield None
 
-    def _warn(self) -> None:
-        sentence = f"{self.name} is damaged or cut short: what can be decoded of it is used"
-        if sentence not in self.warnings:
-            self.warnings.append(sentence)
+    def _lose(self, frames: Iterable[object]) -> None:
+        """Counts frames that are lost or hurt, each once, in the warning."""
+        before = len(self._lost)
+        self._lost.update(frames)
+        if len(self._lost) > before:
+            count = f"{len(self._lost)} frame" + "s" * (len(self._lost) > 1)
+            self.warnings = [
+                f"{self.name} is damaged or cut short: what can be decoded of it is used; "
+                f"{count} so far could not be, or only in part"
+            ]
+
+
+def rising_times(seconds: Sequence[float], step: float) -> Float64[np.ndarray, " frame"]:
+    """Times of frames whose stamps may be doubled or begin anew: each later than the one before.
+
+    Where they begin anew, as in recordings that were joined, the second follows the first after one `step`; a stamp
+    that is only repeated is moved by as little as players tell apart.
+    """
+    times: list[float] = []
+    shift = 0.0
+    for moment in seconds:
+        time = moment + shift
+        if times and time < times[-1] - step / 2:
+            shift += times[-1] + step - time
+            time = times[-1] + step
+        elif times and time <= times[-1]:
+            time = times[-1] + MOMENT
+        times.append(time)
+    return np.array(times, dtype=np.float64)
 
 
 def _place(stamps: Int64[np.ndarray, " frame"], stamp: int | None) -> int:
@@ -262,7 +339,10 @@ def _turn(image: VideoFrame) -> tuple[bool, bool, bool]:
 
 
 def _upright_pixels(image: VideoFrame) -> UInt8[np.ndarray, "height width 3"]:
-    pixels = image.to_ndarray(format="rgb24")
+    if image.format.has_palette or any(part.is_alpha for part in image.format.components):
+        pixels = read_image(image.to_ndarray(format="rgba"))  # over white, as images are
+    else:
+        pixels = image.to_ndarray(format="rgb24")
     swap, mirror_columns, mirror_rows = _turn(image)
     if swap:
         pixels = pixels.transpose(1, 0, 2)

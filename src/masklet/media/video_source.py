@@ -2,6 +2,7 @@
 
 import os
 import re
+import stat
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -9,9 +10,10 @@ import numpy as np
 from torch import Tensor
 
 from masklet.errors import InputError
+from masklet.media.animations import AnimatedImage, count_frames
 from masklet.media.frames import ASSUMED_FPS, Frame, FrameSource, ImageFrames, Stream, read_frame
 from masklet.media.images import ImageSource
-from masklet.media.suffixes import MOVING_SUFFIXES, is_image, list_images
+from masklet.media.suffixes import ANIMATED_SUFFIXES, MOVING_SUFFIXES, is_image, list_images
 
 VideoSource = str | os.PathLike | int | Iterable[ImageSource] | FrameSource
 
@@ -25,6 +27,8 @@ def open_frames(source: VideoSource) -> FrameSource:
     """
     if isinstance(source, FrameSource):
         return source
+    if isinstance(source, str) and re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", source):
+        raise InputError(f"{source} is an address: save the video as a file, or hand its frames in as an iterator")
     if isinstance(source, (str, os.PathLike)):
         return _open_path(Path(source))
     if isinstance(source, int) and not isinstance(source, bool):
@@ -42,16 +46,29 @@ def open_frames(source: VideoSource) -> FrameSource:
 
 
 def _open_path(path: Path) -> FrameSource:
-    if path.is_dir():
-        return ImageFrames(str(path), sorted(list_images(path), key=_natural))
+    mode = _mode_of(path)
+    if stat.S_ISDIR(mode):
+        return ImageFrames(str(path), list_images(path), path)
+    if not stat.S_ISREG(mode):
+        raise InputError(f"{path} is a pipe or a device: give the number of a camera, or its frames as an iterator")
+    if path.suffix.lower() in ANIMATED_SUFFIXES and count_frames(path) > 1:
+        return AnimatedImage(path)
     if is_image(path) and path.suffix.lower() not in MOVING_SUFFIXES:
-        return ImageFrames(str(path), [path])
+        return ImageFrames(str(path), [path], path)
     from masklet.media.video_reader import VideoFile
 
     return VideoFile(path)
 
 
-def _natural(path: Path) -> list[tuple[int, int, str]]:
-    """Sorts frame2 before frame10."""
-    parts = re.split(r"(\d+)", path.name)
-    return [(1, int(part), part) if part.isdecimal() else (0, 0, part.lower()) for part in parts]
+def _mode_of(path: Path) -> int:
+    try:
+        return path.stat().st_mode
+    except FileNotFoundError as error:
+        raise InputError(f"no such file: {path}") from error
+    except PermissionError as error:
+        raise InputError(f"no permission to read {path}") from error
+    except OSError as error:
+        name = f"{path.name[:40]}..." if len(path.name) > 40 else path
+        raise InputError(f"cannot read {name}: {error.strerror}") from error
+    except ValueError as error:  # a zero byte in the name
+        raise InputError(f"not a file name: {str(path)!r}") from error

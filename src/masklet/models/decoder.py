@@ -21,13 +21,13 @@ from masklet.types import Bundle, TokenSet, bundle
 
 @bundle
 class Queries(Bundle):
-    """What the decoder begins with: embeddings of the queries and their boxes, cxcywh in [0, 1].
+    """What the decoder begins with: embeddings of queries and their boxes, cxcywh in [0, 1], perhaps a prompt's own.
 
     The last `num_apart` queries take no part in self-attention.
     """
 
     embeddings: Float[Tensor, "query dim"]
-    boxes: Float[Tensor, "query 4"]
+    boxes: Float[Tensor, "*prompt query 4"]
     num_apart: int = 0
 
 
@@ -106,6 +106,19 @@ class Decoder(nn.Module):
         once = self.concept_queries()
         return Queries(
             embeddings=once.embeddings.repeat(2, 1), boxes=once.boxes.repeat(2, 1), num_apart=len(once.embeddings)
+        )
+
+    def denoising_queries(self, boxes: Float[Tensor, "prompt slot 4"]) -> Queries:
+        """The concept queries, and as many more of them as there are slots, which begin at these boxes. For training.
+
+        Source: Li et al., DN-DETR.
+        """
+        once = self.concept_queries()
+        num_prompts, num_slots = boxes.shape[:2]
+        return Queries(
+            embeddings=torch.cat([once.embeddings, once.embeddings[:num_slots]]),
+            boxes=torch.cat([once.boxes.expand(num_prompts, -1, -1), boxes], dim=1),
+            num_apart=num_slots,
         )
 
     def click_queries(self) -> Queries:

@@ -19,7 +19,7 @@ from masklet.models.memory import MaskMemory
 from masklet.models.prompts import ExemplarEncoder
 from masklet.models.text import TextEncoder
 from masklet.models.tracker import Tracker
-from masklet.models.vision import VisionEncoder
+from masklet.models.vision import TrunkMaps, VisionEncoder
 from masklet.nn.attention import KeyValues, take_rows
 from masklet.nn.positions import sine_map
 from masklet.types import Bundle, DetectorOutput, FeaturePyramid, PromptBatch, TokenSet, bundle
@@ -29,7 +29,7 @@ from masklet.types import Bundle, DetectorOutput, FeaturePyramid, PromptBatch, T
 class ImageFeatures(Bundle):
     """All that is computed of an image independently of prompts."""
 
-    trunk: Float[Tensor, "image trunk_dim height width"]
+    trunk: TrunkMaps
     pyramid: FeaturePyramid
     position: Float[Tensor, "token dim"]
     exemplar_memory: tuple[KeyValues, ...]
@@ -119,11 +119,11 @@ class Detector(nn.Module):
         """Features of normalised images (values in [-1, 1]) and the work on them that no prompt changes."""
         return self.prepare(self.vision.trunk(images))
 
-    def prepare(self, trunk: Float[Tensor, "image trunk_dim height width"]) -> ImageFeatures:
+    def prepare(self, trunk: TrunkMaps) -> ImageFeatures:
         """The detector's share of `encode_images`; the tracker has its own view of the same trunk."""
         pyramid = self.vision.concept_neck(trunk)
-        height, width = trunk.shape[-2:]
-        position = sine_map(height, width, self.config.vision.dim, trunk.device).to(pyramid.coarse.dtype)
+        height, width = pyramid.coarse.shape[-2:]
+        position = sine_map(height, width, self.config.vision.dim, pyramid.coarse.device).to(pyramid.coarse.dtype)
         tokens = rearrange(pyramid.coarse, "b c h w -> b (h w) c")
         return ImageFeatures(
             trunk=trunk,
@@ -199,7 +199,9 @@ class Detector(nn.Module):
 
     def segment_all(self, features: ImageFeatures, grounding: Grounding) -> DetectorOutput:
         """`segment` for all prompts, in their order."""
-        return self.segment(features, grounding, torch.arange(len(grounding.image_index), device=features.trunk.device))
+        return self.segment(
+            features, grounding, torch.arange(len(grounding.image_index), device=features.position.device)
+        )
 
     def answer_clicks(self, features: ImageFeatures, phrases: TokenSet, prompts: PromptBatch) -> DetectorOutput:
         """A few masks of the one object that each prompt points at, on every layer; the best has the highest logit.

@@ -72,6 +72,13 @@ class MemoryBank:
         tracked = {frame: self.conditioning[frame] for frame in self.conditioning if frame in moved}
         return MemoryBank(conditioning=kept, tracked={**self.tracked, **tracked})
 
+    def promote(self, frames: Iterable[int]) -> "MemoryBank":
+        """The bank with these tracked frames among the conditioning ones, as far as their maps were kept."""
+        moved = {f: self.tracked[f] for f in frames if f in self.tracked and self.tracked[f].maps is not None}
+        kept = {frame: memory for frame, memory in self.tracked.items() if frame not in moved}
+        conditioning = {frame: replace(memory, usefulness=None) for frame, memory in moved.items()}
+        return MemoryBank(conditioning={**self.conditioning, **conditioning}, tracked=kept)
+
     def select(self, rows: Int[Tensor, " kept"]) -> "MemoryBank":
         """The bank of some of the objects."""
         return MemoryBank(

@@ -15,8 +15,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from masklet.models.click import PADDING_LABEL, ClickFeatures, ClickHead
+from masklet.models.conv_trunk import LateralNeck
 from masklet.models.memory import MASK_STRIDE, MaskMemory, MemoryTokens, resize_smoothly
-from masklet.models.vision import Neck
+from masklet.models.vision import Neck, TrunkMaps
 from masklet.types import Bundle, ClickPrompt, bundle
 
 ABSENT_LOGIT = -1024.0  # of every pixel of an absent object
@@ -40,10 +41,10 @@ class Tracker:
 
     click: ClickHead
     memory: MaskMemory
-    neck: Neck
+    neck: Neck | LateralNeck
     patch_size: int
 
-    def tracker_features(self, trunk: Float[Tensor, "image trunk_dim height width"]) -> ClickFeatures:
+    def tracker_features(self, trunk: TrunkMaps) -> ClickFeatures:
         """The tracker's features of images, once for all objects."""
         return self.click.narrow(self.neck(trunk))
 

@@ -14,9 +14,10 @@ from einops import rearrange
 from jaxtyping import Complex, Float
 from torch import Tensor, nn
 
+from masklet.models.conv_trunk import ConvMaps, ConvTrunk, LateralNeck
 from masklet.nn.attention import SelfAttention
 from masklet.nn.blocks import DropPath, FeedForward, Stack
-from masklet.nn.positions import grid_xy
+from masklet.nn.positions import grid_positions
 from masklet.nn.rope import axial_rotation
 from masklet.types import FeaturePyramid
 
@@ -112,13 +113,6 @@ class Trunk(nn.Module):
         return axial_rotation(local, head_dim, theta), axial_rotation(whole, head_dim, theta)
 
 
-def grid_positions(height: int, width: int, window: int, device: torch.device) -> Float[Tensor, "{height}*{width} 2"]:
-    """Column and row of each cell in row-major order, squeezed so that any grid spans what one window does."""
-    rows = torch.arange(height, device=device, dtype=torch.float32) * (window / height)
-    columns = torch.arange(width, device=device, dtype=torch.float32) * (window / width)
-    return grid_xy(columns, rows)
-
-
 class Block(nn.Module):
     """Pre-norm transformer block on window-major tokens."""
 
@@ -153,7 +147,11 @@ class Neck(nn.Module):
 
     def forward(self, x: Float[Tensor, "image trunk_dim height width"]) -> FeaturePyramid:
         """Maps at four, two and one times the grid."""
-        return FeaturePyramid(fine=self.fine(x), medium=self.medium(x), coarse=self.coarse(x))
+        return FeaturePyramid(fine=self.fine(x), medium=self.medium(x), coarse=self.coarse_map(x))
+
+    def coarse_map(self, x: Float[Tensor, "image trunk_dim height width"]) -> Float[Tensor, "image dim height width"]:
+        """The level that prompts look at, alone."""
+        return self.coarse(x)
 
 
 class NeckLevel(nn.Module):
@@ -172,18 +170,30 @@ class NeckLevel(nn.Module):
         return self.smooth(self.project(x))
 
 
+TrunkMaps = Float[Tensor, "image trunk_dim height width"] | ConvMaps  # what either kind of trunk gives its necks
+
+
 class VisionEncoder(nn.Module):
-    """Trunk and the two pyramids: one for concepts, one for clicks and the tracker."""
+    """Trunk and the two pyramids: one for concepts, one for clicks and the tracker.
+
+    Nothing behind a neck knows which kind of trunk it is.
+    """
 
     @dataclass(frozen=True, kw_only=True)
     class Config:
         """Sizes of the trunk and the width of both pyramids."""
 
-        trunk: Trunk.Config = field(default_factory=Trunk.Config)
+        trunk: Trunk.Config | ConvTrunk.Config = field(default_factory=Trunk.Config)
         dim: int = 256
 
     def __init__(self, config: Config) -> None:
         super().__init__()
-        self.trunk = Trunk(config.trunk)
-        self.concept_neck = Neck(config.trunk.dim, config.dim)
-        self.click_neck = Neck(config.trunk.dim, config.dim)
+        self.trunk = ConvTrunk(config.trunk) if isinstance(config.trunk, ConvTrunk.Config) else Trunk(config.trunk)
+        self.concept_neck = _neck(config)
+        self.click_neck = _neck(config)
+
+
+def _neck(config: VisionEncoder.Config) -> Neck | LateralNeck:
+    if isinstance(config.trunk, ConvTrunk.Config):
+        return LateralNeck(config.trunk, config.dim)
+    return Neck(config.trunk.dim, config.dim)

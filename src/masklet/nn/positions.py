@@ -35,6 +35,13 @@ def grid_xy(columns: Float[Tensor, " width"], rows: Float[Tensor, " height"]) ->
     return torch.stack(torch.meshgrid(columns, rows, indexing="xy"), dim=-1).flatten(0, 1)
 
 
+def grid_positions(height: int, width: int, window: int, device: torch.device) -> Float[Tensor, "{height}*{width} 2"]:
+    """Column and row of each cell in row-major order, squeezed so that any grid spans what one window does."""
+    rows = torch.arange(height, device=device, dtype=torch.float32) * (window / height)
+    columns = torch.arange(width, device=device, dtype=torch.float32) * (window / width)
+    return grid_xy(columns, rows)
+
+
 def _cell_fractions(length: int, device: torch.device) -> Float[Tensor, " {length}"]:
     """One-based positions over the length, as DETR counts them; the epsilon is DETR's too."""
     return torch.arange(1, length + 1, device=device, dtype=torch.float32) / (length + 1e-6)

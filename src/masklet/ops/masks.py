@@ -37,6 +37,14 @@ def rle_decode(counts: Counts, height: int, width: int) -> Bool[np.ndarray, "hei
     return np.repeat(values, runs).reshape((height, width), order="F")
 
 
+def fills(counts: Counts, height: int, width: int) -> bool:
+    """Whether COCO counts describe a mask of this size."""
+    try:
+        return 0 <= height * width <= MAX_PIXELS and int(read_runs(counts).sum()) == height * width
+    except ValueError:
+        return False
+
+
 def rle_area(counts: Counts) -> int:
     """Number of pixels set."""
     return int(read_runs(counts)[1::2].sum())
@@ -80,8 +88,30 @@ def mask_to_polygons(mask: Bool[np.ndarray, "height width"], tolerance: float = 
     With `tolerance` 0 the outlines give a mask without holes back exactly; otherwise points closer than that many
     pixels to the simplified outline are left out (Douglas-Peucker).
     """
-    loops = [loop for loop in _outlines(mask) if _signed_area(loop) > 0]
-    loops.sort(key=_signed_area, reverse=True)
+    return [loop for loop in _loops(mask, tolerance) if _signed_area(loop) > 0]
+
+
+def mask_to_outline(mask: Bool[np.ndarray, "height width"], tolerance: float = 0.0) -> Polygon:
+    """One closed walk around all parts of a mask and into all holes, `[0, 2]` for an empty one.
+
+    It goes to each next part or hole and back over the shortest gap of no width, so it encloses the mask's pixels by
+    the even-odd rule. `tolerance` is that of `mask_to_polygons`.
+    """
+    loops = _loops(mask, tolerance)
+    if not loops:
+        return np.zeros((0, 2))
+    joined = loops[0]
+    for loop in loops[1:]:
+        gaps = ((joined[:, None] - loop[None]) ** 2).sum(axis=-1)
+        here, there = np.unravel_index(gaps.argmin(), gaps.shape)
+        detour = np.concatenate([loop[there:], loop[: there + 1]])
+        joined = np.concatenate([joined[: here + 1], detour, joined[here:]])
+    return joined
+
+
+def _loops(mask: np.ndarray, tolerance: float) -> list[np.ndarray]:
+    """Outlines of parts and, walked the other way round, of holes, the largest first."""
+    loops = sorted(_outlines(mask), key=lambda loop: abs(_signed_area(loop)), reverse=True)
     return [_simplify(loop, tolerance) if tolerance > 0 else loop for loop in loops]
 
 
@@ -125,6 +155,11 @@ def _cycles(following: list[int]) -> list[list[int]]:
         if cycle:
             cycles.append(cycle)
     return cycles
+
+
+def polygon_area(points: Polygon) -> float:
+    """The area that a polygon encloses, in pixels."""
+    return abs(_signed_area(points))
 
 
 def _signed_area(points: np.ndarray) -> float:

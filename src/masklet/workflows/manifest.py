@@ -7,16 +7,19 @@ with the same arguments skips images whose files all exist and whose source is u
 import glob
 import json
 import math
+import os
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from masklet.errors import InputError
 from masklet.files import write_atomically
-from masklet.media.suffixes import is_image
+from masklet.formats.records import inside
+from masklet.media.suffixes import FOREIGN_SUFFIXES, IMAGE_SUFFIXES, count_kinds, is_image, walk
 
 MANIFEST = "manifest.json"
 SAVE_SECONDS = 1.0
@@ -24,10 +27,14 @@ SAVE_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class ImageFile:
-    """An image, and the path without suffix of its results inside the output folder."""
+    """An image, the path without suffix of its results inside the output folder, and what labels call it.
+
+    The name is the path below the folder given or, where images of several folders share it, below all of them.
+    """
 
     source: Path
     stem: str
+    name: str
 
 
 def find_images(arguments: Sequence[str], results: Path | None = None) -> list[ImageFile]:
@@ -42,25 +49,42 @@ def find_images(arguments: Sequence[str], results: Path | None = None) -> list[I
     own = results.resolve() if results else None
     for argument in arguments:
         path = Path(argument)
-        if path.is_dir():
-            paths = sorted(each for each in path.rglob("*") if _is_image(each, own))
+        if os.path.isdir(path):
+            paths = [each for each in walk(path, IMAGE_SUFFIXES) if _is_input(each, own)]
             places = [each.relative_to(path) for each in paths]
-        elif path.exists() or not glob.has_magic(argument):
+        elif os.path.exists(path) or not glob.has_magic(argument):
             paths, places = [path], [Path(path.name)]
         else:
-            paths = sorted(each for each in map(Path, glob.glob(argument, recursive=True)) if _is_image(each, own))
+            matches = map(Path, glob.glob(argument, recursive=True))
+            paths = sorted(each for each in matches if is_image(each) and _is_input(each, own))
             places = [Path(each.name) for each in paths]
         if not paths:
-            raise InputError(f"no images in {argument}")
+            raise InputError(f"no images in {argument}" + "".join(f"; {note}" for note in passed_over([argument])))
         for each, place in zip(paths, places, strict=True):
             found.setdefault(each, place)
-    return [ImageFile(source, stem) for source, stem in zip(found, _stems(list(found.values())), strict=True)]
+    stems, names = _stems(list(found.values())), _names(found)
+    return [ImageFile(*each) for each in zip(found, stems, names, strict=True)]
 
 
-def _is_image(path: Path, results: Path | None) -> bool:
-    if not is_image(path) or not path.is_file():
-        return False
-    return results is None or results not in path.resolve().parents
+def passed_over(arguments: Sequence[str]) -> list[str]:
+    """A sentence for each folder that holds images of kinds that nothing here reads."""
+    notes = []
+    for argument in arguments:
+        foreign = list(walk(Path(argument), FOREIGN_SUFFIXES)) if os.path.isdir(argument) else []
+        if foreign:
+            notes.append(f"{argument} also holds images of kinds that are not read here: {count_kinds(foreign)}")
+    return notes
+
+
+def _names(found: Mapping[Path, Path]) -> list[str]:
+    if len(set(found.values())) == len(found):
+        return [place.as_posix() for place in found.values()]
+    above = os.path.commonpath([path.absolute().parent for path in found])
+    return [path.absolute().relative_to(above).as_posix() for path in found]
+
+
+def _is_input(path: Path, results: Path | None) -> bool:
+    return path.is_file() and (results is None or results not in path.resolve().parents)
 
 
 def _stems(places: list[Path]) -> list[str]:
@@ -78,25 +102,65 @@ def _stems(places: list[Path]) -> list[str]:
 
 @dataclass
 class Manifest:
-    """Finished images of a run: `done` maps the stem of an image to its record."""
+    """Finished images of a run: `done` maps the stem of an image to its record.
+
+    `earlier` are files of runs with other arguments, by stem, "" for those of all images together; they go as soon as
+    this run has something to put in their place.
+    """
 
     folder: Path
     arguments: Mapping[str, Any]
     done: dict[str, dict[str, Any]] = field(default_factory=dict)
+    shared: list[str] = field(default_factory=list)
+    earlier: dict[str, list[str]] = field(default_factory=dict)
     _saved_at: float = -math.inf
 
     @classmethod
-    def open(cls, folder: Path, arguments: Mapping[str, Any]) -> "Manifest":
-        """Continues the run in `folder` if its arguments were the same. Raises: InputError unless it is writable."""
+    def open(cls, folder: Path, arguments: Mapping[str, Any], files: Sequence[ImageFile]) -> "Manifest":
+        """Continues the run in `folder` if its arguments were the same.
+
+        Raises: InputError unless it is writable, and where it holds results of other images made with other arguments.
+        """
         manifest = cls(folder, arguments)
         try:
-            earlier = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-            if earlier["arguments"] == json.loads(json.dumps(arguments)):
-                manifest.done = dict(earlier["images"])
-        except (OSError, ValueError, KeyError, TypeError):  # missing, or not a manifest: begin a new one
-            manifest.done = {}
+            found = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+            manifest._take_over(found, {file.stem for file in files})
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            if isinstance(error, InputError):
+                raise
+            # missing, or not a manifest: begin a new one
         manifest.save()
         return manifest
+
+    def _take_over(self, found: dict[str, Any], stems: set[str]) -> None:
+        """From the manifest of an earlier run."""
+        earlier = {stem: list(names) for stem, names in found.get("earlier", {}).items()}
+        plain = json.loads(json.dumps(self.arguments))
+        if found["arguments"] == plain:
+            self.done, self.shared, self.earlier = dict(found["images"]), list(found.get("shared", [])), earlier
+            return
+        for stem, record in found["images"].items():
+            earlier[stem] = [*earlier.get(stem, []), *record["outputs"]]
+        earlier[""] = [*earlier.get("", []), *found.get("shared", [])]
+        others = earlier.keys() - stems - {""}
+        if others:
+            changed = ", ".join(name for name in plain if found["arguments"].get(name) != plain[name])
+            raise InputError(
+                f"{self.folder} holds results of {len(others)} other images, made with other arguments ({changed}): "
+                "choose another folder (--out), or remove that one"
+            )
+        self.earlier = earlier
+
+    def make_room(self, file: ImageFile) -> None:
+        """Removes what earlier runs have written of an image, and with other arguments of all images together."""
+        record = self.done.pop(file.stem, None)
+        stale = self.earlier.pop(file.stem, []) + self.earlier.pop("", []) + (record["outputs"] if record else [])
+        for name in stale:
+            path = inside(self.folder, name, str(self.folder / MANIFEST))
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
+                if path.parent != self.folder:
+                    path.parent.rmdir()  # a folder of masks, if it is empty now
 
     def is_done(self, file: ImageFile) -> bool:
         """Whether all results of this very file exist."""
@@ -114,7 +178,7 @@ class Manifest:
 
     def save(self) -> None:
         """Writes the manifest."""
-        content = {"arguments": self.arguments, "images": self.done}
+        content = {"arguments": self.arguments, "images": self.done, "shared": self.shared, "earlier": self.earlier}
         write_atomically(self.folder / MANIFEST, json.dumps(content, indent=1))
         self._saved_at = time.monotonic()
 

@@ -1,6 +1,7 @@
 """Segmentation of many images: each result is written in the chosen formats, and finished images are not repeated."""
 
 import json
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -11,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from masklet.errors import InputError
 from masklet.files import write_atomically
 from masklet.formats.calibration import Calibration
-from masklet.inference.output.registry import ImageOutput, write_image_formats
-from masklet.workflows.manifest import ImageFile, Manifest, find_images
+from masklet.inference.output.registry import SHARED_FILES, ImageOutput, write_image_formats
+from masklet.phrases import phrase_key
+from masklet.workflows.manifest import ImageFile, Manifest, find_images, passed_over
 from masklet.workflows.model_choice import ModelChoice
 from masklet.workflows.observer import SILENT, JobObserver, stage
 
@@ -45,7 +47,7 @@ class SegmentJob:
     skip_finished: bool = True
 
     def __post_init__(self) -> None:
-        if "" in self.phrases:
+        if not all(map(phrase_key, self.phrases)):
             raise InputError("a phrase is empty")
         if not self.phrases and not self.boxes:
             raise InputError("nothing to look for: give a phrase or an example box")
@@ -100,7 +102,7 @@ def segment_folder(job: SegmentJob, observer: JobObserver = SILENT) -> Segmented
     cannot be segmented.
     """
     files = find_images(job.images, job.folder)
-    manifest = Manifest.open(job.folder, job.arguments) if job.folder else None
+    manifest = Manifest.open(job.folder, job.arguments, files) if job.folder else None
 
     @cache
     def load() -> "Model":
@@ -109,6 +111,8 @@ def segment_folder(job: SegmentJob, observer: JobObserver = SILENT) -> Segmented
             job.calibration.check_model(model.identity)
         return model
 
+    for note in passed_over(job.images):
+        observer.warned(note)
     num_skipped, failures = 0, []
     with _recorded(manifest, job.formats), stage(observer, len(files), "images") as advance:
         for file in files:
@@ -117,6 +121,10 @@ def segment_folder(job: SegmentJob, observer: JobObserver = SILENT) -> Segmented
                 advance()
                 continue
             result = _segment(file, job, load)
+            if manifest:
+                manifest.make_room(file)
+            if not isinstance(result, InputError):
+                result = _write(result, file, job, manifest)
             if isinstance(result, InputError):
                 message = str(result) if file.source.name in str(result) else f"{file.source.name}: {result}"
                 if len(files) == 1:
@@ -124,13 +132,24 @@ def segment_folder(job: SegmentJob, observer: JobObserver = SILENT) -> Segmented
                 failures.append(message)
                 observer.warned(message)
             else:
-                output = ImageOutput(folder=job.folder, stem=file.stem) if job.folder else None
-                outputs = write_image_formats(result, job.formats, output) if output else []
-                if manifest:
-                    manifest.add(file, outputs, result.summary())
-                observer.produced(SegmentedImage(file.source.name, result, tuple(outputs)))
+                observer.produced(result)
             advance()
     return SegmentedFolder(num_images=len(files), num_skipped=num_skipped, failures=tuple(failures))
+
+
+def _write(
+    result: "ImageResult", file: ImageFile, job: SegmentJob, manifest: Manifest | None
+) -> "SegmentedImage | InputError":
+    """The image with its files on disk and on record, or why they cannot be written."""
+    outputs: list[Path] = []
+    if job.folder and manifest:
+        try:
+            output = ImageOutput(folder=job.folder, stem=file.stem, name=file.name)
+            outputs = write_image_formats(result, job.formats, output)
+        except InputError as error:
+            return error
+        manifest.add(file, outputs, result.summary())
+    return SegmentedImage(file.source.name, result, tuple(outputs))
 
 
 @contextmanager
@@ -140,9 +159,10 @@ def _recorded(manifest: Manifest | None, formats: Sequence[str]) -> Iterator[Non
         yield
     finally:
         if manifest:
-            manifest.save()
-            if "coco" in formats:
+            if "coco" in formats and manifest.done:
                 write_coco(manifest)
+            manifest.shared = [SHARED_FILES[name] for name in formats if name in SHARED_FILES]
+            manifest.save()
 
 
 def _segment(file: ImageFile, job: SegmentJob, load: "Callable[[], Model]") -> "ImageResult | InputError":
@@ -169,7 +189,7 @@ def _segment(file: ImageFile, job: SegmentJob, load: "Callable[[], Model]") -> "
 def _read(source: Path, job: SegmentJob) -> "ndarray":
     from masklet.media.images import read_image
 
-    if not source.exists():
+    if not os.path.exists(source):
         raise InputError(f"no such file: {source}")
     image = read_image(source)
     height, width = image.shape[:2]

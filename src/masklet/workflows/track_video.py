@@ -16,7 +16,7 @@ from masklet.inference.output.registry import open_writers
 from masklet.inference.output.video_export import Journal, read_journal, with_images
 from masklet.inference.output.video_writer import Writer
 from masklet.inference.video.frame_result import FrameResult
-from masklet.media.frames import FrameSource
+from masklet.media.frames import FrameSource, check_kept
 from masklet.media.video_source import open_frames
 from masklet.workflows.observer import SILENT, JobObserver, stage
 from masklet.workflows.track_folder import RunFolder, RunState
@@ -86,6 +86,7 @@ class TrackRun(AbstractContextManager):
         self.job = job
         self.stopping = False
         self.failures: list[str] = []
+        self.save_failure: str | None = None
         self.objects: dict[int, str] = {}
         self.last: FrameResult | None = None
         self.source = open_track_source(job.video)
@@ -100,9 +101,10 @@ class TrackRun(AbstractContextManager):
             if job.resume and not self.source.seekable:
                 raise InputError(f"{self.source.name} cannot be gone on with: it gives each frame once")
             if job.resume:
-                self._state = self._folder.find(job)
+                self._state = self._folder.find(job, self.source)
             else:
                 self._folder.check_free()
+                check_kept(self.source, self._folder.own_files)
             self._writers = open_writers(job.formats, self._folder.path, self._folder.journal, self.source)
             self._replay(self._folder.journal)
         self.complete = self._state.complete
@@ -131,7 +133,7 @@ class TrackRun(AbstractContextManager):
         saved_at = time.monotonic()
         try:
             if self._folder is not None:
-                self._journal = self._folder.begin(self.job, self._state.lines)
+                self._journal = self._folder.begin(self.job, self.source, self._state.lines)
             for result in session.track(start=self._next, stop=self.job.stop, step=self.job.step):
                 self._take(result)
                 if self._journal is not None:
@@ -166,8 +168,11 @@ class TrackRun(AbstractContextManager):
 
     def _save(self, session: "VideoSession") -> None:
         if self.resumable and self._folder is not None and self._journal is not None:
-            self._journal.sync()
-            self._folder.save(session, self._journal.lines)
+            try:
+                self._journal.sync()
+                self._folder.save(session, self._journal.lines)
+            except (InputError, OSError, MemoryError) as error:
+                self.save_failure = f"the session could not be saved, so the run can go on from less: {error}"
 
     def _replay(self, journal: Path) -> None:
         if self._state.lines == 0:
@@ -200,17 +205,18 @@ class TrackRun(AbstractContextManager):
                 files += writer.close()
             except InputError as error:
                 self._give_up(name, error)
-        if self._folder is not None and self._journal is not None:
-            self._journal.close()
-            self._folder.record(self.job, complete=self.complete)
-            if "json" in self.job.formats:
-                files.append(self._folder.journal)
+        if self._folder is not None and (self._journal is not None or files):
+            if self._journal is not None:
+                self._journal.close()
+                files += [self._folder.journal] * ("json" in self.job.formats)
+            self._folder.record(self.job, self.source, files, complete=self.complete)
         return files
 
     @property
     def writer_notes(self) -> list[str]:
         """Remarks of the writers on their files."""
-        return [note for writer in self._writers.values() for note in writer.notes]
+        notes = [note for writer in self._writers.values() for note in writer.notes]
+        return notes if self.save_failure is None else [*notes, self.save_failure]
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

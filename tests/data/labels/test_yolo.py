@@ -66,7 +66,7 @@ def test_a_part_may_be_a_list_of_pictures_and_classes_a_list_of_names(tmp_path) 
         ("0 0.1 0.2 0.5\n", "line 1: 3 numbers"),
         ("0 0.1 0.2 0.5 0.2 0.5\n", "line 1: 5 numbers"),
         ("\n1 0.1 0.2 0.5 0.2\n", "line 2: class 1 is not among the 3 names"),
-        ("0 0.1 0.2 many 0.2\n", "line 1: could not convert"),
+        ("0 0.1 0.2 many 0.2\n", "line 1: 'many' is no number"),
         ("0 12 30 10 8\n", "line 1: .* outside the image; coordinates are fractions"),
         ("0 nan 0.2 0.5 0.2\n", "line 1: nan is outside"),
     ],
@@ -83,7 +83,7 @@ def test_broken_lines_are_named(tmp_path, labels, named) -> None:
         ("train: images/train\n", "lacks names"),
         ("names: 5\ntrain: images/train\n", "neither a list nor a table"),
         ("names: [[a]]\ntrain: images/train\n", "neither a list nor a table"),
-        ("names: [a\n", "not readable as YAML"),
+        ("names: [a\n", "not readable as YAML at line 2"),
         (f"train: {{a: 1}}\n{NAMES}", "train names no folder"),
         (f"train: nowhere\n{NAMES}", "is not a folder"),
         (f"train: images/../../other\n{NAMES}", "leads out"),
@@ -93,7 +93,7 @@ def test_broken_lines_are_named(tmp_path, labels, named) -> None:
             f"train: text.txt\n{NAMES}",
             r"text\.txt: line 1: .*labels/train/a\.txt is not a folder of images, nor an image",
         ),
-        (f"train: images\n{NAMES}", "no image"),
+        (f"train: labels\n{NAMES}", "no image"),
     ],
 )
 def test_a_broken_description_is_named(tmp_path, text, named) -> None:

@@ -287,7 +287,7 @@ def test_labels_of_either_layout_are_read_in_an_order_of_their_own(data: Path) -
         ({"annotations": [{"id": 1}]}, "no known layout of labels"),
         (
             {"images": [{"id": 1}], "annotations": [], "categories": []},
-            "image 1: width: Field required",
+            "image 1: file_name: is missing",
         ),
         ({"images": [{"id": 1, "width": 9, "height": 9}]}, "image 1: file_name: is missing"),
     ],

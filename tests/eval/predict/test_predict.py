@@ -233,7 +233,7 @@ def test_an_image_that_cannot_be_read_is_named_with_a_pair(images: Path) -> None
 )
 def test_a_name_that_leads_out_of_the_folder_is_refused(images: Path, name: str) -> None:
     (images.parent / "secret").write_text("secret")
-    with pytest.raises(InputError, match="leads out of"):
+    with pytest.raises(InputError, match=r"leads out of|is no file name"):
         find_image(name, [images])
 
 

@@ -87,7 +87,7 @@ def test_files_are_counted_question_by_question(tmp_path):
 @pytest.mark.parametrize(
     ("questions", "predictions", "message"),
     [
-        ([question(1, -1)], [], "question 1: count: Input should be greater"),
+        ([question(1, -1)], [], "question 1: count: is "),
         ([question(1, 1), question(1, 2)], [], "question 1: id: is given twice"),
         ([question(1, 1)], [prediction(2, WHOLE, 0.9)], "image_id: there is no question 2"),
         ([question(1, 1)], [prediction(1, "~", 0.9)], "a prediction of image 1: segmentation.counts: "),

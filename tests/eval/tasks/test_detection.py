@@ -173,21 +173,10 @@ def test_every_category_is_asked_of_every_image_and_the_answers_find_their_way_b
     [
         ({"images": []}, [], "labels.json: has no images"),
         ({"images": [{"id": 1, "width": 9, "height": 9}]}, [], "labels.json: has no categories"),
-        (
-            {
-                "images": [{"id": 1, "width": 9, "height": 9}],
-                "categories": [{"id": 1, "name": "cat"}],
-                "annotations": [
-                    {"id": 1, "image_id": 1, "category_id": 1, "bbox": [0, 0, 3, 3], "segmentation": [[0, 0, 3, 3]]}
-                ],
-            },
-            [],
-            "annotation 1: segmentation: a polygon needs three points or more",
-        ),
         (None, {"a": [1]}, "results.json: a list of results is expected"),
         (None, [{"image_id": 9, "category_id": 1, "score": 1.0}], "result 0: image_id: there is no image 9"),
         (None, [{"image_id": 1, "category_id": 9, "score": 1.0}], "result 0: category_id: there is no category 9"),
-        (None, [{"image_id": 1, "category_id": 1}], "score: Field required"),
+        (None, [{"image_id": 1, "category_id": 1}], "score: is missing"),
         (None, [{"image_id": 1, "category_id": 1, "score": 1.0}], "result 0 has no bbox, which --iou asks for"),
     ],
 )
@@ -206,3 +195,77 @@ def test_broken_files_are_told(labels, results, message, tmp_path):
 def _score_files(folder: Path) -> None:
     truth = DetectionTruth.read(folder / "labels.json")
     DetectionProtocol().score(truth, read_results(folder / "results.json", truth.labels))
+
+
+def document(annotations: list[dict], **image) -> dict:
+    images = [{"id": key, "width": 80, "height": 60, "file_name": f"{key}.jpg", **image} for key in (1, 2, 3, 4)]
+    return {"images": images, "categories": [{"id": 1, "name": "mug"}], "annotations": annotations}
+
+
+def score_document(folder: Path, labels: dict, results: list[dict], **protocol) -> dict[str, float]:
+    (folder / "labels.json").write_text(json.dumps(labels))
+    (folder / "results.json").write_text(json.dumps(results))
+    truth = DetectionTruth.read(folder / "labels.json")
+    figures = DetectionProtocol(**protocol).score(truth, read_results(folder / "results.json", truth.labels))
+    return next(iter(figures.values()))
+
+
+@pytest.mark.parametrize("ids", [(1, 2, 3, 4), (0, 1, 2, 3), (1, 2, 1, 2), (1, 1, 1, 1), "abcd", (None,) * 4])
+@pytest.mark.parametrize("image_id", [int, str])
+def test_ids_of_any_kind_do_not_change_figures(ids, image_id, tmp_path):
+    box = {"category_id": 1, "bbox": [10, 10, 30, 20]}
+    labels = document([{"id": key, "image_id": image_id(place), **box} for place, key in enumerate(ids, start=1)])
+    for each in labels["images"]:
+        each["id"] = image_id(each["id"])
+    results = [{"image_id": image_id(place), "score": 0.9, **box} for place in (1, 2, 3, 4)]
+    assert score_document(tmp_path, labels, results)["AP_all"] == pytest.approx(1)
+
+
+TRIANGLE = [[0, 0, 40, 0, 0, 40]]  # 800 pixels of area in a box of 1600: small, where the box is of medium size
+
+
+@pytest.mark.parametrize("stated", [{}, {"area": 1600.1}, {"area": 0}, {"area": 3}, {"area": None}])
+@pytest.mark.parametrize("kind", ["bbox", "segm"])
+@pytest.mark.parametrize("box", [{"bbox": [0, 0, 40, 40]}, {}, {"bbox": []}])
+def test_a_missing_or_wrong_area_and_a_missing_box_come_from_the_mask(stated, kind, box, tmp_path):
+    from masklet.ops.masks import polygons_to_mask
+
+    label = {"image_id": 1, "category_id": 1, "segmentation": TRIANGLE, **box, **stated}
+    mask = {"size": [60, 80], "counts": rle_encode(polygons_to_mask(TRIANGLE, 60, 80))}
+    result = {"image_id": 1, "category_id": 1, "bbox": [0, 0, 40, 40], "segmentation": mask, "score": 0.9}
+    figures = score_document(tmp_path, document([label]), [result], kinds=(kind,))
+    assert (figures["AP_small"], figures["AP_medium"]) == pytest.approx((1, -1))
+    run_lengths = score_document(tmp_path, document([label | {"segmentation": mask}]), [result], kinds=(kind,))
+    assert (run_lengths["AP_small"], run_lengths["AP_medium"]) == pytest.approx((1, -1))
+
+
+def test_a_stated_area_that_fits_is_kept(tmp_path):
+    label = {"image_id": 1, "category_id": 1, "segmentation": TRIANGLE, "bbox": [0, 0, 40, 40], "area": 1100}
+    result = {"image_id": 1, "category_id": 1, "bbox": [0, 0, 40, 40], "score": 0.9}
+    assert score_document(tmp_path, document([label]), [result])["AP_medium"] == pytest.approx(1)
+
+
+def test_a_polygon_of_two_points_matters_where_masks_are_scored_alone(tmp_path):
+    label = {"id": 7, "image_id": 1, "category_id": 1, "bbox": [0, 0, 3, 3], "segmentation": [[0, 0, 3, 3]]}
+    result = {"image_id": 1, "category_id": 1, "bbox": [0, 0, 3, 3], "score": 0.9}
+    assert score_document(tmp_path, document([label]), [result])["AP_all"] == pytest.approx(1)
+    with pytest.raises(InputError, match="annotation 7: segmentation: a polygon needs three points or more"):
+        score_document(tmp_path, document([label]), [], kinds=("segm",))
+
+
+def test_lvis_rules_name_the_field_that_ordinary_files_lack(tmp_path):
+    label = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 1, 9, 9]}
+    with pytest.raises(InputError, match="category 1: frequency: is missing; --lvis needs it"):
+        score_document(tmp_path, document([label]), [], lvis=True)
+    labels = document([label])
+    labels["categories"][0]["frequency"] = "r"
+    result = {"image_id": 1, "category_id": 1, "bbox": [1, 1, 9, 9], "score": 0.9}
+    assert score_document(tmp_path, labels, [result], lvis=True)["APr"] == pytest.approx(1)
+
+
+def test_sizes_are_needed_for_polygons_alone(tmp_path):
+    label = {"id": 1, "image_id": 1, "category_id": 1, "segmentation": TRIANGLE}
+    labels = document([label], width=None, height=None)
+    assert score_document(tmp_path, labels, [])["AP_all"] == 0
+    with pytest.raises(InputError, match="image 1: width, height: are missing; --iou masks needs them"):
+        score_document(tmp_path, labels, [], kinds=("segm",))

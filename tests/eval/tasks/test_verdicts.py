@@ -51,8 +51,8 @@ def test_files_are_compared_where_both_judged(tmp_path):
 @pytest.mark.parametrize(
     ("said", "message"),
     [
-        ([verdict(1, "maybe")], r"verifier\.json: verdict 1: verdict: Input should be 'accept' or 'reject'"),
-        ([verdict(1, "accept", probability=2.0)], r"verdict 1: probability: Input should be less"),
+        ([verdict(1, "maybe")], r"verifier\.json: verdict 1: verdict: is "),
+        ([verdict(1, "accept", probability=2.0)], r"verdict 1: probability: is "),
         ([verdict(1, "accept"), verdict(1, "reject")], r"verdict 1: id: is given twice"),
         ([verdict(7, "accept")], "have no item in common"),
     ],

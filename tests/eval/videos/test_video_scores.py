@@ -148,7 +148,15 @@ def test_a_masklet_never_seen_is_matched_by_another(tmp_path: Path) -> None:
     scores = score(tmp_path, [vd.truth(0, 1, [None] * 3)], [vd.prediction(0, 1, 0.9, [None] * 3)])
     for kind in KINDS:
         assert scores.pairs[0].kinds[kind].concept.matches.tolist() == [1] * 10
-        assert scores.pairs[0].kinds[kind].tracks is None
+
+
+def test_a_prediction_that_is_empty_on_every_frame_was_tracked_all_the_same(tmp_path: Path) -> None:
+    """As in the released evaluator: the pair has figures, and they are those of a sequence without objects."""
+    scores = score(tmp_path, [], [vd.prediction(0, 1, 0.9, [None] * 3), vd.prediction(0, 2, 0.4, [None] * 3)])
+    for kind in KINDS:
+        first, second = (pair.kinds[kind].figures() for pair in scores.pairs)
+        assert (first["HOTA"], first["LocA"], first["DetA"]) == (0, 1, 0)
+        assert "HOTA" not in second, "its score is too low to be tracked"
 
 
 def test_a_box_without_area_is_seen_unless_it_is_all_zeros(tmp_path: Path) -> None:

@@ -3,16 +3,19 @@
 import io
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from random_model import random_weights
+from torch.testing import assert_close
 
 from masklet.checkpoints.weights import Weights
 from masklet.config import debug
 from masklet.errors import InputError
+from masklet.inference.concepts import read_labels, read_phrases, read_rows
 from masklet.inference.devices import choose_device, choose_dtype
 from masklet.inference.model import Model, make_model
 from masklet.models.detector import Detector
@@ -170,6 +173,8 @@ def test_half_precision_answers_are_float32(picture: np.ndarray) -> None:
         ({}, "nothing to look for"),
         ({"phrases": []}, "nothing to look for"),
         ({"phrases": " "}, "the phrase is empty"),
+        ({"phrases": "\ufeff_"}, "the phrase is empty"),
+        ({"boxes": (1, 1, 5)}, r"a box is 4 numbers x0, y0, x1, y1, not \(1, 1, 5\)"),
         ({"phrases": "very " * 40 + "long"}, "too long"),
         ({"not_boxes": [(1, 1, 5, 5)]}, "at least one example box"),
         ({"phrases": ["cat", "dog"], "boxes": [(1, 1, 5, 5)]}, "belong to one concept"),
@@ -185,6 +190,71 @@ def test_what_cannot_be_asked_is_refused_in_one_sentence(
     with pytest.raises(InputError, match=words) as caught:
         model.segment(picture, **arguments)
     assert "\n" not in str(caught.value)
+
+
+BOX = (10, 20, 40, 50)
+
+
+@pytest.mark.parametrize(
+    "boxes",
+    [
+        np.array([BOX]),
+        np.array(BOX),
+        torch.tensor([BOX]),
+        torch.tensor(BOX, dtype=torch.float32),
+        [torch.tensor(BOX)],
+        [np.array(BOX, np.int64)],
+        BOX,
+        [list(BOX)],
+        [[np.float32(value) for value in BOX]],
+    ],
+    ids=lambda each: type(each).__name__,
+)
+def test_boxes_and_points_come_as_lists_arrays_and_tensors_flat_or_not(
+    model: Model, picture: np.ndarray, boxes: Any
+) -> None:
+    with model.open(picture) as session:
+        expected = session.find(boxes=[BOX], threshold=EVERYTHING)
+        assert_close(session.find(boxes=boxes, threshold=EVERYTHING).scores, expected.scores)
+        given = session.find("cat", boxes=[BOX], not_boxes=boxes, threshold=EVERYTHING)
+        assert_close(given.scores, session.find("cat", boxes=[BOX], not_boxes=[BOX], threshold=EVERYTHING).scores)
+        box = boxes if len(boxes) == 4 else boxes[0]
+        assert_close(session.click(box=box).iou_scores, session.click(box=BOX).iou_scores)
+
+
+def test_points_and_labels_come_flat_and_as_arrays(model: Model, picture: np.ndarray) -> None:
+    with model.open(picture) as session:
+        expected = session.click([(30, 40)], [1])
+        assert len(expected) == 3
+        pairs = (((30, 40), 1), (np.array([[30, 40]]), np.array([1])), (torch.tensor([30, 40]), [True]))
+        for points, labels in pairs:
+            assert_close(session.click(points, labels).iou_scores, expected.iou_scores)
+        refined = session.click(mask=expected.logits[0].numpy())
+        assert_close(refined.iou_scores, session.click(mask=expected.logits[0]).iou_scores)
+
+
+def test_phrases_that_say_the_same_are_one_and_arrays_of_phrases_are_lists(model: Model, picture: np.ndarray) -> None:
+    result = model.segment(picture, np.array(["red cat", "dog", "Red_cat", " DOG "]), threshold=EVERYTHING)
+    assert result.queries == ("red cat", "dog")
+    assert result.to_yolo(np.array(["red cat", "dog"])) == result.to_yolo()
+
+
+@pytest.mark.parametrize("wrong", [5, b"cat", ["cat", None], [["cat"]], {"cat": 1}])
+def test_a_phrase_is_a_text(wrong: Any) -> None:
+    with pytest.raises(InputError, match="a phrase is a text, not"):
+        read_phrases(wrong)
+
+
+@pytest.mark.parametrize("wrong", [5, "1,2,3,4", [("1", "2", "3", "4")], [(1, 2)], [1, (2, 3)], [[[1, 2, 3, 4]]]])
+def test_a_box_is_four_numbers(wrong: Any) -> None:
+    with pytest.raises(InputError, match=r"a box is 4 numbers x0, y0, x1, y1, not"):
+        read_rows(wrong, 4, "box")
+
+
+@pytest.mark.parametrize("wrong", ["1", [2], [[1]], ["+"], [None]])
+def test_a_label_is_one_or_zero(wrong: Any) -> None:
+    with pytest.raises(InputError, match=r"label is 1 \(on the object\) or 0"):
+        read_labels(wrong)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 import json
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,7 +9,7 @@ import torch
 from PIL import Image
 
 from masklet.errors import InputError
-from masklet.inference.output.export import CocoWriter, join_outlines
+from masklet.inference.output.export import CocoWriter
 from masklet.ops.masks import mask_iou, polygons_to_mask, rle_decode
 
 
@@ -83,11 +84,6 @@ def test_yolo_outlines_fill_to_the_masks(result):
         result.to_yolo(["dog"])
 
 
-def test_joined_outlines_cover_the_same_pixels():
-    squares = [np.array([[0, 0], [4, 0], [4, 4], [0, 4.0]]) + shift for shift in ([0, 0], [10, 3], [3, 12])]
-    np.testing.assert_array_equal(polygons_to_mask([join_outlines(squares)], 20, 20), polygons_to_mask(squares, 20, 20))
-
-
 def test_label_studio_task_is_in_percent(result):
     task = result.to_labelstudio("http://host/a.png")
     assert task["data"] == {"image": "http://host/a.png"}
@@ -104,6 +100,7 @@ def test_supervision_is_named_when_it_is_missing(result, monkeypatch):
     detections = result.to_supervision()
     assert detections.class_id.tolist() == [0, 0]
     assert detections.mask.shape == (2, 40, 60)
+    assert not hasattr(detections, "tracker_id"), "nothing was tracked"
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".JPEG", ".webp"])
@@ -153,3 +150,23 @@ def test_an_empty_mask_is_a_detection_without_an_outline(result):
     assert len(result.to_yolo()) == 1
     assert result.to_coco()["annotations"][0]["area"] == 0
     result.plot()
+
+
+def test_absent_by_presence_is_said_otherwise_than_by_the_threshold(result):
+    assert result.above(0.99).summary() == ("cat none above the threshold (presence 0.97), dog absent (presence 0.02)")
+    assert result.for_phrase("DOG").queries == ("dog",)
+
+
+def test_holes_survive_export(result):
+    y, x = np.mgrid[:40, :60]
+    ring = torch.from_numpy(np.where((np.hypot(y - 20, x - 30) < 18) & (np.hypot(y - 20, x - 30) > 9), 4.0, -4.0))
+    logits = ring[None].repeat(2, 1, 1).float()
+    holed = replace(result, detections=replace(result.detections, mask_logits=logits))
+    truth = holed.masks[0]
+    number, *values = holed.to_yolo()[0].split()
+    assert number == "0"
+    points = [np.array(values, float).reshape(-1, 2)]
+    (region, _) = holed.to_labelstudio()["predictions"][0]["result"]
+    points.append(np.array(region["value"]["points"]) / 100)
+    for each in points:
+        assert mask_iou(polygons_to_mask([each * [60, 40]], 40, 60)[None], truth[None])[0, 0] > 0.95

@@ -1,6 +1,9 @@
 import errno
 import json
+import os
 from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
 
 import av
 import numpy as np
@@ -10,6 +13,9 @@ from PIL import Image
 from test_video_export import write
 from video_files import number_of, picture, write_video
 
+from masklet.data.labels.davis import DavisVideos
+from masklet.data.labels.ytvis import YtvisVideos
+from masklet.data.sources import QueryConfig
 from masklet.errors import InputError
 from masklet.inference.output import video_writer
 from masklet.inference.output.registry import export, open_writers
@@ -133,15 +139,77 @@ def test_the_sound_is_copied_up_to_the_last_frame(tmp_path, count):
     assert (len(kept) < len(before)) == (count < 12)
 
 
-def test_there_is_no_sound_when_tracking_began_later_or_there_was_none(tmp_path):
-    with_sound = write_video(tmp_path / "a.mp4", audio=1.2)
-    without = write_video(tmp_path / "b.mp4")
-    for source, first in ((with_sound, 1), (without, 0)):
-        writer = OverlayWriter(tmp_path / "overlay.mp4", 10.0, source)
-        writer.add(drawn(first))
-        writer.close()
-        assert sound_of(tmp_path / "overlay.mp4") == []
-        assert writer.notes == []
+def test_of_a_stretch_there_is_its_sound(tmp_path):
+    path = write_video(tmp_path / "a.mp4", count=12, audio=1.2)
+    writer = OverlayWriter(tmp_path / "overlay.mp4", 10.0, path)
+    for frame in read_video(path)[5:9]:
+        writer.add(result(frame.index, time=frame.time, image=frame.pixels))
+    writer.close()
+    kept = [packet for packet in sound_of(path) if 0.5 <= packet[0] < 0.9]
+    made = sound_of(tmp_path / "overlay.mp4")
+    assert [data for _, data in made] == [data for _, data in kept]
+    assert [begin for begin, _ in made] == pytest.approx([begin - 0.5 for begin, _ in kept], abs=1e-3)
+    assert writer.notes == []
+    assert leftovers(tmp_path) == []
+
+
+def test_without_sound_there_is_none_and_no_note(tmp_path):
+    writer = OverlayWriter(tmp_path / "overlay.mp4", 10.0, write_video(tmp_path / "b.mp4"))
+    writer.add(drawn(0))
+    writer.close()
+    assert sound_of(tmp_path / "overlay.mp4") == []
+    assert writer.notes == []
+
+
+def odd_title(data):
+    return data.replace(b"cafXX", b"caf\xe9!")
+
+
+def unknown_codec(data):
+    place, other = data.index(b"mp4a"), data.index(b"esds")
+    data = data[:place] + b"apac" + data[place + 4 :]
+    return data[:other] + b"dapa" + data[other + 4 :]
+
+
+def joined(data):
+    return data + data
+
+
+def noise(data):
+    packets, random = len(data) // 188, np.random.default_rng(0)
+    data = bytearray(data)
+    for each in range(packets // 2, packets // 2 + 10):
+        data[each * 188 + 5 : (each + 1) * 188] = random.integers(0, 256, 183, dtype=np.uint8).tobytes()
+    return bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "noted"),
+    [("a.mkv", odd_title, False), ("a.mov", unknown_codec, True), ("a.ts", joined, True), ("a.ts", noise, None)],
+    ids=["title", "codec", "joined", "noise"],
+)
+def test_sound_never_breaks_the_picture(tmp_path, name, damage, noted):
+    path = write_video(tmp_path / name, count=12, audio=1.2, title="cafXX")
+    path.write_bytes(damage(path.read_bytes()))
+    writer, frames = OverlayWriter(tmp_path / "overlay.mp4", 10.0, path), read_video(path)
+    for frame in frames:
+        writer.add(result(frame.index, time=frame.time, image=frame.pixels))
+    assert writer.close() == [tmp_path / "overlay.mp4"]
+    assert len(read_video(tmp_path / "overlay.mp4")) == len(frames) >= 8
+    if noted is not None:
+        assert bool(writer.notes) == noted
+    assert all(note.startswith("the sound was left out: ") for note in writer.notes)
+    assert bool(sound_of(tmp_path / "overlay.mp4")) != bool(writer.notes)
+    assert leftovers(tmp_path) == []
+
+
+def test_pixels_keep_their_shape_and_a_folder_may_have_a_colon_in_its_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    writer = OverlayWriter(Path("2026-11-29T10:00") / "overlay.mp4", pixel_aspect=Fraction(2))
+    writer.add(drawn(0))
+    (made,) = writer.close()
+    with open_frames(made) as source:
+        assert source.pixel_aspect == 2
 
 
 def test_sound_that_mp4_cannot_hold_is_left_out_with_a_note(tmp_path):
@@ -277,3 +345,51 @@ def test_images_come_with_the_results_or_else_from_the_source(tmp_path):
         with pytest.raises(InputError, match="no frame 1, or not in this order"):
             list(with_images([result(2), result(1)], source))
         assert list(open_writers(["json"], tmp_path, tmp_path / "frames.jsonl", source)) == []
+
+
+def test_the_names_of_frames_are_kept_and_read_back(tmp_path):
+    names = ["00000.jpg", "00005.jpg", "b 10.jpg"]
+    images, labels = tmp_path / "images" / "clip", tmp_path / "labels"
+    images.mkdir(parents=True)
+    for number, name in enumerate(names):
+        Image.fromarray(picture(number)).save(images / name)
+    with open_frames(images) as source:
+        assert source.file_names == tuple(names)
+        write(tmp_path / "frames.jsonl", [result(0), result(2)])
+        made = export(tmp_path / "frames.jsonl", labels, ["davis", "masks", "ytvis", "mot"], source)
+    assert {path.name for path in made} == {"davis", "masks", "ytvis.json", "mot.txt", "mot_frames.json"}
+    stems = {"00000.png", "b 10.png"}
+    assert {path.name for path in (labels / "davis").glob("*.png")} == stems
+    assert {path.name for path in (labels / "masks" / "001-dog").glob("*.png")} == stems
+    numbers = {int(line.split(",")[0]) for line in (labels / "mot.txt").read_text().splitlines()}
+    files = json.loads((labels / "mot_frames.json").read_text())
+    assert files == {"1": "00000.jpg", "3": "b 10.jpg"}
+    assert {int(each) for each in files} == numbers
+    (labels / "davis").rename(labels / "clip")
+    videos = DavisVideos(labels, tmp_path / "images", QueryConfig())
+    assert [videos.name(0, frame) for frame in range(2)] == ["clip/00000", "clip/b 10"]
+    assert len(videos.frames(0, [0, 1], np.random.default_rng(0))) == 2
+    other = YtvisVideos(labels / "ytvis.json", images, QueryConfig())
+    assert [other.name(0, frame) for frame in range(2)] == ["00000.jpg", "b 10.jpg"]
+    frames = other.frames(0, [0, 1], np.random.default_rng(0))
+    assert [number_of(frame.image) for frame in frames] == [0, 2]
+
+
+def test_the_source_is_never_replaced(tmp_path):
+    (tmp_path / "masks" / "clip").mkdir(parents=True)
+    (tmp_path / "masks" / "objects.json").write_text("[]")  # as if an earlier run had written it
+    Image.fromarray(picture(0)).save(tmp_path / "masks" / "clip" / "0.png")
+    overlay = write_video(tmp_path / "overlay.mp4")
+    (tmp_path / "link.mp4").symlink_to(overlay)
+    (tmp_path / "other").mkdir()
+    os.link(overlay, tmp_path / "other" / "overlay.mp4")
+    for place, source, name in (
+        (tmp_path, overlay, "overlay"),
+        (tmp_path, tmp_path / "link.mp4", "overlay"),
+        (tmp_path / "other", overlay, "overlay"),
+        (tmp_path, tmp_path / "masks" / "clip", "masks"),
+        (tmp_path, tmp_path / "masks" / "clip" / "0.png", "masks"),
+    ):
+        with pytest.raises(InputError, match="would replace the video itself"), open_frames(source) as opened:
+            open_writers([name], place, place / "frames.jsonl", opened)
+    assert overlay.exists()

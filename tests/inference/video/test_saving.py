@@ -5,20 +5,23 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from video_scenes import COUNT, RULES, corners, from_third, indices, model, pictures, plain, script
+from video_scenes import COUNT, RULES, corners, from_third, indices, model, pictures, plain, script, write_clip
 
 from masklet.checkpoints.weights import Weights
 from masklet.errors import InputError
 from masklet.inference.model import make_model
 from masklet.inference.video.frame_result import FrameResult
+from masklet.inference.video.records import FrameRecord
 from masklet.inference.video.video_session import VideoSession
 from masklet.models.detector import Detector
+from masklet.ops.masks import rle_encode
 
 HAVE_DEFAULTS = {  # of a track, a memory and a traversal
     *("num_unmatched", "last_occluded", "streak", "is_confirmed", "by_user"),
@@ -150,13 +153,26 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch)
     assert (tmp_path / "session").read_bytes() == before
 
 
+def test_no_failure_to_save_is_more_than_a_sentence_and_none_costs_the_video(tmp_path, monkeypatch):
+    clip = write_clip(tmp_path / "clip.mp4")
+    whole = clip.read_bytes()
+    with model().open_video(clip) as session:
+        with pytest.raises(InputError, match="would replace the video itself"):
+            session.save(clip)
+        monkeypatch.setattr("masklet.inference.video.archive.save_file", Mock(side_effect=SafetensorError("too large")))
+        with pytest.raises(InputError, match=r"cannot write .*session: too large"):
+            session.save(tmp_path / "session")
+    assert clip.read_bytes() == whole
+    assert [path.name for path in tmp_path.iterdir()] == ["clip.mp4"]
+
+
 # --- what is no session -------------------------------------------------------------------------------------------
 
 
 def parts(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
     with safe_open(path, "pt") as opened:
         tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - not a dict
-        return json.loads(opened.metadata()["session"]), tensors
+    return json.loads(tensors.pop("document").numpy().tobytes()), tensors
 
 
 @pytest.fixture(scope="module")
@@ -187,7 +203,12 @@ def places(value: Any, at: tuple = ()) -> list[tuple]:
 def damage(saved: Path, path: Path, change: Callable[[dict, dict], None]) -> Path:
     document, tensors = parts(saved)
     change(document, tensors)
-    save_file(tensors, path, {"format": "masklet session 1", "session": json.dumps(document)})
+    return write(path, tensors, json.dumps(document))
+
+
+def write(path: Path, tensors: dict, text: str) -> Path:
+    document = torch.frombuffer(bytearray(text.encode()), dtype=torch.uint8)
+    save_file({**tensors, "document": document}, path, {"format": "masklet session 2"})
     return path
 
 
@@ -249,12 +270,59 @@ def test_what_is_no_session_is_refused(saved, tmp_path):
     save_file({"a": torch.zeros(1)}, path)
     assert "is not a session" in refused(path)
     for text in ("{", "[]", "7", "null", '"text"', "[" * 100_000):
-        save_file({}, path, {"format": "masklet session 1", "session": text})
-        refused(path)
-    save_file({}, path, {"format": "masklet session 1"})
+        refused(write(path, {}, text))
+    save_file({}, path, {"format": "masklet session 2"})
     assert "damaged session" in refused(path)
-    save_file({}, path, {"format": "masklet session 1", "session": "{}"})
-    assert "the session of another model" in refused(path)
+    assert "the session of another model" in refused(write(path, {}, "{}"))
+    save_file({}, path, {"format": "masklet session 1"})
+    assert "a session of another version" in refused(path)
+
+
+ABSURD = {
+    "a large id": lambda d: d["cohorts"][0]["object_ids"].__setitem__(0, 10**30),
+    "a negative id": lambda d: d["cohorts"][0]["object_ids"].__setitem__(0, -4),
+    "an id twice": lambda d: d["cohorts"].append(d["cohorts"][0]),
+    "a next id that is taken": lambda d: d.__setitem__("next_id", 0),
+}
+
+
+def test_absurd_numbers_are_refused(saved, tmp_path):
+    changes: dict[str, Callable[[dict], object]] = {
+        **{name: lambda d, change=change: change(d["state"]) for name, change in ABSURD.items()},
+        "no number": lambda d: d["state"]["scores"].update({"0": float("nan")}),
+        "a stride of nothing": lambda d: d["progress"]["course"].__setitem__("stride", 0),
+        "a frame before the first": lambda d: d["progress"]["covered"].append(-1),
+        "many pushed frames": lambda d: d["sight"].__setitem__("num_pushed", 10**400),
+        "a size of nothing": lambda d: d["sight"].__setitem__("size", [0, 0]),
+        "a rule that is none": lambda d: d["rules"].__setitem__("min_score", "high"),
+        "a mask of another size": lambda d: d["history"][0]["result"].__setitem__("size", [10**6, 10**6]),
+        "an endless mask": lambda d: d["history"][0]["result"]["rles"].__setitem__(0, "ooooooooo1"),
+    }
+    for name, change in changes.items():
+        path = damage(saved, tmp_path / "damaged", lambda document, _, change=change: change(document))
+        assert refused(path), name
+
+
+def test_a_long_history_of_a_crowd_is_saved(tmp_path):
+    """200 masks on each of 1,000 frames: more than the header of a file of tensors may hold."""
+    row, ones = rle_encode(np.eye(512, dtype=bool)), np.ones(200, dtype=np.float32)
+    with model().open_video(pictures()) as session:
+        session.click(0, 0, POINT, [1])
+        for index in range(1000):
+            result = FrameResult(
+                index=index,
+                time=float(index),
+                size=(512, 512),
+                ids=np.arange(200),
+                concepts=("person",) * 200,
+                scores=ones,
+                object_scores=ones,
+                precedence=ones,
+                rles=(row,) * 200,
+            )
+            session.results.history.store(FrameRecord(result=result))
+        session.save(tmp_path / "session")
+    assert (tmp_path / "session").stat().st_size > 100 * 2**20
 
 
 def test_a_session_of_another_video_or_model_is_refused(saved):

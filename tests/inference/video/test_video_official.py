@@ -103,7 +103,11 @@ class ScriptedCache:
     num_frames: int
     looks: Sequence[ClickFeatures]
     fps: None = None
+    has_ended: bool = False
     last: int = 0
+
+    def check_open(self) -> None:
+        """It is never closed."""
 
     def at(self, index: int | None) -> ScriptedFeatures:
         return self.hold(self.frame(self.last if index is None else index))

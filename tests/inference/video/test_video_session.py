@@ -15,6 +15,7 @@ from video_scenes import (
     COUNT,
     RULES,
     SIZE,
+    assert_alike,
     corners,
     from_third,
     ids,
@@ -128,7 +129,7 @@ def test_concepts_do_not_disturb_each_other(monkeypatch):
         together = list(session.track())
     assert all(result.for_concept("left").ids.tolist() == [0] for result in together)
     assert all(result.for_concept("corner").ids.tolist() == [1, 2] for result in together)
-    assert plain([result.for_concept("left") for result in together]) == plain(alone)
+    assert_alike([result.for_concept("left") for result in together], alone)
 
 
 def test_a_concept_added_on_the_way_resets_nothing(monkeypatch):
@@ -179,7 +180,7 @@ def test_a_concept_may_come_and_go_while_results_wait(monkeypatch):
             if result.index == 12:
                 session.remove_concept("corner")
     assert indices(results) == list(range(COUNT))
-    assert plain([result.for_concept("left") for result in results]) == plain(whole)
+    assert_alike([result.for_concept("left") for result in results], whole)
     seen = [result.index for result in results if len(result) > 1]
     assert seen == list(range(7, 13))  # the concept was added when frame 7 was tracked
 
@@ -473,17 +474,17 @@ MISTAKES = {
     "is inverted or empty": lambda s: s.add_concept("dog", boxes=[(9, 9, 3, 3)]),
     "is not inside the 64 x 48 image": lambda s: s.click(None, 0, box=(0, 0, 65, 9)),
     "the list has no frame 99": lambda s: s.add_concept("dog", frame=99),
-    "no frames from -1": lambda s: s.click(None, -1, [(3, 3)], [1]),
+    "the number of a frame is a whole number from 0 on, not -1": lambda s: s.click(None, -1, [(3, 3)], [1]),
     "'cat' is not tracked; there are no concepts": lambda s: s.remove_concept("cat"),
     "nothing to go by": lambda s: s.click(None, 0),
     "1 points have 2 labels": lambda s: s.click(None, 0, [(3, 3)], [1, 1]),
     "a point's label is 1": lambda s: s.click(None, 0, [(3, 3)], [2]),
     "a point is two finite numbers": lambda s: s.click(None, 0, [(3, float("nan"))], [1]),
     "a point is outside": lambda s: s.click(None, 0, [(65, 3)], [1]),
-    "an object's id is not negative: -3": lambda s: s.click(-3, 0, [(3, 3)], [1]),
+    "an object's id is a whole number from 0 on, not -3": lambda s: s.click(-3, 0, [(3, 3)], [1]),
     r"the mask is \(9, 9\), the video \(48, 64\)": lambda s: s.add_mask(0, 0, np.zeros((9, 9), dtype=bool)),
     "there is no object 5; there are 0, 1": lambda s: s.remove(5),
-    "a step of 0 frames goes nowhere": lambda s: s.track(step=0),
+    "a step in frames is a whole number from 1 on, not 0": lambda s: s.track(step=0),
     "the video has 18 frames, and none of number 18": lambda s: s.track(start=18),
     "no frames from 4 to 2": lambda s: list(s.track(start=4, stop=2)),
     "this session reads a video": lambda s: s.push(pictures()[0]),

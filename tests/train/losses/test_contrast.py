@@ -58,6 +58,7 @@ def batch_of(phrases: list[list[int]], asked: list[tuple[int, int]], answers: li
         exhaustive=torch.ones(len(asked), dtype=torch.bool),
         semantic_masks=masks,
         semantic_valid=present,
+        unlocated=torch.zeros(len(asked), dtype=torch.bool),
     )
     return TrainingBatch(
         images=torch.zeros(1 + max(image for image, _ in asked), 3, 8, 8), prompts=prompts, targets=targets

@@ -18,6 +18,7 @@ from masklet.train.losses.criterion import (
     present_prompts,
 )
 from masklet.train.losses.matcher import HungarianConfig, OneToManyConfig, match_one_to_many, match_one_to_one
+from masklet.train.losses.terms import projection_dice
 from masklet.types import DetectorOutput
 
 LAYERS, QUERIES, SIDE, DIM = 2, 8, 12, 6
@@ -58,6 +59,7 @@ def make_targets(counts: list[int], *, seed: int = 1) -> Targets:
         exhaustive=torch.ones(len(counts), dtype=torch.bool),
         semantic_masks=semantic,
         semantic_valid=torch.tensor(counts) > 0,
+        unlocated=torch.zeros(len(counts), dtype=torch.bool),
     )
 
 
@@ -88,13 +90,14 @@ def test_loss_and_gradients_are_finite_whatever_is_present(criterion, counts, on
     assert all(torch.isfinite(gradient).all() for gradient in gradients(output).values())
 
 
-def test_every_loss_of_the_table_has_a_weight_and_every_weight_a_loss(criterion) -> None:
-    parts = loss_of(criterion, make_output(2), make_targets([1, 2])).parts
+def test_every_loss_of_the_table_has_a_weight_and_every_weight_a_loss() -> None:
+    every = Criterion(Criterion.Config(weights=LossWeights(projection=1.0, somewhere=1.0)))
+    parts = loss_of(every, make_output(2), make_targets([1, 2])).parts
     weights = {field.name for field in fields(LossWeights)} - {"one_to_many"}
     plain = [name for name in parts if not name.endswith("_one_to_many")]
     assert {WEIGHT_NAMES.get(name, name.removeprefix("loss_")) for name in plain} == weights
     copied = {name for name in plain if f"{name}_one_to_many" in parts}
-    assert set(plain) - copied == {"loss_presence", "loss_semantic", "loss_semantic_dice"}
+    assert set(plain) - copied == {"loss_presence", "loss_semantic", "loss_semantic_dice", "loss_somewhere"}
     assert len(set(LOSSES)) == len(LOSSES)
 
 
@@ -251,3 +254,47 @@ def test_large_masks_are_sampled_and_small_ones_compared_whole() -> None:
     sampled = losses.mask_losses(logits, targets, num_points=64, **arguments)
     torch.testing.assert_close(whole[1], losses.dice(logits.flatten(1), targets.flatten(1).float()))
     assert not torch.equal(whole[0], sampled[0])
+
+
+def test_of_a_box_without_a_mask_the_projections_of_the_mask_are_learnt() -> None:
+    weights = LossWeights(projection=1.0)
+    criterion, targets = Criterion(Criterion.Config(weights=weights)), make_targets([2, 0, 3])
+    assert criterion(make_output(3), targets).parts["loss_projection"] == 0
+    boxes_only = replace(
+        targets,
+        mask_valid=torch.zeros_like(targets.mask_valid),
+        semantic_valid=torch.zeros_like(targets.semantic_valid),
+    )
+    output = make_output(3)
+    report = criterion(output, boxes_only)
+    report.total.backward()
+    assert report.parts["loss_projection"] > 0
+    assert output.mask_embeddings.grad.abs().sum() > 0
+
+
+def test_projections_agree_when_the_mask_reaches_every_side_of_its_box() -> None:
+    mask = torch.full((1, 8, 8), -20.0)
+    mask[0, 2, 1:7] = 20.0
+    mask[0, 2:6, 3] = 20.0  # a T: much less than its box, with the same projections
+    box = torch.tensor([[0.5, 0.5, 0.75, 0.5]])
+    assert projection_dice(mask, box).item() == pytest.approx(0, abs=1e-6)
+    assert projection_dice(-mask, box).item() > 0.1
+    smaller = torch.tensor([[0.25, 0.5, 0.25, 0.5]])
+    # 6 columns where 2 are wanted: 1 - (2 * 2 + 1) / (6 + 2 + 1)
+    assert projection_dice(mask, smaller).item() == pytest.approx(1 - 5 / 9, abs=1e-6)
+
+
+def test_a_label_of_the_whole_image_teaches_presence_and_one_sure_query() -> None:
+    criterion = Criterion(Criterion.Config(weights=LossWeights(somewhere=1.0)))
+    targets = make_targets([2, 0])
+    somewhere = replace(targets, unlocated=torch.tensor([False, True]), exhaustive=torch.tensor([True, False]))
+    output = make_output(2)
+    assert present_prompts(somewhere).tolist() == [True, True]
+    report = criterion(output, somewhere)
+    report.total.backward()
+    best = output.pred_logits.detach()[:, 1].argmax(dim=1)
+    moved = output.pred_logits.grad[:, 1] != 0
+    assert moved.sum(dim=1).tolist() == [1] * len(best)
+    assert moved.int().argmax(dim=1).tolist() == best.tolist()
+    assert (output.presence_logits.grad[:, 1] < 0).all()
+    assert output.pred_boxes.grad[:, 1].abs().sum() == 0

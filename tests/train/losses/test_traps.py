@@ -17,7 +17,7 @@ def rates(config: Detector.Config) -> list[float]:
 
 
 def test_one_process_needs_no_group_to_count() -> None:
-    counts = Counts(targets=3, prompts=2, present=1, semantic=1)
+    counts = Counts(targets=3, prompts=2, present=1, semantic=1, unlocated=0)
     assert not torch.distributed.is_initialized()
     assert counts.over_processes() is counts
 
@@ -28,4 +28,5 @@ def test_the_drop_path_of_the_config_is_the_one_of_the_blocks() -> None:
     found = rates(replace(config, vision=replace(config.vision, trunk=trunk)))
     assert (min(found), max(found)) == (0, 0.3)
     assert max(rates(PRESETS["sam3"]())) == 0.1
+    assert rates(PRESETS["tiny-next"]()) == []  # its trunk is convolutional
     assert max(rates(PRESETS["tiny"]())) == 0

@@ -49,8 +49,8 @@ def test_every_task_has_a_recipe_and_a_class() -> None:
         assert get_args(kind.model_fields["task"].annotation) == (name,)
         assert issubclass(TASKS[name], Task)
         (phase, _) = get_args(kind.model_fields["phases"].annotation)
-        assert kind.model_fields.keys() - Recipe.model_fields.keys() <= set(SECTIONS)
-        assert phase.model_fields.keys() - Phase.model_fields.keys() <= {*PHASE_SECTIONS, "max_queries"}
+        assert kind.model_fields.keys() - Recipe.model_fields.keys() <= {*SECTIONS, "words"}
+        assert phase.model_fields.keys() - Phase.model_fields.keys() <= {*PHASE_SECTIONS, "max_queries", "denoise"}
 
 
 def test_every_kind_of_source_is_in_the_table_once() -> None:
@@ -161,7 +161,7 @@ def test_a_recipe_takes_the_rest_from_its_base(tmp_path) -> None:
         ("phases.0.tracking={corrections: 1}", r"phases\.0\.tracking: the task concept reads no such section"),
         ("phases.0.contrast={cells: 1}", r"phases\.0\.contrast: the task concept reads no such section"),
         ("task=encoders", "criterion: the task encoders reads no such section"),
-        ("task=nonsense", "task: got 'nonsense', expected one of encoders, concept, tracking"),
+        ("task=nonsense", "task: got 'nonsense', expected one of words, encoders, concept, tracking"),
         ("lora={nonsense: 1}", r"lora\.nonsense: there is no such setting"),
         ("lora={rank: 0}", "lora: rank 0 of the adapters is less than 1"),
         ("phases.9.steps=1", "phases.9.steps=1"),

@@ -68,6 +68,7 @@ def _targets(prompt: list[int], boxes: list[list[float]], exhaustive: list[bool]
         exhaustive=torch.tensor(exhaustive, dtype=torch.bool),
         semantic_masks=torch.zeros(count, 4, 4, dtype=torch.bool),
         semantic_valid=torch.zeros(count, dtype=torch.bool),
+        unlocated=torch.zeros(count, dtype=torch.bool),
     )
 
 

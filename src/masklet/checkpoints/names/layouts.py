@@ -7,8 +7,10 @@ from torch import Tensor
 
 from masklet.checkpoints.names.entries import ForeignFormat, Layout, Unread
 from masklet.checkpoints.names.table import read_table
+from masklet.errors import InputError
 from masklet.models.detector import Detector
-from masklet.models.vision import grid_positions
+from masklet.models.vision import Trunk
+from masklet.nn.positions import grid_positions
 from masklet.nn.rope import axial_rotation
 
 
@@ -51,10 +53,19 @@ def _dead_layers(
 ) -> dict[str, tuple[int, ...]]:
     """Shapes of the fourth level of both necks and of the third stage of the pixel decoder."""
     dim = config.vision.dim
-    weights = {name: (dim, config.vision.trunk.dim, 1, 1) for name in projects}
+    weights = {name: (dim, _vit(config).dim, 1, 1) for name in projects}
     weights |= {name: (dim, dim, 3, 3) for name in (*smooths, f"{pixel}conv_layers.2")}
     weights |= {f"{pixel}norms.2": (dim,)}
     return {f"{name}.weight": shape for name, shape in weights.items()} | {f"{name}.bias": (dim,) for name in weights}
+
+
+def _vit(config: Detector.Config) -> Trunk.Config:
+    """The sizes of the vision transformer. Raises: InputError when the model has another trunk."""
+    if not isinstance(config.vision.trunk, Trunk.Config):
+        raise InputError(
+            "the model has a convolutional trunk, for which this format has no names: convert it to masklet"
+        )
+    return config.vision.trunk
 
 
 def _layout(
@@ -73,7 +84,7 @@ def _layout(
 
 def _rotary_buffers(config: Detector.Config) -> dict[str, Tensor]:
     """The tables that official files hold for every block; ours are made on the fly."""
-    trunk, device = config.vision.trunk, torch.device("cpu")
+    trunk, device = _vit(config), torch.device("cpu")
     side, head_dim = config.image_size // trunk.patch_size, trunk.dim // trunk.num_heads
     local, whole = (
         axial_rotation(grid_positions(reach, reach, trunk.window, device), head_dim, trunk.rope_theta)

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float32
 from masklet.data.schema import Example
 from masklet.errors import InputError
 from masklet.formats.records import Polygons, RunLengths, decode_mask, inside
-from masklet.media.images import read_labelled_image
+from masklet.media.images import read_image, read_labelled_image
 from masklet.ops.masks import mask_to_box
 
 MAX_MASK_BYTES = 2**33  # of the masks of one image; far above any that was labelled by people
@@ -26,9 +26,14 @@ class ObjectLabel:
 
 
 def read_example(
-    images: Path, file_name: str | None, size: tuple[int, int], labels: Sequence[ObjectLabel], path: Path, record: str
+    images: Path,
+    file_name: str | None,
+    size: tuple[int, int] | None,
+    labels: Sequence[ObjectLabel],
+    path: Path,
+    record: str,
 ) -> Example:
-    """The image of a record below `images`, of the size (height, width) that it states, with its objects; no queries.
+    """The image of a record below `images`, of the size (height, width) if it states one, with its objects; no queries.
 
     Raises: InputError beginning with the file of labels at `path`, and the record.
     """
@@ -37,10 +42,10 @@ def read_example(
         raise InputError(f"{where}: file_name: is missing")
     file = inside(images, file_name, where)
     try:
-        image = read_labelled_image(file, size)
+        image = read_image(file) if size is None else read_labelled_image(file, size)
     except InputError as error:
         raise InputError(f"{where}: {error}") from error
-    boxes, masks, mask_valid = decode_objects(labels, size, path)
+    boxes, masks, mask_valid = decode_objects(labels, (image.shape[0], image.shape[1]), path)
     return Example(image=image, boxes_xyxy=boxes, masks=masks, mask_valid=mask_valid, queries=(), source=path.stem)
 
 

@@ -1,6 +1,7 @@
 """Images beside folders of masks as examples."""
 
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -26,11 +27,14 @@ class MaskFolderSource(IndexedSource):
         images = {path.stem: path for path in files}
         if len(images) < len(files):
             raise InputError(f"{folder / 'images'}: two images differ in their ending alone, so masks fit both")
+        self.strays: list[MaskFile] = []
         self.masks: dict[str, list[MaskFile]] = defaultdict(list)
         for mask in find_masks(folder / "masks"):
-            if mask.path.stem not in images:
-                raise InputError(f"{mask.path}: no image is called {mask.path.stem} in {folder / 'images'}")
-            self.masks[mask.path.stem].append(mask)
+            (self.masks[mask.path.stem] if mask.path.stem in images else self.strays).append(mask)
+        if not self.masks:
+            raise InputError(
+                f"{self.strays[0].path}: no image is called so in {folder / 'images'}, nor as another mask"
+            )
         self.phrases = frozenset(mask.phrase for masks in self.masks.values() for mask in masks)
         kept = kept_names((path.name for path in images.values()), config.split, config.limit, str(folder))
         self.images = [folder / "images" / name for name in kept]
@@ -42,20 +46,26 @@ class MaskFolderSource(IndexedSource):
         """The file name of image `index`."""
         return self.images[index].name
 
+    def remarks(self) -> Iterator[tuple[str, str]]:
+        """Masks of no image, and images without a mask."""
+        yield from (("stray", f"{each.phrase}/{each.path.name}") for each in self.strays)
+        if self.config.complete:
+            yield from (("unlabelled", each.name) for each in self.images if each.stem not in self.masks)
+
     def example(self, index: int, rng: np.random.Generator) -> Example:
         """Image `index`; `rng` draws the phrases that are asked in vain."""
         image = read_image(self.images[index])
         instances: list[np.ndarray] = []
         objects: dict[str, list[int]] = {}
         absent = set(self.phrases) if self.config.complete else set()
-        for mask in self.masks[self.images[index].stem]:
+        for mask in self.masks.get(self.images[index].stem, ()):
             found = split_instances(read_numbers(mask.path), (image.shape[0], image.shape[1]), mask.path)
-            absent.discard(mask.phrase)
             if len(found):
-                objects[mask.phrase] = list(range(len(instances), len(instances) + len(found)))
+                objects.setdefault(mask.phrase, []).extend(range(len(instances), len(instances) + len(found)))
                 instances += list(found)
             else:
                 absent.add(mask.phrase)
+        absent -= objects.keys()
         boxes = [mask_to_box(mask) for mask in instances]
         return Example(
             image=image,

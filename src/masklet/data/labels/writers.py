@@ -13,7 +13,7 @@ from PIL import Image
 
 from masklet.data.schema import Clip, Example
 from masklet.files import write_atomically
-from masklet.formats.records import Box, RunLengths, to_json
+from masklet.formats.records import Box, Id, RunLengths, to_json
 from masklet.formats.saco import SacoFile, SacoLabel, SacoPair
 from masklet.formats.ytvis import YtvisAnnotation, YtvisCategory, YtvisPair, YtvisVideo
 from masklet.ops.masks import mask_to_box, rle_encode
@@ -45,7 +45,7 @@ def write_saco(examples: Iterable[Example], labels: Path, images: Path) -> int:
     return len(document.pairs)
 
 
-def _label(example: Example, index: int, label_id: int, pair: int) -> SacoLabel:
+def _label(example: Example, index: int, label_id: int, pair: Id) -> SacoLabel:
     height, width = example.image.shape[:2]
     low_x, low_y, high_x, high_y = example.boxes_xyxy[index].tolist()
     box = [low_x / width, low_y / height, (high_x - low_x) / width, (high_y - low_y) / height]

@@ -11,7 +11,7 @@ from masklet.data.sources import IndexedSource, QueryConfig, ask, kept_names
 from masklet.errors import InputError
 from masklet.formats.yolo import label_file, read_labels, read_yolo
 from masklet.media.images import read_image
-from masklet.media.suffixes import is_image, list_images
+from masklet.media.suffixes import IMAGE_SUFFIXES, is_hidden, is_image, walk
 from masklet.ops.masks import polygons_to_mask
 
 
@@ -25,10 +25,13 @@ class YoloSource(IndexedSource):
 
     def __init__(self, data: Path, part: str, config: QueryConfig) -> None:
         self.data, self.config, self.source = read_yolo(data), config, data.parent.name or data.stem
-        images = map(str, self._images(part))
-        self.images = [Path(name) for name in kept_names(images, config.split, config.limit, f"{data}: {part}")]
-        if not any((self.data.root / label_file(image)).is_file() for image in self.images):
-            raise InputError(f"{data}: {part}: none of {len(self.images)} images has a text file under labels/")
+        found = list(dict.fromkeys(self._images(part)))
+        self.images = [
+            Path(name) for name in kept_names(map(str, found), config.split, config.limit, f"{data}: {part}")
+        ]
+        self.labels = {image: label_file(self.data.root, image) for image in found}
+        if not any(path.is_file() for path in self.labels.values()):
+            raise InputError(f"{data}: {part}: none of {len(found)} images has a text file under labels/")
 
     def _images(self, part: str) -> Iterator[Path]:
         """Images of a part, relative to the root."""
@@ -36,7 +39,7 @@ class YoloSource(IndexedSource):
             if is_image(place):
                 yield place.relative_to(self.data.root)
             elif place.is_dir():
-                yield from (image.relative_to(self.data.root) for image in list_images(place))
+                yield from (image.relative_to(self.data.root) for image in walk(place, IMAGE_SUFFIXES))
             else:
                 raise InputError(f"{where}: {place} is not a folder of images, nor an image")
 
@@ -47,12 +50,23 @@ class YoloSource(IndexedSource):
         """The path of image `index`, below the root."""
         return str(self.images[index])
 
+    def remarks(self) -> Iterator[tuple[str, str]]:
+        """Text files of no image, and images without one."""
+        owned, folders = set(self.labels.values()), {path.parent for path in self.labels.values()}
+        for folder in sorted(folder for folder in folders if folder.is_dir()):
+            for path in sorted(folder.iterdir()):
+                is_label = path.suffix.lower() == ".txt" and not is_hidden(path) and path.name != "classes.txt"
+                if is_label and path not in owned:
+                    yield "stray", str(path.relative_to(self.data.root))
+        if self.config.complete:
+            yield from (("unlabelled", str(each)) for each in self.images if not self.labels[each].is_file())
+
     def example(self, index: int, rng: np.random.Generator) -> Example:
         """Image `index`; `rng` draws the classes that are asked in vain."""
         path = self.images[index]
         image = read_image(self.data.root / path)
         height, width = image.shape[:2]
-        objects = read_labels(self.data.root / label_file(path), self.data.names)
+        objects = read_labels(self.labels[path], self.data.names)
         boxes = np.zeros((len(objects), 4), np.float32)
         masks = np.zeros((len(objects), height, width), bool)
         found: dict[str, list[int]] = defaultdict(list)

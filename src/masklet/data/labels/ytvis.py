@@ -9,9 +9,10 @@ import numpy as np
 
 from masklet.data.labels.arrays import ObjectLabel, read_example
 from masklet.data.schema import Example, PhraseQuery
-from masklet.data.sources import QueryConfig, ask, kept_names
+from masklet.data.sources import PhraseBook, QueryConfig, ask, kept_names
 from masklet.data.videos import is_seen
 from masklet.errors import InputError
+from masklet.formats.records import Id
 from masklet.formats.ytvis import YtvisAnnotation, YtvisFile, YtvisVideo, name_of, read_ytvis
 
 
@@ -26,15 +27,16 @@ class YtvisVideos:
     def __init__(self, annotations: Path, images: Path, config: QueryConfig) -> None:
         document = read_ytvis(annotations)
         self.path, self.images, self.config = annotations, images, config
-        self.phrases = document.categories
+        book = PhraseBook()
+        self.phrases = {key: book(name) for key, name in document.categories.items()}
         for record in (*document.annotations, *document.pairs):
             if record.category_id not in self.phrases:
                 where = f"{annotations}: {name_of(record)}"
                 raise InputError(f"{where}: category_id: there is no category {record.category_id}")
         names = {self._name(video): video for video in document.videos.values()}
         self.records = [names[name] for name in kept_names(names, config.split, config.limit, str(annotations))]
-        self.annotations: dict[int, list[YtvisAnnotation]] = defaultdict(list)
-        self.crowds: dict[int, set[str]] = defaultdict(set)
+        self.annotations: dict[Id, list[YtvisAnnotation]] = defaultdict(list)
+        self.crowds: dict[Id, set[str]] = defaultdict(set)
         self.asked = self._asked_phrases(document)
         for annotation in document.annotations:
             if annotation.iscrowd:
@@ -48,12 +50,12 @@ class YtvisVideos:
             raise InputError(f"{self.path}: video {video.id}: file_names: is missing or empty")
         return f"{Path(video.files[0]).parent} {video.id}"
 
-    def _asked_phrases(self, document: YtvisFile) -> dict[int, frozenset[str]]:
+    def _asked_phrases(self, document: YtvisFile) -> dict[Id, frozenset[str]]:
         """By video, the phrases that have labels or are known to be absent."""
         if not document.pairs:
             every = frozenset(self.phrases.values() if self.config.complete else ())
             return dict.fromkeys(document.videos, every)
-        asked: dict[int, set[str]] = {video: set() for video in document.videos}
+        asked: dict[Id, set[str]] = {video: set() for video in document.videos}
         for pair in document.pairs:
             asked[pair.video_id].add(self.phrases[pair.category_id])
         return {video: frozenset(phrases) for video, phrases in asked.items()}

@@ -21,12 +21,13 @@ from masklet.eval.analysis.mistakes import Kept, Mistakes, Worst, judge
 from masklet.eval.analysis.sweep import Sweep
 from masklet.eval.concepts.cgf1 import PairScore, PairScores
 from masklet.eval.concepts.outcomes import PairOutcome, RunFiles, read_outcomes, score_outcome
+from masklet.formats.records import Id
 
 PERMUTATIONS = 2000
 MOST_KEPT = 8  # pairs that got better or worse, of those that show their concept and of those that do not
 COMPARED = ("cgF1", "IL_MCC", "positive_micro_F1", "positive_macro_F1")
 
-Key = tuple[str, int]  # subset and pair
+Key = tuple[str, Id]  # subset and pair
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from masklet.errors import InputError
 from masklet.eval.concepts.cgf1 import SCORE_THRESHOLD
 from masklet.eval.concepts.pairs import InstanceColumns, Kind
 from masklet.eval.sums import Summable
-from masklet.formats.records import describe, parse, parse_line
+from masklet.formats.records import Id, describe, parse, parse_line
 from masklet.formats.saco import PRESENCE_FILE, SacoCategory, SacoLabel, SacoPair, SacoPrediction, SacoPresence, Subset
 from masklet.formats.stream import Buckets, iterate_items, read_bucket
 from masklet.ops.counts import DamagedMask, to_bytes
@@ -57,7 +57,7 @@ class PairBatch:
     records: list[SacoPair]
     annotators: list[InstanceColumns]
     predictions: InstanceColumns
-    presence: dict[int, float]
+    presence: dict[Id, float]
     notes: Notes
 
 
@@ -66,7 +66,7 @@ def fill_buckets(source: Source, buckets: Buckets, floor: float) -> None:
 
     Raises: InputError on a record that is not whole.
     """
-    categories: set[int] = set()
+    categories: set[Id] = set()
     for annotator, path in enumerate(source.subset.files):
         has_images = False
         for section, _, text in iterate_items(path):
@@ -94,10 +94,10 @@ def fill_buckets(source: Source, buckets: Buckets, floor: float) -> None:
 def read_batch(path: Path, source: Source, kinds: Sequence[Kind]) -> PairBatch:
     """The bucket at `path` as columns. Raises: InputError naming file, record and field."""
     files = source.subset.files
-    pairs: list[dict[int, SacoPair]] = [{} for _ in files]
+    pairs: list[dict[Id, SacoPair]] = [{} for _ in files]
     labels = [_Columns(file, "annotation", kinds) for file in files]
     predictions = _Columns(source.predictions, "prediction", kinds)
-    presence: dict[int, float] = {}
+    presence: dict[Id, float] = {}
     strangers = 0
     # Sort the lines by what they are
     for tag, text in read_bucket(path):
@@ -143,8 +143,8 @@ class _Columns:
 
     def __init__(self, file: Path, name: str, kinds: Sequence[Kind]) -> None:
         self.file, self.name, self.kinds = file, name, kinds
-        self.ids: list[int | None] = []
-        self.images: list[int] = []
+        self.ids: list[Id | None] = []
+        self.images: list[Id] = []
         self.scores: list[float] = []
         self.boxes: list[float] = []
         self.sizes: list[int] = []
@@ -167,7 +167,7 @@ class _Columns:
             except ValueError as error:
                 self._fail(-1, f"segmentation.counts: {error}")
 
-    def check_known(self, images: Container[int]) -> None:
+    def check_known(self, images: Container[Id]) -> None:
         """Raises: InputError on a record of an image that there is not."""
         for row, image in enumerate(self.images):
             if image not in images:

@@ -15,6 +15,7 @@ from jaxtyping import Float, Int64
 
 from masklet.errors import InputError
 from masklet.eval.concepts.cgf1 import IOU_THRESHOLDS, SCORE_THRESHOLD, PairScore, score_overlaps
+from masklet.formats.records import Id
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class PairOutcome:
     size, and empty where a record had boxes alone. `presence` is None where only a file was scored.
     """
 
-    pair_id: int
+    pair_id: Id
     phrase: str
     image: str
     subset: str

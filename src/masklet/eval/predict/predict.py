@@ -17,9 +17,10 @@ import numpy as np
 
 from masklet.errors import InputError
 from masklet.eval.predict.prediction_cache import PhrasePrediction, PredictionCache
-from masklet.formats.records import RunLengths, inside
+from masklet.formats.records import Id, RunLengths, inside
 from masklet.formats.saco import SacoPrediction, SacoPredictionWriter, SacoPresence
 from masklet.ops.masks import rle_area, rle_encode
+from masklet.phrases import phrase_key
 from masklet.protocols import Instances, Pixels, Segmenter
 
 PHRASES_AT_ONCE = 16  # asked in one pass, which bounds memory
@@ -33,7 +34,7 @@ class Request:
     """A phrase asked of an image, which is a path inside the folders of images."""
 
     image: str
-    pair_id: int
+    pair_id: Id
     phrase: str
 
 
@@ -41,7 +42,7 @@ class Request:
 class PairPrediction(PhrasePrediction):
     """The prediction for a request."""
 
-    pair_id: int
+    pair_id: Id
 
 
 def predict_pairs(
@@ -99,8 +100,11 @@ def ask_image(
     with closing(segmenter.open(image)) as session:
         for start in range(0, len(phrases), PHRASES_AT_ONCE):
             chunk = list(phrases[start : start + PHRASES_AT_ONCE])
-            found = session.find(chunk, threshold=kept.floor, assume_present=assume_present)
-            predictions |= {phrase: _select(phrase, found, session.size, kept.cuts) for phrase in chunk}
+            spelling = {phrase_key(phrase): phrase for phrase in reversed(chunk)}  # what says the same is asked once
+            asked = [*dict.fromkeys(spelling[phrase_key(phrase)] for phrase in chunk)]
+            found = session.find(asked, threshold=kept.floor, assume_present=assume_present)
+            own = {phrase: _select(phrase, found, session.size, kept.cuts) for phrase in asked}
+            predictions |= {phrase: own[spelling[phrase_key(phrase)]] for phrase in chunk}
     return predictions
 
 

@@ -21,7 +21,7 @@ from masklet.eval.predict.predict import find_image, hash_file
 from masklet.eval.predict.prediction_cache import read_checked, write_checked
 from masklet.eval.videos.video_files import Video, VideoTruth
 from masklet.files import write_atomically
-from masklet.formats.records import Box, RunLengths, to_json
+from masklet.formats.records import Box, Id, RunLengths, id_order, to_json
 from masklet.formats.stream import ListWriter
 from masklet.formats.ytvis import YtvisPrediction
 from masklet.ops.masks import rle_encode
@@ -59,7 +59,7 @@ def predict_videos(
     Raises: InputError naming the video when a frame or a phrase cannot be used.
     """
     for video in truth.videos.values():
-        phrase_ids = sorted(phrase for of, phrase in truth.asked if of == video.video_id)
+        phrase_ids = sorted((phrase for of, phrase in truth.asked if of == video.video_id), key=id_order)
         try:
             predictions = _predict(video, [truth.phrases[each] for each in phrase_ids], folder, tracker, kept)
         except InputError as error:
@@ -123,7 +123,7 @@ def _follow(video: Video, frames: list[Path], phrases: Sequence[str], tracker: S
     return {phrase: tuple(followed) for phrase, followed in objects.items()}
 
 
-def _to_record(video: Video, phrase_id: int, followed: FollowedObject) -> YtvisPrediction:
+def _to_record(video: Video, phrase_id: Id, followed: FollowedObject) -> YtvisPrediction:
     """A masklet with an entry for each frame, empty where it is not seen."""
     size, table = [video.height, video.width], _runs(video, followed)
     corners = table.boxes_xyxy

@@ -23,6 +23,7 @@ from masklet.eval.metrics import METRICS, formatted, number, scaled
 from masklet.eval.reports.charts import Line, bar_chart, line_chart
 from masklet.eval.reports.page import Cell, Chart, Figure, Gallery, Report, Section, Table, interval_text
 from masklet.eval.reports.pair_images import draw_pair, pair_card
+from masklet.formats.records import explain
 
 MOST_PHRASES = 200
 HEADLINE = ("cgF1", "IL_MCC", "positive_micro_F1", "positive_macro_F1")
@@ -89,7 +90,7 @@ def read_scores(files: RunFiles) -> Scores:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or "the document"
-        raise InputError(f"{files.scores}: {place}: {first['msg']}") from error
+        raise InputError(f"{files.scores}: {place}: {explain(first)}") from error
 
 
 def concept_table(scores: Mapping[str, Any]) -> Table:

@@ -10,6 +10,7 @@ from masklet.eval.reports.page import Cell, Figure, Report, Table
 from masklet.eval.videos.hota import ALPHAS
 from masklet.eval.videos.video_files import VideoTruth
 from masklet.eval.videos.video_scores import KINDS, VideoScores
+from masklet.formats.records import Id
 
 MAIN_FIGURES = {  # names in papers, and in `VideoScores.metrics`
     "cgF1": "demo_cgf1_macro_50_95",
@@ -122,5 +123,5 @@ def _pair_table(scores: VideoScores, truth: VideoTruth) -> Table:
     return Table("Pairs of a video and a phrase", columns, rows, note)
 
 
-def _phrase(truth: VideoTruth, phrase_id: int) -> str:
+def _phrase(truth: VideoTruth, phrase_id: Id) -> str:
     return truth.phrases.get(phrase_id, str(phrase_id))

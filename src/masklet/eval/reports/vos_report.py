@@ -7,10 +7,11 @@ from masklet.eval.metrics import formatted, scaled
 from masklet.eval.reports.page import Cell, Figure, Report, Table
 from masklet.eval.videos.vos import MaskletScore, mean_scores
 from masklet.eval.videos.vos_files import FollowedVideo
+from masklet.formats.records import Id
 
 NAMES = ("J&F", "J", "F")
 
-Scores = Sequence[Mapping[int, MaskletScore]]
+Scores = Sequence[Mapping[Id, MaskletScore]]
 
 
 def describe_objects(videos: Sequence[FollowedVideo], scores: Scores, settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float, Int64
 from masklet.errors import InputError
 from masklet.eval.sums import Summable
 from masklet.formats.benchmarks import CountQuestion
-from masklet.formats.records import read_list
+from masklet.formats.records import Id, read_list
 from masklet.formats.saco import SacoPrediction
 from masklet.ops.counts import DamagedMask
 from masklet.ops.runs import RunTable, pair_intersections
@@ -64,12 +64,12 @@ def keep_apart(masks: RunTable, scores: Float[np.ndarray, " mask"]) -> Bool[np.n
     return kept
 
 
-def score_counts(questions: Mapping[int, CountQuestion], predictions: Path) -> tuple[CountTally, dict[int, int]]:
+def score_counts(questions: Mapping[Id, CountQuestion], predictions: Path) -> tuple[CountTally, dict[Id, int]]:
     """Sums over all questions, and the number found for each, from a file of predictions whose `image_id` is theirs.
 
     Raises: InputError naming file, record and field.
     """
-    asked: dict[int, list[SacoPrediction]] = defaultdict(list)
+    asked: dict[Id, list[SacoPrediction]] = defaultdict(list)
     for record in read_list(predictions, SacoPrediction, "prediction"):
         if record.image_id not in questions:
             raise InputError(f"{predictions}: a prediction: image_id: there is no question {record.image_id}")

@@ -16,7 +16,7 @@ from masklet.eval.predict.prediction_cache import PhrasePrediction
 from masklet.eval.sums import Summable
 from masklet.formats.benchmarks import UNJUDGED
 from masklet.media.images import read_numbers
-from masklet.media.suffixes import find_by_stem
+from masklet.media.suffixes import find_by_stem, walk
 from masklet.ops.masks import rle_decode
 
 LEAST_SCORE = 0.5
@@ -91,7 +91,7 @@ def score_folders(truth: Path, predicted: Path) -> Iterator[tuple[str, Confusion
 
     Raises: InputError naming the file that is missing, unreadable or of another size.
     """
-    names = sorted(path.relative_to(truth) for path in truth.rglob("*.png"))
+    names = [path.relative_to(truth) for path in walk(truth, (".png",))]
     if not names:
         raise InputError(f"no .png file in {truth}")
     for name in names:

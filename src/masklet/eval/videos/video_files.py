@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float64, Int64
 
 from masklet.errors import InputError
+from masklet.formats.records import Id
 from masklet.formats.ytvis import (
     YtvisAnnotation,
     YtvisCategory,
@@ -30,7 +31,7 @@ from masklet.ops.counts import Counts
 class Video:
     """One video of a truth file; height and width in pixels, length in frames."""
 
-    video_id: int
+    video_id: Id
     name: str
     height: int
     width: int
@@ -48,9 +49,9 @@ class Masklet:
     """
 
     record: str
-    masklet_id: int
-    video_id: int
-    phrase_id: int
+    masklet_id: Id
+    video_id: Id
+    phrase_id: Id
     score: float | int
     frames: Int64[np.ndarray, " seen"]
     counts: tuple[Counts, ...]
@@ -61,10 +62,10 @@ class Masklet:
 class VideoTruth:
     """Ground truth. `asked` are pairs of a video and a phrase: those with masklets and those known to have none."""
 
-    videos: Mapping[int, Video]
+    videos: Mapping[Id, Video]
     masklets: Sequence[Masklet]
-    asked: frozenset[tuple[int, int]]
-    phrases: Mapping[int, str]
+    asked: frozenset[tuple[Id, Id]]
+    phrases: Mapping[Id, str]
 
 
 def read_truth(path: Path) -> VideoTruth:
@@ -76,11 +77,11 @@ def read_truth(path: Path) -> VideoTruth:
 
     Raises: InputError naming file, record and field.
     """
-    videos: dict[int, YtvisVideo] = {}
+    videos: dict[Id, YtvisVideo] = {}
     masklets: list[Masklet] = []
-    asked: set[tuple[int, int]] = set()
-    categories: dict[int, str] = {}
-    phrases: dict[int, str] = {}
+    asked: set[tuple[Id, Id]] = set()
+    categories: dict[Id, str] = {}
+    phrases: dict[Id, str] = {}
     for record in iterate_ytvis(path):
         if isinstance(record, YtvisVideo):
             videos[record.id] = record
@@ -107,7 +108,7 @@ def read_truth(path: Path) -> VideoTruth:
     )
 
 
-def read_predictions(path: Path, videos: Mapping[int, Video]) -> tuple[Masklet, ...]:
+def read_predictions(path: Path, videos: Mapping[Id, Video]) -> tuple[Masklet, ...]:
     """Reads a list of predicted masklets, in the order of the file.
 
     Raises: InputError naming file, record and field; a video that is not among `videos` is an error too.
@@ -136,14 +137,14 @@ def _video(record: YtvisVideo) -> Video:
 
 def _masklet(
     record: YtvisAnnotation | YtvisPrediction,
-    masklet_id: int,
+    masklet_id: Id,
     score: float | int,
-    videos: Mapping[int, YtvisVideo],
+    videos: Mapping[Id, YtvisVideo],
     path: Path,
     name: str,
 ) -> Masklet:
     if record.segmentations is None:
-        raise InputError(f"{path}: {name}: segmentations: Field required")
+        raise InputError(f"{path}: {name}: segmentations: is missing")
     video = check_frames(record, videos, path, name)
     seen = [(frame, mask) for frame, mask in enumerate(record.segmentations) if mask is not None and mask.counts]
     boxes = None if record.bboxes is None else np.array([box or (0, 0, 0, 0) for box in record.bboxes], np.float64)

@@ -21,8 +21,9 @@ from masklet.eval.videos.hota import TrackScore, score_tracks
 from masklet.eval.videos.teta import ClassCounts, mean_figures, score_classes
 from masklet.eval.videos.video_files import Masklet, Video, VideoTruth
 from masklet.eval.videos.video_overlaps import VideoOverlaps, measure_overlaps
+from masklet.formats.records import Id, id_order
 
-_Job = tuple[Video, Sequence[Masklet], Sequence[Masklet], Sequence[int]]
+_Job = tuple[Video, Sequence[Masklet], Sequence[Masklet], Sequence[Id]]
 
 KINDS = ("mask", "bbox")
 POINTS = {"50_95": slice(None), "50": slice(0, 1), "75": slice(5, 6)}  # the thresholds that a figure is the mean over
@@ -58,8 +59,8 @@ class KindScore:
 class VideoPairScore:
     """One phrase in one video. `scores` are those of the best predictions, falling; `kinds` has an entry of `KINDS`."""
 
-    video_id: int
-    phrase_id: int
+    video_id: Id
+    phrase_id: Id
     scores: Float64[np.ndarray, " prediction"]
     kinds: Mapping[str, KindScore]
 
@@ -74,7 +75,7 @@ class VideoScores:
     """Scored videos: their pairs, in order, and the counts of TETA for each phrase."""
 
     pairs: tuple[VideoPairScore, ...]
-    classes: Mapping[int, ClassCounts]
+    classes: Mapping[Id, ClassCounts]
 
     def counts(self, kind: str) -> ConceptCounts:
         """The sums that cgF1 and its parts are computed from."""
@@ -85,9 +86,9 @@ class VideoScores:
         followed = [pair.kinds[kind].tracks for pair in self.pairs]
         return tracks.total(each for each in followed if each is not None)
 
-    def by_phrase(self) -> dict[int, "VideoScores"]:
+    def by_phrase(self) -> dict[Id, "VideoScores"]:
         """The scores by phrase."""
-        pairs: dict[int, list[VideoPairScore]] = defaultdict(list)
+        pairs: dict[Id, list[VideoPairScore]] = defaultdict(list)
         for pair in self.pairs:
             pairs[pair.phrase_id].append(pair)
         return {
@@ -109,7 +110,7 @@ class VideoScores:
             figures[f"video_mask_{name}"] = float(f"{100 * value:.5g}") if value >= 0 else value
         return figures
 
-    def per_pair(self) -> list[dict[str, float | int]]:
+    def per_pair(self) -> list[dict[str, float | Id]]:
         """Figures of each pair, in order of videos and phrases."""
         return [
             {"video_id": pair.video_id, "category_id": pair.phrase_id}
@@ -162,12 +163,16 @@ def score_videos(
 def total_scores(parts: Iterable[VideoScores]) -> VideoScores:
     """Scores of parts of a data set, brought together; no video may be in two of them."""
     pairs: list[VideoPairScore] = []
-    classes: dict[int, ClassCounts] = {}
+    classes: dict[Id, ClassCounts] = {}
     for part in parts:
         pairs += part.pairs
         for phrase_id, counts in part.classes.items():
             classes[phrase_id] = classes.get(phrase_id, ClassCounts.zero()) + counts
-    return VideoScores(pairs=tuple(sorted(pairs, key=lambda pair: (pair.video_id, pair.phrase_id))), classes=classes)
+    return VideoScores(pairs=tuple(sorted(pairs, key=_order)), classes=classes)
+
+
+def _order(pair: VideoPairScore) -> tuple:
+    return id_order(pair.video_id), id_order(pair.phrase_id)
 
 
 def _score_job(job: _Job) -> VideoScores:
@@ -175,18 +180,22 @@ def _score_job(job: _Job) -> VideoScores:
 
 
 def score_video(
-    video: Video, truths: Sequence[Masklet], predictions: Sequence[Masklet], asked: Sequence[int]
+    video: Video, truths: Sequence[Masklet], predictions: Sequence[Masklet], asked: Sequence[Id]
 ) -> VideoScores:
     """Scores all phrases of one video: those asked, and any other that a masklet has.
 
     Raises: InputError naming a record whose run lengths are damaged.
     """
     scores = np.array([masklet.score for masklet in predictions], np.float64)
-    phrases = [np.array([masklet.phrase_id for masklet in masklets], np.int64) for masklets in (truths, predictions)]
+    known = sorted({*asked, *(masklet.phrase_id for masklet in (*truths, *predictions))}, key=id_order)
+    numbers = {phrase_id: number for number, phrase_id in enumerate(known)}
+    phrases = [
+        np.array([numbers[masklet.phrase_id] for masklet in masklets], np.int64) for masklets in (truths, predictions)
+    ]
     overlaps = dict(zip(KINDS, measure_overlaps(video, truths, predictions), strict=True))
     pairs = []
-    for phrase_id in sorted({*asked, *phrases[0].tolist(), *phrases[1].tolist()}):
-        own, found = (np.flatnonzero(each == phrase_id) for each in phrases)
+    for number, phrase_id in enumerate(known):
+        own, found = (np.flatnonzero(each == number) for each in phrases)
         kinds = {kind: _score_kind(each.select(own, found), scores[found]) for kind, each in overlaps.items()}
         pair = VideoPairScore(
             video_id=video.video_id, phrase_id=phrase_id, scores=scores[found][best_first(scores[found])], kinds=kinds
@@ -194,13 +203,14 @@ def score_video(
         pairs.append(pair)
     kept = np.flatnonzero(scores >= SCORE_THRESHOLD)
     frames = overlaps["mask"].select(np.arange(len(truths)), kept).frames()
-    return VideoScores(pairs=tuple(pairs), classes=score_classes(frames, phrases[0], phrases[1][kept]))
+    classes = score_classes(frames, phrases[0], phrases[1][kept])
+    return VideoScores(pairs=tuple(pairs), classes={known[number]: counts for number, counts in classes.items()})
 
 
 def _score_kind(overlaps: VideoOverlaps, scores: Float64[np.ndarray, " prediction"]) -> KindScore:
     iou = overlaps.volume_iou
     followed = overlaps.select(np.arange(len(iou)), np.flatnonzero(scores > TRACKED_ABOVE))
-    something = followed.truth_seen.any() or followed.predicted_seen.any()
+    something = followed.truth_seen.any() or followed.predicted_seen.shape[1] > 0  # a prediction counts, seen or not
     return KindScore(
         concept=score_overlaps(iou, scores),
         tracks=score_tracks(followed.frames()) if something else None,

@@ -18,11 +18,12 @@ from masklet.eval.processes import map_in_processes
 from masklet.eval.videos.video_files import Masklet, Video, read_truth
 from masklet.eval.videos.vos import MaskletScore, boundary_radius, boundary_similarity, region_similarity
 from masklet.formats.davis import list_videos, object_ids
+from masklet.formats.records import Id, id_order
 from masklet.media.images import read_numbers
 from masklet.ops.masks import rle_decode
 
 Frame = TypeVar("Frame")
-Masks = Mapping[int, Bool[np.ndarray, "height width"]]
+Masks = Mapping[Id, Bool[np.ndarray, "height width"]]
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class FolderVideo:
 
         Objects are those on any true image, frames that do not count included.
         """
-        ids = sorted({each for path in self.truth.glob("*.png") for each in object_ids(read_numbers(path))})
+        ids = sorted({each for path in self.truth.glob("[!.]*.png") for each in object_ids(read_numbers(path))})
         for name in self.file_names:
             truth, predicted = read_numbers(self.truth / name), read_numbers(self.predictions / name)
             if truth.shape != predicted.shape:
@@ -60,8 +61,8 @@ class FileVideo:
     """A video of two files of masklets; `counted` are the frames that count."""
 
     video: Video
-    truths: Mapping[int, Masklet]
-    predictions: Mapping[int, Masklet]
+    truths: Mapping[Id, Masklet]
+    predictions: Mapping[Id, Masklet]
     counted: Sequence[int]
 
     @property
@@ -74,7 +75,7 @@ class FileVideo:
         for frame in self.counted:
             yield self._masks(self.truths, frame), self._masks(self.predictions, frame)
 
-    def _masks(self, masklets: Mapping[int, Masklet], frame: int) -> Masks:
+    def _masks(self, masklets: Mapping[Id, Masklet], frame: int) -> Masks:
         return {each: self._mask(masklets.get(each), frame) for each in self.truths}
 
     def _mask(self, masklet: Masklet | None, frame: int) -> Bool[np.ndarray, "height width"]:
@@ -103,12 +104,12 @@ def find_videos(truth: Path, predictions: Path, *, all_frames: bool = False) -> 
     return [*find(truth, predictions, all_frames=all_frames)]
 
 
-def score_objects(video: FollowedVideo) -> dict[int, MaskletScore]:
+def score_objects(video: FollowedVideo) -> dict[Id, MaskletScore]:
     """J and F of each object. A frame where it is neither there nor predicted scores 1.
 
     Raises: InputError when there is no object, or naming an image or record that cannot be used.
     """
-    values: dict[int, list[tuple[float, float]]] = {}
+    values: dict[Id, list[tuple[float, float]]] = {}
     for truths, predictions in video.frames():
         for object_id, truth in truths.items():
             pair = truth, predictions[object_id]
@@ -122,7 +123,7 @@ def score_objects(video: FollowedVideo) -> dict[int, MaskletScore]:
 
 def score_followed(
     videos: Sequence[FollowedVideo], processes: int = 1, advance: Callable[[], object] = lambda: None
-) -> list[dict[int, MaskletScore]]:
+) -> list[dict[Id, MaskletScore]]:
     """Scores of the objects of every video, as `score_objects` gives them; `advance` is called after each."""
     return [*map_in_processes(score_objects, videos, processes, advance)]
 
@@ -156,15 +157,17 @@ def _file_videos(truth: Path, predictions: Path, *, all_frames: bool) -> Iterato
         of_video = found.get(video_id, {})
         unknown = set(of_video) - set(masklets)
         if unknown:
-            raise InputError(f"{predictions}: video {video_id}: the truth has no annotation {min(unknown)}")
+            raise InputError(
+                f"{predictions}: video {video_id}: the truth has no annotation {min(unknown, key=id_order)}"
+            )
         counted = _scored(range(video.length), f"video {video_id} of {truth}", all_frames=all_frames)
         yield FileVideo(video=video, truths=masklets, predictions=of_video, counted=counted)
     if not own:
         raise InputError(f"{truth} holds no masklets")
 
 
-def _by_video(masklets: Sequence[Masklet]) -> dict[int, dict[int, Masklet]]:
-    found: dict[int, dict[int, Masklet]] = {}
+def _by_video(masklets: Sequence[Masklet]) -> dict[Id, dict[Id, Masklet]]:
+    found: dict[Id, dict[Id, Masklet]] = {}
     for masklet in masklets:
         found.setdefault(masklet.video_id, {})[masklet.masklet_id] = masklet
     return found

@@ -1,7 +1,6 @@
 """Clicks: pixels of the user to the click head's prompt, and its output to masks at the size of the image."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from masklet.errors import InputError
+from masklet.inference.concepts import check_box, read_labels, read_rows
 from masklet.inference.image.image_result import ImageResult
 from masklet.models.click import LOGIT_LIMIT
 from masklet.ops.components import fill_holes
@@ -72,10 +72,10 @@ class ClickResult:
 
 
 def click_prompt(
-    points: Sequence[Sequence[float | int]],
-    labels: Sequence[int],
-    box: Sequence[float | int] | None,
-    mask: Float[Tensor, "low_height low_width"] | None,
+    points: object,
+    labels: object,
+    box: object,
+    mask: Float[Tensor, "low_height low_width"] | Float[np.ndarray, "low_height low_width"] | None,
     size: tuple[int, int],
     image_size: int,
     mask_size: tuple[int, int],
@@ -86,24 +86,24 @@ def click_prompt(
 
     Raises: InputError when there is nothing to go by, or points, labels or mask do not fit.
     """
-    if not points and box is None and mask is None:
+    places, signs = read_rows(points, 2, "point"), read_labels(labels)
+    if not places and box is None and mask is None:
         raise InputError("nothing to go by: give a point, a box or a mask")
-    if len(points) != len(labels):
-        raise InputError(f"{len(points)} points have {len(labels)} labels: each point needs one")
-    if any(label not in (0, 1) for label in labels):
-        raise InputError("a point's label is 1 (on the object) or 0 (off it)")
+    if len(places) != len(signs):
+        raise InputError(f"{len(places)} points have {len(signs)} labels: each point needs one")
     height, width = size
-    if not all(len(point) == 2 and math.isfinite(sum(point)) for point in points):
+    if not all(math.isfinite(sum(point)) for point in places):
         raise InputError("a point is two finite numbers x, y")
-    if not all(0 <= x <= width and 0 <= y <= height for x, y in points):
+    if not all(0 <= x <= width and 0 <= y <= height for x, y in places):
         raise InputError(f"a point is outside the {width} x {height} image")
     if mask is not None and tuple(mask.shape) != mask_size:
         raise InputError(f"the mask is {tuple(mask.shape)}, not {mask_size}: give back ClickResult.logits[i]")
-    corners = [] if box is None else [box[:2], box[2:]]
-    pixels = torch.tensor([*corners, *points], dtype=torch.float32).reshape(1, -1, 2)
+    around = () if box is None else check_box(box, size)
+    corners = [around[:2], around[2:]] if around else []
+    pixels = torch.tensor([*corners, *places], dtype=torch.float32).reshape(1, -1, 2)
     corner_labels = [] if box is None else [_TOP_LEFT, _BOTTOM_RIGHT]
     return ClickPrompt(
         points_xy=pixels / torch.tensor([width, height]) + 0.5 / image_size,
-        point_labels=torch.tensor([*corner_labels, *labels], dtype=torch.long).reshape(1, -1),
-        mask_logits=None if mask is None else mask[None].float(),
+        point_labels=torch.tensor([*corner_labels, *signs], dtype=torch.long).reshape(1, -1),
+        mask_logits=None if mask is None else torch.as_tensor(mask)[None].float(),
     )

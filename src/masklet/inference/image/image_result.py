@@ -5,7 +5,7 @@ at a time, as bools. Drawing and exports go mask by mask, so a hundred instances
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
@@ -17,7 +17,8 @@ from jaxtyping import Bool, Float32, Int64, UInt8
 from PIL import Image
 
 from masklet.ops.enlarge import resize_mask_logits
-from masklet.protocols import cached
+from masklet.phrases import phrase_key
+from masklet.protocols import absence, cached
 from masklet.types import Detections
 
 
@@ -53,9 +54,10 @@ class ImageResult:
 
     def for_phrase(self, phrase: str) -> "ImageResult":
         """Detections of one phrase, with its presence alone."""
-        if phrase not in self.queries:
+        row = next((row for row, each in enumerate(self.queries) if phrase_key(each) == phrase_key(phrase)), None)
+        if row is None:
             raise ValueError(f"{phrase!r} was not asked for; the phrases are {', '.join(map(repr, self.queries))}")
-        row = self.queries.index(phrase)
+        phrase = self.queries[row]
         kept = self[np.array([each == phrase for each in self.phrases], dtype=bool)]
         presence = self.detections.presence[row : row + 1]
         detections = replace(
@@ -118,13 +120,11 @@ class ImageResult:
         return {phrase: self.phrases.count(phrase) for phrase in self.queries}
 
     def summary(self) -> str:
-        """One line for people: "coin 24, cat absent (presence 0.02)"."""
-        presence = self.presence
-        parts = [
-            f"{phrase} {count}" if count else f"{phrase} absent (presence {presence[phrase]:.2f})"
-            for phrase, count in self.counts().items()
-        ]
-        return ", ".join(parts)
+        """One line for people: "coin 24, cat absent (presence 0.02), dog none above the threshold (presence 0.93)"."""
+        return ", ".join(
+            f"{phrase} {count}" if count else f"{phrase} {absence(presence)} (presence {presence:.2f})"
+            for (phrase, count), presence in zip(self.counts().items(), self.presence.values(), strict=True)
+        )
 
     def plot(self, *, legend: bool = True, scale: int | None = None) -> Image.Image:
         """The image with masks, tags and a line of counts; small images are enlarged unless `scale` is 1."""
@@ -156,11 +156,11 @@ class ImageResult:
 
         return to_coco(self)
 
-    def to_yolo(self, classes: list[str] | None = None) -> list[str]:
+    def to_yolo(self, classes: Sequence[str] | np.ndarray | None = None) -> list[str]:
         """Lines of a YOLO segmentation label; class numbers count `classes`, by default the phrases asked for."""
         from masklet.inference.output.export import to_yolo
 
-        return to_yolo(self, classes or list(self.queries))
+        return to_yolo(self, list(self.queries if classes is None else map(str, classes)))
 
     def to_labelstudio(self, image_url: str | None = None) -> dict[str, Any]:
         """A Label Studio task with polygon pre-annotations."""

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from masklet.errors import InputError
 from masklet.formats.calibration import Calibration
-from masklet.inference.concepts import Box, Concept, Number, Phrases, check_box, read_concepts
+from masklet.inference.concepts import Box, Boxes, Concept, Labels, Phrases, Points, check_box, read_concepts
 from masklet.inference.image.clicks import ClickResult, click_prompt
 from masklet.inference.image.image_result import ImageResult
 from masklet.inference.predictor import Predictor
@@ -69,8 +69,8 @@ class ImageSession(AbstractContextManager):
         self,
         phrases: Phrases = None,
         *,
-        boxes: Sequence[Box] | None = None,
-        not_boxes: Sequence[Box] | None = None,
+        boxes: Boxes | None = None,
+        not_boxes: Boxes | None = None,
         threshold: float | None = None,
         calibration: Calibration | None = None,
         assume_present: bool = False,
@@ -84,7 +84,7 @@ class ImageSession(AbstractContextManager):
             raise InputError(f"threshold {threshold} is not in [0, 1]")
         if calibration is not None:
             calibration.check_model(self.predictor.identity)
-        concepts = read_concepts(phrases, boxes or (), not_boxes or (), self.size, self.predictor.tokenizer)
+        concepts = read_concepts(phrases, boxes, not_boxes, self.size, self.predictor.tokenizer)
         questions = [_Question(concept=each, threshold=threshold, calibration=calibration) for each in concepts]
         self._last = questions[0] if len(questions) == 1 else None
         return self._ask(concepts, threshold, calibration, assume_present=assume_present)
@@ -93,19 +93,19 @@ class ImageSession(AbstractContextManager):
         """Asks the last concept again with one more example: "this too", or "not this" where `positive` is False."""
         if self._last is None:
             raise InputError("there is no single concept to refine: call find with one phrase or with boxes first")
-        check_box(box, self.size)
+        example = check_box(box, self.size)
         asked = self._last.concept
-        concept = replace(asked, boxes=(*asked.boxes, box), labels=(*asked.labels, int(positive)))
+        concept = replace(asked, boxes=(*asked.boxes, example), labels=(*asked.labels, int(positive)))
         self._last = replace(self._last, concept=concept)
         return self._ask([concept], self._last.threshold, self._last.calibration)
 
     def click(
         self,
-        points: Sequence[Sequence[Number]] = (),
-        labels: Sequence[int] = (),
+        points: Points = (),
+        labels: Labels = (),
         *,
         box: Box | None = None,
-        mask: Float[Tensor, "height width"] | None = None,
+        mask: Float[Tensor, "height width"] | Float[np.ndarray, "height width"] | None = None,
         multimask: bool | None = None,
     ) -> ClickResult:
         """The mask of one object. Points are x, y in pixels with label 1 (on it) or 0 (off it); `box` is around it.
@@ -117,11 +117,9 @@ class ImageSession(AbstractContextManager):
         """
         if "click" not in self.predictor.parts:
             raise InputError("these weights have no click head: use find() with example boxes, or the sam3 model")
-        if box is not None:
-            check_box(box, self.size)
         grid, image_size = self.features.grid, self.predictor.image_size
         prompt = click_prompt(points, labels, box, mask, self.size, image_size, (4 * grid[0], 4 * grid[1]))
-        is_single_point = len(points) == 1 and box is None and mask is None
+        is_single_point = prompt.points_xy.shape[1] == 1 and box is None and mask is None
         detector = self.predictor.detector
         with torch.inference_mode():
             if self._click_features is None:

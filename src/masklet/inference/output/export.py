@@ -11,14 +11,14 @@ from jaxtyping import Float
 from PIL import Image
 
 from masklet.errors import InputError
-from masklet.files import write_atomically
+from masklet.files import whole_or_none, write_atomically
 from masklet.formats.coco import CocoAnnotation, CocoCategory, CocoFile, CocoImage
 from masklet.formats.labelstudio import LabelStudioRegion, to_task
 from masklet.formats.mask_folders import result_name
 from masklet.formats.records import RunLengths
 from masklet.formats.yolo import to_line
 from masklet.inference.output.overlays import image_overlay
-from masklet.ops.masks import mask_to_polygons, rle_area, rle_encode
+from masklet.ops.masks import mask_to_outline, rle_area, rle_encode
 from masklet.protocols import ImageInstances
 
 OUTLINE_TOLERANCE = 0.75  # pixels an exported outline may stray; keeps the points of a smooth edge down to a tenth
@@ -105,15 +105,15 @@ class CocoWriter:
         ).to_json()
 
 
-def to_coco(result: ImageInstances) -> dict[str, Any]:
-    """A COCO dataset of one image."""
+def to_coco(result: ImageInstances, file_name: str | None = None) -> dict[str, Any]:
+    """A COCO dataset of one image; `file_name` is by default that of its path."""
     writer = CocoWriter()
-    writer.add(result)
+    writer.add(result, file_name)
     return writer.to_dict()
 
 
 def to_yolo(result: ImageInstances, classes: list[str]) -> list[str]:
-    """`class x y x y ...` with fractions of the image; the parts of an instance are joined into one outline."""
+    """`class x y x y ...` with fractions of the image; parts and holes of an instance are joined into one outline."""
     lines = []
     for index, outline in _outlines(result):
         phrase = result.phrases[index]
@@ -127,20 +127,9 @@ def _outlines(result: ImageInstances) -> Iterator[tuple[int, Float[np.ndarray, "
     """The place and the outline, in fractions of the image, of each mask that has pixels."""
     height, width = result.image.shape[:2]
     for index in range(len(result)):
-        polygons = mask_to_polygons(result.mask(index), tolerance=OUTLINE_TOLERANCE)
-        if polygons:
-            yield index, join_outlines(polygons) / [width, height]
-
-
-def join_outlines(polygons: list[np.ndarray]) -> np.ndarray:
-    """One closed walk around several outlines, going to each next one and back over the shortest gap of no width."""
-    joined = polygons[0]
-    for polygon in polygons[1:]:
-        gaps = ((joined[:, None] - polygon[None]) ** 2).sum(axis=-1)
-        here, there = np.unravel_index(gaps.argmin(), gaps.shape)
-        detour = np.concatenate([polygon[there:], polygon[: there + 1]])
-        joined = np.concatenate([joined[: here + 1], detour, joined[here:]])
-    return joined
+        outline = mask_to_outline(result.mask(index), tolerance=OUTLINE_TOLERANCE)
+        if len(outline):
+            yield index, outline / [width, height]
 
 
 def to_labelstudio(result: ImageInstances, image_url: str | None = None) -> dict[str, Any]:
@@ -163,7 +152,7 @@ def to_labelstudio(result: ImageInstances, image_url: str | None = None) -> dict
 
 
 def to_supervision(result: ImageInstances) -> Any:
-    """`supervision.Detections` with class numbers in the order of the phrases asked for."""
+    """`supervision.Detections` with class numbers in the order of the phrases asked for; nothing is tracked."""
     try:
         import supervision  # type: ignore[import-not-found]
     except ImportError as error:
@@ -173,7 +162,6 @@ def to_supervision(result: ImageInstances) -> Any:
         mask=result.masks,
         confidence=result.scores,
         class_id=np.array([result.queries.index(phrase) for phrase in result.phrases], dtype=int),
-        tracker_id=result.ids,
         data={"class_name": np.array(result.phrases)},
     )
 
@@ -189,11 +177,11 @@ def save(result: ImageInstances, path: Path) -> Path:
 
 
 def save_masks(result: ImageInstances, folder: Path) -> list[Path]:
-    """A PNG for each mask, 255 on the instance and 0 elsewhere."""
-    paths = []
-    for index, phrase in enumerate(result.phrases):
-        image = Image.fromarray(result.mask(index).astype(np.uint8) * 255)
-        paths.append(_write_image(folder / f"{result_name(index + 1, phrase)}.png", image, "PNG"))
+    """A PNG for each mask, 255 on the instance and 0 elsewhere; none of them when one cannot be written."""
+    with whole_or_none() as paths:
+        for index, phrase in enumerate(result.phrases):
+            image = Image.fromarray(result.mask(index).astype(np.uint8) * 255)
+            paths.append(_write_image(folder / f"{result_name(index + 1, phrase)}.png", image, "PNG"))
     return paths
 
 

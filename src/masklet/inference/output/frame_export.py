@@ -40,6 +40,23 @@ def frame_to_coco(result: TrackedFrame) -> dict[str, Any]:
     ).to_json()
 
 
+def frame_to_supervision(result: TrackedFrame) -> Any:
+    """`supervision.Detections`: ids are tracker ids, class numbers count the phrases in the order of the objects."""
+    try:
+        import supervision  # type: ignore[import-not-found]
+    except ImportError as error:
+        raise ImportError("to_supervision needs the package supervision: pip install supervision") from error
+    names = list(dict.fromkeys(map(category, result.concepts)))
+    return supervision.Detections(
+        xyxy=result.boxes,
+        mask=result.masks,
+        confidence=result.object_scores,
+        class_id=np.array([names.index(category(phrase)) for phrase in result.concepts], dtype=int),
+        tracker_id=result.ids,
+        data={"class_name": np.array([category(phrase) for phrase in result.concepts])},
+    )
+
+
 def category(phrase: str) -> str:
     """The name of a phrase's category."""
     return phrase or CLICKED

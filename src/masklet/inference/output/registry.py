@@ -10,7 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from masklet.files import write_atomically
+from masklet.files import whole_or_none, write_atomically
 from masklet.inference.output.export import save, save_masks, to_coco, to_yolo
 from masklet.protocols import ImageInstances
 
@@ -24,10 +24,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class ImageOutput:
-    """The place of a result: a path inside a folder, without suffix."""
+    """The place of a result: a path inside a folder, without suffix. `name` is what labels call the image."""
 
     folder: Path
     stem: str
+    name: str | None = None
 
     def file(self, suffix: str) -> Path:
         """The file of this suffix, dots in the stem or not."""
@@ -41,18 +42,29 @@ def _write_yolo(result: ImageInstances, output: ImageOutput) -> list[Path]:
     return [write_atomically(output.file("txt"), "\n".join([*lines, ""]))]
 
 
+SHARED_FILES = {"coco": "coco.json", "yolo": "classes.txt"}  # of all images of a folder together
+
 IMAGE_FORMATS: Mapping[str, Callable[[ImageInstances, ImageOutput], list[Path]]] = {
     "overlay": lambda result, output: [save(result, output.file("overlay.png"))],
     "json": lambda result, output: [save(result, output.file("json"))],
-    "coco": lambda result, output: [write_atomically(output.file("coco.json"), json.dumps(to_coco(result)))],
+    "coco": lambda result, output: [
+        write_atomically(output.file("coco.json"), json.dumps(to_coco(result, output.name)))
+    ],
     "yolo": _write_yolo,
     "png": lambda result, output: save_masks(result, output.file("masks")),
 }
 
 
 def write_image_formats(result: ImageInstances, formats: Sequence[str], output: ImageOutput) -> list[Path]:
-    """Writes one result in each format and returns the files, in the order of the table: the overlay comes first."""
-    return [path for name, write in IMAGE_FORMATS.items() if name in formats for path in write(result, output)]
+    """Writes one result in each format and returns the files, in the order of the table: the overlay comes first.
+
+    Raises: InputError when a file cannot be written; then none is left of this result.
+    """
+    with whole_or_none() as paths:
+        for name, write in IMAGE_FORMATS.items():
+            if name in formats:
+                paths.extend(write(result, output))
+    return paths
 
 
 # --- videos -------------------------------------------------------------------------------------------------------
@@ -71,7 +83,8 @@ def _overlay_writer(output: VideoOutput) -> "Writer":
     from masklet.media.video_reader import VideoFile
 
     sound = output.source.path if isinstance(output.source, VideoFile) else None
-    return _writers().OverlayWriter(output.folder / "overlay.mp4", output.source.fps, sound)
+    source = output.source
+    return _writers().OverlayWriter(output.folder / "overlay.mp4", source.fps, sound, source.pixel_aspect)
 
 
 def _writers() -> ModuleType:
@@ -82,21 +95,28 @@ def _writers() -> ModuleType:
 
 VIDEO_FORMATS: Mapping[str, Callable[[VideoOutput], "Writer | None"]] = {
     "overlay": _overlay_writer,
-    "masks": lambda output: _writers().MaskWriter(output.folder / "masks"),
+    "masks": lambda output: _writers().MaskWriter(output.folder / "masks", output.source.file_names),
     "ytvis": lambda output: _writers().YtvisWriter(
-        output.folder / "ytvis.json", output.journal, Path(output.source.name).name
+        output.folder / "ytvis.json", output.journal, Path(output.source.name).name, output.source.file_names
     ),
-    "mot": lambda output: _writers().MotWriter(output.folder / "mot.txt"),
-    "davis": lambda output: _writers().DavisWriter(output.folder / "davis"),
+    "mot": lambda output: _writers().MotWriter(output.folder / "mot.txt", output.source.file_names),
+    "davis": lambda output: _writers().DavisWriter(output.folder / "davis", output.source.file_names),
     "json": lambda _: None,  # the journal itself, which every run writes
 }
 
 
 def open_writers(formats: Sequence[str], folder: Path, journal: Path, source: "FrameSource") -> "dict[str, Writer]":
-    """A writer for each format that needs one. Raises: InputError when something else is in its place."""
+    """A writer for each format that needs one.
+
+    Raises: InputError when something else is in its place, or the source itself.
+    """
+    from masklet.media.frames import check_kept
+
     output = VideoOutput(folder=folder, journal=journal, source=source)
     opened = {name: VIDEO_FORMATS[name](output) for name in formats}
-    return {name: writer for name, writer in opened.items() if writer is not None}
+    writers = {name: writer for name, writer in opened.items() if writer is not None}
+    check_kept(source, [journal, *(writer.path for writer in writers.values())])
+    return writers
 
 
 def export(journal: Path, folder: Path, formats: Sequence[str], source: "FrameSource") -> list[Path]:

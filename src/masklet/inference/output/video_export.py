@@ -7,7 +7,7 @@ every other format can be made from it at any time.
 import json
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -95,8 +95,10 @@ def with_images(results: Iterable[FrameResult], source: FrameSource) -> Iterator
         yield replace(result, image=frame.pixels)
 
 
-def write_ytvis(journal: Path, path: Path, name: str) -> Path:
+def write_ytvis(journal: Path, path: Path, name: str, file_names: Sequence[str] | None = None) -> Path:
     """A YouTube-VIS dataset of the whole video, whose masklets have a mask or null for each frame of the journal.
+
+    `file_names` are those of all frames of the video, where they have any.
 
     The score of a masklet is the mean of its `scores`. Masklets are gathered a batch at a time, with one pass over the
     journal each, as all masks of a long video might not fit in memory.
@@ -116,7 +118,8 @@ def write_ytvis(journal: Path, path: Path, name: str) -> Path:
             scores[object_id].append(score)
             sizes[object_id] += len(rle)
     names = list(dict.fromkeys(category(phrase) for phrase in concepts.values()))
-    video = YtvisVideo(id=1, name=name, height=height, width=width, length=len(frames), frames=frames)
+    files = None if file_names is None else [file_names[frame] for frame in frames]
+    video = YtvisVideo(id=1, name=name, file_names=files, height=height, width=width, length=len(frames), frames=frames)
     categories = [{"id": number, "name": each} for number, each in enumerate(names, start=1)]
     # Write the masklets, batch by batch
     numbers = count(1)

@@ -6,14 +6,14 @@ A run that is stopped closes its writers like one that came to its end: the file
 import json
 import shutil
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import BinaryIO
 
 import av
 import numpy as np
-from av.audio.stream import AudioStream
-from av.container import InputContainer, OutputContainer
+from av.container import OutputContainer
 from av.error import FFmpegError
 from av.video.stream import VideoStream
 from PIL import Image
@@ -25,6 +25,7 @@ from masklet.formats.mask_folders import result_name
 from masklet.inference.output.frame_export import category, indexed_mask, mot_lines
 from masklet.inference.output.overlays import frame_overlay
 from masklet.inference.output.video_export import write_ytvis
+from masklet.inference.output.video_sound import with_sound
 from masklet.media.frames import ASSUMED_FPS
 from masklet.protocols import TrackedFrame
 
@@ -33,6 +34,9 @@ OPTIONS = {"libx264": {"crf": "20", "preset": "veryfast"}, "mpeg4": {"qmin": "3"
 TICKS = 60_000  # per second: times are kept to 8 microseconds, and MPEG-4 counts no finer than 65535
 BT_601 = 5  # the matrix by which PyAV turns RGB into YUV; untold, players take that of HD for large videos
 OBJECTS = "objects.json"
+MOT_FRAMES = "mot_frames.json"
+
+FrameNames = Sequence[str] | None  # files that the frames came from, in the order of their numbers
 
 
 class Writer(ABC):
@@ -96,9 +100,17 @@ def _remove(path: Path) -> None:
 
 
 class MotWriter(Writer):
-    """MOTChallenge text, see `frame_export.mot_lines`."""
+    """MOTChallenge text, see `frame_export.mot_lines`.
+
+    Where frames have names, `mot_frames.json` beside it says which number is which file.
+    """
 
     _file: BinaryIO | None = None
+
+    def __init__(self, path: Path, names: FrameNames = None) -> None:
+        super().__init__(path)
+        self._names = names
+        self._seen: dict[int, str] = {}
 
     def _begin(self, result: TrackedFrame) -> None:  # noqa: ARG002 - all frames are alike
         self._file = self._beside.open("wb")
@@ -106,34 +118,54 @@ class MotWriter(Writer):
     def _write(self, result: TrackedFrame) -> None:
         assert self._file is not None, "begun"
         self._file.write("".join(f"{line}\n" for line in mot_lines(result)).encode())
+        if self._names is not None:
+            self._seen[result.index + 1] = self._names[result.index]
 
     def _release(self) -> None:
         if self._file is not None:
             self._file.close()
 
+    def close(self) -> list[Path]:
+        """As of every writer; the names of the frames are a second file."""
+        files = super().close()
+        if files and self._names is not None:
+            files.append(write_atomically(self.path.with_name(MOT_FRAMES), json.dumps(self._seen, indent=1)))
+        return files
+
 
 class YtvisWriter(Writer):
     """A YouTube-VIS dataset, see `video_export.write_ytvis`: made at the end, from the journal of the run."""
 
-    def __init__(self, path: Path, journal: Path, name: str) -> None:
+    def __init__(self, path: Path, journal: Path, name: str, names: FrameNames = None) -> None:
         super().__init__(path)
-        self._journal, self._name = journal, name
+        self._journal, self._name, self._names = journal, name, names
 
     def _write(self, result: TrackedFrame) -> None:
         """The journal has it."""
 
     def _finish(self) -> None:
-        write_ytvis(self._journal, self._beside, self._name)
+        write_ytvis(self._journal, self._beside, self._name, self._names)
 
 
 class _FolderWriter(Writer):
-    """A folder of images, with a file that says which object is which. Replaces only a folder that this class wrote."""
+    """A folder of images, with a file that says which object is which. Replaces only a folder that this class wrote.
 
-    def __init__(self, path: Path) -> None:
+    An image is called as the file of its frame, where there was one, and else by its number.
+    """
+
+    digits: int  # of a number
+
+    def __init__(self, path: Path, names: FrameNames = None) -> None:
         super().__init__(path)
+        self._names = names
         if path.exists() and not (path / OBJECTS).exists():
             raise InputError(f"{path} exists and was not written by masklet: choose another folder")
         self._objects: list[dict[str, str | int]] = []
+
+    def _name_of(self, result: TrackedFrame) -> str:
+        if self._names is None:
+            return f"{result.index:0{self.digits}d}.png"
+        return f"{Path(self._names[result.index]).stem}.png"
 
     def _begin(self, result: TrackedFrame) -> None:  # noqa: ARG002 - all frames are alike
         self._beside.mkdir()
@@ -148,8 +180,10 @@ class MaskWriter(_FolderWriter):
     Images are black and white, one bit deep. Masks are as they are: where objects overlap, both are white.
     """
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(path)
+    digits = 6
+
+    def __init__(self, path: Path, names: FrameNames = None) -> None:
+        super().__init__(path, names)
         self._folders: dict[int, Path] = {}
 
     def _write(self, result: TrackedFrame) -> None:
@@ -161,7 +195,7 @@ class MaskWriter(_FolderWriter):
                 entry = {"id": object_id, "name": name, "folder": self._folders[object_id].name}
                 self._objects.append(entry)
             image = Image.fromarray(result.mask(place))
-            image.save(self._folders[object_id] / f"{result.index:06d}.png", compress_level=1)  # four times faster
+            image.save(self._folders[object_id] / self._name_of(result), compress_level=1)  # four times faster
 
 
 class DavisWriter(_FolderWriter):
@@ -170,8 +204,10 @@ class DavisWriter(_FolderWriter):
     A pixel where objects overlap is that of the one in front, see `TrackedFrame.masks`.
     """
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(path)
+    digits = 5
+
+    def __init__(self, path: Path, names: FrameNames = None) -> None:
+        super().__init__(path, names)
         self._indices: dict[int, int] = {}
 
     def _write(self, result: TrackedFrame) -> None:
@@ -181,28 +217,30 @@ class DavisWriter(_FolderWriter):
         for object_id in list(self._indices)[known:]:
             entry = {"index": self._indices[object_id], "id": object_id, "name": category(names[object_id])}
             self._objects.append(entry)
-        label_image(ids).save(self._beside / f"{result.index:05d}.png")
+        label_image(ids).save(self._beside / self._name_of(result))
 
 
 class OverlayWriter(Writer):
     """An MP4 of the frames with their objects, at the times of the source; frames must come in order of time.
 
-    Odd sides gain a pixel, as the codec wants them even. When the first frame is the source's own first and `sound`
-    names its file, the sound is copied along up to the last frame.
+    Odd sides gain a pixel, as the codec wants them even; pixels keep their shape. When `sound` names the source's file,
+    its sound of the stretch that was drawn is copied along; what prevents that is a note.
     """
 
     _container: OutputContainer | None = None
     _stream: VideoStream
-    _sound: "_Sound | None" = None
 
-    def __init__(self, path: Path, fps: float | None = None, sound: Path | None = None) -> None:
+    def __init__(
+        self, path: Path, fps: float | None = None, sound: Path | None = None, pixel_aspect: Fraction = Fraction(1)
+    ) -> None:
         super().__init__(path)
-        self._fps, self._source = fps or ASSUMED_FPS, sound
+        self._fps, self._source, self._pixel_aspect = fps or ASSUMED_FPS, sound, pixel_aspect
         self._first = self._last = 0.0
 
     def _begin(self, result: TrackedFrame) -> None:
         self._first, self._last = result.time, -np.inf
-        self._container = av.open(str(self._beside), "w", format="mp4", options={"movflags": "faststart"})
+        name = str(self._beside.absolute())  # a name with a colon would be a protocol
+        self._container = av.open(name, "w", format="mp4", options={"movflags": "faststart"})
         encoder = next(name for name in ENCODERS if name in av.codecs_available)
         rate = Fraction(self._fps).limit_denominator(1001)
         self._stream = self._container.add_stream(encoder, rate=rate, options=OPTIONS[encoder])  # type: ignore[assignment]
@@ -210,8 +248,7 @@ class OverlayWriter(Writer):
         self._stream.pix_fmt = "yuv420p"
         self._stream.codec_context.time_base = Fraction(1, TICKS)
         self._stream.codec_context.colorspace = BT_601
-        if self._source is not None and result.index == 0:
-            self._sound = _Sound.open(self._source, self._container, self._first, self.notes)
+        self._stream.codec_context.sample_aspect_ratio = self._pixel_aspect
 
     def _write(self, result: TrackedFrame) -> None:
         assert self._container is not None, "begun"
@@ -223,55 +260,25 @@ class OverlayWriter(Writer):
         frame = av.VideoFrame.from_ndarray(drawn, format="rgb24")
         frame.pts, frame.time_base = round((result.time - self._first) * TICKS), Fraction(1, TICKS)
         self._container.mux(self._stream.encode(frame))
-        if self._sound is not None:
-            self._sound.copy_until(result.time)
 
     def _finish(self) -> None:
         assert self._container is not None, "begun"
         self._container.mux(self._stream.encode())
-        if self._sound is not None:
-            self._sound.copy_until(self._last + 1 / self._fps)
         self._release()
+        if self._source is not None:
+            self._add_sound(self._source)
+
+    def _add_sound(self, source: Path) -> None:
+        target = self._beside.with_name(f"{self._beside.name}.sound")
+        try:
+            reason = with_sound(self._beside, source, (self._first, self._last + 1 / self._fps), target)
+            if reason is None:
+                target.replace(self._beside)
+            elif reason:
+                self.notes.append(f"the sound was left out: {reason}")
+        finally:
+            _remove(target)
 
     def _release(self) -> None:
-        if self._sound is not None:
-            self._sound.close()
         if self._container is not None:
             self._container.close()
-
-
-class _Sound:
-    """Copies the sound of a file into another, packet by packet, as it is."""
-
-    def __init__(self, source: InputContainer, target: OutputContainer, copy: AudioStream, first: float) -> None:
-        self._source, self._target, self._copy, self._first = source, target, copy, first
-        self._packets = source.demux(source.streams.audio[0])
-        self._held: av.Packet | None = next(self._packets, None)
-
-    @classmethod
-    def open(cls, path: Path, target: OutputContainer, first: float, notes: list[str]) -> "_Sound | None":
-        """None when there is no sound, or, with a note, when MP4 cannot hold it."""
-        source = av.open(str(path))
-        if not source.streams.audio:
-            source.close()
-            return None
-        codec = source.streams.audio[0].codec_context.name
-        if codec not in target.supported_codecs:
-            source.close()
-            notes.append(f"the sound was left out: MP4 cannot hold {codec}")
-            return None
-        return cls(source, target, target.add_stream_from_template(source.streams.audio[0]), first)
-
-    def copy_until(self, time: float) -> None:
-        """Copies what begins before `time`, in seconds of the source."""
-        while self._held is not None and self._held.pts is not None and self._held.pts * self._held.time_base < time:
-            packet, begin = self._held, self._held.pts - round(self._first / self._held.time_base)
-            self._held = next(self._packets, None)
-            if begin >= 0:
-                packet.pts = packet.dts = begin
-                packet.stream = self._copy
-                self._target.mux(packet)
-
-    def close(self) -> None:
-        """Closes the file."""
-        self._source.close()

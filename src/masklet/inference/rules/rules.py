@@ -7,7 +7,9 @@ published SAM 3; the other two sets are functions below, and `RULES` names all t
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+
+from masklet.errors import InputError
 
 Number = float | int
 
@@ -58,6 +60,13 @@ class Rules:
 
     # Repair.
     fill_area: int = 16  # holes and specks of at most so many low-resolution pixels
+
+    def __post_init__(self) -> None:
+        for each in fields(self):
+            value = getattr(self, each.name)
+            fits = isinstance(value, bool) == isinstance(each.default, bool) and isinstance(value, (int, float))
+            if not fits or not math.isfinite(value):
+                raise InputError(f"the rule {each.name} is {value!r}, and should be a number such as {each.default}")
 
 
 def sam3() -> Rules:

@@ -1,6 +1,6 @@
-"""The file of a saved session: tensors under their places, and everything else as JSON in the metadata.
+"""The file of a saved session: tensors under their places, and everything else as JSON, as one more tensor of bytes.
 
-Nothing in it can run; what does not fit is an error.
+The header of the file would hold only 100 MB. Nothing in the file can run; what does not fit is an error.
 """
 
 import json
@@ -14,9 +14,11 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from masklet.errors import InputError
-from masklet.files import replacing
+from masklet.files import cannot_write, replacing
+from masklet.inference.concepts import LARGEST
 
-FORMAT = "masklet session 1"
+FORMAT = "masklet session 2"
+DOCUMENT = "document"
 Json = dict[str, Any]
 
 
@@ -41,9 +43,13 @@ class TensorStore:
 
 
 def write_archive(path: Path, document: Json, store: TensorStore) -> None:
-    """Writes the file, whole or not at all."""
+    """Writes the file, whole or not at all. Raises: InputError when it cannot be written."""
+    content = torch.frombuffer(bytearray(json.dumps(document).encode()), dtype=torch.uint8)
     with replacing(path) as beside:
-        save_file(store.tensors, beside, {"format": FORMAT, "session": json.dumps(document)})
+        try:
+            save_file({**store.tensors, DOCUMENT: content}, beside, {"format": FORMAT})
+        except SafetensorError as error:
+            raise cannot_write(path, error) from error
 
 
 def read_archive(path: Path) -> tuple[Json, TensorStore]:
@@ -54,9 +60,27 @@ def read_archive(path: Path) -> tuple[Json, TensorStore]:
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - not a dict
     except (OSError, SafetensorError) as error:
         raise InputError(f"cannot read the session {path}: {error}") from error
+    if metadata.get("format", "").startswith("masklet session ") and metadata["format"] != FORMAT:
+        raise InputError(f"{path} is a session of another version of masklet, which cannot be gone on with")
     if metadata.get("format") != FORMAT:
         raise InputError(f"{path} is not a session")
     try:
-        return dict(json.loads(metadata["session"])), TensorStore(tensors)
+        document = dict(json.loads(tensors.pop(DOCUMENT).numpy().tobytes()))
+        check_numbers(document)
     except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise InputError(f"{path} is a damaged session: {error}") from error
+    return document, TensorStore(tensors)
+
+
+def check_numbers(value: object) -> None:
+    """Raises: ValueError for a number somewhere in a document that cannot be one of a session."""
+    if isinstance(value, dict):
+        for each in value.values():
+            check_numbers(each)
+    elif isinstance(value, list):
+        for each in value:
+            check_numbers(each)
+    elif isinstance(value, (int, float)) and not abs(value) <= LARGEST:  # nor NaN
+        raise ValueError(
+            f"a number of it is {value:.3g}" if isinstance(value, float) else "a number of it is too large"
+        )

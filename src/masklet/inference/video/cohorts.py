@@ -6,6 +6,7 @@ until tracking begins (`settle`), because only then is it known what the other o
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -22,6 +23,8 @@ from masklet.types import ClickPrompt
 MAX_POINTS = 16  # of one object on one frame; of more, the first and the last half are used
 REACH = 16  # a user prompt demotes detector prompts within this many frames to ordinary memory
 _GIVEN_PIXEL = 1024.0  # logit of a pixel of a mask that was given
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +49,8 @@ class PromptedMemory:
 class Cohort:
     """Objects with one memory bank, in the order of its rows. `prompted` and `points` are by frame, then by object.
 
-    `concept` is the phrase that they belong to, if to any.
+    `concept` is the phrase that they belong to, if to any. `prompters` names for each conditioning frame the objects
+    that the user or the detector prompted there; they need not be of this cohort any more, see `part`.
     """
 
     object_ids: tuple[int, ...]
@@ -54,31 +58,67 @@ class Cohort:
     bank: MemoryBank = field(default_factory=MemoryBank)
     prompted: Mapping[int, Mapping[int, PromptedMemory]] = field(default_factory=dict)
     points: Mapping[int, Mapping[int, ClickPrompt]] = field(default_factory=dict)
+    prompters: Mapping[int, frozenset[int]] = field(default_factory=dict)
 
     @property
     def has_begun(self) -> bool:
         """Whether it was tracked; from then on no object can join it."""
-        return bool(self.bank.conditioning)
+        return bool(self.bank.conditioning or self.bank.tracked)
+
+    @property
+    def orphans(self) -> frozenset[int]:
+        """Objects of which no prompt is left, neither in the bank nor waiting: there is nothing to track them by."""
+        if self.bank.conditioning:
+            return frozenset()
+        return frozenset(self.object_ids).difference(*self.prompted.values())
 
     def join(self, object_id: int) -> "Cohort":
         """The cohort with one object more."""
         return replace(self, object_ids=(*self.object_ids, object_id))
 
-    def without(self, object_ids: Sequence[int]) -> "Cohort | None":
-        """The cohort without some objects; None when none is left."""
-        rows = [row for row, object_id in enumerate(self.object_ids) if object_id not in object_ids]
-        if len(rows) == len(self.object_ids):
+    def without(self, object_ids: Collection[int]) -> "Cohort | None":
+        """The cohort without some objects and their prompts; None when no object is left."""
+        left = [object_id for object_id in self.object_ids if object_id not in object_ids]
+        frames = {*self.prompters, *self.prompted, *self.points}
+        return self.without_prompts(object_ids, frames).select(left) if left else None
+
+    def select(self, object_ids: Sequence[int]) -> "Cohort":
+        """The cohort of some of its objects; what conditions them stays, whoever was prompted there."""
+        if len(object_ids) == len(self.object_ids):
             return self
-        if not rows:
-            return None
-        left = tuple(self.object_ids[row] for row in rows)
+        rows = [self.object_ids.index(object_id) for object_id in object_ids]
         return replace(
             self,
-            object_ids=left,
+            object_ids=tuple(object_ids),
             bank=self.bank.select(torch.tensor(rows)),
-            prompted=_keep_objects(self.prompted, left),
-            points=_keep_objects(self.points, left),
+            prompted=_filter(self.prompted, lambda _, object_id: object_id in object_ids),
+            points=_filter(self.points, lambda _, object_id: object_id in object_ids),
         )
+
+    def without_prompts(self, object_ids: Collection[int], frames: Collection[int]) -> "Cohort":
+        """The cohort with the prompts of some objects on some frames taken back.
+
+        A conditioning frame on which no object is prompted any more becomes an ordinary one, for all objects. Where
+        none is left, those come back that a user's prompt had overruled.
+        """
+
+        def stays(frame: int, object_id: int) -> bool:
+            return frame not in frames or object_id not in object_ids
+
+        given = {f: frozenset(i for i in ids if stays(f, i)) for f, ids in self.prompters.items()}
+        prompters = {frame: ids for frame, ids in given.items() if ids}
+        bank = self.bank.demote(frame for frame in given if frame not in prompters)
+        return replace(
+            self,
+            bank=bank if bank.conditioning else bank.promote(prompters),
+            prompted=_filter(self.prompted, stays),
+            points=_filter(self.points, stays),
+            prompters=prompters,
+        )
+
+    def is_prompted(self, object_id: int, frame: int) -> bool:
+        """Whether the object was prompted on the frame, by the user or the detector."""
+        return any(object_id in given.get(frame, ()) for given in (self.prompters, self.prompted))
 
     def memory_of(self, object_id: int, frame: int) -> Memory | None:
         """The memory of one object on a frame; a user's latest prompt comes before what was tracked."""
@@ -99,8 +139,9 @@ def take(memory: Memory, rows: Sequence[int]) -> Memory:
     return replace(memory, maps=None).map(lambda tensor: tensor[index])
 
 
-def _keep_objects(by_frame: Mapping[int, Mapping], object_ids: Sequence[int]) -> dict[int, dict]:
-    kept = {frame: {i: value for i, value in given.items() if i in object_ids} for frame, given in by_frame.items()}
+def _filter(by_frame: Mapping[int, Mapping[int, T]], stays: Callable[[int, int], bool]) -> dict[int, dict[int, T]]:
+    """The entries whose frame and object may stay."""
+    kept = {f: {i: value for i, value in given.items() if stays(f, i)} for f, given in by_frame.items()}
     return {frame: given for frame, given in kept.items() if given}
 
 
@@ -159,14 +200,29 @@ def draw(view: FrameView, cohort: Cohort, object_id: int, mask: Bool[Tensor, "he
     return replace(cohort, points=points).with_prompted(frame, object_id, _with_mask(_to_memory(output), mask))
 
 
+def part(cohort: Cohort) -> list[Cohort]:
+    """The cohort in parts whose objects are either all prompted or all known on each frame that waits to be settled.
+
+    Whoever was neither would be remembered as absent there, and lost: because it is first prompted on another frame,
+    or because that frame was forgotten. See docs/parity.md#prompts-on-different-frames.
+    """
+    forgotten = [frame for frame in cohort.prompted if cohort.bank.get(frame) is None]
+    parts: dict[tuple[int, ...], list[int]] = {}
+    for object_id in cohort.object_ids:
+        mine = tuple(frame for frame in forgotten if object_id in cohort.prompted[frame])
+        parts.setdefault(mine, []).append(object_id)
+    return [cohort.select(object_ids) for object_ids in parts.values()]
+
+
 def settle(view_of: Callable[[int], FrameView], cohort: Cohort) -> Cohort:
     """The cohort with every prompt in its bank: such a frame conditions all objects, also those not prompted there.
 
-    Detector prompts on frames close by become ordinary memory from then on.
+    An object that is not known there counts as absent, as in the published model; sessions therefore `part` a cohort
+    first. Detector prompts on frames close by become ordinary memory from then on.
     """
     for frame, prompted in sorted(cohort.prompted.items()):
         memories = {object_id: each.memory for object_id, each in prompted.items()}
-        cohort = replace(cohort, bank=_condition(view_of(frame), cohort, memories, by_user=True))
+        cohort = _condition(view_of(frame), cohort, memories, by_user=True)
         overruled = [
             f for f, memory in cohort.bank.conditioning.items() if not memory.by_user and abs(f - frame) <= REACH
         ]
@@ -185,7 +241,7 @@ def begin(
 ) -> Cohort:
     """A cohort of new detections on a frame. A pixel that several of them claim belongs to the last."""
     cohort = Cohort(object_ids=tuple(object_ids))
-    return replace(cohort, bank=_condition(view, cohort, _given(view, object_ids, mask_logits, size), by_user=False))
+    return _condition(view, cohort, _given(view, object_ids, mask_logits, size), by_user=False)
 
 
 def reprompt(
@@ -198,7 +254,7 @@ def reprompt(
     memories: dict[int, Memory] = {}
     for object_id, mask_logits in masks.items():
         memories |= _given(view, [object_id], mask_logits[None], size)
-    return replace(cohort, bank=_condition(view, cohort, memories, by_user=False))
+    return _condition(view, cohort, memories, by_user=False)
 
 
 def _given(
@@ -225,8 +281,8 @@ def _with_mask(memory: Memory, mask: Bool[Tensor, "height width"]) -> PromptedMe
     return PromptedMemory(memory=replace(memory, mask_logits=resize_smoothly(logits, low_size)[:, 0]), mask=mask)
 
 
-def _condition(view: FrameView, cohort: Cohort, memories: Mapping[int, Memory], *, by_user: bool) -> MemoryBank:
-    """The bank with the frame as a conditioning one: given memories first, then known ones, then unknown objects."""
+def _condition(view: FrameView, cohort: Cohort, memories: Mapping[int, Memory], *, by_user: bool) -> Cohort:
+    """The cohort conditioned by the frame: given memories first, then known ones, then unknown objects."""
     tracker, known = view.tracker, cohort.bank.get(view.frame)
     rows = []
     for row, object_id in enumerate(cohort.object_ids):
@@ -243,7 +299,9 @@ def _condition(view: FrameView, cohort: Cohort, memories: Mapping[int, Memory], 
     binary = torch.ones_like(memory.object_logits, dtype=torch.bool)
     maps = tracker.remember(view.features, masks, memory.object_logits, binary)
     by_user = by_user or (known is not None and known.by_user)
-    return cohort.bank.with_conditioning(view.frame, replace(memory, maps=maps, by_user=by_user))
+    bank = cohort.bank.with_conditioning(view.frame, replace(memory, maps=maps, by_user=by_user))
+    prompters = cohort.prompters.get(view.frame, frozenset()).union(memories)
+    return replace(cohort, bank=bank, prompters={**cohort.prompters, view.frame: prompters})
 
 
 def _unknown(view: FrameView) -> Memory:
@@ -325,7 +383,9 @@ def _store(
 
 def forget(cohort: Cohort, view: FrameView, keep: int) -> Cohort:
     """The cohort after the frame, with no more in its bank than is needed: see `memory_bank.trim`."""
-    return replace(cohort, bank=trim(cohort.bank, view.frame, view.tracker.memory.config, view.traversal, keep))
+    bank = trim(cohort.bank, view.frame, view.tracker.memory.config, view.traversal, keep)
+    prompters = {frame: ids for frame, ids in cohort.prompters.items() if bank.get(frame) is not None}
+    return replace(cohort, bank=bank, prompters=prompters)
 
 
 def _read(view: FrameView, bank: MemoryBank) -> MemoryTokens:

@@ -7,7 +7,6 @@ from functools import cached_property
 import numpy as np
 import torch
 from jaxtyping import UInt8
-from torch import Tensor
 
 from masklet.errors import InputError
 from masklet.inference.predictor import Predictor
@@ -15,6 +14,7 @@ from masklet.media.frames import ASSUMED_FPS, Frame, FrameSource
 from masklet.media.images import preprocess
 from masklet.models.click import ClickFeatures
 from masklet.models.detector import ImageFeatures
+from masklet.models.vision import TrunkMaps
 
 CACHED_FRAMES = 4  # frames whose features stay: about 25 MB each at full size
 
@@ -27,7 +27,7 @@ class FrameFeatures:
     frame: Frame
 
     @cached_property
-    def _trunk(self) -> Tensor:
+    def _trunk(self) -> TrunkMaps:
         with torch.inference_mode():
             pixels = preprocess(self.frame.pixels, self.predictor.image_size)[None].to(self.predictor.device)
             return self.predictor.detector.vision.trunk(pixels)
@@ -74,9 +74,14 @@ class FrameCache:
         """Length, where it is known."""
         return None if self.source is None else self.source.num_frames
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether the source was a stream and its last frame has passed."""
+        return self.source is not None and not self.source.seekable and self.source.num_frames is not None
+
     def at(self, index: int | None) -> FrameFeatures:
         """A frame by number; None is the one used last, or the first. Raises: InputError when it is not there."""
-        self._check_open()
+        self.check_open()
         if index is None:
             index = next(reversed(self.held), 0)
         if index in self.held:
@@ -87,7 +92,7 @@ class FrameCache:
 
     def frames(self, start: int, stop: int | None, step: int, *, reverse: bool) -> Iterator[Frame]:
         """Frames from `start` on in either direction, until before `stop`. Raises: InputError."""
-        self._check_open()
+        self.check_open()
         if self.source is None:
             raise InputError("this session has no video: give its frames to push()")
         if not reverse:
@@ -107,7 +112,7 @@ class FrameCache:
 
     def push(self, pixels: UInt8[np.ndarray, "height width 3"], time: float | None) -> FrameFeatures:
         """The next frame of a live stream. Raises: InputError when it differs in size from the others."""
-        self._check_open()
+        self.check_open()
         if self.source is not None:
             raise InputError("this session reads a video: use track(), or open one without a source to push frames")
         size = (pixels.shape[0], pixels.shape[1])
@@ -131,6 +136,7 @@ class FrameCache:
         if self.source is not None:
             self.source.close()
 
-    def _check_open(self) -> None:
+    def check_open(self) -> None:
+        """Raises: InputError after `close`."""
         if self._is_closed:
             raise InputError("the session is closed")

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from masklet.errors import InputError
 from masklet.ops.enlarge import resize_mask_logits
-from masklet.ops.masks import mask_to_box, rle_area, rle_decode, rle_encode
+from masklet.ops.masks import fills, mask_to_box, rle_area, rle_decode, rle_encode
+from masklet.phrases import phrase_key
 from masklet.protocols import cached
 
 Numbers = Sequence[float | int] | np.ndarray | Tensor
@@ -101,6 +102,8 @@ class FrameResult:
         parts = (result.concepts, result.scores, result.object_scores, result.precedence, result.rles)
         if {len(part) for part in parts} - {len(result)}:
             raise InputError(f"the result of frame {result.index} names different numbers of objects")
+        if result.index < 0 or any(not fills(rle, *result.size) for rle in result.rles):
+            raise InputError(f"the result of frame {result.index} holds a mask that is not {width} x {height} pixels")
         return result
 
     def to_json(self) -> dict[str, Any]:
@@ -140,7 +143,7 @@ class FrameResult:
 
     def for_concept(self, phrase: str) -> "FrameResult":
         """The objects of one phrase; none when it is not on this frame."""
-        return self[np.array([concept == phrase for concept in self.concepts], dtype=bool)]
+        return self[np.array([phrase_key(each) == phrase_key(phrase) for each in self.concepts], dtype=bool)]
 
     def for_id(self, object_id: int) -> "FrameResult":
         """One object, or none when it is not on this frame."""
@@ -180,6 +183,12 @@ class FrameResult:
         from masklet.inference.output.overlays import frame_overlay
 
         return Image.fromarray(frame_overlay(self, image))
+
+    def to_supervision(self) -> Any:
+        """`supervision.Detections` with the ids as tracker ids; needs the package `supervision`."""
+        from masklet.inference.output.frame_export import frame_to_supervision
+
+        return frame_to_supervision(self)
 
     def to_coco(self) -> dict[str, Any]:
         """A COCO data set of this frame; annotations also carry `track_id`."""

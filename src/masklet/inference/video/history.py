@@ -26,10 +26,10 @@ class History:
         while self.limit is not None and len(self.records) > self.limit:
             self.records.pop(next(iter(self.records)))
 
-    def drop(self, object_ids: Collection[int]) -> None:
-        """Forgets objects."""
+    def drop(self, object_ids: Collection[int], frames: Collection[int] | None = None) -> None:
+        """Forgets objects, on some frames or on all."""
         for frame, record in self.records.items():
-            if set(object_ids) & set(record.result.ids.tolist()):
+            if (frames is None or frame in frames) and set(object_ids) & set(record.result.ids.tolist()):
                 self.records[frame] = replace(record, result=without(record.result, object_ids))
 
 

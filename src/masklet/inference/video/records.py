@@ -11,6 +11,7 @@ from masklet.inference.rules.lifecycle import ConceptState
 from masklet.inference.rules.rules import Rules
 from masklet.inference.video.cohorts import Cohort
 from masklet.inference.video.frame_result import FrameResult
+from masklet.phrases import phrase_key
 from masklet.types import TokenSet
 
 
@@ -46,6 +47,10 @@ class SessionState:
         """The objects of some concepts."""
         return {i for cohort in self.cohorts if cohort.concept in names for i in cohort.object_ids}
 
+    def name_of(self, phrase: str) -> str | None:
+        """The concept that the phrase means, by its name; it may be written otherwise."""
+        return next((name for name in self.concepts if phrase_key(name) == phrase_key(phrase)), None)
+
     def with_concept(self, concept: VideoConcept) -> "SessionState":
         """The state with a concept, which keeps the masklets that its name had before."""
         known = self.concepts.get(concept.name)
@@ -77,12 +82,20 @@ class SessionState:
         return replace(state, concepts=concepts, scores={**state.scores, object_id: 1.0}), place
 
     def without(self, object_ids: Collection[int]) -> "SessionState":
-        """The state without some objects."""
-        kept = [cohort.without(list(object_ids)) for cohort in self.cohorts]
+        """The state without some objects, and without those that no prompt is left of then."""
+        kept = [cohort.without(object_ids) for cohort in self.cohorts]
+        state = replace(self, cohorts=tuple(cohort for cohort in kept if cohort is not None))
         concepts = {
             name: replace(concept, state=concept.state.without(object_ids)) for name, concept in self.concepts.items()
         }
-        return replace(self, concepts=concepts, cohorts=tuple(cohort for cohort in kept if cohort is not None))
+        state = replace(state, concepts=concepts)
+        orphans = {object_id for cohort in state.cohorts for object_id in cohort.orphans}
+        return state.without(orphans) if orphans else state
+
+    def without_prompts(self, object_id: int, frame: int) -> "SessionState":
+        """The state with the prompts of one object on one frame taken back; it ends when they were its only ones."""
+        state = replace(self, cohorts=tuple(each.without_prompts([object_id], [frame]) for each in self.cohorts))
+        return state.without({orphan for cohort in state.cohorts for orphan in cohort.orphans})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,8 @@
 """The parts of a session as JSON and tensors, and back, so that a saved session goes on with the same result."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import asdict, replace
+from itertools import chain
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from masklet.inference.video.records import FrameRecord, SessionState, VideoConc
 from masklet.inference.video.result_queue import ResultQueue
 from masklet.inference.video.schedule import Key, Schedule
 from masklet.media.frames import Frame
+from masklet.media.images import check_size
 from masklet.models.memory_bank import Memory, MemoryBank, Traversal
 from masklet.models.tracker import MASK_CELLS
 from masklet.types import ClickPrompt, TokenSet
@@ -49,11 +51,17 @@ def unpack_state(document: Json, store: TensorStore, device: torch.device) -> Se
 
 
 def check_state(state: SessionState, predictor: Predictor) -> None:
-    """Raises: ValueError when a tensor of the state does not fit the model."""
+    """Raises: ValueError when a tensor of the state does not fit the model, or an id or a frame is out of range."""
+    check_counts(state.object_ids, [state.next_id])
+    if state.object_ids and state.next_id <= max(state.object_ids):
+        raise ValueError(f"the next object would be {state.next_id}, and there is {max(state.object_ids)}")
+    if len(set(state.object_ids)) < len(state.object_ids):
+        raise ValueError("an object is in two cohorts")
     config = predictor.detector.config.memory
     height, width = predictor.detector.vision.trunk.grid(predictor.image_size, predictor.image_size)
     low = (MASK_CELLS * height, MASK_CELLS * width)
     for cohort in state.cohorts:
+        check_counts(cohort.bank.conditioning, cohort.bank.tracked, cohort.prompted, cohort.points, cohort.prompters)
         memories = [(memory, len(cohort.object_ids)) for memory in cohort.bank.conditioning.values()]
         memories += [(memory, len(cohort.object_ids)) for memory in cohort.bank.tracked.values()]
         memories += [(each.memory, 1) for given in cohort.prompted.values() for each in given.values()]
@@ -73,6 +81,13 @@ def check_state(state: SessionState, predictor: Predictor) -> None:
     for concept in state.concepts.values():
         if concept.tokens is not None:
             _check(concept.tokens.tokens, (*concept.tokens.valid.shape, predictor.detector.config.prompts.dim))
+
+
+def check_counts(*groups: Iterable[int]) -> None:
+    """Raises: ValueError when an id or the number of a frame is negative or no whole number."""
+    for value in chain(*groups):
+        if not isinstance(value, int) or value < 0:
+            raise ValueError(f"{value} is no id and no number of a frame")
 
 
 def _check(tensor: Tensor, shape: tuple[int, ...]) -> None:
@@ -118,6 +133,7 @@ def _pack_cohort(cohort: Cohort, store: TensorStore) -> Json:
             frame: {i: store.put(points_xy=p.points_xy, point_labels=p.point_labels) for i, p in given.items()}
             for frame, given in cohort.points.items()
         },
+        "prompters": {frame: sorted(given) for frame, given in cohort.prompters.items()},
     }
 
 
@@ -140,6 +156,7 @@ def _unpack_cohort(entry: Json, store: TensorStore, device: torch.device) -> Coh
             int(frame): {int(i): ClickPrompt(**store.get(prompt, device)) for i, prompt in given.items()}
             for frame, given in entry["points"].items()
         },
+        prompters={int(frame): frozenset(given) for frame, given in entry["prompters"].items()},
     )
 
 
@@ -175,6 +192,9 @@ def pack_frames(cache: FrameCache, frames: Collection[int], store: TensorStore) 
 def unpack_frames(document: Json, store: TensorStore, cache: FrameCache) -> None:
     """Fills the cache with what was packed. Raises: InputError when that was of a video of another size."""
     size = None if document["size"] is None else (int(document["size"][0]), int(document["size"][1]))
+    check_counts([int(document["num_pushed"])], [index for index, _, _ in document["held"]])
+    if size is not None:
+        check_size("the video of the session", *size)
     if cache.source is not None and cache.source.size != size:
         raise InputError(f"the session is of a video of another size: {size}, not {cache.source.size}")
     cache.pushed_size = size if cache.source is None else None
@@ -204,9 +224,11 @@ def unpack_progress(document: Json, buffer: DelayBuffer, results: ResultQueue) -
     results.buffer = replace(buffer, waiting=tuple(unpack_record(entry) for entry in document["waiting"]))
     results.due = [unpack_record(entry) for entry in document["due"]]
     results.traversal = Traversal(**document["course"])
+    check_counts([results.traversal.stride - 1], document["covered"], document["prompted"], document["ended"])
     results.ended = set(document["ended"])
     stale: dict[bool, dict[Key, int]] = {False: {}, True: {}}
     for way, kind, value, frame in document["stale"]:
+        check_counts([int(frame)])
         stale[bool(way)][kind, value] = int(frame)
     return Schedule(covered=set(document["covered"]), prompted=set(document["prompted"]), stale=stale)
 

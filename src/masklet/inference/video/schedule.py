@@ -41,6 +41,10 @@ class Schedule:
             for reverse, changed in self.stale.items():
                 changed[key] = (max if reverse else min)(frame, changed.get(key, frame))
 
+    def unprompt(self, frame: int) -> None:
+        """No object is prompted on the frame any more: nothing begins there."""
+        self.prompted.discard(frame)
+
     def visit(self, frame: int, traversal: Traversal) -> None:
         """A frame was tracked: changes were followed to here, and are done with where no tracked frame lies ahead."""
         self.covered.add(frame)

@@ -4,7 +4,7 @@ Here is the edge to the user. What must be tracked on a frame is decided by `sch
 `step.step`, and when its result is given is the matter of `result_queue`.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
 from os import PathLike
@@ -16,11 +16,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool
+from numpy.typing import ArrayLike
 
 from masklet.checkpoints.configs import to_dict
 from masklet.errors import InputError
 from masklet.formats.calibration import Calibration
-from masklet.inference.concepts import Box, Number, check_box, read_concepts
+from masklet.inference.concepts import Box, Boxes, Labels, Phrases, Points, Whole, read_concepts, read_whole
 from masklet.inference.image.clicks import click_prompt
 from masklet.inference.predictor import Predictor
 from masklet.inference.rules.rules import Rules
@@ -47,7 +48,7 @@ from masklet.inference.video.saving import (
 )
 from masklet.inference.video.schedule import FrameWork, Key, Schedule
 from masklet.inference.video.step import StepOptions, step
-from masklet.media.frames import FrameSource
+from masklet.media.frames import FrameSource, check_kept
 from masklet.media.images import ImageSource, read_image
 from masklet.models.memory_bank import Traversal
 from masklet.models.tracker import MASK_CELLS
@@ -114,49 +115,51 @@ class VideoSession(AbstractContextManager):
 
     def add_concept(
         self,
-        phrase: str | None = None,
+        phrase: Phrases = None,
         *,
-        boxes: Sequence[Box] = (),
-        not_boxes: Sequence[Box] = (),
-        frame: int | None = None,
+        boxes: Boxes = (),
+        not_boxes: Boxes = (),
+        frame: Whole | None = None,
     ) -> FrameResult:
         """Tracks every instance of a phrase, of examples, or of both, from any frame on; returns those on that frame.
 
-        `boxes` and `not_boxes` are xyxy in pixels of `frame`, by default the frame used last, or the first. They hold
-        for all frames. A phrase that is already tracked is asked again, with the new examples in place of the old.
-        A session may track several concepts; none disturbs another.
+        A list of phrases is as many concepts. `boxes` and `not_boxes` are xyxy in pixels of `frame`, by default the
+        frame used last, or the first; they go with one phrase or none, and hold for all frames. A phrase that is
+        already tracked is asked again, with the new examples in place of the old. A session may track several concepts;
+        none disturbs another.
 
         Raises: InputError on a phrase, a box or a frame that cannot be used.
         """
-        if phrase is None and not boxes:
-            raise InputError("nothing to look for: give a phrase, or at least one example box")
-        features = self.cache.at(frame)
-        (concept,) = read_concepts(phrase, boxes, not_boxes, self.size, self.predictor.tokenizer)
-        tokens, name = None, concept.phrase
-        if concept.boxes:
-            with torch.inference_mode():
-                tokens = encode_examples(self.predictor, features.for_detector, concept, self.size)
-        self.state = self.state.with_concept(VideoConcept(name=name, concept=concept, tokens=tokens))
-        self._mark(("concept", name), features.frame.index)
-        work = FrameWork(concepts=(name,), cohorts=())
+        features = self.cache.at(_read_frame(frame))
+        names = []
+        for concept in read_concepts(phrase, boxes, not_boxes, self.size, self.predictor.tokenizer):
+            tokens, name = None, self.state.name_of(concept.phrase) or concept.phrase
+            if concept.boxes:
+                with torch.inference_mode():
+                    tokens = encode_examples(self.predictor, features.for_detector, concept, self.size)
+            self.state = self.state.with_concept(VideoConcept(name=name, concept=concept, tokens=tokens))
+            self._mark(("concept", name), features.frame.index)
+            names.append(name)
+        work = FrameWork(concepts=tuple(names), cohorts=())
         fresh = self._track(features, Traversal(num_frames=self.num_frames), work)
         known = self.results.history.records.get(fresh.frame, fresh)
-        return self.results.preview(update(known, fresh, self.state.members([name])), self.state.scores)
+        return self.results.preview(update(known, fresh, self.state.members(names)), self.state.scores)
 
     def remove_concept(self, phrase: str) -> None:
         """Ends a concept and all of its objects. Raises: InputError when it was not tracked."""
-        if phrase not in self.state.concepts:
+        known = self.state.name_of(phrase)
+        if known is None:
             raise InputError(f"{phrase!r} is not tracked; there are {', '.join(self.state.concepts) or 'no concepts'}")
-        self._forget(self.state.members([phrase]))
-        concepts = {name: concept for name, concept in self.state.concepts.items() if name != phrase}
+        self._forget(self.state.members([known]))
+        concepts = {name: concept for name, concept in self.state.concepts.items() if name != known}
         self.state = replace(self.state, concepts=concepts)
 
     def click(
         self,
-        object_id: int | None,
-        frame: int | None,
-        points: Sequence[Sequence[Number]] = (),
-        labels: Sequence[int] = (),
+        object_id: Whole | None,
+        frame: Whole | None,
+        points: Points = (),
+        labels: Labels = (),
         *,
         box: Box | None = None,
         add: bool = False,
@@ -168,9 +171,7 @@ class VideoSession(AbstractContextManager):
 
         Raises: InputError when the prompt or the frame cannot be used.
         """
-        features = self.cache.at(frame)
-        if box is not None:
-            check_box(box, self.size)
+        features = self.cache.at(_read_frame(frame))
         grid = features.for_tracker.coarse.shape[-2:]
         mask_size = (MASK_CELLS * grid[0], MASK_CELLS * grid[1])
         prompt = click_prompt(points, labels, box, None, self.size, self.predictor.image_size, mask_size)
@@ -184,13 +185,13 @@ class VideoSession(AbstractContextManager):
             mask = fill_small(logits, self.rules.fill_area)[0] > 0
         return self._show_prompted(features, object_id, place, cohort, mask.cpu().numpy())
 
-    def add_mask(self, object_id: int | None, frame: int | None, mask: Bool[np.ndarray, "height width"]) -> FrameResult:
-        """Corrects an object, or begins one, by its mask at the size of the video. Raises: InputError."""
-        features = self.cache.at(frame)
-        mask = np.asarray(mask)
-        if mask.shape != self.size:
-            raise InputError(f"the mask is {mask.shape}, the video {self.size} (height, width)")
-        mask = mask.astype(bool)
+    def add_mask(self, object_id: Whole | None, frame: Whole | None, mask: ArrayLike | torch.Tensor) -> FrameResult:
+        """Corrects an object, or begins one, by its mask at the size of the video: bools, or 0 and one other number.
+
+        Raises: InputError when the mask, the id or the frame cannot be used.
+        """
+        features = self.cache.at(_read_frame(frame))
+        mask = read_mask(mask, self.size)
         object_id, place = self._admit(object_id, features)
         view = self._view(features, Traversal(num_frames=self.num_frames))
         with torch.inference_mode():
@@ -198,13 +199,30 @@ class VideoSession(AbstractContextManager):
             cohort = cohorts.draw(view, self.state.cohorts[place], object_id, pixels)
         return self._show_prompted(features, object_id, place, cohort, mask)
 
-    def remove(self, object_id: int) -> None:
+    def remove(self, object_id: Whole) -> None:
         """Ends an object. Raises: InputError when no object has that id."""
-        if object_id not in self.state.object_ids:
-            raise InputError(
-                f"there is no object {object_id}; there are {', '.join(map(str, self.object_ids)) or 'none'}"
-            )
+        object_id = read_whole(object_id, "an object's id")
+        self._place_of(object_id)
         self._forget([object_id])
+
+    def clear(self, object_id: Whole, frame: Whole) -> None:
+        """Takes back what the user prompted of one object on one frame; the next run tracks it anew from there.
+
+        A frame that no other prompt holds conditions nobody any more. An object without any prompt left ends.
+
+        Raises: InputError when the object was not prompted there.
+        """
+        object_id, frame = read_whole(object_id, "an object's id"), read_whole(frame, "the number of a frame")
+        place = self._place_of(object_id)
+        if not self.state.cohorts[place].is_prompted(object_id, frame):
+            raise InputError(f"object {object_id} has no prompt on frame {frame} to take back")
+        before = set(self.state.object_ids)
+        self._mark(("object", object_id), frame)
+        self.state = self.state.without_prompts(object_id, frame)
+        self.results.history.drop([object_id], frames=[frame])
+        if not any(cohort.is_prompted(other, frame) for cohort in self.state.cohorts for other in cohort.object_ids):
+            self.schedule.unprompt(frame)
+        self.results.forget(before - set(self.state.object_ids))
 
     # --- tracking -------------------------------------------------------------------------------------------------
 
@@ -212,9 +230,9 @@ class VideoSession(AbstractContextManager):
         self,
         direction: Direction = "forward",
         *,
-        start: int | None = None,
-        stop: int | None = None,
-        step: int = 1,
+        start: Whole | None = None,
+        stop: Whole | None = None,
+        step: Whole = 1,
     ) -> Iterator[FrameResult]:
         """The frames from `start` on, as they are decided; `stop` is the first that is not visited.
 
@@ -223,17 +241,19 @@ class VideoSession(AbstractContextManager):
         from the history, apart from what was corrected since. New masklets show after the confirmation delay, so
         results of concepts come that many frames late.
 
-        Raises: InputError when there is nothing to track or no such frame.
+        Raises: InputError when there is nothing to track or no such frame, or the session or its stream has ended.
         """
+        self.cache.check_open()
         if direction not in ("forward", "backward", "both"):
             raise InputError(f"direction {direction!r} is not forward, backward or both")
         if not self.state.concepts and not self.state.cohorts:
             raise InputError("nothing to track: call add_concept, click or add_mask first")
-        if step < 1:
-            raise InputError(f"a step of {step} frames goes nowhere: it is at least 1")
-        begin = self.schedule.first_changed() if start is None else start
+        step, stop = read_whole(step, "a step in frames", least=1), None if stop is None else int(stop)
+        begin = self.schedule.first_changed() if start is None else int(start)
         if self.num_frames is not None and begin >= self.num_frames:
             raise InputError(f"the video has {self.num_frames} frames, and none of number {begin}")
+        if direction != "backward" and self.cache.has_ended and not self.results.pending:
+            raise InputError(f"the stream has ended after {self.num_frames} frames: there is nothing left to track")
         return self._run_all(direction, begin, stop, step)
 
     def push(self, pixels: ImageSource, time: float | None = None) -> FrameResult | None:
@@ -256,7 +276,11 @@ class VideoSession(AbstractContextManager):
 
         May be called between any two results. What waits to be shown is kept; `track` from the first frame that was not
         given yet, with the same step, goes on with it.
+
+        Raises: InputError when the file cannot be written, or is the video itself.
         """
+        if self.cache.source is not None:
+            check_kept(self.cache.source, [Path(path)])
         store = TensorStore()
         document = {
             "config": to_dict(self.predictor.detector.config),
@@ -377,17 +401,24 @@ class VideoSession(AbstractContextManager):
 
     def _settle(self, traversal: Traversal) -> None:
         """Takes the user's prompts into the memory banks, now that tracking goes on."""
-        for place, cohort in enumerate(self.state.cohorts):
-            if cohort.prompted:
-                with torch.inference_mode():
-                    settled = cohorts.settle(lambda frame: self._view(self.cache.at(frame), traversal), cohort)
-                self.state = self.state.with_cohort(place, settled)
+        settled: list[Cohort] = []
+        with torch.inference_mode():
+            for cohort in self.state.cohorts:
+                parts = cohorts.part(cohort)
+                settled += [cohorts.settle(lambda f: self._view(self.cache.at(f), traversal), each) for each in parts]
+        self.state = replace(self.state, cohorts=tuple(settled))
 
-    def _admit(self, object_id: int | None, features: FrameFeatures) -> tuple[int, int]:
+    def _place_of(self, object_id: int) -> int:
+        """The place of an object's cohort. Raises: InputError when no object has that id."""
+        place = self.state.cohort_of(object_id)
+        if place is None:
+            known = ", ".join(map(str, self.object_ids)) or "none"
+            raise InputError(f"there is no object {object_id}; there are {known}")
+        return place
+
+    def _admit(self, object_id: Whole | None, features: FrameFeatures) -> tuple[int, int]:
         """The id of an object that a user prompts, which may be new, and the place of its cohort."""
-        object_id = self.state.next_id if object_id is None else object_id
-        if object_id < 0:
-            raise InputError(f"an object's id is not negative: {object_id}")
+        object_id = self.state.next_id if object_id is None else read_whole(object_id, "an object's id")
         if object_id not in self.state.object_ids:
             self.results.ended.discard(object_id)
         self.state, place = self.state.with_user_object(object_id, features.frame.index, self.rules)
@@ -430,5 +461,26 @@ class VideoSession(AbstractContextManager):
 
     def _forget(self, object_ids: Collection[int]) -> None:
         self.results.decide(self.state.scores)
+        before = set(self.state.object_ids)
         self.state = self.state.without(object_ids)
-        self.results.forget(object_ids)
+        self.results.forget(before - set(self.state.object_ids))
+
+
+def _read_frame(frame: Whole | None) -> int | None:
+    return None if frame is None else read_whole(frame, "the number of a frame")
+
+
+def read_mask(given: ArrayLike | torch.Tensor, size: tuple[int, int]) -> Bool[np.ndarray, "height width"]:
+    """A mask of bools, or of 0 and one other number such as 1 or 255.
+
+    Raises: InputError when it has another size, or is no mask, such as logits or a map of several objects.
+    """
+    mask = np.asarray(given.detach().cpu() if isinstance(given, torch.Tensor) else given)
+    if mask.shape != size:
+        raise InputError(f"the mask is {mask.shape}, the video {size} (height, width)")
+    if mask.dtype.kind not in "biuf":
+        raise InputError(f"a mask holds bools or numbers, not {mask.dtype}")
+    values = mask[mask != 0]
+    if len(values) and not (values[0] > 0 and (values == values[0]).all()):
+        raise InputError("a mask holds bools, or 0 and one other number: cut logits first (logits > 0)")
+    return mask != 0

@@ -29,7 +29,11 @@ from masklet.types import DetectorOutput
 
 @dataclass(frozen=True, kw_only=True)
 class LossWeights:
-    """Weights of the summed losses, as in the paper's pre-training; `one_to_many` scales those of copies."""
+    """Weights of the summed losses, as in the paper's pre-training; `one_to_many` scales those of copies.
+
+    `projection` is for objects that have a box and no mask, `somewhere` for phrases that an image is labelled with as a
+    whole; the published training had neither.
+    """
 
     bbox: float = 5.0
     giou: float = 2.0
@@ -39,6 +43,8 @@ class LossWeights:
     dice: float = 10.0
     semantic: float = 20.0
     semantic_dice: float = 30.0
+    projection: float = 0.0
+    somewhere: float = 0.0
     one_to_many: float = 2.0
 
 
@@ -50,6 +56,7 @@ class Counts:
     prompts: int
     present: int
     semantic: int
+    unlocated: int
 
     @classmethod
     def of(cls, targets: Targets) -> "Counts":
@@ -59,6 +66,7 @@ class Counts:
             prompts=targets.exhaustive.numel(),
             present=int(present_prompts(targets).sum()),
             semantic=int(targets.semantic_valid.sum()),
+            unlocated=int(targets.unlocated.sum()),
         )
 
     def over_processes(self) -> "Counts":
@@ -82,9 +90,9 @@ class LossReport:
 
 
 def present_prompts(targets: Targets) -> Tensor:
-    """True for prompts with at least one target whose box has an area."""
+    """True for prompts with a target whose box has an area, or with a label of the whole image."""
     visible = (targets.boxes_cxcywh[targets.target_object, 2:] > 0).all(-1)
-    present = torch.zeros_like(targets.exhaustive)
+    present = targets.unlocated.clone()
     present[targets.target_prompt[visible]] = True
     return present
 
@@ -117,12 +125,14 @@ class Criterion:
         targets: Targets,
         *,
         one_to_many: DetectorOutput | None = None,
+        known: MatchedPairs | None = None,
         counts: Counts | None = None,
         absent_logits: Float[Tensor, "layer absent"] | None = None,
     ) -> LossReport:
         """The loss of one batch of concept queries.
 
-        `one_to_many` are the predictions of the copies of the queries (`Decoder.doubled_queries`). `counts` are those
+        `one_to_many` are the predictions of the copies of the queries (`Decoder.doubled_queries`), or of queries whose
+        targets are `known` (`Decoder.denoising_queries`). `counts` are those
         of the whole step when this batch is only a part of it. `absent_logits` are presence logits of further prompts
         whose concept is absent; nothing else of such prompts is compared.
         """
@@ -133,7 +143,8 @@ class Criterion:
         compared = replace(compared, absent_logits=absent_logits)
         parts = _computed(compared, LOSSES)
         if one_to_many is not None:
-            copies = self._compare(one_to_many, targets, counts, self._one_to_many(one_to_many, targets))
+            pairs = self._one_to_many(one_to_many, targets) if known is None else known
+            copies = self._compare(one_to_many, targets, counts, pairs)
             parts |= {f"{name}_one_to_many": value for name, value in _computed(copies, QUERY_LOSSES).items()}
         return LossReport(self._weighed(parts), {name: value.detach() for name, value in parts.items()})
 
@@ -290,6 +301,30 @@ def mask_losses(compared: MatchedOutput) -> dict[str, Tensor]:
     return {"loss_mask": focal.sum() * scale, "loss_dice": dice.sum() * scale}
 
 
+def projection_losses(compared: MatchedOutput) -> dict[str, Tensor]:
+    """Of matched masks whose object has a box alone: their projections onto both axes against those of the box.
+
+    Source: Tian et al., BoxInst (projection term).
+    """
+    if not compared.config.weights.projection:
+        return {}
+    targets, pairs = compared.targets, compared.pairs
+    pairs = pairs.keep(pairs.layer_index == compared.output.pred_logits.shape[0] - 1)
+    objects = targets.target_object[pairs.target_index]
+    pairs, objects = pairs.keep(~targets.mask_valid[objects]), objects[~targets.mask_valid[objects]]
+    logits = matched_mask_logits(compared.output, pairs.prompt_index, pairs.query_index).float()
+    distance = terms.projection_dice(logits, targets.boxes_cxcywh[objects])
+    return {"loss_projection": distance.sum() / max(1, compared.counts.targets)}
+
+
+def somewhere_loss(compared: MatchedOutput) -> dict[str, Tensor]:
+    """Of prompts that the whole image is labelled with: on each layer one query at least should be sure of them."""
+    if not compared.config.weights.somewhere:
+        return {}
+    best = compared.output.pred_logits.float()[:, compared.targets.unlocated].amax(dim=-1)
+    return {"loss_somewhere": torch.nn.functional.softplus(-best).sum() / max(1, compared.counts.unlocated)}
+
+
 def semantic_losses(compared: MatchedOutput) -> dict[str, Tensor]:
     """Focal and dice of the union of instances, over the prompts where that union is known and not empty."""
     valid, config = compared.targets.semantic_valid, compared.config
@@ -304,8 +339,21 @@ def semantic_losses(compared: MatchedOutput) -> dict[str, Tensor]:
 
 
 Loss = Callable[[MatchedOutput], dict[str, Tensor]]
-LOSSES: tuple[Loss, ...] = (box_losses, class_loss, presence_loss, mask_losses, semantic_losses)
-QUERY_LOSSES: tuple[Loss, ...] = (box_losses, class_loss, mask_losses)  # computed of each set of queries, not once
+LOSSES: tuple[Loss, ...] = (
+    box_losses,
+    class_loss,
+    presence_loss,
+    mask_losses,
+    semantic_losses,
+    projection_losses,
+    somewhere_loss,
+)
+QUERY_LOSSES: tuple[Loss, ...] = (
+    box_losses,
+    class_loss,
+    mask_losses,
+    projection_losses,
+)  # computed of each set of queries, not once
 WEIGHT_NAMES = {"loss_class": "classes"}  # where the weight of `loss_NAME` is not called NAME
 
 

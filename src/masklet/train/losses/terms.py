@@ -117,6 +117,21 @@ def mask_losses(
     return focal.mean(-1) if focal.shape[0] else focal.sum(-1), dice(logits, labels)
 
 
+def projection_dice(
+    mask_logits: Float[Tensor, "mask height width"], boxes_cxcywh: Float[Tensor, "mask 4"]
+) -> Float[Tensor, " mask"]:
+    """1 - Dice of the greatest value of each column and row with what the box covers, summed over both axes."""
+    low, high = cxcywh_to_xyxy(boxes_cxcywh).unflatten(-1, (2, 2)).unbind(-2)
+    total = mask_logits.new_zeros(len(mask_logits))
+    for axis, across in ((0, 1), (1, 2)):  # x is left when rows are taken away, y when columns are
+        line = mask_logits.amax(dim=across)
+        cells = torch.arange(line.shape[1], device=line.device) / line.shape[1]
+        step = 1 / line.shape[1]
+        covered = (torch.minimum(high[:, axis, None], cells + step) - torch.maximum(low[:, axis, None], cells)) / step
+        total = total + dice(line, covered.clamp(0, 1))
+    return total
+
+
 @torch.no_grad()
 def uncertain_points(
     mask_logits: Float[Tensor, "mask height width"],

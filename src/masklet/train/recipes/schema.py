@@ -51,7 +51,7 @@ class DataSpec(Strict, frozen=True):
 
     root: str = "."
     workers: int = 0
-    sources: dict[str, SourceSpec]
+    sources: dict[str, SourceSpec] = Field(default_factory=dict)
 
 
 class Phase(Strict, frozen=True):
@@ -88,10 +88,22 @@ class EncodersPhase(ImagePhase, frozen=True):
     contrast: ContrastConfig = ContrastConfig()
 
 
+class WordsPhase(Phase, frozen=True):
+    """A phase of first words: `batch_size` phrases; there are no images, and no sources to weigh."""
+
+    image_size: int = 0
+    weights: dict[str, float] = Field(default_factory=dict)
+
+
 class ConceptPhase(ImagePhase, frozen=True):
-    """A phase of the detector's training. What it does not say of `criterion` is said by the recipe's."""
+    """A phase of the detector's training. What it does not say of `criterion` is said by the recipe's.
+
+    `denoise` queries of each prompt begin at noised boxes of its objects; with 0 copies of all queries learn
+    one-to-many, as published.
+    """
 
     criterion: Criterion.Config = Criterion.Config()
+    denoise: Annotated[int, Field(ge=0)] = 0
     refine: RefineConfig = RefineConfig()
     clicks: ClicksConfig = ClicksConfig()
 
@@ -141,7 +153,7 @@ class Recipe(Strict, frozen=True):
     Written out, a recipe shows of its sections what was given, not what they hold by default.
     """
 
-    task: Literal["encoders", "concept", "tracking"]
+    task: Literal["words", "encoders", "concept", "tracking"]
     preset: str | None = None
     seed: int = 0
     device: str = "auto"
@@ -254,7 +266,20 @@ class TrackingRecipe(Recipe, frozen=True):
     criterion: TrackingLossConfig = TrackingLossConfig()
 
 
-RECIPE_OF_TASK = {"encoders": EncodersRecipe, "concept": ConceptRecipe, "tracking": TrackingRecipe}
+class WordsRecipe(Recipe, frozen=True):
+    """First words: the text encoder learns the vectors of the table `words`, a file below `data.root`."""
+
+    task: Literal["words"]
+    words: str
+    phases: tuple[WordsPhase, ...]
+
+
+RECIPE_OF_TASK = {
+    "words": WordsRecipe,
+    "encoders": EncodersRecipe,
+    "concept": ConceptRecipe,
+    "tracking": TrackingRecipe,
+}
 
 
 def _completed(given: Any, kind: type[Recipe]) -> Any:

@@ -16,6 +16,7 @@ from masklet.ops.scores import joint_scores
 from masklet.train.losses.criterion import Counts, Criterion, LossReport, present_prompts
 from masklet.train.recipes.schema import ConceptPhase, ConceptRecipe, Recipe
 from masklet.train.tasks.batches import ImageBatches, ImageTask
+from masklet.train.tasks.denoise import noised_boxes
 from masklet.train.tasks.refine import with_corrections
 from masklet.train.tasks.simulated_clicks import clicked_again
 from masklet.types import TokenSet
@@ -75,17 +76,23 @@ class ConceptTask(ImageTask):
         asked, targets = select_prompts(batch.prompts, present), batch.targets.select(present)
         unasked, nothing = select_prompts(batch.prompts, ~present), batch.targets.select(~present)
         criterion, decoder, refine = Criterion(phase.criterion), model.decoder, phase.refine
+        more, known = decoder.doubled_queries(), None
+        if phase.denoise:
+            noise = torch.Generator().manual_seed(int(rng.integers(2**62)))
+            boxes, known = noised_boxes(targets, phase.denoise, decoder.config.depth, noise)
+            more = decoder.denoising_queries(boxes)
         with self.autocast(batch):
             features, phrases = _encode(model, batch)
         rounds = refine.rounds_of(rng)
         for turn in range(1 + rounds):
             # Predict and compare
             with self.autocast(batch):
-                grounding = model.ground_layers(features, phrases, asked, decoder.doubled_queries())
+                grounding = model.ground_layers(features, phrases, asked, more)
                 output = model.segment_all(features, grounding)
                 absent = model.ground_layers(features, phrases, unasked, decoder.concept_queries())
             output, copies = output.split_queries(decoder.config.num_queries)
-            yield criterion(output, targets, one_to_many=copies, counts=counts, absent_logits=absent.presence_logits)
+            presence = absent.presence_logits
+            yield criterion(output, targets, one_to_many=copies, known=known, counts=counts, absent_logits=presence)
             # Show what was wrong
             if turn < rounds:
                 asked = with_corrections(asked, *_detections(grounding, model), targets, refine, rng)

@@ -39,7 +39,7 @@ class EncoderTask(ImageTask):
         for batch, seed in zip(batches, seeds, strict=True):
             torch.manual_seed(seed)
             with self.autocast(batch):
-                cells = model.vision.concept_neck.coarse(model.vision.trunk(batch.images))
+                cells = model.vision.concept_neck.coarse_map(model.vision.trunk(batch.images))
                 tokens = model.encode_phrases(batch.prompts)
             config = phase.contrast
             parts = contrast_losses(cells.float().flatten(2), tokens.tokens.float(), batch, config)

@@ -20,6 +20,7 @@ from masklet.data.tracking import TrackBatch
 from masklet.models.click import ClickFeatures
 from masklet.models.memory_bank import Memory, MemoryBank, Traversal, read_memory, recall
 from masklet.models.tracker import GIVEN_LOGIT, MASK_CELLS, Tracker, no_points
+from masklet.models.vision import TrunkMaps
 from masklet.train.losses.tracking import FramePrediction, TrackingLossConfig, Truth, prediction_losses
 from masklet.train.tasks.simulated_clicks import corrected
 from masklet.types import ClickPrompt
@@ -130,7 +131,7 @@ class Rollout:
 def rollout_losses(
     tracker: Tracker,
     batch: TrackBatch,
-    trunk: Float[Tensor, "image trunk_dim height width"],
+    trunk: TrunkMaps,
     config: TrackingLossConfig,
     generator: torch.Generator,
 ) -> dict[str, Tensor]:

@@ -15,6 +15,7 @@ from masklet.checkpoints.weights import OPTIONAL_PARTS, Weights, belongs
 from masklet.data.schema import Clip
 from masklet.data.tracking import TrackBatch, draw_batch
 from masklet.errors import InputError
+from masklet.models.conv_trunk import LateralNeck
 from masklet.models.detector import Detector
 from masklet.scenes.layout import SceneConfig
 from masklet.scenes.moving.stills import ClipSource
@@ -124,8 +125,9 @@ def _start_neck(model: Detector) -> None:
     neck.load_state_dict(model.vision.concept_neck.state_dict())
     scene = render_scene(0, SceneConfig(size=model.config.image_size)).image
     image = torch.from_numpy(scene).permute(2, 0, 1)[None].float() / 127.5 - 1
-    trunk = model.vision.trunk(image)
-    for level in (neck.fine, neck.medium, neck.coarse):
-        loudness = level(trunk).std()
-        for parameter in level.smooth.parameters():
+    pyramid = neck(model.vision.trunk(image))
+    # Beyond the coarse level of a lateral neck lie blocks that no scale passes through
+    for name in ("fine", "medium") if isinstance(neck, LateralNeck) else ("fine", "medium", "coarse"):
+        loudness = getattr(pyramid, name).std()
+        for parameter in getattr(neck, name).smooth.parameters():
             parameter.div_(loudness)

@@ -16,6 +16,7 @@ from masklet.eval.tasks.counting import score_counts
 from masklet.eval.tasks.semantic import image_of, paint, score_folders
 from masklet.eval.tasks.verdicts import score_verdicts
 from masklet.formats.benchmarks import read_classes, read_questions, write_label_map
+from masklet.media.suffixes import walk
 from masklet.workflows.evaluation.evaluate import AskedModel, Evaluation, EvaluationJob, finish, predictions_of
 from masklet.workflows.observer import SILENT, JobObserver
 
@@ -86,7 +87,7 @@ def evaluate_semantic(job: SemanticJob, observer: JobObserver = SILENT) -> Evalu
 
 
 def _paint(gt: Path, names: Mapping[int, str], asked: AskedModel, labels: Path, observer: JobObserver) -> None:
-    maps = sorted(path.relative_to(gt) for path in gt.rglob("*.png"))
+    maps = sorted(path.relative_to(gt) for path in walk(gt, (".png",)))
     numbers = list(names)
     requests = [
         Request(image_of(name, asked.folders), place * len(numbers) + index, names[number])
