@@ -11,10 +11,10 @@ from masklet.query.nodes import (
     Between,
     Both,
     ButNot,
-    Concept,
     Counted,
     Cut,
     Either,
+    Named,
     Nearest,
     Ranked,
     Related,
@@ -49,7 +49,7 @@ def _longer(inner: st.SearchStrategy) -> st.SearchStrategy:
     )
 
 
-QUESTIONS = st.recursive(st.builds(Concept, phrase=WORDS), _longer, max_leaves=6)
+QUESTIONS = st.recursive(st.builds(Named, phrase=WORDS), _longer, max_leaves=6)
 
 
 @given(QUESTIONS)
@@ -78,7 +78,7 @@ def test_what_cannot_be_read_is_said_in_a_sentence(text: str, message: str) -> N
         from_text(text)
 
 
-@pytest.mark.parametrize("values", [None, 3, {"kind": "Exec"}, {"kind": "Concept"}, {"kind": "Concept", "x": 1}, []])
+@pytest.mark.parametrize("values", [None, 3, {"kind": "Exec"}, {"kind": "Named"}, {"kind": "Named", "x": 1}, []])
 def test_json_that_is_no_question_is_refused(values) -> None:
     with pytest.raises(InputError):
         from_json(values)

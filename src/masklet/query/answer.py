@@ -9,9 +9,8 @@ from jaxtyping import Bool, Float32, Int64
 from PIL import Image
 
 from masklet.protocols import Pixels, cached
-from masklet.query.nodes import Node
+from masklet.query.nodes import Node, phrases
 from masklet.query.relations import Shape
-from masklet.query.text import to_text
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -40,7 +39,7 @@ class Step:
 class Answer:
     """The instances that answer a question, best first; `looked_for` has the presence of each of its concepts.
 
-    It can be drawn and exported like the result of a phrase; its one query is the question.
+    It can be drawn and exported like the result of phrases; its queries are the concepts of the question.
     """
 
     question: Node
@@ -56,13 +55,13 @@ class Answer:
 
     @property
     def queries(self) -> tuple[str, ...]:
-        """The question as text."""
-        return (to_text(self.question),)
+        """The concepts of the question."""
+        return phrases(self.question)
 
     @property
     def presence(self) -> Mapping[str, float]:
-        """The best score among the answers: the probability that there is any."""
-        return {self.queries[0]: max((each.score for each in self.instances), default=0.0)}
+        """The probability of each concept to be in the image at all."""
+        return self.looked_for
 
     @property
     def phrases(self) -> tuple[str, ...]:
@@ -110,8 +109,8 @@ class Answer:
         return np.asarray(small, bool)
 
     def counts(self) -> dict[str, int]:
-        """How many instances there are."""
-        return {self.queries[0]: len(self)}
+        """How many instances of each concept answer the question."""
+        return {phrase: self.phrases.count(phrase) for phrase in self.queries}
 
     def explain(self) -> str:
         """What was looked for, found, left out and why, a line each."""

@@ -22,9 +22,9 @@ from masklet.query.nodes import (
     Between,
     Both,
     ButNot,
-    Concept,
     Counted,
     Either,
+    Named,
     Nearest,
     Node,
     Ranked,
@@ -147,8 +147,8 @@ class _Parser:
     def owned(self, place: int, owner: Part) -> Iterator[Part]:
         """ "its saucer": a thing that belongs to what was named before."""
         for noun, end in self.nouns(place + 1):
-            node = Related(subject=Concept(phrase=noun), relation="overlapping", object=owner.node)
-            yield Part(node, end, 0.0, Concept(phrase=noun))
+            node = Related(subject=Named(phrase=noun), relation="overlapping", object=owner.node)
+            yield Part(node, end, 0.0, Named(phrase=noun))
 
     def excepted(self, part: Part, depth: int) -> Iterator[Part]:
         """What follows "but not", "except", "other than"."""
@@ -172,7 +172,7 @@ class _Parser:
             return
         every = self.first(place, EVERY)
         if every is not None:
-            yield from self.modified(Part(Concept(phrase=EVERYTHING), every, 0.0, Concept(phrase=EVERYTHING)), depth)
+            yield from self.modified(Part(Named(phrase=EVERYTHING), every, 0.0, Named(phrase=EVERYTHING)), depth)
             return
         determined = self.first(place, DETERMINERS)
         if determined is not None:
@@ -187,7 +187,7 @@ class _Parser:
         if order is not None or least is not None:  # "the smallest of the boxes"
             place = self.first(place, OF_THE) or place
         for noun, end in self.nouns(place):
-            head = Concept(phrase=noun)
+            head = Named(phrase=noun)
             for part in self.modified(Part(head, end, 0.0, head), depth):
                 node = _ordered(part.node, order, rank, least)
                 if least is not None and order is None and not isinstance(node, Ranked):
@@ -293,7 +293,7 @@ class _Parser:
         """ "the cat's collar": a part of what was named."""
         behind = self.at(part.end, "'s")
         for noun, end in self.nouns(behind) if behind is not None else ():
-            head = Concept(phrase=noun)
+            head = Named(phrase=noun)
             owned = Related(subject=head, relation="part of", object=part.node)
             yield from self.modified(Part(owned, end, part.cost, head), depth + 1)
 

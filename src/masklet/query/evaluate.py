@@ -18,10 +18,10 @@ from masklet.query.nodes import (
     Between,
     Both,
     ButNot,
-    Concept,
     Counted,
     Cut,
     Either,
+    Named,
     Nearest,
     Node,
     Ranked,
@@ -81,7 +81,7 @@ class _Evaluation:
 
     def of(self, node: Node) -> Found:  # noqa: PLR0911 - one of each kind
         match node:
-            case Concept():
+            case Named():
                 return {each.number: (each, each.score) for each in self.candidates if each.phrase == node.phrase}
             case Related():
                 return self._related(node)

@@ -31,7 +31,7 @@ EVERYTHING = "object"  # the phrase behind "everything"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Concept:
+class Named:
     """All instances of a short noun phrase, as a segmenter answers it."""
 
     phrase: str
@@ -116,10 +116,8 @@ class Cut:
     how: str = "difference"
 
 
-Node = Concept | Related | Between | Ranked | Nearest | Either | Both | ButNot | Counted | Cut
-KINDS = {
-    kind.__name__: kind for kind in (Concept, Related, Between, Ranked, Nearest, Either, Both, ButNot, Counted, Cut)
-}
+Node = Named | Related | Between | Ranked | Nearest | Either | Both | ButNot | Counted | Cut
+KINDS = {kind.__name__: kind for kind in (Named, Related, Between, Ranked, Nearest, Either, Both, ButNot, Counted, Cut)}
 HOW = ("difference", "union", "intersection")
 
 
@@ -134,5 +132,5 @@ def children(node: Node) -> Iterator[Node]:
 
 def phrases(node: Node) -> tuple[str, ...]:
     """What a segmenter is asked, each phrase once, in the order of the question."""
-    own = (node.phrase,) if isinstance(node, Concept) else ()
+    own = (node.phrase,) if isinstance(node, Named) else ()
     return tuple(dict.fromkeys([*own, *(phrase for child in children(node) for phrase in phrases(child))]))

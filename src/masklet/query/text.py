@@ -26,10 +26,10 @@ from masklet.query.nodes import (
     Between,
     Both,
     ButNot,
-    Concept,
     Counted,
     Cut,
     Either,
+    Named,
     Nearest,
     Node,
     Ranked,
@@ -44,7 +44,7 @@ _JOINS = {"or": Either, "and": Both}
 def to_text(node: Node) -> str:  # noqa: PLR0911 - one of each kind
     """The text form."""
     match node:
-        case Concept():
+        case Named():
             return json.dumps(node.phrase, ensure_ascii=False)
         case Related():
             quantifier = str(node.count) if node.count is not None else node.quantifier
@@ -107,7 +107,7 @@ class _Reader:
     def term(self, depth: int) -> Node:
         kind, value = self.take()
         if kind == "phrase":
-            return Concept(phrase=_phrase(value))
+            return Named(phrase=_phrase(value))
         if (kind, value) == ("mark", "("):
             node = self.query(depth + 1)
             self.expect(")")

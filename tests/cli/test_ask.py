@@ -1,0 +1,82 @@
+"""`masklet ask` with a model that knows two mugs and a table."""
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import masklet
+from masklet import cli
+from masklet.query.answer import Answer
+from masklet.query.evaluate import ask
+from masklet.query.nodes import Node
+
+BOXES = {"mug": [(10, 20, 30, 42), (70, 80, 90, 95)], "table": [(0, 40, 60, 60)]}
+
+
+@dataclass(frozen=True)
+class Found:
+    phrases: tuple[str, ...]
+    scores: np.ndarray
+    boxes: np.ndarray
+    presence: dict[str, float]
+
+    def __len__(self) -> int:
+        return len(self.phrases)
+
+    def mask(self, index: int, *, cut: float = 0.5) -> np.ndarray:  # noqa: ARG002 - bools
+        x0, y0, x1, y1 = self.boxes[index].astype(int)
+        mask = np.zeros((100, 100), bool)
+        mask[y0:y1, x0:x1] = True
+        return mask
+
+
+class Fake:
+    def ask(self, image: Path, question: Node, *, threshold: float) -> Answer:
+        def find(phrases, least):  # noqa: ARG001
+            rows = [(phrase, box) for phrase in phrases for box in BOXES.get(phrase, [])]
+            boxes = np.array([box for _, box in rows], np.float32).reshape(-1, 4)
+            presence = {phrase: 0.9 if phrase in BOXES else 0.1 for phrase in phrases}
+            return Found(tuple(phrase for phrase, _ in rows), np.full(len(rows), 0.9, np.float32), boxes, presence)
+
+        pixels = np.asarray(Image.open(image).convert("RGB"))
+        return replace(ask(find, pixels, question, threshold=threshold), path=image)
+
+
+@pytest.fixture
+def photo(monkeypatch, tmp_path) -> Path:
+    monkeypatch.setattr(masklet, "load", lambda *_, **__: Fake(), raising=False)
+    Image.new("RGB", (100, 100)).save(tmp_path / "photo.png")
+    return tmp_path / "photo.png"
+
+
+def test_an_answer_is_counted_explained_and_drawn(photo, tmp_path, capsys) -> None:
+    out = tmp_path / "out"
+    assert cli.main(["ask", str(photo), "the mug on the table", "--explain", "--out", str(out)]) == 0
+    printed = capsys.readouterr().out
+    assert 'read as related("mug", on, "table")' in printed
+    assert "looked for: mug (0.90), table (0.90)" in printed
+    assert 'without mug 2: on some "table"' in printed
+    assert (out / "photo.overlay.png").is_file()
+
+
+def test_json_holds_the_readings_and_the_instances(photo, capsys) -> None:
+    assert cli.main(["ask", str(photo), "the two largest mugs", "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["readings"] == ['ranked("mug", large, 1, 2)']
+    assert [each["box"] for each in printed["instances"]] == [list(map(float, box)) for box in BOXES["mug"]]
+    assert printed["files"] == []
+
+
+def test_what_is_not_there_is_nothing_found(photo, tmp_path, capsys) -> None:
+    assert cli.main(["ask", str(photo), "dogs", "--out", str(tmp_path / "out")]) == 0
+    assert "photo.png: 0 (nothing found)" in capsys.readouterr().out
+
+
+def test_a_sentence_that_cannot_be_read_is_refused_before_a_model_is_loaded(monkeypatch, tmp_path, capsys) -> None:
+    monkeypatch.setattr(masklet, "load", lambda *_, **__: pytest.fail("loaded"), raising=False)
+    assert cli.main(["ask", str(tmp_path / "no.png"), "the dog that wants a ball"]) == 1
+    assert "the word 'wants' cannot be placed" in capsys.readouterr().err
