@@ -10,6 +10,7 @@ import pytest
 from colored_squares import make_recipe, make_trainer
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.summary.writer import event_file_writer
 
 from masklet.errors import InputError
 from masklet.train.run.observers import (
@@ -83,7 +84,9 @@ def test_an_observer_is_told_of_the_end_of_a_run_that_fails(tmp_path) -> None:
     assert ended == [True]
 
 
-def test_tensorboard_shows_scalars_and_pictures_and_forgets_what_is_repeated(tmp_path) -> None:
+def test_tensorboard_shows_scalars_and_pictures_and_forgets_what_is_repeated(tmp_path, monkeypatch) -> None:
+    # Files of one second are read in the order of their names, which end in a number: 10 would come before 9
+    monkeypatch.setattr(event_file_writer, "_global_uid", event_file_writer.AtomicCounter(0))
     picture = tmp_path / "00-cup.png"
     Image.fromarray(np.full((700, 1400, 3), (10, 200, 30), np.uint8)).save(picture)
     recipe = make_recipe((4,))
