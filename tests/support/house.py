@@ -15,21 +15,21 @@ MOST_FILES = 15  # of a folder, without its __init__.py
 
 # Lines of Python by folder, rooms included. A folder that needs more is to be looked through first: what is said twice?
 BUDGETS = {
-    "": 920,  # the files that lie in no folder
+    "": 960,  # the files that lie in no folder
     "checkpoints": 840,
-    "cli": 1250,
-    "data": 2800,
-    "eval": 7000,
-    "formats": 1550,
-    "inference": 4700,
-    "media": 830,
+    "cli": 1300,
+    "data": 3350,
+    "eval": 7100,
+    "formats": 2650,
+    "inference": 4800,
+    "media": 890,
     "models": 2000,
     "nn": 520,
     "ops": 1050,
     "render": 260,
     "scenes": 2850,
     "train": 3800,
-    "workflows": 2400,
+    "workflows": 2600,
 }
 
 

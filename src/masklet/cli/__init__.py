@@ -11,7 +11,8 @@ from masklet.cli import (  # noqa: I001 - the order of the commands in the help
     calibrate,
     models,
     merge,
+    convert_labels,
 )
 from masklet.cli.app import main
 
-__all__ = ["calibrate", "evaluation", "main", "merge", "models", "segment", "track", "train"]
+__all__ = ["calibrate", "convert_labels", "evaluation", "main", "merge", "models", "segment", "track", "train"]
