@@ -132,6 +132,11 @@ class Predictor:
         )
         return words, prompts
 
+    def forget_phrases(self) -> None:
+        """Empties the cache of phrases, so that the next ones are encoded anew."""
+        with self._phrases_lock:
+            self._phrases.clear()
+
     def _encode_phrases(self, phrases: list[str]) -> TokenSet:
         """Each phrase is encoded once and cached; the cache is bounded. Tokens are padded to the longest phrase."""
         token_ids, valid = self.tokenizer.encode(phrases)
