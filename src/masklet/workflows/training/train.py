@@ -153,9 +153,10 @@ def check_data(job: TrainJob, observer: JobObserver = SILENT) -> CheckedData:
 
 def _check_sample(recipe: Recipe, observer: JobObserver) -> None:
     """Warns of what is wrong with a sample of the data. Raises: InputError when there are errors."""
+    checked = DataCheck(recipe, whole=False)
     for line in describe_schedule(recipe):
         observer.warned(line)
-    findings = _examine(DataCheck(recipe, whole=False), observer)
+    findings = _examine(checked, observer)
     for line in describe_findings(findings) if findings.findings else ():
         observer.warned(line)
     if findings.has_errors:
