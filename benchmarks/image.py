@@ -117,7 +117,7 @@ class Ours:
         self.model, self.features = model, None
 
     def first(self, image: torch.Tensor, phrase: str) -> Any:
-        self.model._phrases.clear()
+        self.model.forget_phrases()
         with torch.inference_mode():
             self.features = self.model.detector.encode_images(image)
         return self.another(phrase)
@@ -128,7 +128,7 @@ class Ours:
     def eight(self, phrases: list[str]) -> Any:
         from masklet.inference.concepts import Concept
 
-        self.model._phrases.clear()
+        self.model.forget_phrases()
         # a threshold of 0 keeps all queries, as transformers computes the masks of all of them
         return self.model.detect(self.features, [Concept(phrase=phrase) for phrase in phrases], FULL_HD, -1.0)
 

@@ -46,7 +46,8 @@ def main() -> None:
                 seconds = time.perf_counter() - started
                 alive, born = len(script.session.object_ids), script.num_births
                 print(f"{frame:6d}  {resident():7.1f} MiB  {alive} alive of {born}  {seconds:6.0f} s", flush=True)
-        print(f"grew by {100 * (resident() / settled - 1):.1f} % since frame {SETTLED}")
+        if settled:
+            print(f"grew by {100 * (resident() / settled - 1):.1f} % since frame {SETTLED}")
 
 
 if __name__ == "__main__":

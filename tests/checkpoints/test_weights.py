@@ -10,6 +10,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from masklet.checkpoints import hub
 from masklet.checkpoints.adapters import read
 from masklet.checkpoints.containers import content_hash
 from masklet.checkpoints.convert import convert
@@ -198,6 +199,7 @@ def test_refused_access_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None
     def refuse(*_: object) -> None:
         raise GatedRepoError("gated", response=SimpleNamespace(headers={}, request=None))
 
+    monkeypatch.setattr(hub, "_answers", lambda _: True)
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", refuse)
     with pytest.raises(InputError, match="hf auth login"):
         fetch("sam3")
@@ -209,6 +211,7 @@ def test_no_network_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise OSError("unreachable")
 
+    monkeypatch.setattr(hub, "_answers", lambda _: True)
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", fail)
     with pytest.raises(InputError, match="copy it and give its path"):
         fetch("sam3")

@@ -15,7 +15,7 @@ from masklet.data.sources import (
     CocoConfig,
     GeneratedSource,
     Mixture,
-    in_split,
+    held_out_names,
     kept_names,
 )
 from masklet.errors import InputError
@@ -182,7 +182,7 @@ def test_a_limit_keeps_the_same_pictures_and_smaller_ones_a_part_of_them() -> No
     assert len(few) == 10
     assert set(few) < set(many)
     assert few == kept_names(reversed(names), "train", 10, "here")
-    assert all(in_split(name, "train") for name in many)
+    assert not held_out_names(names) & set(many)
     assert kept_names(names, "all", 1000, "here") == sorted(names)
     with pytest.raises(InputError, match="here: no image in split 'train'"):
         kept_names([], "train", None, "here")
@@ -196,10 +196,19 @@ def test_sources_keep_to_their_limit(tmp_path) -> None:
 
 def test_a_tenth_is_held_out_and_nothing_is_in_both() -> None:
     names = [f"{index}.jpg" for index in range(5000)]
-    held_out = {name for name in names if in_split(name, "heldout")}
+    held_out = held_out_names(names)
     assert 400 < len(held_out) < 600
-    assert {name for name in names if in_split(name, "train")} == set(names) - held_out
-    assert in_split("0.jpg", "all")
+    assert held_out_names(names[:2500]) == held_out & set(names[:2500]), "each by its own name"
+    assert set(kept_names(names, "heldout", None, "here")) == held_out
+    assert set(kept_names(names, "train", None, "here")) == set(names) - held_out
+
+
+@pytest.mark.parametrize(("count", "expected"), [(3, 0), (4, 1), (12, 3), (20, 5), (30, 5)])
+def test_of_few_images_enough_are_held_out_for_figures(count, expected) -> None:
+    for prefix in "abc":
+        names = [f"{prefix}{index}.jpg" for index in range(count)]
+        tenth = len(held_out_names([*names, *(f"z{index}" for index in range(1000))]) & set(names))
+        assert len(held_out_names(names)) == max(expected, tenth)
 
 
 @pytest.mark.parametrize(

@@ -16,20 +16,20 @@ MOST_FILES = 15  # of a folder, without its __init__.py
 # Lines of Python by folder, rooms included. A folder that needs more is to be looked through first: what is said twice?
 BUDGETS = {
     "": 960,  # the files that lie in no folder
-    "checkpoints": 830,
+    "checkpoints": 860,
     "cli": 1500,
-    "data": 2900,
-    "eval": 6950,
-    "formats": 1650,
+    "data": 3350,
+    "eval": 7100,
+    "formats": 2650,
     "inference": 5100,
     "media": 1080,
     "models": 2260,
-    "nn": 515,
+    "nn": 520,
     "ops": 1060,
     "query": 1580,
     "render": 260,
-    "scenes": 2830,
-    "train": 4080,
+    "scenes": 2850,
+    "train": 4110,
     "workflows": 2700,
 }
 

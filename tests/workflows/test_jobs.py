@@ -123,7 +123,8 @@ def test_a_training_is_validated(base: Path, tmp_path: Path) -> None:
     assert result.best is not None
     assert (result.base["step"], result.best["step"]) == (0, 1)
     assert str(result).startswith(f"finished: {tmp_path / 'run'} (cgF1 ")
-    assert observer.events[1] == "finished"
+    assert "in 1 updates the learning rates reach" in observer.events[0]
+    assert "finished" in observer.events
     assert "validation not counted" in observer.events[-1]
     assert masklet.load(tmp_path / "run/weights.safetensors", device="cpu").image_size == 112
 
@@ -189,3 +190,35 @@ def test_results_are_reused_only_where_every_setting_is_the_same(job, changes, f
     assert {field.name for field in fields(job)} == changes.keys() | free, "a new field: do results depend on it?"
     for name, value in changes.items():
         assert replace(job, **{name: value}).arguments != job.arguments, name
+
+
+def test_what_a_short_run_and_few_images_cannot_do_is_said(tmp_path: Path) -> None:
+    from labelled_pictures import write_pictures
+
+    from masklet.train.recipes.schema import load_recipe
+    from masklet.workflows.training.train import describe_schedule, describe_split
+
+    write_pictures(tmp_path / "few", 12)
+    write_pictures(tmp_path / "many", 30)
+    few, many = (load_recipe("finetune", (f"data.root={tmp_path / name}",)) for name in ("few", "many"))
+    assert describe_split(few)[0].startswith("warning: validation is on ")
+    assert describe_split(many) == ["validation: on 5 images that are held out"]
+    assert describe_schedule(many) == []
+    assert describe_schedule(load_recipe("finetune", ("phases.0.steps=30",))) == []
+    steps = tuple(f"optim.{name}=20" for name in ("warmup_steps", "cooldown_steps", "timescale"))
+    (line,) = describe_schedule(load_recipe("finetune", ("phases.0.steps=30", *steps)))
+    assert "in 30 updates the learning rates reach 60 % of their peak at most" in line
+
+
+def test_bfloat16_is_computed_in_where_the_device_multiplies_it_fast(monkeypatch) -> None:
+    import torch
+
+    from masklet.train.recipes.schema import load_recipe
+
+    cpu = torch.device("cpu")
+    for fast in (False, True):
+        monkeypatch.setattr("masklet.train.recipes.schema.multiplies_bfloat16", lambda _, fast=fast: fast)
+        with load_recipe("finetune").autocast(cpu):
+            assert torch.is_autocast_enabled("cpu") == fast
+        with load_recipe("finetune", ("bfloat16=true",)).autocast(cpu):
+            assert torch.is_autocast_enabled("cpu")

@@ -7,12 +7,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from masklet.data.labels.conversion import READERS, find_image, read_any
+from masklet.data.labels.layouts import LAYOUTS, LabelFiles, recognise
+from masklet.data.sources import CocoConfig
 from masklet.errors import InputError
 from masklet.formats.coco import read_coco
+from masklet.workflows.evaluation.coco import CocoJob, evaluate_coco
 from masklet.workflows.manifest import Manifest, find_images
 from masklet.workflows.model_choice import ModelChoice
 from masklet.workflows.observer import JobObserver
-from masklet.workflows.segment_folder import SegmentedFolder, SegmentJob, segment_folder
+from masklet.workflows.segment_folder import JOINED_FORMATS, SegmentedFolder, SegmentJob, segment_folder
 
 
 class Warnings(JobObserver):
@@ -164,3 +168,37 @@ def test_phrases_that_say_the_same_are_asked_once(run, tmp_path) -> None:
     assert len(json.loads((tmp_path / "out/a.json").read_text())["phrases"]) == 1
     with pytest.raises(InputError, match="a phrase is empty"):
         run(tmp_path / "a.png", phrases=("dog", " _ "))
+
+
+@pytest.mark.parametrize("name", JOINED_FORMATS)
+def test_every_layout_of_labels_is_written_when_the_run_ends_and_goes_with_its_arguments(run, tmp_path, name) -> None:
+    draw(tmp_path / "in/a.png")
+    draw(tmp_path / "in/b.png", seed=1)
+    run(tmp_path / "in", formats=(name,))
+    found = [path for path in (tmp_path / "out" / name).rglob("*") if path.is_file()]
+    assert found
+    if name in READERS:
+        files = {"lvis": "lvis.json", "saco": "saco.json", "cvat": "annotations.xml", "labelstudio": "tasks.json"}
+        labels = tmp_path / "out" / name / files.get(name, "")
+        document = read_any(LabelFiles(labels=labels), find_image(labels, tmp_path / "in"))
+        assert {each.file_name for each in document.images.values()} == {"a.png", "b.png"}
+    run(tmp_path / "in", formats=("json",), threshold=1.0)
+    assert written(tmp_path / "out") == {"a.json", "b.json"}
+    assert f"`{name}`" in (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+
+
+def test_results_as_coco_are_scored_and_trained_on_as_they_are(run, tmp_path) -> None:
+    draw(tmp_path / "in/sub/a.png")
+    draw(tmp_path / "in/b.png", seed=1)
+    run(tmp_path / "in", formats=("coco",), phrases=("dog", "cat"))
+    labels = tmp_path / "out/coco.json"
+    source = LAYOUTS[recognise(labels)].open(LabelFiles(labels=labels, images=tmp_path / "in"), CocoConfig(split="all"))
+    assert {source.name(index) for index in range(len(source))} == {"sub/a.png", "b.png"}
+    assert all(source.example(index, np.random.default_rng(0)).mask_valid.any() for index in range(2))
+    results = [
+        {"image_id": each.image_id, "category_id": each.category_id, "bbox": each.bbox, "score": each.score}
+        for each in read_coco(labels).annotations
+    ]
+    (tmp_path / "results.json").write_text(json.dumps(results))
+    scores = evaluate_coco(CocoJob(gt=labels, pred=tmp_path / "results.json", out=tmp_path / "eval")).scores
+    assert scores["metrics"]["bbox"]["AP_all"] == pytest.approx(1)

@@ -1,13 +1,19 @@
 """The models that have a name: where their files are, and how the published one is fetched."""
 
 import os
+import socket
+import threading
+import urllib.request
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from masklet.errors import InputError
 
 BUILT_IN, PUBLISHED = "tiny", "sam3"
+WAIT_SECONDS = 4.0
 HUB_REPOSITORY, HUB_FILE = "facebook/sam3", "model.safetensors"
 
 
@@ -42,10 +48,18 @@ def fetch(name: str) -> Path:
         return find(BUILT_IN)
     if name != PUBLISHED:
         raise InputError(f"no model {name!r} to fetch: there are {BUILT_IN} and {PUBLISHED}")
-    from huggingface_hub import hf_hub_download
+    from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError
 
+    here = try_to_load_from_cache(HUB_REPOSITORY, HUB_FILE)
+    if isinstance(here, str):
+        return Path(here)
     page = f"https://huggingface.co/{HUB_REPOSITORY}"
+    if not _answers(constants.ENDPOINT):
+        raise InputError(
+            f"cannot reach {constants.ENDPOINT} within {WAIT_SECONDS:g} s: without a network, copy the file from "
+            "another machine and give its path, or use the built-in model (tiny)"
+        )
     try:
         return Path(hf_hub_download(HUB_REPOSITORY, HUB_FILE))
     except GatedRepoError as error:
@@ -57,6 +71,22 @@ def fetch(name: str) -> Path:
         raise InputError(
             f"cannot reach {page} ({type(error).__name__}): with the file on another machine, copy it and give its path"
         ) from error
+
+
+def _answers(address: str) -> bool:
+    """Whether a server takes connections; the client that fetches would try for half a minute before it says no."""
+    if urllib.request.getproxies():  # a proxy answers in its place, and names may be known to it alone
+        return True
+    parts = urlsplit(address)
+    port = parts.port or (80 if parts.scheme == "http" else 443)
+    answered = threading.Event()
+
+    def connect() -> None:
+        with suppress(OSError), socket.create_connection((parts.hostname, port), timeout=WAIT_SECONDS):
+            answered.set()
+
+    threading.Thread(target=connect, daemon=True).start()  # as looking up the name cannot be given a limit
+    return answered.wait(WAIT_SECONDS)
 
 
 def describe_models() -> list[ModelInfo]:

@@ -12,7 +12,19 @@ from masklet.cli import (  # noqa: I001 - the order of the commands in the help
     calibrate,
     models,
     merge,
+    convert_labels,
 )
 from masklet.cli.app import main
 
-__all__ = ["ask", "calibrate", "evaluation", "main", "merge", "models", "segment", "track", "train"]
+__all__ = [
+    "ask",
+    "calibrate",
+    "convert_labels",
+    "evaluation",
+    "main",
+    "merge",
+    "models",
+    "segment",
+    "track",
+    "train",
+]

@@ -12,7 +12,9 @@ from masklet.errors import InputError
 from masklet.formats.calibration import read_calibration
 from masklet.inference.output.registry import IMAGE_FORMATS
 from masklet.workflows.model_choice import ModelChoice
-from masklet.workflows.segment_folder import SegmentJob, segment_folder
+from masklet.workflows.segment_folder import JOINED_FORMATS, SegmentJob, segment_folder
+
+FORMATS = (*IMAGE_FORMATS, *JOINED_FORMATS)
 
 
 @app.command()
@@ -28,7 +30,7 @@ def segment(  # noqa: PLR0913 - one argument for each option
     device: Device = "auto",
     dtype: Dtype = "auto",
     out: Annotated[Path | None, typer.Option(help="Folder for results; `out` unless --json.")] = None,
-    format: Annotated[str, typer.Option(help=f"Any of {','.join(IMAGE_FORMATS)}.")] = "overlay",
+    format: Annotated[str, typer.Option(help=f"Any of {','.join(FORMATS)}.")] = "overlay",
     json: Json = False,
 ) -> None:
     """Find every instance of a phrase, or of example boxes, in images."""
@@ -40,7 +42,7 @@ def segment(  # noqa: PLR0913 - one argument for each option
         threshold=threshold,
         calibration=None if calibration is None else read_calibration(calibration),
         model=ModelChoice(name=model, device=device, dtype=dtype),
-        formats=parse_formats(format, IMAGE_FORMATS),
+        formats=parse_formats(format, FORMATS),
         folder=out or (None if json else Path("out")),
         skip_finished=not json,
     )

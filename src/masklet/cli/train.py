@@ -60,7 +60,7 @@ def _check(job: "TrainJob", *, json: bool) -> None:
 
     with Display(json=json) as display:
         checked = check_data(job, display)
-    lines = [*describe_findings(checked.findings), f"sheet: {checked.sheet}"]
+    lines = [*describe_findings(checked.findings), *checked.notes, f"sheet: {checked.sheet}"]
     typer.echo(jsonlib.dumps(checked.to_json()) if json else "\n".join(lines))
     if checked.findings.has_errors:
         raise typer.Exit(1)

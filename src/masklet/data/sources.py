@@ -18,6 +18,7 @@ from masklet.phrases import phrase_key
 
 Split = Literal["train", "heldout", "all"]
 HELD_OUT_SHARE = 10
+LEAST_HELD_OUT = 5
 
 
 @runtime_checkable
@@ -72,10 +73,14 @@ class PhraseBook:
         return self._spelling.setdefault(phrase_key(phrase), phrase)
 
 
-def in_split(file_name: str, split: Split) -> bool:
-    """Whether a file belongs to a split: a tenth of all names is held out, by a hash of its name."""
-    held_out = _hash(file_name) % HELD_OUT_SHARE == 0
-    return split == "all" or held_out == (split == "heldout")
+def held_out_names(names: Iterable[str]) -> set[str]:
+    """The names that are held out: a tenth of them, each by its own hash alone; of few, as many as figures need.
+
+    A quarter at most are held out to come to `LEAST_HELD_OUT`, the next ones in the order of their hashes.
+    """
+    ordered = sorted(set(names), key=lambda name: (_hash(name) % HELD_OUT_SHARE, _hash(name)))
+    tenth = sum(_hash(name) % HELD_OUT_SHARE == 0 for name in ordered)
+    return set(ordered[: max(tenth, min(LEAST_HELD_OUT, len(ordered) // 4))])
 
 
 def _hash(name: str) -> int:
@@ -89,7 +94,9 @@ def kept_names(names: Iterable[str], split: Split, limit: int | None, origin: st
 
     Raises: InputError, which begins with `origin`, when none is left.
     """
-    kept = {name for name in names if in_split(name, split)}
+    listed = set(names)
+    held_out = held_out_names(listed) if split != "all" else set()
+    kept = listed if split == "all" else held_out if split == "heldout" else listed - held_out
     if limit is not None:
         kept = set(sorted(kept, key=lambda name: (_hash(f"limit {name}"), name))[:limit])
     if not kept:

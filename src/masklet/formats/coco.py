@@ -6,6 +6,7 @@ have `synonyms`.
 """
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -160,3 +161,49 @@ def read_results(path: Path, labels: CocoFile) -> list[CocoResult]:
     for place, result in enumerate(results):
         labels.check_references(result, path, f"result {place}")
     return results
+
+
+class CocoBuilder:
+    """Makes a dataset out of images and objects as they come; categories are phrases, ids count from 1."""
+
+    def __init__(self) -> None:
+        self.images: list[CocoImage] = []
+        self.annotations: list[CocoAnnotation] = []
+        self.categories: dict[str, int] = {}
+
+    def add_image(self, file_name: str, size: tuple[int, int] | None) -> int:
+        """An image of a size, height and width, if it is known; returns its id."""
+        height, width = size or (None, None)
+        self.images.append(CocoImage(id=len(self.images) + 1, file_name=file_name, height=height, width=width))
+        return len(self.images)
+
+    def add_object(
+        self,
+        phrase: str,
+        box: Sequence[float | int] | None,
+        segmentation: RunLengths | list[list[float]] | None = None,
+        **fields: Any,
+    ) -> None:
+        """An object of the image that was added last; its box is xywh in pixels."""
+        self.annotations.append(
+            CocoAnnotation(
+                id=len(self.annotations) + 1,
+                image_id=len(self.images),
+                category_id=self.add_category(phrase),
+                bbox=None if box is None else [*box],
+                segmentation=segmentation,
+                **fields,
+            )
+        )
+
+    def add_category(self, phrase: str) -> int:
+        """The id of a phrase, an earlier one if it was there before."""
+        return self.categories.setdefault(phrase, len(self.categories) + 1)
+
+    def build(self) -> CocoFile:
+        """The dataset so far."""
+        return CocoFile(
+            images={each.id: each for each in self.images},
+            categories={number: CocoCategory(id=number, name=name) for name, number in self.categories.items()},
+            annotations=self.annotations,
+        )

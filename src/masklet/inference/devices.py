@@ -1,10 +1,14 @@
 """Where to compute, and in which numbers."""
 
+import os
 from collections.abc import Callable
 
 import torch
 
 from masklet.errors import InputError
+from masklet.nn.precision import multiplies_bfloat16
+
+MOST_THREADS = 8  # beyond them an image of 1008 pixels is no faster
 
 
 def choose_device(name: str) -> torch.device:
@@ -24,18 +28,21 @@ def choose_device(name: str) -> torch.device:
     return torch.device(name)
 
 
+def limit_threads() -> None:
+    """Leaves cores to others: with as many threads as a busy machine has cores, each operation waits for the last one.
+
+    Half of the cores and eight at most, unless OMP_NUM_THREADS says otherwise or somebody has already chosen.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if "OMP_NUM_THREADS" not in os.environ and torch.get_num_threads() > 1:
+        torch.set_num_threads(min(torch.get_num_threads(), MOST_THREADS, max(1, cores // 2)))
+
+
 def choose_dtype(name: str, device: torch.device) -> torch.dtype:
     """The type to compute in. Raises: InputError on an unknown name."""
     known = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
     if name == "auto":
-        return torch.bfloat16 if _multiplies_bfloat16(device) else torch.float32
+        return torch.bfloat16 if multiplies_bfloat16(device) else torch.float32
     if name not in known:
         raise InputError(f"unknown dtype {name!r}: give auto, {', '.join(known)}")
     return known[name]
-
-
-def _multiplies_bfloat16(device: torch.device) -> bool:
-    """Without matrix instructions for it, bfloat16 is slower than float32."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return device.type == "cpu" and torch.cpu._is_amx_tile_supported()  # there is no public name for it

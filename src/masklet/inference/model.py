@@ -13,7 +13,7 @@ from masklet.checkpoints.weights import Weights, load_detector
 from masklet.errors import InputError
 from masklet.formats.calibration import Calibration
 from masklet.inference.concepts import Boxes, Phrases
-from masklet.inference.devices import choose_device, choose_dtype
+from masklet.inference.devices import choose_device, choose_dtype, limit_threads
 from masklet.inference.image.image_result import ImageResult
 from masklet.inference.image.image_session import ImageSession
 from masklet.inference.predictor import Predictor
@@ -31,7 +31,10 @@ from masklet.tokenizer import Tokenizer
 
 
 class Model(Predictor):
-    """A detector on a device, ready for images and videos. Made by `load`."""
+    """A detector on a device, ready for images and videos. Made by `load`.
+
+    Threads may share a model, and results; a session, of an image or of a video, belongs to one thread at a time.
+    """
 
     def segment(
         self,
@@ -127,9 +130,11 @@ def load(
 
     `device` is auto, cpu, cuda or mps; `dtype` is auto, float32, bfloat16 or float16, where auto takes bfloat16 if the
     device multiplies it fast. `image_size` is the side in pixels that images are resized to, by default the model's.
+    Where OMP_NUM_THREADS is not set, torch is left half of the cores, eight at most.
 
     Raises: InputError on unknown names, files that are not whole, or a device that is not there.
     """
+    limit_threads()
     target = choose_device(device)
     weights = read(find(name_or_path))
     return make_model(weights, target, choose_dtype(dtype, target), image_size)

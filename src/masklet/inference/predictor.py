@@ -6,6 +6,7 @@ threshold end here. Nothing below knows of files, devices or thresholds; image a
 
 import hashlib
 import math
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -43,6 +44,7 @@ class Predictor:
     settings: DetectionSettings = field(default_factory=DetectionSettings)
     digest: str = ""
     _phrases: dict[str, Tensor] = field(default_factory=dict, repr=False)
+    _phrases_lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     @cached
     def identity(self) -> str:
@@ -130,17 +132,23 @@ class Predictor:
         )
         return words, prompts
 
+    def forget_phrases(self) -> None:
+        """Empties the cache of phrases, so that the next ones are encoded anew."""
+        with self._phrases_lock:
+            self._phrases.clear()
+
     def _encode_phrases(self, phrases: list[str]) -> TokenSet:
         """Each phrase is encoded once and cached; the cache is bounded. Tokens are padded to the longest phrase."""
         token_ids, valid = self.tokenizer.encode(phrases)
-        fresh = [row for row, phrase in enumerate(phrases) if phrase not in self._phrases]
-        if fresh:
-            encoded = self.detector.text(token_ids[fresh].to(self.device))
-            self._phrases.update((phrases[row], tokens) for row, tokens in zip(fresh, encoded, strict=True))
         length = token_ids.shape[1]
-        tokens = [_fit(self._phrases[phrase], length) for phrase in phrases]
-        while len(self._phrases) > _PHRASES_KEPT:
-            self._phrases.pop(next(iter(self._phrases)))
+        with self._phrases_lock:  # a model may be shared by threads
+            fresh = [row for row, phrase in enumerate(phrases) if phrase not in self._phrases]
+            if fresh:
+                encoded = self.detector.text(token_ids[fresh].to(self.device))
+                self._phrases.update((phrases[row], tokens) for row, tokens in zip(fresh, encoded, strict=True))
+            tokens = [_fit(self._phrases[phrase], length) for phrase in phrases]
+            while len(self._phrases) > _PHRASES_KEPT:
+                self._phrases.pop(next(iter(self._phrases)))
         return TokenSet(tokens=torch.stack(tokens), valid=valid.to(self.device))
 
 

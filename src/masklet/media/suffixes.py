@@ -52,6 +52,14 @@ def walk(folder: Path, suffixes: Collection[str]) -> Iterator[Path]:
             yield path
 
 
+def walk_folders(folder: Path, levels: int) -> Iterator[Path]:
+    """The folders below a folder, so many levels deep, without hidden ones and links."""
+    for path in sorted(folder.iterdir()) if levels else ():
+        if path.is_dir() and not is_hidden(path) and not path.is_symlink():
+            yield path
+            yield from walk_folders(path, levels - 1)
+
+
 def count_kinds(paths: Iterable[Path]) -> str:
     """How many files of each suffix there are, in words: "2 .svg, 1 .cr2"."""
     counts = Counter(path.suffix.lower() for path in paths)

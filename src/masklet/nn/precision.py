@@ -1,4 +1,7 @@
-"""Which parameters follow the compute type: matrices and norms of the trunk do, what decides coordinates does not."""
+"""The compute type: where bfloat16 is fast, and which parameters follow.
+
+Matrices and norms of the trunk do, what decides coordinates does not.
+"""
 
 import torch
 from torch import nn
@@ -6,6 +9,13 @@ from torch import nn
 from masklet.nn.blocks import LayerNorm2d, PreciseMLP
 
 _FOLLOW = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d, nn.LayerNorm, nn.GroupNorm, nn.Embedding, LayerNorm2d)
+
+
+def multiplies_bfloat16(device: torch.device) -> bool:
+    """Whether a device has instructions for it; without them bfloat16 is slower than float32."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return device.type == "cpu" and torch.cpu._is_amx_tile_supported()  # there is no public name for it
 
 
 def cast_compute(module: nn.Module, dtype: torch.dtype) -> None:

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from masklet.inference.image.image_result import ImageResult
     from masklet.inference.model import Model
 
+# Written when the run ends, for all images, each into a folder of its name
+JOINED_FORMATS = ("lvis", "saco", "masks", "labelme", "cvat", "labelstudio", "voc", "imagefolder")
+
 Box = tuple[float, float, float, float]  # x0, y0, x1, y1 in pixels
 
 
@@ -145,7 +148,8 @@ def _write(
     if job.folder and manifest:
         try:
             output = ImageOutput(folder=job.folder, stem=file.stem, name=file.name)
-            outputs = write_image_formats(result, job.formats, output)
+            parts = {"coco"} if any(name in JOINED_FORMATS for name in job.formats) else set()
+            outputs = write_image_formats(result, [*job.formats, *parts], output)
         except InputError as error:
             return error
         manifest.add(file, outputs, result.summary())
@@ -159,9 +163,9 @@ def _recorded(manifest: Manifest | None, formats: Sequence[str]) -> Iterator[Non
         yield
     finally:
         if manifest:
-            if "coco" in formats and manifest.done:
-                write_coco(manifest)
             manifest.shared = [SHARED_FILES[name] for name in formats if name in SHARED_FILES]
+            if manifest.done and any(name == "coco" or name in JOINED_FORMATS for name in formats):
+                manifest.shared += _write_joined(manifest, formats)
             manifest.save()
 
 
@@ -199,14 +203,23 @@ def _read(source: Path, job: SegmentJob) -> "ndarray":
     return image
 
 
-def write_coco(manifest: Manifest) -> Path:
-    """Writes `coco.json` from the files of all finished images, those of earlier runs included."""
+def _write_joined(manifest: Manifest, formats: Sequence[str]) -> list[str]:
+    """Writes labels of all finished images, those of earlier runs included; returns the names of the files."""
+    from masklet.data.labels.conversion import WRITERS, LabelExport
     from masklet.formats.coco import read_coco
     from masklet.inference.output.export import CocoWriter
 
-    writer = CocoWriter()
-    for stem in sorted(manifest.done):
+    writer, sources = CocoWriter(), {}
+    for stem, record in sorted(manifest.done.items()):
         path = manifest.folder / f"{stem}.coco.json"
         if path.exists():
-            writer.extend(read_coco(path))
-    return write_atomically(manifest.folder / "coco.json", json.dumps(writer.to_dict()))
+            part = read_coco(path)
+            sources |= {image.file_name: Path(record["source"][0]) for image in part.images.values()}
+            writer.extend(part)
+    if "coco" in formats:
+        write_atomically(manifest.folder / "coco.json", json.dumps(writer.to_dict()))
+    written = []
+    for name in (name for name in JOINED_FORMATS if name in formats):
+        export = LabelExport(labels=writer.build(), folder=manifest.folder / name, find_image=sources.__getitem__)
+        written += WRITERS[name](export)
+    return [path.relative_to(manifest.folder).as_posix() for path in written]

@@ -13,6 +13,7 @@ from masklet.data.sources import CocoConfig, IndexedSource
 from masklet.data.videos import LabelledVideos
 from masklet.errors import InputError
 from masklet.ops.masks import rle_encode
+from masklet.workflows.convert_labels import ConvertLabelsJob, convert_labels
 
 SIZE = (20, 30)
 DOCUMENTATION = (Path(__file__).parents[3] / "docs/data.md").read_text(encoding="utf-8")
@@ -37,6 +38,15 @@ DOCUMENTS: dict[str, dict[str, Any]] = {
 }
 
 
+TOOLS = {
+    "labelme": "out",
+    "cvat": "out/annotations.xml",
+    "voc": "out",
+    "labelstudio": "out/tasks.json",
+    "mot": "out/mot.txt",
+}
+
+
 def write(folder: Path, layout: str) -> LabelFiles:
     """One labelled image, or a video of two frames, in this layout."""
     (folder / "images").mkdir(parents=True)
@@ -52,6 +62,15 @@ def write(folder: Path, layout: str) -> LabelFiles:
         (folder / "labels/a.txt").write_text("0 0.2 0.25 0.6 0.25 0.6 0.6 0.2 0.6\n")
         (folder / "data.yaml").write_text("train: images\nnames: [mug]\n")
         return LabelFiles(labels=folder / "data.yaml")
+    if layout in TOOLS:
+        (folder / "coco.json").write_text(json.dumps(DOCUMENTS["coco"]))
+        job = ConvertLabelsJob(labels=folder / "coco.json", images=folder, folder=folder / "out", to=layout)
+        convert_labels(job)
+        if layout == "mot":
+            Image.new("RGB", (SIZE[1], SIZE[0]), "grey").save(folder / "img1.png")
+            (folder / "img1").mkdir()
+            (folder / "img1.png").rename(folder / "img1/000001.jpg")
+        return LabelFiles(labels=folder / TOOLS[layout], images=folder)
     place = folder / ("masks/mug/a.png" if layout == "masks" else "labels/v/0.png")
     place.parent.mkdir(parents=True)
     Image.fromarray(MASK.astype(np.uint8)).save(place)
@@ -65,9 +84,9 @@ def test_every_layout_is_recognised_opened_and_documented(tmp_path, layout) -> N
     source = LAYOUTS[layout].open(files, CocoConfig(split="all"))
     assert isinstance(source, IndexedSource)
     example = source.example(0, np.random.default_rng(0))
-    np.testing.assert_array_equal(example.masks, MASK[None])
+    np.testing.assert_array_equal(example.masks, MASK[None] & (layout not in ("voc", "mot")))
     np.testing.assert_allclose(example.boxes_xyxy, [[6, 5, 18, 12]], atol=1e-4)
-    assert [query.phrase for query in example.queries] == ([] if layout == "davis" else ["mug"])
+    assert [query.phrase for query in example.queries] == {"davis": [], "mot": ["object"]}.get(layout, ["mug"])
     assert f"| `{layout}` |" in DOCUMENTATION
 
 

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +17,7 @@ from masklet.checkpoints.weights import Weights
 from masklet.config import debug
 from masklet.errors import InputError
 from masklet.inference.concepts import read_labels, read_phrases, read_rows
-from masklet.inference.devices import choose_device, choose_dtype
+from masklet.inference.devices import choose_device, choose_dtype, limit_threads
 from masklet.inference.model import Model, make_model
 from masklet.models.detector import Detector
 from masklet.ops.nms import nms_masks
@@ -305,3 +306,28 @@ def test_devices_and_types_are_checked() -> None:
 def test_the_debug_tokenizer_fits_its_vocabulary() -> None:
     token_ids, _ = Tokenizer(debug().text.vocab_size).encode(["antidisestablishmentarianism"])
     assert int(token_ids.max()) < debug().text.vocab_size
+
+
+def test_threads_share_a_model(model: Model, picture: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a cache of phrases far too small for them, so that entries come and go under their hands."""
+    monkeypatch.setattr("masklet.inference.predictor._PHRASES_KEPT", 1)
+    phrases = [["cat", f"dog {number}", "bird"] for number in range(6)]
+    expected = [model.segment(picture, each, threshold=EVERYTHING).scores for each in phrases]
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(3):
+            found = pool.map(lambda each: model.segment(picture, each, threshold=EVERYTHING).scores, phrases)
+            for scores, others in zip(found, expected, strict=True):
+                assert_close(scores, others)
+
+
+@pytest.mark.parametrize(("cores", "given", "expected"), [(2, None, 1), (12, None, 6), (64, None, 8), (2, "2", 2)])
+def test_torch_is_left_half_of_the_cores_unless_told_otherwise(monkeypatch, cores, given, expected) -> None:
+    chosen = [min(cores, 64)]
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(cores)), raising=False)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: chosen[-1])
+    monkeypatch.setattr(torch, "set_num_threads", chosen.append)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if given:
+        monkeypatch.setenv("OMP_NUM_THREADS", given)
+    limit_threads()
+    assert chosen[-1] == expected

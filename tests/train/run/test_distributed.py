@@ -92,7 +92,7 @@ def test_the_processes_have_different_work(pictures) -> None:
     task = loop.make_task(recipe, loop.initial_weights(recipe))
     assert isinstance(task, ConceptTask)
     dataset = task.dataset(recipe.phases[0])
-    every = [dataset[index] for index in range(2 * STEPS)]
+    every = [dataset[index] for index in range(8 * STEPS)]
     kinds = [isinstance(batch, PointedBatch) for batch in every]
     assert kinds[::2] == kinds[1::2]
     clicked = [batch for batch in every if isinstance(batch, PointedBatch)]

@@ -6,6 +6,7 @@ from itertools import pairwise
 import pytest
 import torch
 from torch import nn
+from torch.testing import assert_close
 
 from masklet.config import PRESETS
 from masklet.models.detector import Detector
@@ -15,6 +16,7 @@ from masklet.train.run.optim import (
     WeightAverage,
     cosine_factor,
     factor_of_update,
+    highest_factor,
     layer_scale,
     parameter_groups,
 )
@@ -91,3 +93,13 @@ def test_average_follows_the_weights_and_keeps_their_type() -> None:
     assert state["weight"].dtype == torch.bfloat16
     torch.testing.assert_close(state["weight"], torch.ones(2, 2, dtype=torch.bfloat16))
     assert average.shadow["weight"].dtype == torch.float32
+
+
+def test_shares_of_a_schedule_follow_its_length_and_whole_numbers_do_not():
+    shares = OptimConfig(warmup_steps=0.05, cooldown_steps=0.05, timescale=0.05)
+    steps = OptimConfig(warmup_steps=20, cooldown_steps=20, timescale=20)
+    of_400 = [[factor_of_update(update, 400, each) for update in range(400)] for each in (shares, steps)]
+    assert_close(*map(torch.tensor, of_400))
+    assert highest_factor(400, steps) > 0.9
+    assert highest_factor(30, steps) < 0.7, "with neither warm-up nor cool-down over there is nothing between"
+    assert highest_factor(30, shares) > 0.8

@@ -1,7 +1,8 @@
 """The table of label layouts: a new one is an entry here, a reader in `formats` and a source beside this file."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from masklet.data.labels.coco import CocoSource
@@ -13,8 +14,15 @@ from masklet.data.labels.ytvis import YtvisVideos
 from masklet.data.sources import CocoConfig, IndexedSource
 from masklet.data.videos import LabelledVideos, VideoFrames
 from masklet.errors import InputError
+from masklet.formats.coco import CocoFile
 from masklet.formats.lvis import read_lvis
+from masklet.formats.mot import read_mot
 from masklet.formats.stream import iterate_items
+from masklet.formats.tools.cvat import read_cvat
+from masklet.formats.tools.labelme import read_labelme
+from masklet.formats.tools.labelstudio import read_labelstudio
+from masklet.formats.tools.voc import read_voc
+from masklet.media.suffixes import is_image, walk_folders
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +59,34 @@ def _of_videos(
     )
 
 
+def _of_tool(recognise: Callable[[Path, frozenset[str]], bool], read: Callable[[Path], CocoFile]) -> LabelLayout:
+    """Files of a tool, which are read as COCO's."""
+    return LabelLayout(
+        recognise=recognise, open=lambda files, config: CocoSource(files.labels, files.images, config, read=read)
+    )
+
+
+def _begins(path: Path, text: str) -> bool:
+    """Whether an XML file has this near its beginning."""
+    if path.suffix.lower() != ".xml" or not path.is_file():
+        return False
+    with path.open(encoding="utf-8-sig", errors="replace") as file:
+        return text in file.read(_FIRST_LOOK)
+
+
+def _holds(path: Path, pattern: str, text: str) -> bool:
+    """Whether one of the first files of a folder has this near its beginning."""
+    if not path.is_dir():
+        return False
+    for file in islice((each for each in path.rglob(pattern) if not each.name.startswith(".")), _FEW):
+        with file.open(encoding="utf-8-sig", errors="replace") as opened:
+            if text in opened.read(_FIRST_LOOK):
+                return True
+    return False
+
+
+_FIRST_LOOK, _FEW = 2**16, 5
+
 LAYOUTS: Mapping[str, LabelLayout] = {
     "saco": LabelLayout(
         recognise=lambda _, known: "text_input" in known,
@@ -75,6 +111,14 @@ LAYOUTS: Mapping[str, LabelLayout] = {
         recognise=lambda path, _: (path / "masks").is_dir(),
         open=lambda files, config: MaskFolderSource(files.labels, config),
     ),
+    "labelme": _of_tool(lambda path, known: "shapes" in known or _holds(path, "*.json", '"shapes"'), read_labelme),
+    "cvat": _of_tool(lambda path, _: _begins(path, "<annotations"), read_cvat),
+    "voc": _of_tool(lambda path, _: _begins(path, "<annotation>") or _holds(path, "*.xml", "<annotation>"), read_voc),
+    "labelstudio": _of_tool(lambda _, known: "data" in known, read_labelstudio),
+    "mot": _of_tool(
+        lambda path, _: path.suffix == ".txt" or any((path / name).is_file() for name in ("gt/gt.txt", "mot.txt")),
+        read_mot,
+    ),
     "davis": _of_videos(
         lambda path, _: path.is_dir() and any(path.glob("*/*.png")),
         lambda files, config: DavisVideos(files.labels, files.images, config),
@@ -86,10 +130,76 @@ def recognise(labels: Path) -> str:
     """The name of the first layout in the table that a file or folder has. Raises: InputError when it has none."""
     known = frozenset[str]()
     for section, value, _ in iterate_items(labels) if labels.suffix == ".json" else ():
-        if section in ("images", "videos"):  # its name, and the fields of its first record
+        if section in ("images", "videos", "shapes", ""):  # its name, and the fields of its first record
             known = frozenset([section, *(value if isinstance(value, dict) else ())])
             break
     for name, layout in LAYOUTS.items():
         if layout.recognise(labels, known):
             return name
     raise InputError(f"{labels} has no known layout of labels; expected is one of {', '.join(LAYOUTS)}")
+
+
+def find_labels(root: Path, part: str = "train") -> tuple[str, LabelFiles]:
+    """The layout and the place of the labels below a folder, as annotation tools export them.
+
+    Roboflow, CVAT and Label Studio's COCO (a json beside its images or beside images/), YOLO's data.yaml, masks beside
+    images, and the files of LabelMe, CVAT, Pascal VOC and Label Studio. Of several, those whose path speaks of `part`.
+
+    Raises: InputError naming what is there, and the setting that chooses.
+    """
+    found = [(layout, path) for path in _candidates(root) if (layout := _layout_of(path)) is not None]
+    chosen = found if len(found) == 1 else [each for each in found if part in str(each[1].relative_to(root)).lower()]
+    if len(chosen) == 1:
+        layout, labels = chosen[0]
+        return layout, LabelFiles(labels=labels, images=_images_of(labels), part=part)
+    if not found:
+        names = sorted(path.name + "/" * path.is_dir() for path in root.iterdir() if not path.name.startswith("."))
+        there = ", ".join(names[:20]) or "nothing"
+        raise InputError(
+            f"{root}: no labels of a known layout, only {there}; name them, such as "
+            "data.sources.mine='{kind: coco, annotations: annotations.json, images: images}'"
+        )
+    listed = "; ".join(f"data.sources.mine='{_override(root, *each)}'" for each in found)
+    raise InputError(f"{root}: has labels in {len(found)} places; choose one of {listed}")
+
+
+def _candidates(root: Path) -> list[Path]:
+    """Files and folders that may be labels, a few levels deep; a folder of one file an image stands for its files."""
+    if (root / "masks").is_dir() and (root / "images").is_dir():
+        return [root]
+    places = [root, *sorted(path for path in walk_folders(root, _LEVELS))]
+    files = [file for place in places for file in islice(_label_files(place), _MOST_FILES)]
+    kinds = {file: _layout_of(file) for file in files}
+    folders = [file.parent for file in files if kinds[file] in ("labelme", "voc")]
+    return [*(file for file in files if kinds[file] not in ("labelme", "voc", None)), *dict.fromkeys(folders)]
+
+
+def _label_files(folder: Path) -> Iterator[Path]:
+    """Files of a folder that may hold labels, by name."""
+    suffixes = (".json", ".yaml", ".yml", ".xml")
+    return (each for each in sorted(folder.iterdir()) if each.suffix in suffixes and not each.name.startswith("."))
+
+
+_LEVELS, _MOST_FILES = 2, 20  # of a folder with more, the first of which are enough to tell
+
+
+def _layout_of(path: Path) -> str | None:
+    try:
+        return recognise(path)
+    except InputError:
+        return None
+
+
+def _images_of(labels: Path) -> Path:
+    """The folder of the images: beside the labels, or called images, beside them or beside their folder."""
+    home = labels if labels.is_dir() else labels.parent
+    names = ("images", "JPEGImages", f"images/{labels.stem.removeprefix('instances_')}")
+    found = [place / name for place in (home, home.parent) for name in reversed(names) if (place / name).is_dir()]
+    return home if not found or any(map(is_image, home.iterdir())) else found[0]
+
+
+def _override(root: Path, layout: str, labels: Path) -> str:
+    place = labels.relative_to(root).as_posix()
+    if layout in ("yolo", "masks"):
+        return f"{{kind: {layout}, {'data' if layout == 'yolo' else 'folder'}: {place}}}"
+    return f"{{kind: {layout}, annotations: {place}, images: {_images_of(labels).relative_to(root).as_posix()}}}"

@@ -13,9 +13,9 @@ from PIL import Image
 from masklet.errors import InputError
 from masklet.files import whole_or_none, write_atomically
 from masklet.formats.coco import CocoAnnotation, CocoCategory, CocoFile, CocoImage
-from masklet.formats.labelstudio import LabelStudioRegion, to_task
 from masklet.formats.mask_folders import result_name
 from masklet.formats.records import RunLengths
+from masklet.formats.tools.labelstudio import LabelStudioRegion, to_task
 from masklet.formats.yolo import to_line
 from masklet.inference.output.overlays import image_overlay
 from masklet.ops.masks import mask_to_outline, rle_area, rle_encode
@@ -96,13 +96,17 @@ class CocoWriter:
     def _category(self, phrase: str) -> int:
         return self._categories.setdefault(phrase, len(self._categories) + 1)
 
-    def to_dict(self) -> dict[str, Any]:
+    def build(self) -> CocoFile:
         """The dataset so far."""
         return CocoFile(
             images={each.id: each for each in self._images},
             categories={number: CocoCategory(id=number, name=name) for name, number in self._categories.items()},
             annotations=self._annotations,
-        ).to_json()
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The dataset so far, to be written."""
+        return self.build().to_json()
 
 
 def to_coco(result: ImageInstances, file_name: str | None = None) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
+import torch
 import yaml
 from pydantic import (
     BeforeValidator,
@@ -29,6 +30,7 @@ from masklet.data.tracking import TrackingConfig
 from masklet.data.transforms import AugmentConfig
 from masklet.errors import InputError
 from masklet.nn.lora import LoraConfig
+from masklet.nn.precision import multiplies_bfloat16
 from masklet.scenes.layout import SceneConfig
 from masklet.train.losses.contrast import ContrastConfig
 from masklet.train.losses.criterion import Criterion
@@ -148,7 +150,8 @@ class Recipe(Strict, frozen=True):
     names is learnt, unless it begins with `!`. `lora` adds adapters; what `train` names is then learnt beside them.
     `checkpoint_activations` computes layers twice to save memory. `general` names a source of files, of what is not the
     recipe's own subject, whose images tell what was forgotten. `parallel` says what several processes do with the
-    weights of the encoders: each keeps all (`ddp`) or its share (`fsdp`).
+    weights of the encoders: each keeps all (`ddp`) or its share (`fsdp`). `bfloat16` is what is computed in;
+    `auto` takes it where the device multiplies it fast. Weights are float32.
 
     Written out, a recipe shows of its sections what was given, not what they hold by default.
     """
@@ -157,7 +160,7 @@ class Recipe(Strict, frozen=True):
     preset: str | None = None
     seed: int = 0
     device: str = "auto"
-    bfloat16: bool = True
+    bfloat16: Literal["auto"] | bool = "auto"
     initial_weights: str | None = None
     train: tuple[str, ...] = ("*",)
     lora: LoraConfig | None = None
@@ -177,6 +180,11 @@ class Recipe(Strict, frozen=True):
     def total_steps(self) -> int:
         """Updates of all phases together."""
         return sum(phase.steps for phase in self.phases)
+
+    def autocast(self, device: torch.device) -> torch.autocast:
+        """The precision of a forward pass on a device."""
+        enabled = multiplies_bfloat16(device) if self.bfloat16 == "auto" else self.bfloat16
+        return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
 
     def schedule_at(self, step: int) -> tuple[int, int, float]:
         """The schedule that an update belongs to: its first update, how many it has, its share of the peak rates."""

@@ -19,7 +19,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, Field
 
 from masklet.data.everyday import WithEverydayNegatives
-from masklet.data.labels.layouts import LAYOUTS, LabelFiles
+from masklet.data.labels.layouts import LAYOUTS, LabelFiles, find_labels
 from masklet.data.schema import Clip, Example
 from masklet.data.sources import CocoConfig, IndexedSource, Split
 from masklet.data.videos import LabelledVideos
@@ -27,6 +27,8 @@ from masklet.scenes.cutouts import CutoutLibrary, compose_scene
 from masklet.scenes.layout import SceneConfig
 from masklet.scenes.moving.clips import compose_clip, render_clip
 from masklet.scenes.scene import render_scene
+
+DEFAULT_LABELS = "annotations.json"  # as the shipped recipes for fine-tuning have it
 
 
 class Strict(BaseModel, extra="forbid", frozen=True):
@@ -104,6 +106,14 @@ class DavisSpec(_Files, frozen=True):
     images: str
 
 
+class ToolSpec(_Asked, frozen=True):
+    """Labels as an annotation tool exports them, a file or a folder, and the folder of their images."""
+
+    kind: Literal["labelme", "cvat", "voc", "labelstudio", "mot"]
+    annotations: str
+    images: str
+
+
 class ScenesSpec(Strict, frozen=True):
     """Generated scenes; a phase may override any of `options`."""
 
@@ -121,16 +131,26 @@ class CutoutsSpec(Strict, frozen=True):
 
 
 VideoSpec = YtvisSpec | DavisSpec
-FileSpec = CocoSpec | LvisSpec | SacoSpec | YoloSpec | MasksSpec | VideoSpec
+FileSpec = CocoSpec | LvisSpec | SacoSpec | YoloSpec | MasksSpec | ToolSpec | VideoSpec
 GeneratedSpec = ScenesSpec | CutoutsSpec
 SourceSpec = Annotated[FileSpec | GeneratedSpec, Field(discriminator="kind")]
 
 
 def open_images(spec: FileSpec, root: Path) -> IndexedSource:
     """The labelled images of a source; of videos, their frames. Raises: InputError naming what cannot be used."""
-    images = LAYOUTS[spec.kind].open(_files(spec, root), _query_config(spec))
+    layout, files = _place(spec, root)
+    images = LAYOUTS[layout].open(files, _query_config(spec))
     few = spec.everyday_negatives if isinstance(spec, _Asked) else 0
     return WithEverydayNegatives(images, few) if few else images
+
+
+def _place(spec: FileSpec, root: Path) -> tuple[str, LabelFiles]:
+    """Layout and place of a source. Where the file that recipes name is not there, labels are looked for."""
+    files = _files(spec, root)
+    is_default = isinstance(spec, CocoSpec) and spec.annotations == DEFAULT_LABELS
+    if is_default and root.is_dir() and not files.labels.exists():
+        return find_labels(root)
+    return spec.kind, files
 
 
 def open_videos(spec: VideoSpec, root: Path) -> LabelledVideos:

@@ -15,7 +15,9 @@ from masklet.train.run.distributed import own_part
 class OptimConfig:
     """Published pre-training values, but for the gradient clip, which only the fine-tuning recipe states.
 
-    The `cosine` schedule, which is the tracker's, reads neither `cooldown_steps` nor `timescale`.
+    Steps and `timescale` are updates where they are whole numbers, and shares of the schedule where they are written
+    with a point: 0.05 is a twentieth of it, however many updates a run has. The `cosine` schedule, which is the
+    tracker's, reads neither `cooldown_steps` nor `timescale`.
     """
 
     lr_vision: float = 5e-4
@@ -25,13 +27,15 @@ class OptimConfig:
     weight_decay: float = 0.1
     schedule: Literal["inverse_sqrt", "cosine"] = "inverse_sqrt"
     betas: tuple[float, float] = (0.9, 0.999)
-    warmup_steps: int = 5000
-    cooldown_steps: int = 5000
-    timescale: int = 5000
+    warmup_steps: int | float = 5000
+    cooldown_steps: int | float = 5000
+    timescale: int | float = 5000
     clip_norm: float = 0.1
 
 
-def inverse_sqrt_factor(step: int, total: int, *, warmup: int, cooldown: int, timescale: int) -> float:
+def inverse_sqrt_factor(
+    step: int, total: int, *, warmup: float | int, cooldown: float | int, timescale: float | int
+) -> float:
     """Share of the peak learning rate at `step` of `total`: linear up, 1 / sqrt, linear down to 0 at both ends.
 
     Source: SAM 3's schedule, from Scaling Vision Transformers (Zhai et al. 2022).
@@ -42,7 +46,7 @@ def inverse_sqrt_factor(step: int, total: int, *, warmup: int, cooldown: int, ti
     return decay * rise * fall
 
 
-def cosine_factor(step: int, total: int, *, warmup: int) -> float:
+def cosine_factor(step: int, total: int, *, warmup: float | int) -> float:
     """Share of the peak learning rate at `step` of `total`: linear up, then half a cosine down to 0.
 
     Source: Loshchilov and Hutter, SGDR, without restarts; SAM 3 paper, appendix (tracker).
@@ -57,10 +61,16 @@ def factor_of_update(update: int, total: int, config: OptimConfig) -> float:
 
     Shifted by one, so that neither the first nor the last update is wasted on a learning rate of 0.
     """
-    warmup, cooldown, timescale = config.warmup_steps, config.cooldown_steps, config.timescale
+    stated = (config.warmup_steps, config.cooldown_steps, config.timescale)
+    warmup, cooldown, timescale = (each * total if isinstance(each, float) else each for each in stated)
     if config.schedule == "cosine":
         return cosine_factor(update + 1, total + 1, warmup=warmup)
     return inverse_sqrt_factor(update + 1, total + 1, warmup=warmup, cooldown=cooldown, timescale=timescale)
+
+
+def highest_factor(total: int, config: OptimConfig) -> float:
+    """The largest factor of a schedule of `total` updates: 1 where a rate reaches its peak."""
+    return max(factor_of_update(update, total, config) for update in range(total))
 
 
 def layer_scale(name: str, depth: int, decay: float) -> float:

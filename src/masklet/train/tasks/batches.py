@@ -106,4 +106,4 @@ class ImageTask:
 
     def autocast(self, batch: TrainingBatch) -> torch.autocast:
         """The precision of a forward pass."""
-        return torch.autocast(batch.images.device.type, torch.bfloat16, enabled=self.recipe.bfloat16)
+        return self.recipe.autocast(batch.images.device)

@@ -85,7 +85,7 @@ class TrackingTask:
         """Each micro-batch's share of the mean over those of all processes. The seeds are those of corrections."""
         parts = len(batches) * rank_and_world()[1]
         for batch, seed in zip(batches, seeds, strict=True):
-            with torch.autocast(batch.images.device.type, torch.bfloat16, enabled=self.recipe.bfloat16):
+            with self.recipe.autocast(batch.images.device):
                 with torch.no_grad():
                     trunk = model.vision.trunk(batch.images)
                 losses = rollout_losses(

@@ -144,7 +144,7 @@ class WordsTask:
         """
         share = 1 / (len(batches) * rank_and_world()[1])
         for batch in batches:
-            with torch.autocast(batch.vectors.device.type, torch.bfloat16, enabled=self.recipe.bfloat16):
+            with self.recipe.autocast(batch.vectors.device):
                 tokens = model.text(batch.token_ids)
             tokens, valid = tokens.float(), batch.token_valid
             last = tokens[torch.arange(len(tokens)), valid.sum(dim=1) - 1]

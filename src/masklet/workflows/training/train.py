@@ -12,13 +12,16 @@ from masklet.train.run import loop
 from masklet.train.run.data_check import DataCheck
 from masklet.train.run.estimate import Estimate
 from masklet.train.run.observers import Observer, boards
-from masklet.train.run.validator import best_validation, read_validations
+from masklet.train.run.optim import highest_factor
+from masklet.train.run.validator import best_validation, read_validations, validation_images
 from masklet.workflows.observer import SILENT, JobObserver, stage
 from masklet.workflows.training.processes import is_first_process
 from masklet.workflows.training.train_report import REPORT, ReportJob, TrainReport, report_training
 from masklet.workflows.training.train_validation import open_validation
 
 SHEET = "data.png"
+LEAST_PEAK = 0.8  # of the peak rates
+LEAST_VALIDATED = 5  # images
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +85,7 @@ class CheckedData:
 
     findings: Findings
     sheet: Path
+    notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The findings for programs."""
@@ -89,6 +93,7 @@ class CheckedData:
             "sources": {name: asdict(tally) for name, tally in self.findings.tallies.items()},
             "findings": [asdict(finding) for finding in self.findings.findings],
             "sheet": str(self.sheet),
+            "notes": list(self.notes),
         }
 
 
@@ -106,8 +111,8 @@ def train(job: TrainJob, observer: JobObserver = SILENT, callbacks: Sequence[Obs
 
     # Train with validation
     validate = open_validation(recipe, job.out)
-    if recipe.validation is not None and validate is None:
-        observer.noted("no validation: the data holds no images out; name some with validation.source")
+    for line in describe_split(recipe) if not job.resume else ():
+        observer.noted(line)
     complete = loop.run(
         job.recipe,
         job.overrides,
@@ -139,15 +144,19 @@ def estimate_training(job: TrainJob) -> Estimate:
 
 def check_data(job: TrainJob, observer: JobObserver = SILENT) -> CheckedData:
     """Examines all data of the recipe, and draws some of it into the folder of the run."""
-    checked = DataCheck(job.load_recipe(), whole=True)
+    recipe = job.load_recipe()
+    checked = DataCheck(recipe, whole=True)
     findings = _examine(checked, observer)
     checked.write_sheet(job.out / SHEET)
-    return CheckedData(findings, job.out / SHEET)
+    return CheckedData(findings, job.out / SHEET, (*describe_split(recipe), *describe_schedule(recipe)))
 
 
 def _check_sample(recipe: Recipe, observer: JobObserver) -> None:
     """Warns of what is wrong with a sample of the data. Raises: InputError when there are errors."""
-    findings = _examine(DataCheck(recipe, whole=False), observer)
+    checked = DataCheck(recipe, whole=False)
+    for line in describe_schedule(recipe):
+        observer.warned(line)
+    findings = _examine(checked, observer)
     for line in describe_findings(findings) if findings.findings else ():
         observer.warned(line)
     if findings.has_errors:
@@ -159,6 +168,34 @@ def _check_sample(recipe: Recipe, observer: JobObserver) -> None:
 def _examine(checked: DataCheck, observer: JobObserver) -> Findings:
     with stage(observer, len(checked), "images") as advance:
         return checked.examine(advance)
+
+
+def describe_schedule(recipe: Recipe) -> list[str]:
+    """A line for each schedule whose rates stay far below their peak, as when a run is made much shorter."""
+    lines, first = [], 0
+    while first < recipe.total_steps:
+        _, total, _ = recipe.schedule_at(first)
+        highest = highest_factor(total, recipe.optim)
+        if highest < LEAST_PEAK:
+            lines.append(
+                f"warning: in {total} updates the learning rates reach {100 * highest:.0f} % of their peak at most; "
+                "shares of the run follow its length: optim.warmup_steps=0.05 optim.cooldown_steps=0.05 "
+                "optim.timescale=0.05"
+            )
+        first += total
+    return lines
+
+
+def describe_split(recipe: Recipe) -> list[str]:
+    """How many images are learnt from and how many are held out, and what so few cannot say."""
+    if recipe.validation is None:
+        return []
+    found = validation_images(recipe)
+    count = 0 if found is None else len(found[1])
+    if count >= LEAST_VALIDATED:
+        return [f"validation: on {count} images that are held out"]
+    what = "no images" if not count else f"{count} image{'s' * (count > 1)} alone"
+    return [f"warning: validation is on {what}: its figures say little; give more with validation.source"]
 
 
 def describe_findings(findings: Findings) -> list[str]:

@@ -1,0 +1,63 @@
+"""Scripts outside of the package: they use public names, and run at the smallest size that each can be given."""
+
+import ast
+import os
+import subprocess
+import sys
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+
+import pytest
+import torch
+from house import ROOT
+from random_model import random_weights
+
+from masklet.inference.model import make_model
+
+SCRIPTS = sorted(path for folder in ("benchmarks", "examples", "runs") for path in (ROOT / folder).glob("*.py"))
+SMALLEST = {
+    "examples/demo.py": ["OUT"],
+    "benchmarks/eval.py": ["--pairs", "50", "--turns", "1"],
+    "benchmarks/video_memory.py": ["--frames", "6", "--every", "3", "--history", "3"],
+    "benchmarks/tracking.py": ["--clips", "1", "--frames", "3", "--image-size", "112"],
+    "benchmarks/train.py": ["--steps", "1", "--size", "112", "--batch", "1"],
+    "benchmarks/scenes.py": [],
+    "examples/track.py": ["OUT"],
+}
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
+def test_scripts_use_public_names_alone(path: Path) -> None:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    own = {node.name for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.ClassDef))}
+    used = {
+        node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute) and ast.unparse(node.value) != "self"
+    }
+    imports = (node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom))
+    used |= {alias.name for node in imports for alias in node.names}
+    assert not {name for name in used - own if name.startswith("_") and not name.startswith("__")}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SMALLEST)
+def test_scripts_run_at_their_smallest_size(name: str, tmp_path: Path) -> None:
+    arguments = [str(tmp_path) if each == "OUT" else each for each in SMALLEST[name]]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, str(ROOT / name), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_image_benchmark_asks_a_model_through_its_public_names() -> None:
+    """Its other side is transformers at the published size, which is no smoke run."""
+    spec = spec_from_file_location("image_benchmark", ROOT / "benchmarks" / "image.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    model = make_model(random_weights(), torch.device("cpu"), torch.float32)
+    ours = module.Ours(model)
+    with torch.inference_mode():
+        first = ours.first(torch.zeros(1, 3, model.image_size, model.image_size), "cat")
+        assert len(ours.another("cat").scores) == len(first.scores) > 0
+        assert ours.masks(torch.zeros(2, 8, 8)).shape == (2, *module.FULL_HD)
