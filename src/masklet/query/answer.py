@@ -10,7 +10,7 @@ from PIL import Image
 
 from masklet.protocols import Pixels, cached
 from masklet.query.nodes import Node, phrases
-from masklet.query.relations import Shape
+from masklet.query.relations import Extent
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -22,7 +22,7 @@ class Candidate:
     score: float
     box: Float32[np.ndarray, "4"]
     mask: Bool[np.ndarray, "height width"]
-    shape: Shape
+    shape: Extent
 
 
 @dataclass(frozen=True, kw_only=True)

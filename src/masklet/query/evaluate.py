@@ -28,7 +28,7 @@ from masklet.query.nodes import (
     Related,
     phrases,
 )
-from masklet.query.relations import GUESSED, RELATION, between, gap, shape_of
+from masklet.query.relations import GUESSED, RELATION, between, extent_of, gap
 from masklet.query.text import to_text
 
 EVEN = 0.5
@@ -64,7 +64,7 @@ def _candidates(found: Instances) -> list[Candidate]:
     for index, phrase in enumerate(found.phrases):
         mask, box = found.mask(index), found.boxes[index]
         if mask.any():
-            shape = shape_of(mask, box)
+            shape = extent_of(mask, box)
             score = float(found.scores[index])
             result.append(Candidate(number=len(result), phrase=phrase, score=score, box=box, mask=mask, shape=shape))
     return result
@@ -203,7 +203,7 @@ class _Evaluation:
             if mask.any():
                 rows, columns = np.nonzero(mask)
                 box = np.array([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1], np.float32)
-                result[number] = (replace(each, mask=mask, box=box, shape=shape_of(mask, box)), score)
+                result[number] = (replace(each, mask=mask, box=box, shape=extent_of(mask, box)), score)
         return self._tell(node, result, {})
 
     def _tell(self, node: Node, kept: Found, why: Mapping[int, str], *, is_guess: bool = False) -> Found:

@@ -17,7 +17,7 @@ GUESSED = frozenset({"on", "in front of", "behind", "holding", "held by", "suppo
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Shape:
+class Extent:
     """An instance as relations see it: its box xyxy in [0, 1] of the longer side of the image, and a small mask."""
 
     box: Float32[np.ndarray, "4"]
@@ -30,14 +30,14 @@ class Shape:
         return (self.box[:2] + self.box[2:]) / 2
 
 
-def shape_of(mask: Bool[np.ndarray, "height width"], box: Float32[np.ndarray, "4"]) -> Shape:
+def extent_of(mask: Bool[np.ndarray, "height width"], box: Float32[np.ndarray, "4"]) -> Extent:
     """The shape of a mask and its box in pixels."""
     height, width = mask.shape
     longest = max(height, width)
     step = max(1, longest // SIDE)
     small = mask[: height // step * step, : width // step * step]
     small = np.asarray(small.reshape(height // step, step, width // step, step).any(axis=(1, 3)))
-    return Shape(box=(np.asarray(box) / longest).astype(np.float32), mask=small, area=float(mask.sum()) / longest**2)
+    return Extent(box=(np.asarray(box) / longest).astype(np.float32), mask=small, area=float(mask.sum()) / longest**2)
 
 
 def _more(difference: float) -> float:
@@ -51,26 +51,26 @@ def _overlap(low: float, high: float, other_low: float, other_high: float) -> fl
     return max(0.0, shared / max(1e-6, min(high - low, other_high - other_low)))
 
 
-def left_of(a: Shape, b: Shape) -> float:
+def left_of(a: Extent, b: Extent) -> float:
     """Centre and both sides further left."""
     apart = min(b.centre[0] - a.centre[0], b.box[0] - a.box[0] + SOFTNESS, b.box[2] - a.box[2] + SOFTNESS)
     return _more(float(apart))
 
 
-def above(a: Shape, b: Shape) -> float:
+def above(a: Extent, b: Extent) -> float:
     """Higher in the image, and not beside."""
     higher = _more(float(b.centre[1] - a.centre[1]))
     beside = _overlap(float(a.box[0]), float(a.box[2]), float(b.box[0]), float(b.box[2]))
     return higher * min(1.0, 0.3 + beside)
 
 
-def gap(a: Shape, b: Shape) -> float:
+def gap(a: Extent, b: Extent) -> float:
     """Distance of the boxes, 0 where they overlap."""
     apart = np.maximum(0, np.maximum(a.box[:2] - b.box[2:], b.box[:2] - a.box[2:]))
     return float(np.hypot(*apart))
 
 
-def inside(a: Shape, b: Shape) -> float:
+def inside(a: Extent, b: Extent) -> float:
     """How much of `a` lies within the outline of `b`, holes filled by its box's middle."""
     shared = float((a.mask & b.mask).sum()) / max(1, int(a.mask.sum()))
     boxes = _overlap(float(a.box[0]), float(a.box[2]), float(b.box[0]), float(b.box[2]))
@@ -79,7 +79,7 @@ def inside(a: Shape, b: Shape) -> float:
     return max(shared, 0.8 * boxes) * smaller
 
 
-def touching(a: Shape, b: Shape) -> float:
+def touching(a: Extent, b: Extent) -> float:
     """Masks within a few pixels of each other."""
     if gap(a, b) > 3 * CONTACT / SIDE:
         return 0.0
@@ -91,7 +91,7 @@ def touching(a: Shape, b: Shape) -> float:
     return float(min(1.0, contact / (0.05 * max(8.0, np.sqrt(min(a.mask.sum(), b.mask.sum()) + 1) * 4))))
 
 
-def on(a: Shape, b: Shape) -> float:
+def on(a: Extent, b: Extent) -> float:
     """In contact, with its foot within or at the top of the other."""
     foot = float(a.box[3])
     rests = _more(foot - float(b.box[1]) + SOFTNESS / 2) * _more(float(b.box[3]) - foot + SOFTNESS / 2)
@@ -99,7 +99,7 @@ def on(a: Shape, b: Shape) -> float:
     return max(touching(a, b), inside(a, b)) * rests * higher
 
 
-def next_to(a: Shape, b: Shape) -> float:
+def next_to(a: Extent, b: Extent) -> float:
     """Near, at about the same height, and not one within the other."""
     reach = 0.5 * float(np.sqrt(max(a.area, b.area))) + SOFTNESS
     near = float(np.exp(-((gap(a, b) / reach) ** 2)))
@@ -107,35 +107,35 @@ def next_to(a: Shape, b: Shape) -> float:
     return near * min(1.0, 0.2 + level) * (1 - inside(a, b)) * (1 - inside(b, a))
 
 
-def near(a: Shape, b: Shape) -> float:
+def near(a: Extent, b: Extent) -> float:
     """Within about the size of the larger."""
     reach = float(np.sqrt(max(a.area, b.area))) + SOFTNESS
     return float(np.exp(-((gap(a, b) / reach) ** 2)))
 
 
-def holding(a: Shape, b: Shape) -> float:
+def holding(a: Extent, b: Extent) -> float:
     """In contact with something smaller."""
     smaller = _more(float(np.sqrt(a.area) - np.sqrt(b.area)))
     return max(touching(a, b), inside(b, a)) * smaller
 
 
-def wearing(a: Shape, b: Shape) -> float:
+def wearing(a: Extent, b: Extent) -> float:
     """Something smaller within its own box."""
     return max(inside(b, a), 0.7 * holding(a, b) * min(1.0, 2 * inside(b, a) + 0.2))
 
 
-def in_front_of(a: Shape, b: Shape) -> float:
+def in_front_of(a: Extent, b: Extent) -> float:
     """Lower in the image and overlapping or near: nearer to the camera on level ground."""
     return _more(float(a.box[3] - b.box[3])) * max(near(a, b), touching(a, b))
 
 
-def overlapping(a: Shape, b: Shape) -> float:
+def overlapping(a: Extent, b: Extent) -> float:
     """Boxes that share area."""
     across = _overlap(float(a.box[0]), float(a.box[2]), float(b.box[0]), float(b.box[2]))
     return min(1.0, 2 * across * _overlap(float(a.box[1]), float(a.box[3]), float(b.box[1]), float(b.box[3])))
 
 
-def between(a: Shape, b: Shape, c: Shape) -> float:
+def between(a: Extent, b: Extent, c: Extent) -> float:
     """On the way from the centre of one to that of the other, and nearer to it than to the outside."""
     way = c.centre - b.centre
     length = float(np.hypot(*way))
@@ -147,7 +147,7 @@ def between(a: Shape, b: Shape, c: Shape) -> float:
     return within * float(np.exp(-((aside / (0.35 * length + SOFTNESS)) ** 2)))
 
 
-Relation = Callable[[Shape, Shape], float]
+Relation = Callable[[Extent, Extent], float]
 RELATION: Mapping[str, Relation] = {
     "on": on,
     "in": inside,
