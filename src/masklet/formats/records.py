@@ -180,6 +180,8 @@ def explain(error: Any) -> str:
     got = error["input"]
     if error["type"] == "missing":
         return "is missing"
+    if error["type"] == "json_invalid":
+        return f"is no JSON ({error['ctx']['error']})"
     if isinstance(got, float) and not math.isfinite(got):
         return f"is {got}; a finite number is expected"
     expected = _EXPECTED.get(error["type"], "something else").format_map(error.get("ctx", {}))

@@ -112,7 +112,7 @@ def test_figures_as_published_tables_print_them() -> None:
 @pytest.mark.parametrize(
     ("scores", "message"),
     [
-        ("{", "scores.json: the document: Invalid JSON"),
+        ("{", "scores.json: the document: is no JSON"),
         ("[]", "scores.json: the document: is "),
         ({"format": "masklet-eval-tracks"}, "scores.json: format: is "),
         ({"version": 2}, "version: is "),

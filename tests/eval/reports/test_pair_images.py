@@ -147,9 +147,11 @@ def test_names_stay_in_their_folder(tmp_path: Path, name: str) -> None:
     assert find_or_none(name, [folder]) is None
 
 
-def test_absolute_names_are_not_opened(tmp_path: Path) -> None:
+def test_absolute_names_are_opened_inside_the_folder_alone(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"x")
-    assert find_or_none(str(tmp_path / "a.png"), [tmp_path]) is None
+    (tmp_path / "below").mkdir()
+    assert find_or_none(str(tmp_path / "a.png"), [tmp_path]) == tmp_path / "a.png"
+    assert find_or_none(str(tmp_path / "a.png"), [tmp_path / "below"]) is None
     assert find_or_none("a.png", [tmp_path]) == tmp_path / "a.png"
 
 
