@@ -133,6 +133,12 @@ def test_an_answer_is_a_result_that_can_be_drawn_and_exported() -> None:
     assert (len(nothing), nothing.masks.shape, dict(nothing.presence)) == (0, (0, SIZE, SIZE), {"hat": 0.0})
 
 
+def test_a_fragment_of_an_instance_is_not_counted() -> None:
+    world = {"cup": [CUPS[0], (52, 82, 68, 95), CUPS[1]]}
+    counted = ask(Oracle(**world).find, np.zeros((SIZE, SIZE, 3), np.uint8), parse("exactly two cups")[0].node)
+    assert len(counted) == 2
+
+
 def test_a_question_without_a_concept_is_no_question() -> None:
     with pytest.raises(InputError, match="got its end"):
         from_text(" ")

@@ -33,6 +33,7 @@ from masklet.query.text import to_text
 
 EVEN = 0.5
 SAME = 0.8  # IoU of masks that are one instance
+PART = 0.8  # of a mask within another of its phrase: no instance of its own
 
 
 Find = Callable[[Sequence[str], float], Instances]  # instances of phrases above a score, in one image
@@ -60,14 +61,20 @@ def ask(find: Find, image: Pixels, question: Node, *, threshold: float = EVEN) -
 
 
 def _candidates(found: Instances) -> list[Candidate]:
-    result = []
+    result: list[Candidate] = []
     for index, phrase in enumerate(found.phrases):
         mask, box = found.mask(index), found.boxes[index]
-        if mask.any():
+        if mask.any() and not _doubled(mask, phrase, result):
             shape = extent_of(mask, box)
             score = float(found.scores[index])
             result.append(Candidate(number=len(result), phrase=phrase, score=score, box=box, mask=mask, shape=shape))
     return result
+
+
+def _doubled(mask: np.ndarray, phrase: str, surer: Sequence[Candidate]) -> bool:
+    """Whether a mask lies in that of a surer instance of its phrase: a fragment would be counted and ranked."""
+    area = mask.sum()
+    return any((each.mask & mask).sum() >= PART * area for each in surer if each.phrase == phrase)
 
 
 Found = dict[int, tuple[Candidate, float]]
