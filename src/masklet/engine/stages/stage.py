@@ -1,0 +1,47 @@
+"""What a stage is: it plans units from what is known, and turns a unit into what should be added. Nothing else."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+from masklet.engine.blobs import Blobs
+from masklet.engine.records import Actor, Outcome, Unit
+from masklet.engine.view import View
+
+
+@dataclass(frozen=True, kw_only=True)
+class Project:
+    """What a stage is given: facts to read, a place for blobs, and the folder of the originals."""
+
+    view: View
+    blobs: Blobs
+    originals: Path
+
+
+@runtime_checkable
+class Stage(Protocol):
+    """A step of the data engine. A change of what it gives is a new `version`."""
+
+    @property
+    def name(self) -> str:
+        """Unique among stages."""
+        ...
+
+    @property
+    def version(self) -> int:
+        """Counted up when outcomes change."""
+        ...
+
+    @property
+    def actor(self) -> Actor:
+        """In whose name the stage decides."""
+        ...
+
+    def plan(self, project: Project) -> Sequence[Unit]:
+        """The units that the present facts ask for; those planned before are planned again and change nothing."""
+        ...
+
+    def run(self, project: Project, subject: str) -> Outcome:
+        """What a unit adds. Raises: InputError for a subject that cannot be worked on."""
+        ...
