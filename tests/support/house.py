@@ -17,8 +17,9 @@ MOST_FILES = 15  # of a folder, without its __init__.py
 BUDGETS = {
     "": 920,  # the files that lie in no folder
     "checkpoints": 830,
-    "cli": 1250,
+    "cli": 1650,
     "data": 2800,
+    "engine": 5200,
     "eval": 6900,
     "formats": 1550,
     "inference": 4700,
@@ -29,7 +30,7 @@ BUDGETS = {
     "render": 260,
     "scenes": 2830,
     "train": 3780,
-    "workflows": 2380,
+    "workflows": 3300,
 }
 
 

@@ -1,30 +1,36 @@
 """The runner: plans and runs stages until none has anything to do. It knows no stage.
 
-Everything is in the ledger: killed at any point, at most the running unit is done again, with the same outcome.
+Everything is in the ledger: killed at any point, at most the running unit is done again, with the same outcome. Workers
+that share a ledger wait for one another at the end of each stage, so that later ones see the same facts in any order.
 """
 
 import os
 import socket
-from collections.abc import Callable, Sequence
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
-from masklet.engine.ledger.units import Lease, Units
+from masklet.engine.ledger.units import LEASE_SECONDS, Lease, LeaseLostError, Units
 from masklet.engine.stages.stage import Project, Stage
 from masklet.errors import InputError
 from masklet.interrupt import Interrupt
 
 POISON_SHARE = 0.01  # of a stage's units set aside, above which it stops
 LEAST_FOR_SHARE = 200
+WAIT_SECONDS = 0.05  # between looks at what other workers still hold
 STOPPING = "stopping after this unit; Ctrl-C once more to stop at once"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """A unit that ended: its stage, and how many of those now planned are done."""
+    """A unit that ended: its stage, how many of those now planned are done, and how long it took."""
 
     stage: str
     done: int
     planned: int
+    seconds: float
 
 
 class PoisonError(InputError):
@@ -36,7 +42,7 @@ class Runner:
 
     def __init__(self, project: Project, stages: Sequence[Stage], run_id: str, *, owner: str | None = None) -> None:
         self.project, self.stages, self.run_id = project, stages, run_id
-        self.owner = owner or f"{socket.gethostname()}-{os.getpid()}"
+        self.owner = owner or f"{socket.gethostname()}:{os.getpid()}"
         self.units = Units(project.view.ledger)
 
     def run(self, tell: Callable[[Progress], object] = lambda _: None) -> bool:
@@ -44,6 +50,7 @@ class Runner:
 
         Raises: PoisonError when more than a hundredth of a stage's units fail again and again.
         """
+        self.units.release_dead(has_ended)
         with Interrupt(STOPPING) as interrupt:
             while True:
                 before = self.units.counts()
@@ -55,33 +62,80 @@ class Runner:
                     return True
 
     def _run_stage(self, stage: Stage, tell: Callable[[Progress], object], interrupt: Interrupt) -> bool:
-        while True:
-            if interrupt.requested:
-                return False
+        counts = self.units.counts_of(stage.name)
+        while not interrupt.requested:
             leases = self.units.claim(stage.name, self.owner)
-            if not leases:
+            if not leases and not self.units.is_busy(stage.name):
                 return True
-            self._run_unit(stage, leases[0])
-            counts = self.units.counts()
-            mine = {state: count for (name, state), count in counts.items() if name == stage.name}
-            tell(Progress(stage=stage.name, done=mine.get("done", 0), planned=sum(mine.values())))
-            self._check_poison(stage, mine)
+            if not leases:
+                time.sleep(WAIT_SECONDS)
+                continue
+            start = time.perf_counter()
+            ended = self._run_unit(stage, leases[0])
+            counts[ended] = counts.get(ended, 0) + 1
+            counts["ready"] = max(0, counts.get("ready", 0) - 1)
+            planned = sum(counts.values())
+            seconds = time.perf_counter() - start
+            tell(Progress(stage=stage.name, done=counts.get("done", 0), planned=planned, seconds=seconds))
+            check_poison(stage.name, counts)
+        return False
 
-    def _run_unit(self, stage: Stage, lease: Lease) -> None:
+    def _run_unit(self, stage: Stage, lease: Lease) -> str:
+        """The state that the unit ends in."""
         try:
-            outcome = stage.run(self.project, lease.subject)
+            with self._kept(lease):
+                outcome = stage.run(self.project, lease.subject)
         except InputError as error:
-            self.units.fail(lease, self.owner, str(error))
+            return "poison" if self.units.fail(lease, self.owner, str(error)) else "ready"
         except BaseException:
             self.units.release(lease, self.owner)
             raise
-        else:
+        try:
             self.units.complete(lease, self.owner, outcome, stage.actor)
+        except LeaseLostError:
+            return "leased"
+        return "done"
 
-    def _check_poison(self, stage: Stage, counts: dict[str, int]) -> None:
-        poison, total = counts.get("poison", 0), sum(counts.values())
-        if total >= LEAST_FOR_SHARE and poison > POISON_SHARE * total:
-            raise PoisonError(
-                f"stage {stage.name}: {poison} of {total} units failed three times; "
-                "`masklet engine stats` lists them, and a later run goes on with the rest"
-            )
+    @contextmanager
+    def _kept(self, lease: Lease) -> Iterator[None]:
+        """A slow unit keeps its lease for as long as the process lives."""
+        over = threading.Event()
+
+        def renew() -> None:
+            while not over.wait(LEASE_SECONDS / 3):
+                try:
+                    self.units.renew(lease, self.owner)
+                except LeaseLostError:
+                    return
+
+        thread = threading.Thread(target=renew, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+
+
+def check_poison(stage: str, counts: dict[str, int]) -> None:
+    """Raises: PoisonError when too many units of a stage were set aside for it to make sense to go on."""
+    poison, total = counts.get("poison", 0), sum(counts.values())
+    if total >= LEAST_FOR_SHARE and poison > POISON_SHARE * total:
+        raise PoisonError(
+            f"stage {stage}: {poison} of {total} units failed three times; "
+            "`masklet engine stats` lists them, and a later run goes on with the rest"
+        )
+
+
+def has_ended(owner: str) -> bool:
+    """Whether an owner is a process of this machine that is no longer there; of other machines nobody knows."""
+    host, _, process = owner.rpartition(":")
+    if host != socket.gethostname() or not process.isdecimal():
+        return False
+    try:
+        os.kill(int(process), 0)
+    except ProcessLookupError:
+        return True
+    except OSError:  # it lives, and belongs to somebody else
+        return False
+    return False

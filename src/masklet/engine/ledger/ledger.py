@@ -21,6 +21,7 @@ from masklet.engine.states import State, next_state
 from masklet.errors import InputError
 
 RULES = Actor(kind="rule", name="masklet")
+_READING = "masklet_reading"
 
 
 class Ledger:
@@ -40,7 +41,7 @@ class Ledger:
             Path(place).parent.mkdir(parents=True, exist_ok=True)
             engine = create_engine(url, connect_args={"timeout": 30})
             event.listen(engine, "connect", _configure_sqlite)
-            event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+            event.listen(engine, "begin", _begin_sqlite)
         else:
             engine = create_engine(url)
         ledger = cls(engine)
@@ -74,7 +75,7 @@ class Ledger:
 
     def read(self, query: Select) -> list[Mapping[str, Any]]:
         """The rows of a query."""
-        with self.transaction() as connection:
+        with self.engine.execution_options(**{_READING: True}).begin() as connection:
             return [dict(row) for row in connection.execute(query).mappings()]
 
     def count(self, table: str) -> int:
@@ -137,6 +138,12 @@ class Ledger:
             raise InputError(
                 f"a row of {table} refers to something that the ledger lacks: {_first_line(error)}"
             ) from error
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    """Writers take their lock at once, so that none finds the state changed under it; readers take none."""
+    is_reading = connection.get_execution_options().get(_READING, False)
+    connection.exec_driver_sql("BEGIN" if is_reading else "BEGIN IMMEDIATE")
 
 
 def _configure_sqlite(connection: Any, _record: Any) -> None:

@@ -1,7 +1,7 @@
 """Units of work in the ledger: planned once, leased to one worker at a time, completed together with what they add."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, and_, func, or_, select, update
@@ -23,6 +23,10 @@ class Lease:
     stage: str
     subject: str
     attempts: int
+
+
+class LeaseLostError(InputError):
+    """A worker was too slow: its lease ran out, and another worker does the same unit."""
 
 
 class Units:
@@ -57,7 +61,7 @@ class Units:
             self.ledger._insert(connection, "work_unit", rows)
         return self.ledger.count("work_unit") - before
 
-    def claim(self, stage: str, owner: str, count: int = 1, *, now: float | None = None) -> list[Lease]:
+    def claim(self, stage: str, owner: str, count: int = 1, *, now: float | int | None = None) -> list[Lease]:
         """Leases of up to `count` units that are ready, or whose lease ran out; highest priority first."""
         now = time.time() if now is None else now
         free = and_(
@@ -92,8 +96,8 @@ class Units:
         leases = [Lease(key=row.unit_key, stage=stage, subject=row.subject, attempts=row.attempts) for row in rows]
         return sorted(leases, key=lambda lease: order[lease.key])
 
-    def renew(self, lease: Lease, owner: str, *, now: float | None = None) -> None:
-        """Holds a lease for longer. Raises: InputError when somebody else has it by now."""
+    def renew(self, lease: Lease, owner: str, *, now: float | int | None = None) -> None:
+        """Holds a lease for longer. Raises: LeaseLostError when somebody else has it by now."""
         until = int(time.time() if now is None else now) + LEASE_SECONDS
         with self.ledger.transaction() as connection:
             self._held(connection, lease, owner, {"lease_until": until})
@@ -101,7 +105,7 @@ class Units:
     def complete(self, lease: Lease, owner: str, outcome: Outcome, actor: Actor) -> None:
         """Adds what the unit gave and ends it, in one transaction.
 
-        Raises: InputError when the lease was lost: then nothing is added, for somebody else does the same work.
+        Raises: LeaseLostError: then nothing is added, for somebody else does the same work.
         """
         with self.ledger.transaction() as connection:
             self._held(connection, lease, owner, {"state": "done", "lease_owner": None, "lease_until": None})
@@ -123,6 +127,31 @@ class Units:
             values = {"state": "ready", "attempts": lease.attempts - 1, "lease_owner": None, "lease_until": None}
             self._held(connection, lease, owner, values)
 
+    def release_dead(self, is_dead: Callable[[str], bool]) -> int:
+        """Gives back all units whose owners are known to have ended; how many there were."""
+        leased = select(work_unit.c.lease_owner).where(work_unit.c.state == "leased").distinct()
+        dead = [row["lease_owner"] for row in self.ledger.read(leased) if is_dead(row["lease_owner"])]
+        if not dead:
+            return 0
+        theirs = and_(work_unit.c.state == "leased", work_unit.c.lease_owner.in_(dead))
+        with self.ledger.transaction() as connection:
+            freed = update(work_unit).where(theirs).values(state="ready", lease_owner=None, lease_until=None)
+            return connection.execute(freed).rowcount
+
+    def is_busy(self, stage: str, *, now: float | int | None = None) -> bool:
+        """Whether some worker holds units of a stage, so that more may come of it."""
+        held = and_(
+            work_unit.c.stage == stage,
+            work_unit.c.state == "leased",
+            work_unit.c.lease_until >= int(time.time() if now is None else now),
+        )
+        return bool(self.ledger.read(select(work_unit.c.unit_key).where(held).limit(1)))
+
+    def counts_of(self, stage: str) -> dict[str, int]:
+        """How many units of one stage are in each state."""
+        query = select(work_unit.c.state, func.count().label("n")).where(work_unit.c.stage == stage)
+        return {row["state"]: row["n"] for row in self.ledger.read(query.group_by(work_unit.c.state))}
+
     def counts(self) -> dict[tuple[str, str], int]:
         """How many units of each stage are in each state."""
         query = select(work_unit.c.stage, work_unit.c.state, func.count().label("n"))
@@ -132,4 +161,4 @@ class Units:
     def _held(self, connection: Connection, lease: Lease, owner: str, values: dict) -> None:
         mine = and_(work_unit.c.unit_key == lease.key, work_unit.c.state == "leased", work_unit.c.lease_owner == owner)
         if connection.execute(update(work_unit).where(mine).values(**values)).rowcount != 1:
-            raise InputError(f"the lease of unit {lease.key} ran out and was taken by another worker")
+            raise LeaseLostError(f"the lease of unit {lease.key} ran out and was taken by another worker")

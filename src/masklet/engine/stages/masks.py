@@ -3,36 +3,24 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from masklet.engine.digests import digest_of
 from masklet.engine.records import Actor, Fact, MaskRow, Move, Outcome, Unit
 from masklet.engine.stages.stage import Project
 from masklet.engine.states import Cause, State
 from masklet.engine.view import Row
-from masklet.errors import InputError
-from masklet.media.images import read_image
 from masklet.ops.masks import rle_encode
-from masklet.protocols import Instances, Pixels
+from masklet.protocols import Instances, Segmenter
 
 KEEP_SCORE = 0.3  # recall matters before verification; results for use are cut at even odds
 MOST_MASKS = 200
 
 
-class Proposer(Protocol):
-    """The part of a segmenter that proposals need."""
-
-    def segment(self, image: Pixels, phrases: Sequence[str], *, threshold: float) -> Instances:
-        """Instances of every phrase, above the threshold."""
-        ...
-
-
 @dataclass(frozen=True, kw_only=True)
 class ProposeMasks:
-    """A unit an image: one encoding, all its phrases. `model` names the weights, by their digest."""
+    """A unit an image: one encoding, all its phrases."""
 
-    segmenter: Proposer
-    model: str
+    segmenter: Segmenter
     keep_score: float = KEEP_SCORE
     name: str = "masks"
     version: int = 1
@@ -40,14 +28,14 @@ class ProposeMasks:
     @property
     def actor(self) -> Actor:
         """The model."""
-        return Actor(kind="model", name=self.model)
+        return Actor(kind="model", name=self.segmenter.identity)
 
     def plan(self, project: Project) -> Sequence[Unit]:
         """Images with queued pairs; asked again when a pair was reopened."""
         asked: dict[str, list[str]] = {}
         for row in project.view.pairs(State.QUEUED):
             asked.setdefault(row["media_id"], []).append(f"{row['pair_id']}@{row['version']}")
-        settings = digest_of(self.model, str(self.keep_score))
+        settings = digest_of(self.segmenter.identity, str(self.keep_score))
         return [
             Unit(stage=self.name, version=self.version, subject=media_id, inputs=[settings, *pairs])
             for media_id, pairs in asked.items()
@@ -55,15 +43,15 @@ class ProposeMasks:
 
     def run(self, project: Project, subject: str) -> Outcome:
         """A set of masks for each queued pair, empty ones included. Raises: InputError when the image is gone."""
-        media = project.view.one_media(subject)
         pairs = project.view.pairs(State.QUEUED, media_id=subject)
         if not pairs:
             return Outcome()
-        image = read_image(project.originals / media["uri"])
-        if image.shape[:2] != (media["height"], media["width"]):
-            raise InputError(f"{media['uri']} has changed since it was read: run again to take it in anew")
-        texts = sorted(row["text"] for row in pairs)
-        found = self.segmenter.segment(image, texts, threshold=self.keep_score)
+        image = project.picture(subject)
+        session = self.segmenter.open(image)
+        try:
+            found = session.find(sorted(row["text"] for row in pairs), threshold=self.keep_score)
+        finally:
+            session.close()
         masks = masks_by_phrase(found, image.shape[:2])
         facts = [
             maskset_fact(project, row, masks.get(row["text"], [])[:MOST_MASKS], self.actor, found.presence[row["text"]])

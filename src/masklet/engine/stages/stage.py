@@ -2,12 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from masklet.engine.blobs import Blobs
 from masklet.engine.records import Actor, Outcome, Unit
 from masklet.engine.view import View
+from masklet.errors import InputError
+from masklet.media.images import read_image
+from masklet.protocols import Pixels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,6 +21,22 @@ class Project:
     view: View
     blobs: Blobs
     originals: Path
+
+    def picture(self, media_id: str) -> Pixels:
+        """The pixels of an image; that of the last one is kept. Raises: InputError when it is gone or has changed."""
+        media = self.view.one_media(media_id)
+        return _read_unchanged(self.originals / media["uri"], media["uri"], (media["height"], media["width"]))
+
+
+@lru_cache(maxsize=1)
+def _read_unchanged(path: Path, name: str, size: tuple[int, int]) -> Pixels:
+    image = read_image(path)
+    if image.shape[:2] != size:
+        raise InputError(
+            f"{name} was {size[1]} x {size[0]} when it was read and is {image.shape[1]} x {image.shape[0]} now: "
+            "run again to take it in anew"
+        )
+    return image
 
 
 @runtime_checkable

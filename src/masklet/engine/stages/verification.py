@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from masklet.engine.digests import digest_of
 from masklet.engine.records import Actor, Fact, Move, Outcome, Unit
@@ -17,7 +18,6 @@ from masklet.engine.verify.choices import (
     Verifier,
 )
 from masklet.engine.view import Row
-from masklet.media.images import read_image
 
 GUIDELINE = "1"
 NO_SLOT = "-"
@@ -46,11 +46,9 @@ class VerifyMasks:
         maskset = project.view.maskset(subject)
         assert maskset is not None, "a masked pair has masks, if an empty set"
         masks = project.view.masks(maskset)
-        image = read_image(project.originals / project.view.one_media(pair["media_id"])["uri"]) if masks else None
+        read = partial(project.picture, pair["media_id"])
         items = [
-            MaskItem(image=image, phrase=pair["text"], mask=mask, presence=maskset["presence"] or 0.0)
-            for mask in masks
-            if image is not None
+            MaskItem(read=read, phrase=pair["text"], mask=mask, presence=maskset["presence"] or 0.0) for mask in masks
         ]
         choices = self.verifier.judge_masks(items) if items else []
         facts = [
@@ -87,7 +85,7 @@ class VerifyExhaustivity:
         assert maskset is not None, "a verified pair has masks, if an empty set"
         masks, accepted = project.view.masks(maskset), project.view.accepted(subject, maskset)
         item = ExhaustivityItem(
-            image=read_image(project.originals / project.view.one_media(pair["media_id"])["uri"]),
+            read=partial(project.picture, pair["media_id"]),
             phrase=pair["text"],
             masks=[masks[number] for number in accepted],
             presence=maskset["presence"] or 0.0,

@@ -3,9 +3,9 @@
 Source: SAM 3 paper, appendix D (mask verification with five answers, exhaustivity verification with six).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from masklet.engine.records import Actor, MaskRow
 from masklet.engine.states import Cause
@@ -28,7 +28,7 @@ CAUSE_OF_ANSWER = {
 class MaskItem:
     """One mask to be judged: does it show the phrase, whole and alone?"""
 
-    image: Pixels
+    read: Callable[[], Pixels]  # the image, for those who look at it
     phrase: str
     mask: MaskRow
     presence: float
@@ -38,7 +38,7 @@ class MaskItem:
 class ExhaustivityItem:
     """All accepted masks of a phrase: is any instance left out?"""
 
-    image: Pixels
+    read: Callable[[], Pixels]  # the image, for those who look at it
     phrase: str
     masks: Sequence[MaskRow]
     presence: float
@@ -58,6 +58,7 @@ class Choice:
         return max(self.probabilities.values(), default=0.0)
 
 
+@runtime_checkable
 class Verifier(Protocol):
     """Answers both questions."""
 
