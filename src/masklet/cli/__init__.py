@@ -8,10 +8,11 @@ from masklet.cli import (  # noqa: I001 - the order of the commands in the help
     track,
     train,
     evaluation,
+    engine,
     calibrate,
     models,
     merge,
 )
 from masklet.cli.app import main
 
-__all__ = ["calibrate", "evaluation", "main", "merge", "models", "segment", "track", "train"]
+__all__ = ["calibrate", "engine", "evaluation", "main", "merge", "models", "segment", "track", "train"]

@@ -19,6 +19,7 @@ from masklet.interrupt import Interrupt
 
 POISON_SHARE = 0.01  # of a stage's units set aside, above which it stops
 LEAST_FOR_SHARE = 200
+BATCH = 8  # units that a worker takes at once; each time costs a write to the disk
 WAIT_SECONDS = 0.05  # between looks at what other workers still hold
 STOPPING = "stopping after this unit; Ctrl-C once more to stop at once"
 
@@ -55,30 +56,48 @@ class Runner:
             while True:
                 before = self.units.counts()
                 for stage in self.stages:
-                    self.units.plan(stage.plan(self.project), self.run_id)
+                    units = stage.plan(self.project)
+                    if units:
+                        self._check_actor(stage)
+                    self.units.plan(units, self.run_id)
                     if not self._run_stage(stage, tell, interrupt):
                         return False
                 if self.units.counts() == before:
                     return True
 
+    def _check_actor(self, stage: Stage) -> None:
+        actor = stage.actor
+        if self.project.view.is_revoked(actor.actor_id):
+            raise InputError(f"{actor.kind} {actor.name} was revoked in this project: choose another one")
+
     def _run_stage(self, stage: Stage, tell: Callable[[Progress], object], interrupt: Interrupt) -> bool:
         counts = self.units.counts_of(stage.name)
         while not interrupt.requested:
-            leases = self.units.claim(stage.name, self.owner)
+            leases = self.units.claim(stage.name, self.owner, BATCH)
             if not leases and not self.units.is_busy(stage.name):
                 return True
             if not leases:
                 time.sleep(WAIT_SECONDS)
-                continue
-            start = time.perf_counter()
-            ended = self._run_unit(stage, leases[0])
-            counts[ended] = counts.get(ended, 0) + 1
-            counts["ready"] = max(0, counts.get("ready", 0) - 1)
-            planned = sum(counts.values())
-            seconds = time.perf_counter() - start
-            tell(Progress(stage=stage.name, done=counts.get("done", 0), planned=planned, seconds=seconds))
-            check_poison(stage.name, counts)
+            with self._given_back(leases):
+                while leases and not interrupt.requested:
+                    start = time.perf_counter()
+                    ended = self._run_unit(stage, leases.pop(0))
+                    counts[ended] = counts.get(ended, 0) + 1
+                    counts["ready"] = max(0, counts.get("ready", 0) - 1)
+                    planned = sum(counts.values())
+                    seconds = time.perf_counter() - start
+                    tell(Progress(stage=stage.name, done=counts.get("done", 0), planned=planned, seconds=seconds))
+                    check_poison(stage.name, counts)
         return False
+
+    @contextmanager
+    def _given_back(self, leases: list[Lease]) -> Iterator[None]:
+        """Units that were not begun when the block is left go to whoever comes next."""
+        try:
+            yield
+        finally:
+            for lease in leases:
+                self.units.release(lease, self.owner)
 
     def _run_unit(self, stage: Stage, lease: Lease) -> str:
         """The state that the unit ends in."""

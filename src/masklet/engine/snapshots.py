@@ -101,7 +101,7 @@ def split_of(cluster: str) -> str:
 def export_saco(view: View, snapshot: Snapshot, folder: Path) -> list[Path]:
     """One SA-Co file a split, and the manifest; images are referred to by their paths below the originals."""
     chosen = {entry["annotation"]: entry for entry in snapshot.manifest["annotations"]}
-    rows = [row for row in view.annotations(revoked=True) if row["annotation_id"] in chosen]
+    rows = [row for row in view.all_annotations() if row["annotation_id"] in chosen]
     written = []
     for split, _ in SPLITS:
         mine = [row for row in rows if chosen[row["annotation_id"]]["split"] == split]
@@ -114,7 +114,7 @@ def export_saco(view: View, snapshot: Snapshot, folder: Path) -> list[Path]:
 
 def saco_of(view: View, annotations: Iterable[Row]) -> SacoFile:
     """Annotations as SA-Co records, in the order of images and phrases."""
-    media = {row["media_id"]: row for row in view.media()}
+    media = {row["media_id"]: row for row in view.all_media()}
     document = SacoFile(pairs={}, labels=[])
     for row in sorted(annotations, key=lambda row: (media[row["media_id"]]["uri"], row["text"])):
         image = media[row["media_id"]]

@@ -66,6 +66,7 @@ _ANSWERS_TO_EXHAUSTIVITY = {
 _AFTER_CORRECTION = {
     Cause.CORRECTION_DONE: State.CORRECTED,
     Cause.CORRECTION_REFUSED: State.JOB_REJECTED,
+    Cause.STALE: State.QUEUED,
 }
 _REOPENED = {Cause.AUDIT_FAILED: State.TO_CORRECT, Cause.STALE: State.QUEUED, Cause.REVOKED: State.QUEUED}
 
@@ -101,6 +102,7 @@ TRANSITIONS: dict[State, dict[Cause, State]] = {
         Cause.ALL_THERE: State.FINAL_POSITIVE,
         Cause.NONE_THERE: State.FINAL_NEGATIVE,
         Cause.SOME_MISSING: State.TO_CORRECT,
+        Cause.STALE: State.QUEUED,
     },
     State.FINAL_POSITIVE: _REOPENED,
     State.FINAL_NEGATIVE: _REOPENED,

@@ -10,7 +10,7 @@ from masklet.engine.blobs import Blobs
 from masklet.engine.ledger import tables as t
 from masklet.engine.ledger.ledger import Ledger
 from masklet.engine.records import MaskRow
-from masklet.engine.states import State
+from masklet.engine.states import FINAL, State
 
 Row = Mapping[str, Any]
 
@@ -22,9 +22,14 @@ class View:
         self.ledger, self.blobs = ledger, blobs
 
     def media(self) -> list[Row]:
-        """All readable images, in the order of their names."""
-        query = select(t.media).where(t.media.c.error.is_(None)).order_by(t.media.c.uri, t.media.c.media_id)
-        return self.ledger.read(query)
+        """All readable images of sources that were not taken back, in the order of their names."""
+        query = select(t.media).join(t.source, t.source.c.source_id == t.media.c.source_id)
+        query = query.where(t.media.c.error.is_(None), t.source.c.revoked == 0)
+        return self.ledger.read(query.order_by(t.media.c.uri, t.media.c.media_id))
+
+    def all_media(self) -> list[Row]:
+        """Every image that was ever read, broken ones and those of revoked sources included."""
+        return self.ledger.read(select(t.media).order_by(t.media.c.uri, t.media.c.media_id))
 
     def one_media(self, media_id: str) -> Row:
         """One image."""
@@ -39,9 +44,18 @@ class View:
         """The phrases that are not revoked."""
         return self.ledger.read(select(t.phrase).where(t.phrase.c.revoked == 0).order_by(t.phrase.c.text))
 
-    def pairs(self, *states: State, media_id: str | None = None, limit: int | None = None) -> list[Row]:
-        """Pairs with their phrases, in these states (all, when none is named), by priority."""
+    def pairs(
+        self, *states: State, media_id: str | None = None, limit: int | None = None, revoked: bool = False
+    ) -> list[Row]:
+        """Pairs with their phrases, in these states (all, when none is named), by priority.
+
+        Those of phrases and sources that were taken back are left out unless `revoked`.
+        """
         query = select(t.pair, t.phrase.c.text).join(t.phrase, t.phrase.c.phrase_id == t.pair.c.phrase_id)
+        if not revoked:
+            query = query.join(t.media, t.media.c.media_id == t.pair.c.media_id)
+            query = query.join(t.source, t.source.c.source_id == t.media.c.source_id)
+            query = query.where(t.phrase.c.revoked == 0, t.source.c.revoked == 0)
         if states:
             query = query.where(t.pair.c.state.in_([str(state) for state in states]))
         if media_id is not None:
@@ -52,6 +66,11 @@ class View:
         """One pair with its phrase."""
         query = select(t.pair, t.phrase.c.text).join(t.phrase, t.phrase.c.phrase_id == t.pair.c.phrase_id)
         return self.ledger.read(query.where(t.pair.c.pair_id == pair_id))[0]
+
+    def is_revoked(self, actor_id: str) -> bool:
+        """Whether what an actor does was taken back."""
+        query = select(t.actor.c.revoked).where(t.actor.c.actor_id == actor_id)
+        return any(row["revoked"] for row in self.ledger.read(query))
 
     def counts(self) -> dict[State, int]:
         """How many pairs are in each state."""
@@ -93,17 +112,21 @@ class View:
                 said[int(number)] = (rank, row["label"])
         return sorted(number for number, (_, label) in said.items() if label in ("accept", "text"))
 
-    def annotations(self, *, revoked: bool = False) -> list[Row]:
-        """The latest annotation of each pair and slot."""
-        query = select(t.annotation, t.pair.c.media_id, t.pair.c.state, t.pair.c.origin, t.phrase.c.text)
-        query = query.join(t.pair, t.pair.c.pair_id == t.annotation.c.pair_id)
+    def annotations(self) -> list[Row]:
+        """The annotations that hold at present: of pairs that are final, of the time when they became so."""
+        rows = [
+            row
+            for row in self.all_annotations()
+            if not row["revoked"] and row["state"] in FINAL and row["revision"] == row["version"]
+        ]
+        return sorted(rows, key=lambda row: (row["pair_id"], row["slot"]))
+
+    def all_annotations(self) -> list[Row]:
+        """Every annotation that there ever was."""
+        query = select(t.annotation, t.pair.c.media_id, t.pair.c.state, t.pair.c.version, t.pair.c.origin)
+        query = query.add_columns(t.phrase.c.text).join(t.pair, t.pair.c.pair_id == t.annotation.c.pair_id)
         query = query.join(t.phrase, t.phrase.c.phrase_id == t.pair.c.phrase_id)
-        if not revoked:
-            query = query.where(t.annotation.c.revoked == 0)
-        latest: dict[tuple[str, str], Row] = {}
-        for row in self.ledger.read(query.order_by(t.annotation.c.revision)):
-            latest[row["pair_id"], row["slot"]] = row
-        return [latest[key] for key in sorted(latest)]
+        return self.ledger.read(query.order_by(t.annotation.c.annotation_id))
 
     def reachable(self) -> set[str]:
         """Digests of all blobs that a row refers to."""

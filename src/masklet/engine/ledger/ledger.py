@@ -103,9 +103,8 @@ class Ledger:
             by_table.setdefault(fact.table, []).append(fact.values)
         for table, rows in by_table.items():
             self._insert(connection, table, rows)
-        if outcome.lapsed:
-            lapses = update(tables.verdict).where(tables.verdict.c.verdict_id.in_(list(outcome.lapsed)))
-            connection.execute(lapses.values(lapsed=1))
+        for verdict_id in outcome.lapsed:
+            connection.execute(update(tables.verdict).where(tables.verdict.c.verdict_id == verdict_id).values(lapsed=1))
         for move in outcome.moves:
             self._move(connection, move.pair_id, move.cause, actor)
 

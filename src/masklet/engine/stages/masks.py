@@ -35,6 +35,8 @@ class ProposeMasks:
         asked: dict[str, list[str]] = {}
         for row in project.view.pairs(State.QUEUED):
             asked.setdefault(row["media_id"], []).append(f"{row['pair_id']}@{row['version']}")
+        if not asked:
+            return []
         settings = digest_of(self.segmenter.identity, str(self.keep_score))
         return [
             Unit(stage=self.name, version=self.version, subject=media_id, inputs=[settings, *pairs])

@@ -32,7 +32,7 @@ class ListedPhrases:
 
     def run(self, project: Project, subject: str) -> Outcome:
         """Pairs, queued at once: what people list is fit to be asked."""
-        there = {row["pair_id"] for row in project.view.pairs(media_id=subject)}
+        there = {row["pair_id"] for row in project.view.pairs(media_id=subject, revoked=True)}
         facts, moves = [], []
         for text in self.phrases:
             phrase_id = phrase_id_of(text)
