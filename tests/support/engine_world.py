@@ -25,7 +25,7 @@ from masklet.engine.stages.phrases import ListedPhrases
 from masklet.engine.stages.stage import Project, Stage
 from masklet.engine.stages.verification import VerifyExhaustivity, VerifyMasks
 from masklet.engine.verify.by_score import ByScore
-from masklet.engine.view import View
+from masklet.engine.view import LedgerView
 from masklet.ops.masks import mask_to_box
 from masklet.protocols import VideoSegmenter
 
@@ -153,7 +153,9 @@ class ColourSession:
 def open_world(folder: Path, photos: Path, *, place: str | None = None) -> Project:
     """A project in a folder, or with its ledger at the address `place`."""
     blobs = Blobs(folder / "blobs")
-    return Project(view=View(Ledger.open(place or folder / "ledger.sqlite"), blobs), blobs=blobs, originals=photos)
+    return Project(
+        view=LedgerView(Ledger.open(place or folder / "ledger.sqlite"), blobs), blobs=blobs, originals=photos
+    )
 
 
 def stages(project: Project, segmenter: ColourSegmenter, verifier: object = None) -> list[Stage]:

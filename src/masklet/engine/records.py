@@ -36,7 +36,7 @@ class Outcome:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Actor:
+class Author:
     """Who decides: a person, a model or a rule. The same record for all, so that comparing them is a query."""
 
     kind: str

@@ -17,7 +17,7 @@ from sqlalchemy import select
 from masklet.engine.digests import digest_of
 from masklet.engine.ledger import tables as t
 from masklet.engine.records import Fact
-from masklet.engine.view import Row, View
+from masklet.engine.view import LedgerView, Row
 from masklet.errors import InputError
 from masklet.files import write_atomically
 from masklet.formats.records import RunLengths
@@ -35,7 +35,7 @@ class Snapshot:
     manifest: Mapping[str, Any]
 
 
-def take_snapshot(view: View) -> Snapshot:
+def take_snapshot(view: LedgerView) -> Snapshot:
     """The present annotations of images that stand for themselves, as a row of the ledger.
 
     Raises: InputError when nothing is final yet.
@@ -78,7 +78,7 @@ def take_snapshot(view: View) -> Snapshot:
     return snapshot
 
 
-def load_snapshot(view: View, snapshot_id: str) -> Snapshot:
+def load_snapshot(view: LedgerView, snapshot_id: str) -> Snapshot:
     """A snapshot by the beginning of its name, or the latest for "latest". Raises: InputError when there is none."""
     rows = view.ledger.read(select(t.snapshot).order_by(t.snapshot.c.position.desc()))
     found = [row for row in rows if snapshot_id == "latest" or row["snapshot_id"].startswith(snapshot_id)]
@@ -98,7 +98,7 @@ def split_of(cluster: str) -> str:
     return SPLITS[-1][0]
 
 
-def export_saco(view: View, snapshot: Snapshot, folder: Path) -> list[Path]:
+def export_saco(view: LedgerView, snapshot: Snapshot, folder: Path) -> list[Path]:
     """One SA-Co file a split, and the manifest; images are referred to by their paths below the originals."""
     chosen = {entry["annotation"]: entry for entry in snapshot.manifest["annotations"]}
     rows = [row for row in view.all_annotations() if row["annotation_id"] in chosen]
@@ -112,7 +112,7 @@ def export_saco(view: View, snapshot: Snapshot, folder: Path) -> list[Path]:
     return [*written, write_atomically(folder / "manifest.json", manifest)]
 
 
-def saco_of(view: View, annotations: Iterable[Row]) -> SacoFile:
+def saco_of(view: LedgerView, annotations: Iterable[Row]) -> SacoFile:
     """Annotations as SA-Co records, in the order of images and phrases."""
     media = {row["media_id"]: row for row in view.all_media()}
     document = SacoFile(pairs={}, labels=[])

@@ -15,7 +15,7 @@ from masklet.engine.states import FINAL, State
 Row = Mapping[str, Any]
 
 
-class View:
+class LedgerView:
     """A project to be read."""
 
     def __init__(self, ledger: Ledger, blobs: Blobs) -> None:

@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from masklet.engine.ledger import tables as t
 from masklet.engine.ledger.ledger import RULES, Ledger
-from masklet.engine.records import Actor, Fact, Move, Outcome
+from masklet.engine.records import Author, Fact, Move, Outcome
 from masklet.engine.stages.ingest import source_fact
 from masklet.engine.stages.phrases import pair_fact, pair_id_of, phrase_fact, phrase_id_of
 from masklet.engine.states import TRANSITIONS, Cause, State
@@ -68,7 +68,7 @@ def test_facts_added_twice_are_there_once(tmp_path: Path) -> None:
 
 def test_the_actor_of_a_decision_is_on_record(tmp_path: Path) -> None:
     ledger, pair = with_pair(tmp_path / "l.sqlite")
-    ledger.act(Outcome(moves=[Move(pair_id=pair, cause=Cause.ACCEPTED_PHRASE)]), Actor(kind="person", name="Ada"))
+    ledger.act(Outcome(moves=[Move(pair_id=pair, cause=Cause.ACCEPTED_PHRASE)]), Author(kind="person", name="Ada"))
     told = ledger.read(select(t.event, t.actor.c.name).join(t.actor, t.actor.c.actor_id == t.event.c.actor_id))
     assert [(row["kind"], row["name"]) for row in told] == [("moved", "Ada")]
 

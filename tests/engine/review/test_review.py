@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from engine_world import PHRASES, ColourSegmenter, open_world, run_world, true_masks, write_photos
 
-from masklet.engine.records import Actor
+from masklet.engine.records import Author
 from masklet.engine.review.corrections import correct, export_for_correction, import_corrections, is_rechecked, to_row
 from masklet.engine.review.intake import take_in
 from masklet.engine.review.queues import is_audited, queue, strangeness
@@ -251,7 +251,7 @@ def test_a_correction_lapses_what_was_said_of_the_masks_before(to_correct: Proje
     pair = next(each for each in to_correct.view.pairs(State.TO_CORRECT) if masks_of(to_correct, each))
     before = to_correct.view.verdicts(pair["pair_id"])
     assert before
-    ada = Actor(kind="person", name="Ada")
+    ada = Author(kind="person", name="Ada")
     to_correct.view.ledger.act(correct(to_correct, pair, [], ada), ada)
     lapsed = {row["verdict_id"]: row["lapsed"] for row in to_correct.view.verdicts(pair["pair_id"], lapsed=True)}
     assert all(lapsed[row["verdict_id"]] for row in before)
@@ -261,7 +261,7 @@ def test_nobody_checks_their_own_correction(to_correct: Project, tmp_path: Path)
     from masklet.engine.records import Move, Outcome
     from masklet.engine.states import Cause
 
-    pair, ada = to_correct.view.pairs(State.TO_CORRECT)[0], Actor(kind="person", name="Ada")
+    pair, ada = to_correct.view.pairs(State.TO_CORRECT)[0], Author(kind="person", name="Ada")
     outcome = correct(to_correct, pair, [], ada)
     moves = [Move(pair_id=pair["pair_id"], cause=cause) for cause in (Cause.CORRECTION_DONE, Cause.CHECK_AGAIN)]
     to_correct.view.ledger.act(Outcome(facts=outcome.facts, lapsed=outcome.lapsed, moves=moves), ada)

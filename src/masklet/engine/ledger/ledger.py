@@ -16,11 +16,11 @@ from sqlalchemy.exc import DatabaseError, IntegrityError
 
 from masklet.engine.ledger import tables
 from masklet.engine.ledger.tables import METADATA, SCHEMA_VERSION, TABLES
-from masklet.engine.records import Actor, Fact, Outcome, Values
+from masklet.engine.records import Author, Fact, Outcome, Values
 from masklet.engine.states import State, next_state
 from masklet.errors import InputError
 
-RULES = Actor(kind="rule", name="masklet")
+RULES = Author(kind="rule", name="masklet")
 _READING = "masklet_reading"
 
 
@@ -87,13 +87,13 @@ class Ledger:
         with self.transaction() as connection:
             self.apply(connection, Outcome(facts=facts), RULES)
 
-    def act(self, outcome: Outcome, actor: Actor) -> None:
+    def act(self, outcome: Outcome, actor: Author) -> None:
         """Adds what somebody decided, outside of any unit of work. Raises: InputError when a move is not possible."""
         with self.transaction() as connection:
             self._insert(connection, "actor", [actor.fact().values])
             self.apply(connection, outcome, actor)
 
-    def apply(self, connection: Connection, outcome: Outcome, actor: Actor) -> None:
+    def apply(self, connection: Connection, outcome: Outcome, actor: Author) -> None:
         """Adds facts, marks lapsed verdicts and moves pairs, in an open transaction.
 
         Raises: InputError when a move is not in the table of states; nothing of the outcome is kept then.
@@ -108,7 +108,7 @@ class Ledger:
         for move in outcome.moves:
             self._move(connection, move.pair_id, move.cause, actor)
 
-    def _move(self, connection: Connection, pair_id: str, cause: Any, actor: Actor) -> None:
+    def _move(self, connection: Connection, pair_id: str, cause: Any, actor: Author) -> None:
         pair = tables.pair
         row = connection.execute(select(pair.c.state, pair.c.version).where(pair.c.pair_id == pair_id)).first()
         if row is None:
@@ -121,7 +121,7 @@ class Ledger:
         payload = {"from": row.state, "to": str(after), "cause": str(cause)}
         self.tell(connection, actor, "moved", pair_id, payload)
 
-    def tell(self, connection: Connection, actor: Actor, kind: str, subject: str, payload: Values) -> None:
+    def tell(self, connection: Connection, actor: Author, kind: str, subject: str, payload: Values) -> None:
         """Appends to the story of the project."""
         text = json.dumps(payload, sort_keys=True, ensure_ascii=False)
         values = {"at": int(time.time()), "actor_id": actor.actor_id, "kind": kind, "subject": subject, "payload": text}

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, and_, func, or_, select, update
 
 from masklet.engine.ledger.ledger import Ledger
 from masklet.engine.ledger.tables import work_unit
-from masklet.engine.records import Actor, Outcome, Unit
+from masklet.engine.records import Author, Outcome, Unit
 from masklet.errors import InputError
 
 LEASE_SECONDS = 600
@@ -102,7 +102,7 @@ class Units:
         with self.ledger.transaction() as connection:
             self._held(connection, lease, owner, {"lease_until": until})
 
-    def complete(self, lease: Lease, owner: str, outcome: Outcome, actor: Actor) -> None:
+    def complete(self, lease: Lease, owner: str, outcome: Outcome, actor: Author) -> None:
         """Adds what the unit gave and ends it, in one transaction.
 
         Raises: LeaseLostError: then nothing is added, for somebody else does the same work.

@@ -11,7 +11,7 @@ from masklet.engine.ledger import tables as t
 from masklet.engine.ledger.ledger import RULES
 from masklet.engine.records import Move, Outcome
 from masklet.engine.states import FINAL, TRANSITIONS, Cause, State
-from masklet.engine.view import Row, View
+from masklet.engine.view import LedgerView, Row
 from masklet.errors import InputError
 
 KINDS: Mapping[str, tuple[Table, str, str]] = {
@@ -61,7 +61,7 @@ class Chain:
         return found
 
 
-def why(view: View, annotation_id: str) -> Chain:
+def why(view: LedgerView, annotation_id: str) -> Chain:
     """The chain of an annotation, by the beginning of its name. Raises: InputError when none or several have it."""
     rows = [row for row in view.all_annotations() if row["annotation_id"].startswith(annotation_id)]
     if len(rows) != 1:
@@ -90,7 +90,7 @@ def why(view: View, annotation_id: str) -> Chain:
     )
 
 
-def resolve(view: View, kind: str, name: str) -> Row:
+def resolve(view: LedgerView, kind: str, name: str) -> Row:
     """The row of an actor, a source or a phrase by name or the beginning of its key. Raises: InputError unless one."""
     if kind not in KINDS:
         raise InputError(f"{kind!r} is none of {', '.join(KINDS)}")
@@ -103,7 +103,7 @@ def resolve(view: View, kind: str, name: str) -> Row:
     return found[0]
 
 
-def impact(view: View, kind: str, name: str) -> list[Row]:
+def impact(view: LedgerView, kind: str, name: str) -> list[Row]:
     """The annotations that rest on an actor (its masks, verdicts or corrections), a source or a phrase.
 
     Raises: InputError unless exactly one has that name.
@@ -122,7 +122,7 @@ def impact(view: View, kind: str, name: str) -> list[Row]:
     return [each for each in rows if each["maskset_id"] in masksets or said & set(json.loads(each["evidence"]))]
 
 
-def revoke(view: View, kind: str, name: str) -> list[Row]:
+def revoke(view: LedgerView, kind: str, name: str) -> list[Row]:
     """Takes back what rests on it: annotations are marked, verdicts lapse, pairs are asked anew; the annotations.
 
     Snapshots stay as they were; the next one is without them. Pairs of a revoked source or phrase are asked no more.
@@ -152,7 +152,7 @@ def revoke(view: View, kind: str, name: str) -> list[Row]:
     return rows
 
 
-def _verdicts_on(view: View, actor_id: str) -> list[Row]:
+def _verdicts_on(view: LedgerView, actor_id: str) -> list[Row]:
     """What an actor said, and what others said of its masks."""
     sets = view.ledger.read(select(t.maskset.c.maskset_id).where(t.maskset.c.actor_id == actor_id))
     masksets = {each["maskset_id"] for each in sets}

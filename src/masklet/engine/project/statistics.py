@@ -12,7 +12,7 @@ from masklet.engine.ledger import tables as t
 from masklet.engine.ledger.units import Units
 from masklet.engine.states import FOR_PEOPLE, State
 from masklet.engine.verify.bands import wilson
-from masklet.engine.view import View
+from masklet.engine.view import LedgerView
 
 PAPER_SECONDS = {"from the phrase": 90, "from masks": 86, "all by people": 50, "with verifiers": 23}
 
@@ -66,7 +66,7 @@ class EngineStats:
         return found
 
 
-def statistics(view: View) -> EngineStats:
+def statistics(view: LedgerView) -> EngineStats:
     """The figures of a project, each by one query."""
     states = {str(state): count for state, count in sorted(view.counts().items())}
     annotations = view.annotations()
@@ -93,7 +93,7 @@ def statistics(view: View) -> EngineStats:
     )
 
 
-def answer_mix(view: View) -> dict[str, dict[str, int]]:
+def answer_mix(view: LedgerView) -> dict[str, dict[str, int]]:
     """How often each answer was given, by task and kind of actor."""
     query = select(t.verdict.c.task, t.actor.c.kind, t.verdict.c.label, func.count().label("n"))
     query = query.join(t.actor, t.actor.c.actor_id == t.verdict.c.actor_id)
@@ -103,7 +103,7 @@ def answer_mix(view: View) -> dict[str, dict[str, int]]:
     return {name: dict(sorted(mix.items())) for name, mix in sorted(found.items())}
 
 
-def agreement(view: View) -> dict[str, dict[str, Any]]:
+def agreement(view: LedgerView) -> dict[str, dict[str, Any]]:
     """On subjects that both people and models or rules answered, of each task: share, its interval, Cohen's kappa.
 
     Source: Cohen (1960), A coefficient of agreement for nominal scales.

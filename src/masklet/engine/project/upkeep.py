@@ -7,10 +7,10 @@ from sqlalchemy import select
 from masklet.engine.digests import digest_of
 from masklet.engine.ledger import tables as t
 from masklet.engine.states import TRANSITIONS, State
-from masklet.engine.view import View
+from masklet.engine.view import LedgerView
 
 
-def verify_store(view: View) -> list[str]:
+def verify_store(view: LedgerView) -> list[str]:
     """A sentence for each thing that is not as it should be: blobs, names by content, evidence, the story of states."""
     found = [f"blob {digest} is damaged: restore it from a copy" for digest in view.blobs.damaged()]
     there = set(view.blobs)
@@ -24,7 +24,7 @@ def verify_store(view: View) -> list[str]:
     return found + _impossible_stories(view)
 
 
-def _renamed(view: View) -> list[str]:
+def _renamed(view: LedgerView) -> list[str]:
     """Annotations whose name is not the digest of what they say."""
     found = []
     for row in view.ledger.read(select(t.annotation)):
@@ -34,7 +34,7 @@ def _renamed(view: View) -> list[str]:
     return found
 
 
-def _impossible_stories(view: View) -> list[str]:
+def _impossible_stories(view: LedgerView) -> list[str]:
     """Pairs whose moves do not lead from where they begin to where they are."""
     at: dict[str, str] = {}
     found = []
@@ -55,6 +55,6 @@ def _impossible_stories(view: View) -> list[str]:
     return found
 
 
-def collect_garbage(view: View, *, dry_run: bool) -> list[str]:
+def collect_garbage(view: LedgerView, *, dry_run: bool) -> list[str]:
     """Removes blobs that no row refers to, as killed units leave them; what was, or would be, removed."""
     return view.blobs.sweep(view.reachable(), dry_run=dry_run)

@@ -8,7 +8,7 @@ from sqlalchemy import func, select, update
 from masklet.engine.ledger import tables as t
 from masklet.engine.ledger.ledger import RULES
 from masklet.engine.snapshots import Snapshot, load_snapshot
-from masklet.engine.view import Row, View
+from masklet.engine.view import LedgerView, Row
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +20,7 @@ class SnapshotDiff:
     changed: Sequence[tuple[str, str, str]]
 
 
-def diff(view: View, earlier: str, later: str) -> SnapshotDiff:
+def diff(view: LedgerView, earlier: str, later: str) -> SnapshotDiff:
     """What changed between two snapshots, by the beginnings of their names. Raises: InputError when one is missing."""
     uris = {row["media_id"]: row["uri"] for row in view.ledger.read(select(t.media.c.media_id, t.media.c.uri))}
     rows = {row["annotation_id"]: row for row in view.all_annotations()}
@@ -45,7 +45,7 @@ def _change(before: Row, after: Row) -> str:
     return f"{before['tier']} -> {after['tier']}" if before["tier"] != after["tier"] else "other evidence"
 
 
-def revert(view: View, name: str) -> Snapshot:
+def revert(view: LedgerView, name: str) -> Snapshot:
     """Makes an earlier snapshot the latest again; nothing is lost by it. Raises: InputError when there is none."""
     snapshot = load_snapshot(view, name)
     latest = view.ledger.read(select(func.max(t.snapshot.c.position).label("n")))[0]["n"]

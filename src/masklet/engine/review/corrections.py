@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from masklet.engine.digests import digest_of
-from masklet.engine.records import Actor, Fact, MaskRow, Move, Outcome
+from masklet.engine.records import Author, Fact, MaskRow, Move, Outcome
 from masklet.engine.stages.masks import maskset_fact
 from masklet.engine.stages.stage import Project
 from masklet.engine.stages.verification import verdict_fact
@@ -88,7 +88,7 @@ def import_corrections(project: Project, path: Path, name: str, *, all_done: boo
     """
     if not name.strip() or len(name) > 100:
         raise InputError("a correction belongs to somebody: give a name of 1 to 100 letters")
-    actor = Actor(kind="person", name=" ".join(name.split()))
+    actor = Author(kind="person", name=" ".join(name.split()))
     labels = read_masks(project, path)
     waiting = {(row["media_id"], row["text"]): row for row in project.view.pairs()}
     by_uri = {row["uri"]: row["media_id"] for row in project.view.media()}
@@ -110,7 +110,7 @@ def import_corrections(project: Project, path: Path, name: str, *, all_done: boo
     return counts
 
 
-def correct(project: Project, pair: Row, masks: Sequence[MaskRow], actor: Actor) -> Outcome:
+def correct(project: Project, pair: Row, masks: Sequence[MaskRow], actor: Author) -> Outcome:
     """What a correction adds: the masks, verdicts on each and on all of them, and the moves to where the pair goes.
 
     A tenth goes to another person first. Verdicts on earlier masks lapse.

@@ -13,7 +13,7 @@ from jaxtyping import UInt64
 
 from masklet.engine.digests import digest_of
 from masklet.engine.ledger.ledger import RULES
-from masklet.engine.records import Actor, Fact, Outcome, Unit
+from masklet.engine.records import Author, Fact, Outcome, Unit
 from masklet.engine.stages.stage import Project
 
 MOST_BITS = 6  # of 64 that may differ
@@ -26,7 +26,7 @@ class Duplicates:
 
     name: str = "duplicates"
     version: int = 1
-    actor: Actor = RULES
+    actor: Author = RULES
 
     def plan(self, project: Project) -> Sequence[Unit]:
         """Again whenever images came in."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from masklet.engine.digests import digest_of
 from masklet.engine.ledger.ledger import RULES
-from masklet.engine.records import Actor, Fact, Outcome, Unit
+from masklet.engine.records import Author, Fact, Outcome, Unit
 from masklet.engine.stages.stage import Project
 from masklet.engine.states import FINAL, State
 from masklet.engine.view import Row
@@ -22,7 +22,7 @@ class Finalise:
 
     name: str = "finalise"
     version: int = 1
-    actor: Actor = RULES
+    actor: Author = RULES
 
     def plan(self, project: Project) -> Sequence[Unit]:
         """Final pairs; one that was reopened and is final again gets a new revision."""

@@ -10,7 +10,7 @@ from PIL import Image
 
 from masklet.engine.digests import digest_of, digest_of_bytes
 from masklet.engine.ledger.ledger import RULES
-from masklet.engine.records import Actor, Fact, Outcome, Unit
+from masklet.engine.records import Author, Fact, Outcome, Unit
 from masklet.engine.stages.stage import Project
 from masklet.errors import InputError
 from masklet.media.images import read_image
@@ -27,7 +27,7 @@ class Ingest:
     source_id: str
     name: str = "ingest"
     version: int = 1
-    actor: Actor = RULES
+    actor: Author = RULES
 
     def plan(self, project: Project) -> Sequence[Unit]:
         """A unit a file, and again when its size or time changes."""

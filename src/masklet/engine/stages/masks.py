@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from masklet.engine.digests import digest_of
-from masklet.engine.records import Actor, Fact, MaskRow, Move, Outcome, Unit
+from masklet.engine.records import Author, Fact, MaskRow, Move, Outcome, Unit
 from masklet.engine.stages.stage import Project
 from masklet.engine.states import Cause, State
 from masklet.engine.view import Row
@@ -26,9 +26,9 @@ class ProposeMasks:
     version: int = 1
 
     @property
-    def actor(self) -> Actor:
+    def actor(self) -> Author:
         """The model."""
-        return Actor(kind="model", name=self.segmenter.identity)
+        return Author(kind="model", name=self.segmenter.identity)
 
     def plan(self, project: Project) -> Sequence[Unit]:
         """Images with queued pairs; asked again when a pair was reopened."""
@@ -75,7 +75,7 @@ def masks_by_phrase(found: Instances, size: tuple[int, int]) -> dict[str, list[M
     return rows
 
 
-def maskset_fact(project: Project, pair: Row, masks: Sequence[MaskRow], actor: Actor, presence: float | None) -> Fact:
+def maskset_fact(project: Project, pair: Row, masks: Sequence[MaskRow], actor: Author, presence: float | None) -> Fact:
     """A set of masks of a pair as a row; the masks go to the blobs."""
     text = json.dumps([mask.to_json() for mask in masks], sort_keys=True, separators=(",", ":"))
     blob = project.blobs.put(text.encode())

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from masklet.engine.digests import digest_of
 from masklet.engine.ledger.ledger import RULES
-from masklet.engine.records import Actor, Fact, Move, Outcome, Unit
+from masklet.engine.records import Author, Fact, Move, Outcome, Unit
 from masklet.engine.stages.stage import Project
 from masklet.engine.states import Cause, State
 from masklet.errors import InputError
@@ -20,7 +20,7 @@ class ListedPhrases:
     phrases: tuple[str, ...]
     name: str = "phrases"
     version: int = 1
-    actor: Actor = RULES
+    actor: Author = RULES
 
     def plan(self, project: Project) -> Sequence[Unit]:
         """A unit an image."""

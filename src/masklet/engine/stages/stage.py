@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from masklet.engine.blobs import Blobs
-from masklet.engine.records import Actor, Outcome, Unit
-from masklet.engine.view import View
+from masklet.engine.records import Author, Outcome, Unit
+from masklet.engine.view import LedgerView
 from masklet.errors import InputError
 from masklet.media.images import read_image
 from masklet.protocols import Pixels
@@ -18,7 +18,7 @@ from masklet.protocols import Pixels
 class Project:
     """What a stage is given: facts to read, a place for blobs, and the folder of the originals."""
 
-    view: View
+    view: LedgerView
     blobs: Blobs
     originals: Path
 
@@ -54,7 +54,7 @@ class Stage(Protocol):
         ...
 
     @property
-    def actor(self) -> Actor:
+    def actor(self) -> Author:
         """In whose name the stage decides."""
         ...
 

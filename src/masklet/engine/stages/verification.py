@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from masklet.engine.digests import digest_of
-from masklet.engine.records import Actor, Fact, Move, Outcome, Unit
+from masklet.engine.records import Author, Fact, Move, Outcome, Unit
 from masklet.engine.stages.stage import Project
 from masklet.engine.states import Cause, State
 from masklet.engine.verify.choices import (
@@ -32,7 +32,7 @@ class VerifyMasks:
     version: int = 1
 
     @property
-    def actor(self) -> Actor:
+    def actor(self) -> Author:
         """The verifier."""
         return self.verifier.actor
 
@@ -70,7 +70,7 @@ class VerifyExhaustivity:
     version: int = 1
 
     @property
-    def actor(self) -> Actor:
+    def actor(self) -> Author:
         """The verifier."""
         return self.verifier.actor
 
@@ -107,7 +107,7 @@ def cause_of(answer: str, num_masks: int) -> Cause:
 
 
 def verdict_fact(
-    task: str, pair: Row, subject: str, choice: Choice, actor: Actor, *, seconds: float = 0.0, render: str = "-"
+    task: str, pair: Row, subject: str, choice: Choice, actor: Author, *, seconds: float = 0.0, render: str = "-"
 ) -> Fact:
     """A verdict as a row; it is about exactly these masks of this image, and lapses with them."""
     probabilities = {name: round(value, 5) for name, value in choice.probabilities.items()}

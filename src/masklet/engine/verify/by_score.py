@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from masklet.engine.digests import digest_of
-from masklet.engine.records import Actor
+from masklet.engine.records import Author
 from masklet.engine.verify.bands import Bands
 from masklet.engine.verify.choices import UNSURE, Choice, ExhaustivityItem, MaskItem
 
@@ -24,9 +24,9 @@ class ByScore:
     present: Bands = PRESENCE_BANDS
 
     @property
-    def actor(self) -> Actor:
+    def actor(self) -> Author:
         """A rule."""
-        return Actor(kind="rule", name="by score")
+        return Author(kind="rule", name="by score")
 
     @property
     def identity(self) -> str:

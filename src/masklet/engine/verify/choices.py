@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from masklet.engine.records import Actor, MaskRow
+from masklet.engine.records import Author, MaskRow
 from masklet.engine.states import Cause
 from masklet.protocols import Pixels
 
@@ -63,7 +63,7 @@ class Verifier(Protocol):
     """Answers both questions."""
 
     @property
-    def actor(self) -> Actor:
+    def actor(self) -> Author:
         """In whose name."""
         ...
 

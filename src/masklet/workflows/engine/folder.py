@@ -12,7 +12,7 @@ from masklet.engine.blobs import Blobs
 from masklet.engine.ledger.ledger import Ledger
 from masklet.engine.stages.phrases import normalise
 from masklet.engine.stages.stage import Project
-from masklet.engine.view import View
+from masklet.engine.view import LedgerView
 from masklet.errors import InputError
 from masklet.files import write_atomically
 
@@ -64,7 +64,7 @@ def open_project(folder: Path) -> Project:
     """A project to work with. Raises: InputError when the folder is none."""
     settings = read_settings(folder)
     blobs = Blobs(folder / BLOBS)
-    view = View(Ledger.open(folder / LEDGER), blobs)
+    view = LedgerView(Ledger.open(folder / LEDGER), blobs)
     return Project(view=view, blobs=blobs, originals=Path(settings.photos))
 
 
