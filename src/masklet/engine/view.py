@@ -67,6 +67,10 @@ class LedgerView:
         query = select(t.pair, t.phrase.c.text).join(t.phrase, t.phrase.c.phrase_id == t.pair.c.phrase_id)
         return self.ledger.read(query.where(t.pair.c.pair_id == pair_id))[0]
 
+    def authors(self) -> list[Row]:
+        """Everybody on record: people, models, rules, and labels that came in."""
+        return self.ledger.read(select(t.actor).order_by(t.actor.c.actor_id))
+
     def is_revoked(self, actor_id: str) -> bool:
         """Whether what an actor does was taken back."""
         query = select(t.actor.c.revoked).where(t.actor.c.actor_id == actor_id)

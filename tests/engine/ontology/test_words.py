@@ -39,7 +39,7 @@ def test_no_caption_breaks_it(caption: str) -> None:
 @pytest.mark.parametrize(
     ("plural", "one"),
     [("boxes", "box"), ("wolves", "wolf"), ("scissors", "scissors"), ("bus", "bus"), ("glass", "glass"),
-     ("fish", "fish"), ("traffic cones", "traffic cone"), ("fire engines", "fire engine"), ("geese", "goose"), ("qwertys", "qwertys")],
+     ("fish", "fish"), ("traffic cones", "traffic cone"), ("fire engines", "fire engine"), ("geese", "goose")],
 )  # fmt: skip
 def test_plurals_that_are_known_are_turned_back(plural: str, one: str) -> None:
     assert singular(plural, shipped()) == one

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from engine_world import PHRASES, ColourSegmenter, open_world, run_world, true_masks, write_photos
+from engine_world import ColourSegmenter, open_world, run_world, true_masks, write_photos
 
 from masklet.engine.records import Author
 from masklet.engine.review.corrections import correct, export_for_correction, import_corrections, is_rechecked, to_row
@@ -286,4 +286,3 @@ def test_hostile_corrections_leave_everything_as_it_was(
     with pytest.raises(InputError, match="segmentation"):
         import_corrections(to_correct, tmp_path / "done.json", "Ada", all_done=True)
     assert to_correct.view.counts() == before
-    assert set(PHRASES)

@@ -1,6 +1,7 @@
 """Hard negatives: look-alikes count, what is true does not, and none is final without a verdict."""
 
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from engine_world import COLOURS, ColourSegmenter, Found, open_world, run_world, stages, true_masks, write_photos
@@ -32,7 +33,7 @@ SHAPES = Ontology(
 class Fooled(ColourSegmenter):
     """Takes red squares for tiles, as models do, and green ones for blocks, rightly."""
 
-    names = {"tile": "red square", "red tile": "red square", "block": "green square"}
+    names: ClassVar = {"tile": "red square", "red tile": "red square", "block": "green square"}
 
     def open(self, image):
         session = super().open(image)

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from masklet.cli.app import Device
 from masklet.cli.engine.commands import Person, ProjectFolder, engine_app, opened, tell
 
 
@@ -71,3 +72,30 @@ def resume(project: ProjectFolder) -> None:
     with Display() as display:
         result = resume_engine(project, display)
     tell([*result.stats.lines(), f"next: {result.next_step}", f"-> {result.page}"])
+
+
+@engine_app.command("train-verifier")
+def train_verifier(
+    project: ProjectFolder,
+    *,
+    most_false: Annotated[float, typer.Option(help="Share of wrong answers to let pass.", min=0.001, max=0.5)] = 0.05,
+    device: Device = "auto",
+) -> None:
+    """Train the project's own verifier from what people answered; later runs ask it before they ask people."""
+    from masklet.workflows.engine.verifier import train_project_verifier
+
+    tell(train_project_verifier(project, most_false=most_false, device=device))
+
+
+@engine_app.command()
+def errors(
+    project: ProjectFolder,
+    *,
+    out: Annotated[Path, typer.Option(help="The page to write.")] = Path("errors.html"),
+    limit: Annotated[int, typer.Option(help="At most so many.", min=1)] = 200,
+) -> None:
+    """Rank what is wrong in the labels that came in with --labels: overlooked, wrong name, badly outlined, doubled."""
+    from masklet.workflows.engine.page import write_errors
+
+    counts = write_errors(opened(project), out, limit)
+    tell([f"{counted(counts)} -> {out}"])

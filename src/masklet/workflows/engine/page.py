@@ -1,9 +1,11 @@
 """The page of a project: figures, samples of each state with their masks, people's answers, and what is next."""
 
+from collections import Counter
 from pathlib import Path
 
+from masklet.engine.project.label_errors import label_errors
 from masklet.engine.project.statistics import EngineStats
-from masklet.engine.review.pictures import jpeg, whole
+from masklet.engine.review.pictures import from_near, jpeg, whole
 from masklet.engine.stages.stage import Project
 from masklet.engine.states import State
 from masklet.errors import InputError
@@ -59,3 +61,28 @@ def _samples(project: Project, state: State) -> Gallery | None:
         uri = project.view.one_media(pair["media_id"])["uri"]
         cards.append(Card(picture, f"{pair['text']} in {uri}", (pair["text"],), f"{len(shown)} masks"))
     return Gallery(f"Samples: {state}", cards, MEANINGS.get(state, "")) if cards else None
+
+
+def write_errors(project: Project, path: Path, limit: int) -> Counter[str]:
+    """Writes the surest suspicions about existing labels with their pictures; how many there are of each kind.
+
+    Raises: InputError when no labels came in.
+    """
+    found = label_errors(project.view)
+    counts = Counter(each.kind for each in found)
+    if not any(row["kind"] == "labels" for row in project.view.authors()):
+        raise InputError("no labels came in: name them with `masklet engine run ... --labels FILE`")
+    cards = [
+        Card(
+            jpeg(from_near(project.picture(each.media_id), each.mask)),
+            f"{each.kind}: {each.phrase} in {each.uri}",
+            (each.kind, each.phrase),
+            f"{each.instead}, certainty {each.certainty:.2f}",
+        )
+        for each in found[:limit]
+    ]
+    figures = [Figure(kind, count) for kind, count in sorted(counts.items())]
+    gallery = Gallery("The surest first", cards, "suspicions of a model: look before changing anything")
+    report = Report(title="Label errors", subtitle="what the model contradicts", figures=figures, sections=[gallery])
+    write_report(report, path)
+    return counts

@@ -26,6 +26,7 @@ from masklet.workflows.engine.folder import (
 )
 from masklet.workflows.engine.page import write_page
 from masklet.workflows.engine.plan import LateModel, stages_of
+from masklet.workflows.engine.verifier import project_verifier
 from masklet.workflows.model_choice import ModelChoice
 from masklet.workflows.observer import SILENT, JobObserver
 
@@ -109,7 +110,7 @@ def resume_engine(folder: Path, observer: JobObserver = SILENT, *, segmenter: Se
 def _run(
     project: Project, settings: ProjectSettings, model: Segmenter, folder: Path, observer: JobObserver
 ) -> EngineResult:
-    stages = stages_of(project, settings, model)
+    stages = stages_of(project, settings, model, project_verifier(folder, settings.model))
     run_id = digest_of("run", time.time_ns())
     config = digest_of(str(settings))
     values = {"run_id": run_id, "started_at": int(time.time()), "code": masklet.__version__, "config": config}
