@@ -124,6 +124,7 @@ def start_worker(project: Path, photos: Path, run_id: str) -> subprocess.Popen:
     return subprocess.Popen([sys.executable, "-c", WORKER, str(project), str(photos), run_id], env=environment)
 
 
+@pytest.mark.slow
 def test_killed_at_any_point_the_snapshot_is_the_same(tmp_path: Path) -> None:
     photos = write_photos(tmp_path / "photos", 40)
     undisturbed = open_world(tmp_path / "undisturbed", photos)
@@ -154,6 +155,7 @@ def test_the_same_snapshot_is_exported_byte_by_byte(tmp_path: Path) -> None:
     assert manifest["licences"] == ["CC0-1.0"]
 
 
+@pytest.mark.slow
 def test_several_workers_complete_each_unit_once(tmp_path: Path) -> None:
     photos = write_photos(tmp_path / "photos", 20)
     alone = open_world(tmp_path / "alone", photos)

@@ -59,6 +59,7 @@ def address() -> Iterator[str]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@pytest.mark.slow
 def test_many_workers_on_two_hosts_complete_each_unit_once(address: str, tmp_path: Path) -> None:
     photos = write_photos(tmp_path / "photos", 30)
     alone = open_world(tmp_path / "alone", photos)

@@ -105,6 +105,7 @@ def wrong_share(project: Project) -> tuple[float, int]:
     return wrong / total, total
 
 
+@pytest.mark.slow
 def test_labels_verified_by_a_trained_head_are_better_than_by_scores(tmp_path: Path) -> None:
     taught = open_world(tmp_path / "taught", write_photos(tmp_path / "first", 60))
     noisy = ColourSegmenter(drop=0.2, bad=0.2, score=0.5)

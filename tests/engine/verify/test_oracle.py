@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 from engine_world import ColourSegmenter, open_world, run_world, true_masks, write_photos
 
 from masklet.engine.stages.stage import Project
@@ -33,6 +34,7 @@ def judged(project: Project) -> tuple[np.ndarray, np.ndarray]:
     return np.array(right), np.array(accepted)
 
 
+@pytest.mark.slow
 def test_false_accepts_and_completeness_are_the_analytic_ones(tmp_path: Path) -> None:
     project = open_world(tmp_path / "project", write_photos(tmp_path / "photos", 60))
     oracle = NoisyOracle(truth=true_masks, sensitivity=SENSITIVITY, specificity=SPECIFICITY)
@@ -63,6 +65,7 @@ def test_false_accepts_and_completeness_are_the_analytic_ones(tmp_path: Path) ->
     assert low <= expected <= high
 
 
+@pytest.mark.slow
 def test_with_the_verifier_labels_are_better_than_without(tmp_path: Path) -> None:
     photos = write_photos(tmp_path / "photos", 40)
     noisy = ColourSegmenter(drop=DROP, bad=BAD)
