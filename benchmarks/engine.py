@@ -42,7 +42,7 @@ PAIRS = 10  # of an image
 
 def kills(count: int, folder: Path) -> None:
     """Kills workers until `count` died at work, then lets one finish."""
-    photos = write_photos(folder / "photos", 150)
+    photos = write_photos(folder / "photos", 60)
     whole = open_world(folder / "whole", photos)
     run_world(whole)
     expected = take_snapshot(whole.view).snapshot_id
@@ -56,7 +56,7 @@ def kills(count: int, folder: Path) -> None:
             while worker.poll() is None and not (place / "ledger.sqlite").exists():
                 time.sleep(0.01)
             try:
-                worker.wait(timeout=rng.uniform(0.2, 4))
+                worker.wait(timeout=rng.uniform(0.2, 6))
                 break  # it came to its end; the next round begins anew
             except subprocess.TimeoutExpired:
                 worker.send_signal(signal.SIGKILL)
