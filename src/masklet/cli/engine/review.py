@@ -1,0 +1,101 @@
+"""`masklet engine review`, `review-import` and `correct-import`: people answer and correct, without a server."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from masklet.cli.app import Device
+from masklet.cli.engine.commands import Person, ProjectFolder, engine_app, opened, tell
+
+
+@engine_app.command()
+def review(
+    project: ProjectFolder,
+    *,
+    task: Annotated[str, typer.Option(help="masks, exhaustivity or audit.")] = "masks",
+    out: Annotated[Path, typer.Option(help="The page to write.")] = Path("sheet.html"),
+    limit: Annotated[int, typer.Option(help="At most so many questions.", min=1)] = 500,
+) -> None:
+    """Write a page of questions for people, strange ones first; it works without network and downloads the answers."""
+    from masklet.engine.review.queues import queue
+    from masklet.engine.review.sheet import write_sheet
+
+    work = opened(project)
+    items = queue(work, task)
+    write_sheet(work, items[:limit], out)
+    tell([f"{min(limit, len(items))} of {len(items)} questions -> {out}"])
+
+
+@engine_app.command("review-import")
+def review_import(
+    project: ProjectFolder,
+    file: Annotated[Path, typer.Argument(help="The file that a sheet gave.", show_default=False)],
+    *,
+    name: Person,
+) -> None:
+    """Take in the answers of a page of questions, and go on with what they decided."""
+    from masklet.engine.review.intake import take_in
+    from masklet.engine.review.verdict_file import read_verdicts
+
+    counts = take_in(opened(project), read_verdicts(file), name)
+    tell([counted(counts), "go on: masklet engine resume " + str(project)])
+
+
+@engine_app.command("correct-import")
+def correct_import(
+    project: ProjectFolder,
+    file: Annotated[Path, typer.Argument(help="COCO or SA-Co labels.", show_default=False)],
+    *,
+    name: Person,
+    all_done: Annotated[bool, typer.Option(help="Pairs that came back unchanged were looked at, too.")] = False,
+) -> None:
+    """Take in labels that were corrected in another tool; see `masklet engine export --for-correction`."""
+    from masklet.engine.review.corrections import import_corrections
+
+    counts = import_corrections(opened(project), file, name, all_done=all_done)
+    tell([counted(counts), "go on: masklet engine resume " + str(project)])
+
+
+def counted(counts: Mapping[str, int]) -> str:
+    """Numbers with what they count."""
+    return ", ".join(f"{count} {what}" for what, count in counts.items() if count) or "nothing was in it"
+
+
+@engine_app.command()
+def resume(project: ProjectFolder) -> None:
+    """Go on with a project as it was last run, after people have answered; takes a new snapshot."""
+    from masklet.cli.display import Display
+    from masklet.workflows.engine.run import resume_engine
+
+    with Display() as display:
+        result = resume_engine(project, display)
+    tell([*result.stats.lines(), f"next: {result.next_step}", f"-> {result.page}"])
+
+
+@engine_app.command("train-verifier")
+def train_verifier(
+    project: ProjectFolder,
+    *,
+    most_false: Annotated[float, typer.Option(help="Share of wrong answers to let pass.", min=0.001, max=0.5)] = 0.05,
+    device: Device = "auto",
+) -> None:
+    """Train the project's own verifier from what people answered; later runs ask it before they ask people."""
+    from masklet.workflows.engine.verifier import train_project_verifier
+
+    tell(train_project_verifier(project, most_false=most_false, device=device))
+
+
+@engine_app.command()
+def errors(
+    project: ProjectFolder,
+    *,
+    out: Annotated[Path, typer.Option(help="The page to write.")] = Path("errors.html"),
+    limit: Annotated[int, typer.Option(help="At most so many.", min=1)] = 200,
+) -> None:
+    """Rank what is wrong in the labels that came in with --labels: overlooked, wrong name, badly outlined, doubled."""
+    from masklet.workflows.engine.page import write_errors
+
+    counts = write_errors(opened(project), out, limit)
+    tell([f"{counted(counts)} -> {out}"])

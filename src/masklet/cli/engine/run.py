@@ -1,0 +1,69 @@
+"""`masklet engine run` and `masklet engine stats`."""
+
+import json as jsonlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from masklet.cli.app import Device, Dtype, Json, Model, Stopped
+from masklet.cli.display import Display
+from masklet.cli.engine.commands import ProjectFolder, engine_app, opened, tell
+from masklet.workflows.model_choice import ModelChoice
+
+if TYPE_CHECKING:
+    from masklet.workflows.engine.cost import Cost
+
+
+@engine_app.command()
+def run(  # noqa: PLR0913 - one argument for each option
+    *,
+    photos: Annotated[Path, typer.Argument(help="Folder of photos.", show_default=False)],
+    phrases: Annotated[str, typer.Option(help="What to look for, with commas between.")] = "",
+    out: Annotated[Path, typer.Option(help="Folder of the project; an existing one is continued.")] = Path("project"),
+    labels: Annotated[Path | None, typer.Option(help="Labels to check, in any layout that `train` reads.")] = None,
+    captions: Annotated[Path | None, typer.Option(help="Lines of FILE<tab>caption to take phrases from.")] = None,
+    negatives: Annotated[int, typer.Option(help="Look-alikes to ask of each image that shows something.", min=0)] = 0,
+    licence: Annotated[str, typer.Option(help="Of the photos, such as CC-BY-4.0.")] = "unknown",
+    yes: Annotated[bool, typer.Option("--yes", help="Start without asking.")] = False,
+    model: Model = "tiny",
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+) -> None:
+    """Label all photos of a folder: masks, verification, a snapshot, and a page that shows what is left for people."""
+    from masklet.workflows.engine.folder import parse_phrase_list
+    from masklet.workflows.engine.run import EngineJob, run_engine
+
+    job = EngineJob(
+        photos=photos,
+        folder=out,
+        phrases=parse_phrase_list(phrases),
+        labels=labels,
+        captions=captions,
+        licence=licence,
+        negatives=negatives,
+        model=ModelChoice(name=model, device=device, dtype=dtype),
+    )
+
+    def confirm(cost: "Cost") -> bool:
+        typer.echo(str(cost))
+        return yes or typer.confirm("Start?", default=True)
+
+    with Display() as display:
+        result = run_engine(job, display, confirm=confirm)
+    if result is None:
+        raise Stopped("not started")
+    tell([*result.stats.lines(), f"next: {result.next_step}", f"-> {result.page}"])
+    if not result.is_complete:
+        raise Stopped(f"stopped; the same command goes on where {out} stands")
+
+
+@engine_app.command()
+def stats(project: ProjectFolder, *, json: Json = False) -> None:
+    """Show where pairs stand, who answered what, and how far people and models agree."""
+    from masklet.engine.project.statistics import next_step, statistics
+
+    found = statistics(opened(project).view)
+    tell(
+        [jsonlib.dumps(found.to_json())] if json else [*found.lines(), f"next: {next_step(found.states, str(project))}"]
+    )

@@ -1,0 +1,65 @@
+"""`masklet engine snapshot`, `export`, `diff` and `revert`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from masklet.cli.engine.commands import ProjectFolder, engine_app, opened, tell
+from masklet.errors import InputError
+
+Name = Annotated[str, typer.Argument(metavar="SNAPSHOT", help="The beginning of its name, or `latest`.")]
+
+
+@engine_app.command()
+def snapshot(project: ProjectFolder) -> None:
+    """Fix the present labels as a data set under a name that its content gives it."""
+    from masklet.engine.snapshots import take_snapshot
+
+    taken = take_snapshot(opened(project).view)
+    counts = ", ".join(f"{count} {what}" for what, count in taken.manifest["counts"].items())
+    tell([f"{taken.snapshot_id[:12]}: {counts}; licences {', '.join(taken.manifest['licences'])}"])
+
+
+@engine_app.command()
+def export(
+    project: ProjectFolder,
+    *,
+    out: Annotated[Path, typer.Option(help="Folder, or with --for-correction a file, to write.")] = Path("export"),
+    format: Annotated[str, typer.Option(help="saco, coco or yolo.")] = "saco",
+    of: Annotated[str, typer.Option("--snapshot", help="The beginning of its name, or `latest`.")] = "latest",
+    for_correction: Annotated[bool, typer.Option(help="What waits for correction, as COCO labels.")] = False,
+) -> None:
+    """Write a snapshot as labels for other programs; the same snapshot gives the same bytes."""
+    from masklet.engine.project.exports import EXPORTS
+    from masklet.engine.review.corrections import export_for_correction
+    from masklet.engine.snapshots import load_snapshot
+
+    work = opened(project)
+    if for_correction:
+        path = out if out.suffix == ".json" else out / "correct.json"
+        tell([f"{export_for_correction(work, path)} pairs -> {path}"])
+        return
+    if format not in EXPORTS:
+        raise InputError(f"there is no format {format!r}: choose from {', '.join(EXPORTS)}")
+    written = EXPORTS[format](work, load_snapshot(work.view, of), out)
+    tell([f"{len(written)} files -> {out}"])
+
+
+@engine_app.command()
+def diff(project: ProjectFolder, earlier: Name, later: Name = "latest") -> None:
+    """Show which labels changed between two snapshots."""
+    from masklet.engine.project.versions import diff as compare
+
+    found = compare(opened(project).view, earlier, later)
+    lines = [f"+ {image}: {phrase}" for image, phrase in found.added]
+    lines += [f"- {image}: {phrase}" for image, phrase in found.removed]
+    tell([*lines, *(f"~ {image}: {phrase}: {word}" for image, phrase, word in found.changed)])
+
+
+@engine_app.command()
+def revert(project: ProjectFolder, name: Name) -> None:
+    """Make an earlier snapshot the latest again."""
+    from masklet.engine.project.versions import revert as go_back
+
+    tell([f"{go_back(opened(project).view, name).snapshot_id[:12]} is the latest snapshot now"])

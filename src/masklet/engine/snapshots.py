@@ -1,0 +1,147 @@
+"""Snapshots: which annotations a data set holds, named by their content, exported as SA-Co labels with a manifest.
+
+The same annotations give the same snapshot and the same bytes, on whichever machine and however often the run was
+killed on the way.
+"""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import select
+
+from masklet.engine.digests import digest_of
+from masklet.engine.ledger import tables as t
+from masklet.engine.records import Fact
+from masklet.engine.view import LedgerView, Row
+from masklet.errors import InputError
+from masklet.files import write_atomically
+from masklet.formats.records import RunLengths
+from masklet.formats.saco import SacoFile, SacoLabel, SacoPair
+from masklet.ops.masks import rle_area
+
+SPLITS = (("train", 0.8), ("val", 0.1), ("test", 0.1))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """A data set by name: its digest, and what it is made of."""
+
+    snapshot_id: str
+    manifest: Mapping[str, Any]
+
+
+def take_snapshot(view: LedgerView) -> Snapshot:
+    """The present annotations of images that stand for themselves, as a row of the ledger.
+
+    Raises: InputError when nothing is final yet.
+    """
+    annotations = view.annotations()
+    if not annotations:
+        counts = ", ".join(f"{count} {state}" for state, count in view.counts().items()) or "no pairs"
+        raise InputError(f"there is nothing to take a snapshot of: no pair is final ({counts})")
+    media = {row["media_id"]: row for row in view.media()}
+    stands_for = view.clusters()
+    licences = {row["source_id"]: row["licence"] for row in view.ledger.read(select(t.source))}
+    entries = [
+        {
+            "annotation": row["annotation_id"],
+            "media": row["media_id"],
+            "phrase": row["text"],
+            "tier": row["tier"],
+            "split": split_of(stands_for.get(row["media_id"]) or row["media_id"]),
+        }
+        for row in annotations
+        if row["media_id"] in media
+    ]
+    tiers = Counter(entry["tier"] for entry in entries)
+    used = sorted({licences[media[entry["media"]]["source_id"]] for entry in entries})
+    manifest = {
+        "annotations": entries,
+        "counts": {
+            "images": len({entry["media"] for entry in entries}),
+            "pairs": len(entries),
+            "positive": sum(row["polarity"] for row in annotations),
+            "masks": sum(len(json.loads(row["masks"])) for row in annotations),
+        },
+        "tiers": dict(sorted(tiers.items())),
+        "licences": used,
+    }
+    snapshot = Snapshot(snapshot_id=digest_of("snapshot", manifest), manifest=manifest)
+    position = view.ledger.count("snapshot")
+    values = {"snapshot_id": snapshot.snapshot_id, "manifest": json.dumps(manifest, sort_keys=True)}
+    view.ledger.add([Fact(table="snapshot", values=values | {"position": position})])
+    return snapshot
+
+
+def load_snapshot(view: LedgerView, snapshot_id: str) -> Snapshot:
+    """A snapshot by the beginning of its name, or the latest for "latest". Raises: InputError when there is none."""
+    rows = view.ledger.read(select(t.snapshot).order_by(t.snapshot.c.position.desc()))
+    found = [row for row in rows if snapshot_id == "latest" or row["snapshot_id"].startswith(snapshot_id)]
+    if not found or (len(found) > 1 and snapshot_id != "latest"):
+        known = ", ".join(row["snapshot_id"][:12] for row in rows) or "none yet"
+        raise InputError(f"{len(found)} snapshots begin with {snapshot_id!r}; there are: {known}")
+    return Snapshot(snapshot_id=found[0]["snapshot_id"], manifest=json.loads(found[0]["manifest"]))
+
+
+def split_of(cluster: str) -> str:
+    """The split of a cluster of duplicates, by its name alone, so that it never parts and never moves."""
+    place = int(hashlib.sha256(f"split {cluster}".encode()).hexdigest()[:8], 16) / 2**32
+    for name, share in SPLITS:
+        if place < share:
+            return name
+        place -= share
+    return SPLITS[-1][0]
+
+
+def export_saco(view: LedgerView, snapshot: Snapshot, folder: Path) -> list[Path]:
+    """One SA-Co file a split, and the manifest; images are referred to by their paths below the originals."""
+    chosen = {entry["annotation"]: entry for entry in snapshot.manifest["annotations"]}
+    rows = [row for row in view.all_annotations() if row["annotation_id"] in chosen]
+    written = []
+    for split, _ in SPLITS:
+        mine = [row for row in rows if chosen[row["annotation_id"]]["split"] == split]
+        if mine:
+            text = json.dumps(saco_of(view, mine).to_json(), sort_keys=True)
+            written.append(write_atomically(folder / f"{split}.json", text))
+    manifest = json.dumps({"snapshot": snapshot.snapshot_id, **snapshot.manifest}, indent=1, sort_keys=True)
+    return [*written, write_atomically(folder / "manifest.json", manifest)]
+
+
+def saco_of(view: LedgerView, annotations: Iterable[Row]) -> SacoFile:
+    """Annotations as SA-Co records, in the order of images and phrases."""
+    media = {row["media_id"]: row for row in view.all_media()}
+    document = SacoFile(pairs={}, labels=[])
+    for row in sorted(annotations, key=lambda row: (media[row["media_id"]]["uri"], row["text"])):
+        image = media[row["media_id"]]
+        pair = SacoPair(
+            id=len(document.pairs) + 1,
+            file_name=image["uri"],
+            text_input=row["text"],
+            height=image["height"],
+            width=image["width"],
+            is_instance_exhaustive=1 if row["instance_exhaustive"] else 0,
+            source=row["tier"],
+        )
+        document.pairs[pair.id] = pair
+        maskset = view.maskset_by_id(row["maskset_id"])
+        masks = view.masks(maskset) if maskset else []
+        for number in json.loads(row["masks"]):
+            mask = masks[number]
+            height, width = mask.size
+            x0, y0, x1, y1 = mask.box
+            label = SacoLabel(
+                id=len(document.labels) + 1,
+                image_id=pair.id,
+                category_id=1,
+                iscrowd=1 if mask.group else 0,
+                bbox=[x0 / width, y0 / height, (x1 - x0) / width, (y1 - y0) / height],
+                area=rle_area(mask.counts) / (height * width),
+                segmentation=RunLengths(size=[height, width], counts=mask.counts),
+            )
+            document.labels.append(label)
+    return document

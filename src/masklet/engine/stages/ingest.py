@@ -1,0 +1,96 @@
+"""Images come in: read once, upright, named by their bytes. One that cannot be read is a row that says why."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+
+from masklet.engine.digests import digest_of, digest_of_bytes
+from masklet.engine.ledger.ledger import RULES
+from masklet.engine.records import Author, Fact, Outcome, Unit
+from masklet.engine.stages.stage import Project
+from masklet.errors import InputError
+from masklet.media.images import read_image
+from masklet.media.suffixes import is_image
+
+HASH_SIDE = 8
+THUMBNAIL = 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ingest:
+    """Reads the images of a folder as one source."""
+
+    source_id: str
+    name: str = "ingest"
+    version: int = 1
+    actor: Author = RULES
+
+    def plan(self, project: Project) -> Sequence[Unit]:
+        """A unit a file, and again when its size or time changes."""
+        units = []
+        for position, path in enumerate(image_files(project.originals)):
+            status = path.stat()
+            where = path.relative_to(project.originals).as_posix()
+            inputs = [self.source_id, str(status.st_size), str(status.st_mtime_ns)]
+            units.append(
+                Unit(stage=self.name, version=self.version, subject=where, inputs=inputs, priority=-float(position))
+            )
+        return units
+
+    def run(self, project: Project, subject: str) -> Outcome:
+        """The row of one file; equal bytes under another name are the same image."""
+        path = project.originals / subject
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise InputError(f"{path} cannot be read: {error.strerror}") from error
+        values = {
+            "media_id": digest_of_bytes(content),
+            "source_id": self.source_id,
+            "uri": subject,
+            "width": 0,
+            "height": 0,
+            "hash64": "",
+            "error": None,
+            "profile": None,
+        }
+        try:
+            image = read_image(path)
+        except InputError as error:
+            return Outcome(
+                facts=[Fact(table="media", values=values | {"error": str(error).replace(str(path), subject)})]
+            )
+        sizes = {"height": image.shape[0], "width": image.shape[1], "hash64": perceptual_hash(image)}
+        return Outcome(facts=[Fact(table="media", values=values | sizes)])
+
+
+def image_files(folder: Path) -> list[Path]:
+    """The images of a folder and those below, by name. Raises: InputError when it is not a folder."""
+    if not folder.is_dir():
+        raise InputError(f"{folder} is not a folder of images")
+    return sorted(path for path in folder.rglob("*") if is_image(path) and path.is_file())
+
+
+def perceptual_hash(image: UInt8[np.ndarray, "height width 3"]) -> str:
+    """64 bits as hex that survive resizing and re-encoding: signs of the lowest frequencies of a small grey image.
+
+    Source: Zauner, Implementation and Benchmarking of Perceptual Image Hash Functions (DCT hash).
+    """
+    grey = np.asarray(Image.fromarray(image).convert("L").resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX), float)
+    steps = np.arange(THUMBNAIL)
+    cosines = np.cos(np.pi * (2 * steps[None] + 1) * np.arange(HASH_SIDE)[:, None] / (2 * THUMBNAIL))
+    low = (cosines @ grey @ cosines.T).flatten()
+    bits = low > np.median(low[1:])
+    return f"{int(''.join('1' if bit else '0' for bit in bits), 2):016x}"
+
+
+def source_fact(name: str, licence: str, attribution: str = "") -> Fact:
+    """A source as a row. Raises: InputError without a licence, for labels cannot be passed on without knowing it."""
+    if not licence.strip():
+        raise InputError(f"source {name!r} has no licence: name one, such as CC-BY-4.0, or say `unknown`")
+    values = {"source_id": digest_of("source", name, licence), "name": name, "licence": licence}
+    return Fact(table="source", values=values | {"attribution": attribution, "revoked": 0})

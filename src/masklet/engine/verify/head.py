@@ -1,0 +1,240 @@
+"""The lite head: a small network that says how likely an answer is yes, calibrated, with bands that keep a bound.
+
+It is trained in seconds from what people said in a project; it looks at features that somebody else makes of a mask or
+of a whole pair. Everything of it is in one file of numbers, without code.
+
+Source: Zadrozny and Elkan (2002), isotonic regression for calibration.
+"""
+
+import io
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import nn
+
+from masklet.engine.digests import digest_of_bytes
+from masklet.engine.records import Author
+from masklet.engine.verify.bands import Bands, fit_bands
+from masklet.engine.verify.choices import UNSURE, Choice, ExhaustivityItem, MaskItem
+from masklet.errors import InputError
+from masklet.files import write_atomically
+
+HIDDEN, STEPS, RATE, DECAY = 64, 400, 3e-3, 1e-2
+FOLDS = 4  # of the pairs; each is judged by a head that was trained on the others
+LEAST_EXAMPLES = 40
+MOST_FALSE = 0.05  # upper bound of the share of wrong answers that is let pass
+MOST_BYTES = 2**27
+
+
+@runtime_checkable
+class FeatureMaker(Protocol):
+    """Turns questions into numbers; the same question gives the same numbers."""
+
+    @property
+    def identity(self) -> str:
+        """Changes whenever numbers would."""
+        ...
+
+    def of_mask(self, item: MaskItem) -> Float[np.ndarray, " feature"]:
+        """Of one mask."""
+        ...
+
+    def of_whole(self, item: ExhaustivityItem) -> Float[np.ndarray, " feature"]:
+        """Of all accepted masks of a pair."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LiteHead:
+    """Weights of two layers, the isotonic curve from their scores to probabilities, and the bands of those."""
+
+    mean: Float[np.ndarray, " feature"]
+    spread: Float[np.ndarray, " feature"]
+    first: Float[np.ndarray, "hidden feature"]
+    first_bias: Float[np.ndarray, " hidden"]
+    second: Float[np.ndarray, " hidden"]
+    second_bias: Float[np.ndarray, " one"]
+    curve_x: Float[np.ndarray, " knot"]
+    curve_y: Float[np.ndarray, " knot"]
+    bands: Float[np.ndarray, " two"]  # accept, reject
+
+    def probabilities(self, features: Float[np.ndarray, "item feature"]) -> Float[np.ndarray, " item"]:
+        """Calibrated probability of yes."""
+        if features.shape[1] != len(self.mean):
+            raise InputError(f"the verifier reads {len(self.mean)} features, got {features.shape[1]}: train it anew")
+        return np.interp(self.scores(features), self.curve_x, self.curve_y)
+
+    def scores(self, features: Float[np.ndarray, "item feature"]) -> Float[np.ndarray, " item"]:
+        """Scores before calibration."""
+        hidden = np.maximum(((features - self.mean) / self.spread) @ self.first.T + self.first_bias, 0)
+        return hidden @ self.second + self.second_bias[0]
+
+    def side(self, probability: float) -> bool | None:
+        """Whether it is taken as yes or as no; None for people."""
+        return Bands(accept=float(self.bands[0]), reject=float(self.bands[1])).side(probability)
+
+
+def fit_head(
+    features: Float[np.ndarray, "item feature"],
+    truths: Bool[np.ndarray, " item"],
+    groups: Sequence[str],
+    *,
+    most_false: float = MOST_FALSE,
+) -> LiteHead:
+    """Trains on all answers; the curve and the bands come from answers of pairs that a head of their own had not seen.
+
+    Raises: InputError when there are too few answers, or all are the same.
+    """
+    fold = np.array([int(digest_of_bytes(group.encode())[:8], 16) % FOLDS for group in groups])
+    seen = [truths[fold != number] for number in range(FOLDS)]
+    if len(truths) < LEAST_EXAMPLES or min(min(part.sum(), (~part).sum()) for part in seen) < 2:
+        raise InputError(
+            f"{len(truths)} answers of people, {int(truths.sum())} of them yes, are too few to train a verifier: "
+            f"at least {LEAST_EXAMPLES} are needed, with some of each kind"
+        )
+    scores = np.zeros(len(truths))
+    for number in range(FOLDS):
+        held = fold == number
+        scores[held] = _train(features[~held], truths[~held]).scores(features[held])
+    x, y = isotonic(scores, truths)
+    bands = fit_bands(np.interp(scores, x, y).tolist(), truths.tolist(), most_false=most_false)
+    return replace(_train(features, truths), curve_x=x, curve_y=y, bands=np.array([bands.accept, bands.reject]))
+
+
+def _train(features: Float[np.ndarray, "item feature"], truths: Bool[np.ndarray, " item"]) -> LiteHead:
+    mean, spread = features.mean(axis=0), features.std(axis=0) + 1e-6
+    x = torch.from_numpy((features - mean) / spread).float()
+    y = torch.from_numpy(truths).float()
+    generator = torch.Generator().manual_seed(0)
+    shapes = ((HIDDEN, x.shape[1]), (HIDDEN,), (HIDDEN,), (1,))
+    scales = (math.sqrt(2 / x.shape[1]), 0.0, math.sqrt(1 / HIDDEN), 0.0)
+    parts = [
+        (torch.randn(shape, generator=generator) * scale).requires_grad_()
+        for shape, scale in zip(shapes, scales, strict=True)
+    ]
+    optimiser = torch.optim.AdamW(parts, lr=RATE, weight_decay=DECAY)
+    weight = torch.where(y > 0, len(y) / (2 * y.sum()), len(y) / (2 * (1 - y).sum()))
+    for _ in range(STEPS):
+        logits = torch.relu(x @ parts[0].T + parts[1]) @ parts[2] + parts[3]
+        loss = nn.functional.binary_cross_entropy_with_logits(logits, y, weight)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    first, first_bias, second, second_bias = (part.detach().numpy().astype(float) for part in parts)
+    return LiteHead(
+        mean=mean.astype(float),
+        spread=spread.astype(float),
+        first=first,
+        first_bias=first_bias,
+        second=second,
+        second_bias=second_bias,
+        curve_x=np.array([0.0, 1.0]),
+        curve_y=np.array([0.0, 1.0]),
+        bands=np.array([math.inf, -math.inf]),
+    )
+
+
+def isotonic(
+    scores: Float[np.ndarray, " item"], truths: Bool[np.ndarray, " item"]
+) -> tuple[Float[np.ndarray, " knot"], Float[np.ndarray, " knot"]]:
+    """Knots of the rising curve that fits the truths best in squares (pool adjacent violators)."""
+    order = np.argsort(scores, kind="stable")
+    blocks: list[list[float]] = []  # sum of truths, number, lowest and highest score
+    for score, truth in zip(scores[order].tolist(), truths[order].tolist(), strict=True):
+        blocks.append([float(truth), 1.0, score, score])
+        while len(blocks) > 1 and blocks[-2][0] / blocks[-2][1] >= blocks[-1][0] / blocks[-1][1]:
+            total, count, _, high = blocks.pop()
+            blocks[-1] = [blocks[-1][0] + total, blocks[-1][1] + count, blocks[-1][2], high]
+    x = [edge for block in blocks for edge in (block[2], block[3])]
+    y = [block[0] / block[1] for block in blocks for _ in range(2)]
+    return np.array(x), np.array(y)
+
+
+def expected_calibration_error(
+    probabilities: Float[np.ndarray, " item"], truths: Bool[np.ndarray, " item"], bins: int = 10
+) -> float:
+    """Mean distance of probability and share of truths over bins of equal width, by their sizes."""
+    places = np.minimum((probabilities * bins).astype(int), bins - 1)
+    total = 0.0
+    for place in range(bins):
+        inside = places == place
+        if inside.any():
+            total += inside.sum() * abs(probabilities[inside].mean() - truths[inside].mean())
+    return total / max(1, len(truths))
+
+
+@dataclass(frozen=True, kw_only=True)
+class LiteVerifier:
+    """Both questions answered by heads; one without a head is left to people."""
+
+    features: FeatureMaker
+    masks: LiteHead | None
+    whole: LiteHead | None
+    digest: str
+
+    @property
+    def actor(self) -> Author:
+        """A model, by its numbers."""
+        return Author(kind="model", name=f"lite head {self.digest[:12]}")
+
+    @property
+    def identity(self) -> str:
+        """The digest of its file."""
+        return self.digest
+
+    def judge_masks(self, items: Sequence[MaskItem]) -> Sequence[Choice]:
+        """Accept, reject or unsure."""
+        return _answers(self.masks, [self.features.of_mask(item) for item in items] if self.masks else items)
+
+    def judge_exhaustivity(self, items: Sequence[ExhaustivityItem]) -> Sequence[Choice]:
+        """Accept, reject or unsure."""
+        return _answers(self.whole, [self.features.of_whole(item) for item in items] if self.whole else items)
+
+
+def _answers(head: LiteHead | None, features: Sequence) -> list[Choice]:
+    if head is None:
+        return [Choice(label=UNSURE, probabilities={}) for _ in features]
+    found = []
+    for value in head.probabilities(np.stack(features)).tolist():
+        side = head.side(value)
+        label = UNSURE if side is None else "accept" if side else "reject"
+        found.append(Choice(label=label, probabilities={"accept": value, "reject": 1 - value}))
+    return found
+
+
+def save_heads(path: Path, heads: dict[str, LiteHead], maker: str) -> str:
+    """Writes heads by task, with the name of what makes their features; the digest of the file."""
+    file = io.BytesIO()
+    arrays = {f"{task}.{name}": value for task, head in heads.items() for name, value in head.__dict__.items()}
+    np.savez(file, maker=np.array(maker), **arrays)
+    write_atomically(path, file.getvalue())
+    return digest_of_bytes(file.getvalue())
+
+
+def load_verifier(path: Path, maker: Callable[[], FeatureMaker]) -> LiteVerifier:
+    """A verifier from its file. Raises: InputError when it is damaged, or its features are made otherwise now."""
+    try:
+        if path.stat().st_size > MOST_BYTES:
+            raise InputError(f"{path}: {path.stat().st_size} bytes are too many for a verifier")
+        content = path.read_bytes()
+        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+            made_for = str(arrays["maker"])
+            heads = {
+                task: LiteHead(**{name: arrays[f"{task}.{name}"] for name in LiteHead.__dataclass_fields__})
+                for task in ("masks", "whole")
+                if f"{task}.mean" in arrays
+            }
+    except (OSError, ValueError, KeyError, EOFError) as error:
+        raise InputError(f"{path} is no verifier that can be read: {error}") from error
+    features = maker()
+    if features.identity != made_for:
+        raise InputError(f"{path} was trained for another model: train it anew with `masklet engine train-verifier`")
+    return LiteVerifier(
+        features=features, masks=heads.get("masks"), whole=heads.get("whole"), digest=digest_of_bytes(content)
+    )

@@ -1,0 +1,139 @@
+"""What stages may know: the facts of a project as plain rows, without a database in sight."""
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from sqlalchemy import func, select
+
+from masklet.engine.blobs import Blobs
+from masklet.engine.ledger import tables as t
+from masklet.engine.ledger.ledger import Ledger
+from masklet.engine.records import MaskRow
+from masklet.engine.states import FINAL, State
+
+Row = Mapping[str, Any]
+
+
+class LedgerView:
+    """A project to be read."""
+
+    def __init__(self, ledger: Ledger, blobs: Blobs) -> None:
+        self.ledger, self.blobs = ledger, blobs
+
+    def media(self) -> list[Row]:
+        """All readable images of sources that were not taken back, in the order of their names."""
+        query = select(t.media).join(t.source, t.source.c.source_id == t.media.c.source_id)
+        query = query.where(t.media.c.error.is_(None), t.source.c.revoked == 0)
+        return self.ledger.read(query.order_by(t.media.c.uri, t.media.c.media_id))
+
+    def all_media(self) -> list[Row]:
+        """Every image that was ever read, broken ones and those of revoked sources included."""
+        return self.ledger.read(select(t.media).order_by(t.media.c.uri, t.media.c.media_id))
+
+    def one_media(self, media_id: str) -> Row:
+        """One image."""
+        return self.ledger.read(select(t.media).where(t.media.c.media_id == media_id))[0]
+
+    def clusters(self) -> dict[str, str]:
+        """For each image the one that stands for its duplicates; of several answers the latest."""
+        rows = self.ledger.read(select(t.cluster).order_by(t.cluster.c.position))
+        return {row["media_id"]: row["representative"] for row in rows}
+
+    def phrases(self) -> list[Row]:
+        """The phrases that are not revoked."""
+        return self.ledger.read(select(t.phrase).where(t.phrase.c.revoked == 0).order_by(t.phrase.c.text))
+
+    def pairs(
+        self, *states: State, media_id: str | None = None, limit: int | None = None, revoked: bool = False
+    ) -> list[Row]:
+        """Pairs with their phrases, in these states (all, when none is named), by priority.
+
+        Those of phrases and sources that were taken back are left out unless `revoked`.
+        """
+        query = select(t.pair, t.phrase.c.text).join(t.phrase, t.phrase.c.phrase_id == t.pair.c.phrase_id)
+        if not revoked:
+            query = query.join(t.media, t.media.c.media_id == t.pair.c.media_id)
+            query = query.join(t.source, t.source.c.source_id == t.media.c.source_id)
+            query = query.where(t.phrase.c.revoked == 0, t.source.c.revoked == 0)
+        if states:
+            query = query.where(t.pair.c.state.in_([str(state) for state in states]))
+        if media_id is not None:
+            query = query.where(t.pair.c.media_id == media_id)
+        return self.ledger.read(query.order_by(t.pair.c.priority.desc(), t.pair.c.pair_id).limit(limit))
+
+    def one_pair(self, pair_id: str) -> Row:
+        """One pair with its phrase."""
+        query = select(t.pair, t.phrase.c.text).join(t.phrase, t.phrase.c.phrase_id == t.pair.c.phrase_id)
+        return self.ledger.read(query.where(t.pair.c.pair_id == pair_id))[0]
+
+    def authors(self) -> list[Row]:
+        """Everybody on record: people, models, rules, and labels that came in."""
+        return self.ledger.read(select(t.actor).order_by(t.actor.c.actor_id))
+
+    def is_revoked(self, actor_id: str) -> bool:
+        """Whether what an actor does was taken back."""
+        query = select(t.actor.c.revoked).where(t.actor.c.actor_id == actor_id)
+        return any(row["revoked"] for row in self.ledger.read(query))
+
+    def counts(self) -> dict[State, int]:
+        """How many pairs are in each state."""
+        query = select(t.pair.c.state, func.count().label("n")).group_by(t.pair.c.state)
+        return {State(row["state"]): row["n"] for row in self.ledger.read(query)}
+
+    def maskset(self, pair_id: str) -> Row | None:
+        """The latest masks of a pair."""
+        query = select(t.maskset).where(t.maskset.c.pair_id == pair_id)
+        rows = self.ledger.read(query.order_by(t.maskset.c.position.desc(), t.maskset.c.maskset_id).limit(1))
+        return rows[0] if rows else None
+
+    def maskset_by_id(self, maskset_id: str | None) -> Row | None:
+        """One set of masks."""
+        rows = self.ledger.read(select(t.maskset).where(t.maskset.c.maskset_id == maskset_id))
+        return rows[0] if rows else None
+
+    def masks(self, maskset: Row) -> list[MaskRow]:
+        """The masks of a set."""
+        return [MaskRow.from_json(each) for each in json.loads(self.blobs.get(maskset["blob"]))]
+
+    def verdicts(self, pair_id: str, task: str | None = None, *, lapsed: bool = False) -> list[Row]:
+        """What was said of a pair; without those that are no longer about what is there."""
+        query = select(t.verdict, t.actor.c.kind).join(t.actor, t.actor.c.actor_id == t.verdict.c.actor_id)
+        query = query.where(t.verdict.c.pair_id == pair_id)
+        if task is not None:
+            query = query.where(t.verdict.c.task == task)
+        if not lapsed:
+            query = query.where(t.verdict.c.lapsed == 0)
+        return self.ledger.read(query.order_by(t.verdict.c.verdict_id))
+
+    def accepted(self, pair_id: str, maskset: Row) -> list[int]:
+        """Numbers of the masks of the set that were accepted; a person's word stands above a model's."""
+        said: dict[int, tuple[int, str]] = {}
+        for row in self.verdicts(pair_id, "mask"):
+            set_id, _, number = row["subject"].partition("#")
+            rank = 1 if row["kind"] == "person" else 0
+            if set_id == maskset["maskset_id"] and (int(number) not in said or rank >= said[int(number)][0]):
+                said[int(number)] = (rank, row["label"])
+        return sorted(number for number, (_, label) in said.items() if label in ("accept", "text"))
+
+    def annotations(self) -> list[Row]:
+        """The annotations that hold at present: of pairs that are final, of the time when they became so."""
+        rows = [
+            row
+            for row in self.all_annotations()
+            if not row["revoked"] and row["state"] in FINAL and row["revision"] == row["version"]
+        ]
+        return sorted(rows, key=lambda row: (row["pair_id"], row["slot"]))
+
+    def all_annotations(self) -> list[Row]:
+        """Every annotation that there ever was."""
+        query = select(t.annotation, t.pair.c.media_id, t.pair.c.state, t.pair.c.version, t.pair.c.origin)
+        query = query.add_columns(t.phrase.c.text).join(t.pair, t.pair.c.pair_id == t.annotation.c.pair_id)
+        query = query.join(t.phrase, t.phrase.c.phrase_id == t.pair.c.phrase_id)
+        return self.ledger.read(query.order_by(t.annotation.c.annotation_id))
+
+    def reachable(self) -> set[str]:
+        """Digests of all blobs that a row refers to."""
+        rows: Iterable[Row] = self.ledger.read(select(t.maskset.c.blob.label("digest")))
+        renders = self.ledger.read(select(t.verdict.c.render.label("digest")).where(t.verdict.c.render != "-"))
+        return {row["digest"] for row in (*rows, *renders)}

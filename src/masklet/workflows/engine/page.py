@@ -1,0 +1,88 @@
+"""The page of a project: figures, samples of each state with their masks, people's answers, and what is next."""
+
+from collections import Counter
+from pathlib import Path
+
+from masklet.engine.project.label_errors import label_errors
+from masklet.engine.project.statistics import EngineStats
+from masklet.engine.review.pictures import from_near, jpeg, whole
+from masklet.engine.stages.stage import Project
+from masklet.engine.states import State
+from masklet.errors import InputError
+from masklet.eval.reports.page import Card, Figure, Gallery, Report, Section, Table, write_report
+from masklet.workflows.engine.folder import PAGE
+
+SAMPLES = 8  # of each state
+MEANINGS = {
+    State.QUEUED: "waits for masks",
+    State.HUMAN_MASKS: "has doubtful masks: people are asked",
+    State.HUMAN_PENDING: "may be incomplete: people are asked",
+    State.TO_CORRECT: "instances are missing: waits for correction",
+    State.TO_CORRECT_GROUP: "missing instances cannot be told apart: waits for correction",
+    State.RECHECK: "was corrected: another person looks at it",
+    State.REJECTED: "the phrase does not name things in this image",
+    State.FINAL_POSITIVE: "every instance is labelled",
+    State.FINAL_NEGATIVE: "is known to be absent",
+}
+
+
+def write_page(project: Project, stats: EngineStats, step: str, folder: Path) -> Path:
+    """Writes the page. Raises: InputError when it cannot be written."""
+    final = sum(count for state, count in stats.states.items() if state.startswith("final"))
+    figures = [
+        Figure("images", stats.images),
+        Figure("pairs", sum(stats.states.values())),
+        Figure("final", final, note="labels of the snapshot"),
+        Figure("for people", stats.for_people, note="open questions"),
+        Figure("human minutes", stats.human_seconds / 60),
+        Figure("masks a positive pair", stats.masks_per_positive),
+    ]
+    states = [(state, count, MEANINGS.get(State(state), "")) for state, count in stats.states.items()]
+    answers = [(who, label, count) for who, mix in stats.answers.items() for label, count in mix.items()]
+    sections: list[Section] = [Table("States", ("state", "pairs", "meaning"), states)]
+    sections += [gallery for state in State if (gallery := _samples(project, state)) is not None]
+    sections.append(Table("Answers", ("who", "answer", "times"), answers))
+    report = Report(title="Data engine", subtitle=f"next: {step}", figures=figures, sections=sections)
+    return write_report(report, folder / PAGE)
+
+
+def _samples(project: Project, state: State) -> Gallery | None:
+    """Some pairs of a state with the masks that hold, or were proposed; None when there is none to show."""
+    cards = []
+    for pair in project.view.pairs(state, limit=SAMPLES):
+        maskset = project.view.maskset(pair["pair_id"])
+        masks = project.view.masks(maskset) if maskset else []
+        accepted = project.view.accepted(pair["pair_id"], maskset) if maskset else []
+        shown = [masks[number] for number in accepted] if accepted else masks
+        try:
+            picture = jpeg(whole(project.picture(pair["media_id"]), shown))
+        except InputError:  # an original that is gone has no sample
+            continue
+        uri = project.view.one_media(pair["media_id"])["uri"]
+        cards.append(Card(picture, f"{pair['text']} in {uri}", (pair["text"],), f"{len(shown)} masks"))
+    return Gallery(f"Samples: {state}", cards, MEANINGS.get(state, "")) if cards else None
+
+
+def write_errors(project: Project, path: Path, limit: int) -> Counter[str]:
+    """Writes the surest suspicions about existing labels with their pictures; how many there are of each kind.
+
+    Raises: InputError when no labels came in.
+    """
+    found = label_errors(project.view)
+    counts = Counter(each.kind for each in found)
+    if not any(row["kind"] == "labels" for row in project.view.authors()):
+        raise InputError("no labels came in: name them with `masklet engine run ... --labels FILE`")
+    cards = [
+        Card(
+            jpeg(from_near(project.picture(each.media_id), each.mask)),
+            f"{each.kind}: {each.phrase} in {each.uri}",
+            (each.kind, each.phrase),
+            f"{each.instead}, certainty {each.certainty:.2f}",
+        )
+        for each in found[:limit]
+    ]
+    figures = [Figure(kind, count) for kind, count in sorted(counts.items())]
+    gallery = Gallery("The surest first", cards, "suspicions of a model: look before changing anything")
+    report = Report(title="Label errors", subtitle="what the model contradicts", figures=figures, sections=[gallery])
+    write_report(report, path)
+    return counts

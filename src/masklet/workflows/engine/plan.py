@@ -1,0 +1,92 @@
+"""Which stages a project runs, in their order."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from masklet.engine.ontology.concepts import shipped
+from masklet.engine.stages.duplicates import Duplicates
+from masklet.engine.stages.finalise import Finalise
+from masklet.engine.stages.ingest import Ingest, source_fact
+from masklet.engine.stages.labels import CheckLabels
+from masklet.engine.stages.masks import ProposeMasks
+from masklet.engine.stages.negatives import HardNegatives
+from masklet.engine.stages.phrases import ListedPhrases
+from masklet.engine.stages.proposals import CaptionPhrases, WalkPhrases
+from masklet.engine.stages.stage import Project, Stage
+from masklet.engine.stages.verification import VerifyExhaustivity, VerifyMasks
+from masklet.engine.verify.by_score import ByScore
+from masklet.engine.verify.choices import Verifier
+from masklet.errors import InputError
+from masklet.protocols import ImageSegmenter, Pixels, Segmenter, VideoSegmenter
+from masklet.workflows.engine.folder import ProjectSettings
+from masklet.workflows.model_choice import ModelChoice
+
+MOST_LETTERS = 2000  # of a caption
+
+
+@dataclass(frozen=True)
+class LateModel:
+    """A segmenter that is loaded when it is first asked: a run that has nothing to do loads none."""
+
+    choice: ModelChoice
+
+    @cached_property
+    def _model(self) -> Segmenter:
+        return self.choice.load()
+
+    @property
+    def identity(self) -> str:
+        """That of the model."""
+        return self._model.identity
+
+    def open(self, image: Path | Pixels) -> ImageSegmenter:
+        """Encodes an image. Raises: InputError when the model cannot be loaded, or the image not be read."""
+        return self._model.open(image)
+
+    def open_video(self, source: Sequence[Path]) -> VideoSegmenter:
+        """A session on images in order. Raises: InputError when one cannot be read."""
+        return self._model.open_video(source)
+
+
+def stages_of(
+    project: Project, settings: ProjectSettings, segmenter: Segmenter, verifier: Verifier | None = None
+) -> list[Stage]:
+    """The stages from photos to annotations; registers the source of the photos."""
+    judge = verifier or ByScore()
+    source = source_fact(Path(settings.photos).name or "photos", settings.licence)
+    project.view.ledger.add([source])
+    stages: list[Stage] = [Ingest(source_id=source.values["source_id"]), Duplicates()]
+    if settings.labels:
+        stages.append(CheckLabels.read(Path(settings.labels), project.originals, segmenter))
+    if settings.phrases:
+        stages.append(ListedPhrases(phrases=settings.phrases))
+    if settings.captions:
+        stages.append(CaptionPhrases(captions=read_captions(Path(settings.captions)), ontology=shipped()))
+    if not (settings.phrases or settings.captions or settings.labels):
+        stages.append(WalkPhrases(segmenter=segmenter, ontology=shipped()))
+    stages += [
+        ProposeMasks(segmenter=segmenter),
+        VerifyMasks(verifier=judge),
+        VerifyExhaustivity(verifier=judge),
+    ]
+    if settings.negatives:
+        stages.append(HardNegatives(segmenter=segmenter, ontology=shipped(), per_image=settings.negatives))
+    return [*stages, Finalise()]
+
+
+def read_captions(path: Path) -> dict[str, str]:
+    """Captions by file name, from lines `FILE<tab>caption`. Raises: InputError naming the file and the line."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} cannot be read as lines of text: {error}") from error
+    found = {}
+    for number, line in enumerate(lines, 1):
+        name, tab, caption = line.partition("\t")
+        if line.strip() and not (tab and name.strip()):
+            raise InputError(f"{path}: line {number}: got {line[:40]!r}, expected a file name, a tab and a caption")
+        if line.strip():
+            found[name.strip()] = caption.strip()[:MOST_LETTERS]
+    return found

@@ -1,0 +1,155 @@
+"""`masklet engine run`: from a folder of photos to a verified data set, with what it costs said before."""
+
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import masklet
+from masklet.engine.digests import digest_of
+from masklet.engine.project.statistics import EngineStats, next_step, statistics
+from masklet.engine.records import Fact
+from masklet.engine.runner import Progress, Runner
+from masklet.engine.snapshots import Snapshot, export_saco, take_snapshot
+from masklet.engine.stages.stage import Project
+from masklet.errors import InputError
+from masklet.protocols import Segmenter
+from masklet.workflows.engine.cost import Cost, estimate
+from masklet.workflows.engine.folder import (
+    SNAPSHOT,
+    ProjectSettings,
+    open_project,
+    read_settings,
+    write_readme,
+    write_settings,
+)
+from masklet.workflows.engine.page import write_page
+from masklet.workflows.engine.plan import LateModel, stages_of
+from masklet.workflows.engine.verifier import project_verifier
+from masklet.workflows.model_choice import ModelChoice
+from masklet.workflows.observer import SILENT, JobObserver
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineJob:
+    """Photos, what to look for in them, and the folder of the project.
+
+    Raises: InputError when there is nothing to look for, or the photos are no folder.
+    """
+
+    photos: Path
+    folder: Path
+    phrases: tuple[str, ...] = ()
+    labels: Path | None = None
+    captions: Path | None = None
+    licence: str = "unknown"
+    negatives: int = 0
+    model: ModelChoice = field(default_factory=ModelChoice)
+
+    def __post_init__(self) -> None:
+        if not self.photos.is_dir():
+            raise InputError(f"{self.photos} is not a folder of photos")
+        if self.folder.resolve() == self.photos.resolve():
+            raise InputError("the project needs a folder of its own: name another one with --out")
+
+    def settings(self) -> ProjectSettings:
+        """What is kept of the job."""
+        return ProjectSettings(
+            photos=str(self.photos.resolve()),
+            phrases=self.phrases,
+            labels=str(self.labels.resolve()) if self.labels else None,
+            captions=str(self.captions.resolve()) if self.captions else None,
+            licence=self.licence,
+            model=self.model.name,
+            negatives=self.negatives,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineResult:
+    """How a project stands after a run; no snapshot while nothing is final, `is_complete` False after Ctrl-C."""
+
+    folder: Path
+    is_complete: bool
+    stats: EngineStats
+    snapshot: Snapshot | None
+    next_step: str
+    page: Path
+
+
+def run_engine(
+    job: EngineJob,
+    observer: JobObserver = SILENT,
+    *,
+    confirm: Callable[[Cost], bool] = lambda _: True,
+    segmenter: Segmenter | None = None,
+) -> EngineResult | None:
+    """Runs a project until nothing is left to do; None when `confirm` said no to what it costs.
+
+    What is done stays done, whenever it is stopped. Raises: InputError for photos, labels or a project that cannot be
+    used.
+    """
+    settings = job.settings()
+    write_settings(job.folder, settings)
+    project = open_project(job.folder)
+    model = segmenter or LateModel(job.model)
+    cost = estimate(project, settings.phrases, model) if settings.phrases else None
+    if cost is not None and cost.photos and not confirm(cost):
+        return None
+    return _run(project, settings, model, job.folder, observer)
+
+
+def resume_engine(folder: Path, observer: JobObserver = SILENT, *, segmenter: Segmenter | None = None) -> EngineResult:
+    """Goes on with a project as it was last run. Raises: InputError when the folder is none."""
+    settings = read_settings(folder)
+    model = segmenter or LateModel(ModelChoice(name=settings.model))
+    return _run(open_project(folder), settings, model, folder, observer)
+
+
+def _run(
+    project: Project, settings: ProjectSettings, model: Segmenter, folder: Path, observer: JobObserver
+) -> EngineResult:
+    stages = stages_of(project, settings, model, project_verifier(folder, settings.model))
+    run_id = digest_of("run", time.time_ns())
+    config = digest_of(str(settings))
+    values = {"run_id": run_id, "started_at": int(time.time()), "code": masklet.__version__, "config": config}
+    project.view.ledger.add([Fact(table="run", values=values)])
+    with ExitStack() as stack:
+        told = _Told(observer)
+        stack.callback(told.end)
+        is_complete = Runner(project, stages, run_id).run(told)
+    return conclude(project, folder, is_complete=is_complete)
+
+
+def conclude(project: Project, folder: Path, *, is_complete: bool = True) -> EngineResult:
+    """Takes a snapshot if anything is final, exports it, and writes the pages of the project anew."""
+    snapshot = take_snapshot(project.view) if project.view.annotations() else None
+    if snapshot is not None:
+        export_saco(project.view, snapshot, folder / SNAPSHOT)
+    stats = statistics(project.view)
+    step = next_step(stats.states, str(folder))
+    write_readme(folder, [*stats.lines(), f"next: {step}"])
+    page = write_page(project, stats, step, folder)
+    return EngineResult(
+        folder=folder, is_complete=is_complete, stats=stats, snapshot=snapshot, next_step=step, page=page
+    )
+
+
+class _Told:
+    """The progress of the runner as stages of an observer."""
+
+    def __init__(self, observer: JobObserver) -> None:
+        self.observer, self.stage = observer, ""
+
+    def __call__(self, progress: Progress) -> None:
+        if progress.stage != self.stage:
+            self.end()
+            self.stage = progress.stage
+            self.observer.started(progress.planned - progress.done + 1, progress.stage)
+        self.observer.advanced()
+
+    def end(self) -> None:
+        if self.stage:
+            self.observer.finished()
+            self.stage = ""

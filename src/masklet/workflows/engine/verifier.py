@@ -1,0 +1,128 @@
+"""The verifier of a project: features from the model's own maps, trained from what people said in the project."""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Float
+from PIL import Image
+
+from masklet.engine.records import MaskRow
+from masklet.engine.verify.choices import ExhaustivityItem, MaskItem, Verifier
+from masklet.engine.verify.head import load_verifier, save_heads
+from masklet.engine.verify.lessons import lessons_of
+from masklet.errors import InputError
+from masklet.ops.masks import rle_decode
+from masklet.protocols import Pixels, cached
+from masklet.workflows.engine.folder import open_project, read_settings
+from masklet.workflows.model_choice import ModelChoice
+
+if TYPE_CHECKING:
+    from masklet import Model
+
+VERIFIER = "verifier.npz"
+IMAGES_KEPT = 2
+
+
+@dataclass(eq=False)
+class ModelFeatures:
+    """Means of the model's fine-grained map over a mask, around it and over the image, with scores and sizes."""
+
+    choice: ModelChoice
+    _maps: "OrderedDict[int, tuple[Pixels, np.ndarray]]" = field(default_factory=OrderedDict)
+
+    @cached
+    def model(self) -> "Model":
+        """Loaded when the first question comes."""
+        return self.choice.load()
+
+    @cached
+    def identity(self) -> str:
+        """That of the model."""
+        return f"mask means 1 {self.model.identity}"
+
+    def of_mask(self, item: MaskItem) -> Float[np.ndarray, " feature"]:
+        """Of one mask."""
+        maps = self._map(item.read())
+        inside = _shares([item.mask], maps.shape[1:])
+        around = np.clip(_grown(inside) - inside, 0, 1)
+        return np.concatenate([_mean(maps, inside), _mean(maps, around), _figures([item.mask], item.presence)])
+
+    def of_whole(self, item: ExhaustivityItem) -> Float[np.ndarray, " feature"]:
+        """Of all accepted masks, and what was rejected."""
+        maps = self._map(item.read())
+        inside = _shares(item.masks, maps.shape[1:])
+        rejected = max((mask.score for mask in item.rejected), default=0.0)
+        figures = [*_figures(item.masks, item.presence), len(item.masks), len(item.rejected), rejected]
+        return np.concatenate([_mean(maps, inside), _mean(maps, 1 - inside), figures])
+
+    def _map(self, image: Pixels) -> Float[np.ndarray, "dim height width"]:
+        key = id(image)
+        if key not in self._maps or self._maps[key][0] is not image:
+            self._maps[key] = image, self.model.encode(image).pyramid.medium[0].float().cpu().numpy()
+            while len(self._maps) > IMAGES_KEPT:
+                self._maps.popitem(last=False)
+        return self._maps[key][1]
+
+
+def _shares(masks: Sequence[MaskRow], size: tuple[int, ...]) -> Float[np.ndarray, "height width"]:
+    """How much of each place of a map lies on the masks."""
+    found = np.zeros(size)
+    for mask in masks:
+        pixels = Image.fromarray(rle_decode(mask.counts, *mask.size).astype(np.uint8) * 255)
+        found = np.maximum(found, np.asarray(pixels.resize((size[1], size[0]), Image.Resampling.BOX)) / 255)
+    return found
+
+
+def _grown(shares: Float[np.ndarray, "height width"]) -> Float[np.ndarray, "height width"]:
+    padded = np.pad(shares, 2)
+    height, width = shares.shape
+    shifted = [padded[row : row + height, column : column + width] for row in range(5) for column in range(5)]
+    return np.max(shifted, axis=0)
+
+
+def _mean(maps: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    return (maps * weights).sum(axis=(1, 2)) / (weights.sum() + 1e-6)
+
+
+def _figures(masks: Sequence[MaskRow], presence: float) -> list[float]:
+    areas = [
+        (mask.box[2] - mask.box[0]) * (mask.box[3] - mask.box[1]) / (mask.size[0] * mask.size[1]) for mask in masks
+    ]
+    scores = [mask.score for mask in masks] or [0.0]
+    return [presence, min(scores), max(scores), float(np.log(max(areas, default=0.0) + 1e-6))]
+
+
+def train_project_verifier(folder: Path, *, most_false: float, device: str = "auto") -> list[str]:
+    """Trains from all answers of people, and keeps it in the project; what came of it, in sentences.
+
+    Raises: InputError when there are too few answers for either question.
+    """
+    project, settings = open_project(folder), read_settings(folder)
+    maker = ModelFeatures(ModelChoice(name=settings.model, device=device))
+    heads, told, refused = {}, [], []
+    for task, lessons in lessons_of(project, maker).items():
+        try:
+            heads[task] = lessons.fit(most_false)
+        except InputError as error:
+            refused.append(f"{task}: {error}")
+            continue
+        accept, reject = heads[task].bands.tolist()
+        told.append(
+            f"{task}: {len(lessons.truths)} answers; yes from {accept:.2f}, no up to {reject:.2f}, people between"
+        )
+    if not heads:
+        raise InputError("; ".join(refused))
+    save_heads(folder / VERIFIER, heads, maker.identity)
+    return [*told, *refused]
+
+
+def project_verifier(folder: Path, model: str) -> Verifier | None:
+    """The verifier of a project, if it was trained. Raises: InputError when its file cannot be used."""
+    path = folder / VERIFIER
+    if not path.is_file():
+        return None
+    return load_verifier(path, lambda: ModelFeatures(ModelChoice(name=model)))
