@@ -33,7 +33,7 @@ PLACE_GAIN = 0.5
 COARSE_STRIDE = 16
 
 
-class Stage(NamedTuple):
+class ConvStage(NamedTuple):
     """Blocks of one width; the first of them has the stride. Widths and repeats are those of the smallest model."""
 
     kernel: int
@@ -44,13 +44,13 @@ class Stage(NamedTuple):
 
 
 STAGES = (
-    Stage(3, 1, 1, 16, 1),
-    Stage(3, 2, 6, 24, 2),
-    Stage(5, 2, 6, 40, 2),
-    Stage(3, 2, 6, 80, 3),
-    Stage(5, 1, 6, 112, 3),
-    Stage(5, 2, 6, 192, 4),
-    Stage(3, 1, 6, 320, 1),
+    ConvStage(3, 1, 1, 16, 1),
+    ConvStage(3, 2, 6, 24, 2),
+    ConvStage(5, 2, 6, 40, 2),
+    ConvStage(3, 2, 6, 80, 3),
+    ConvStage(5, 1, 6, 112, 3),
+    ConvStage(5, 2, 6, 192, 4),
+    ConvStage(3, 1, 6, 320, 1),
 )
 
 

@@ -13,7 +13,7 @@ from masklet.engine.review.corrections import correct, export_for_correction, im
 from masklet.engine.review.intake import take_in
 from masklet.engine.review.queues import is_audited, queue, strangeness
 from masklet.engine.review.sheet import render_sheet, write_sheet
-from masklet.engine.review.verdict_file import MOST_BYTES, Answer, read_verdicts, to_text
+from masklet.engine.review.verdict_file import MOST_BYTES, Decision, read_verdicts, to_text
 from masklet.engine.stages.stage import Project
 from masklet.engine.states import FINAL, State
 from masklet.errors import InputError
@@ -31,9 +31,9 @@ def doubtful(tmp_path: Path) -> Project:
     return project
 
 
-def answers(project: Project, task: str, label: str | Callable[[int], str]) -> list[Answer]:
+def answers(project: Project, task: str, label: str | Callable[[int], str]) -> list[Decision]:
     return [
-        Answer(
+        Decision(
             pair=item.pair_id,
             maskset=item.maskset_id,
             number=item.number,
@@ -44,7 +44,7 @@ def answers(project: Project, task: str, label: str | Callable[[int], str]) -> l
     ]
 
 
-def give(project: Project, folder: Path, task: str, said: list[Answer], name: str = "Ada") -> dict[str, int]:
+def give(project: Project, folder: Path, task: str, said: list[Decision], name: str = "Ada") -> dict[str, int]:
     path = folder / "answers.json"
     path.write_text(to_text(task, said))
     return {what: count for what, count in take_in(project, read_verdicts(path), name).items() if count}
@@ -91,21 +91,21 @@ def test_the_second_answer_changes_nothing(doubtful: Project, tmp_path: Path) ->
     assert (doubtful.view.ledger.count("verdict"), doubtful.view.counts()) == before
 
 
-def answers_like(given: list[Answer], label: str) -> list[Answer]:
-    return [Answer(pair=each.pair, maskset=each.maskset, number=each.number, label=label) for each in given]
+def answers_like(given: list[Decision], label: str) -> list[Decision]:
+    return [Decision(pair=each.pair, maskset=each.maskset, number=each.number, label=label) for each in given]
 
 
 def test_an_answer_about_masks_that_changed_since_has_lapsed(doubtful: Project, tmp_path: Path) -> None:
     given = answers(doubtful, "masks", "accept")[:1]
-    old = [Answer(pair=given[0].pair, maskset="0" * 64, number=0, label="accept")]
+    old = [Decision(pair=given[0].pair, maskset="0" * 64, number=0, label="accept")]
     assert give(doubtful, tmp_path, "masks", old) == {"lapsed": 1}
-    unknown = [Answer(pair="0" * 64, maskset=given[0].maskset, number=0, label="accept")]
+    unknown = [Decision(pair="0" * 64, maskset=given[0].maskset, number=0, label="accept")]
     assert give(doubtful, tmp_path, "masks", unknown) == {"unknown": 1}
 
 
 def test_no_answer_can_name_a_mask_that_is_not_there(doubtful: Project, tmp_path: Path) -> None:
     one = answers(doubtful, "masks", "accept")[0]
-    give(doubtful, tmp_path, "masks", [Answer(pair=one.pair, maskset=one.maskset, number=9999, label="accept")])
+    give(doubtful, tmp_path, "masks", [Decision(pair=one.pair, maskset=one.maskset, number=9999, label="accept")])
     assert doubtful.view.verdicts(one.pair, "mask") == []
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from masklet.engine.review.intake import take_in
 from masklet.engine.review.queues import queue
-from masklet.engine.review.verdict_file import Answer, VerdictFile
+from masklet.engine.review.verdict_file import Decision, VerdictFile
 from masklet.engine.stages.stage import Project
 from masklet.engine.verify.choices import MaskItem
 from masklet.engine.verify.head import (
@@ -85,7 +85,7 @@ def answered(project: Project) -> None:
             else:
                 yes = is_complete(image, item.phrase, item.masks, true_masks)
             label = "accept" if yes else "reject"
-            answers.append(Answer(pair=item.pair_id, maskset=item.maskset_id, number=item.number, label=label))
+            answers.append(Decision(pair=item.pair_id, maskset=item.maskset_id, number=item.number, label=label))
         take_in(project, VerdictFile(format="masklet-verdicts", version=1, task=task, answers=answers), "Ada")  # type: ignore[arg-type]
 
 

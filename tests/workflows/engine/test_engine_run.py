@@ -7,7 +7,7 @@ import pytest
 from engine_world import PHRASES, ColourSegmenter, write_photos
 
 from masklet.cli import main
-from masklet.engine.review.verdict_file import Answer, to_text
+from masklet.engine.review.verdict_file import Decision, to_text
 from masklet.engine.states import FINAL, State
 from masklet.errors import InputError
 from masklet.workflows.engine.cost import Cost
@@ -100,7 +100,7 @@ def test_people_answer_and_the_project_goes_on(tmp_path: Path) -> None:
     from masklet.engine.review.queues import queue
 
     said = [
-        Answer(pair=item.pair_id, maskset=item.maskset_id, number=item.number, label="accept")
+        Decision(pair=item.pair_id, maskset=item.maskset_id, number=item.number, label="accept")
         for item in queue(project, "masks")
     ]
     (tmp_path / "said.json").write_text(to_text("masks", said))

@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 from masklet.engine.records import Author, Fact, Move, Outcome
-from masklet.engine.review.verdict_file import Answer, VerdictFile
+from masklet.engine.review.verdict_file import Decision, VerdictFile
 from masklet.engine.stages.stage import Project
 from masklet.engine.stages.verification import cause_of, verdict_fact
 from masklet.engine.states import FINAL, Cause, State
@@ -27,7 +27,7 @@ def take_in(project: Project, file: VerdictFile, name: str) -> Counter[str]:
     if not name.strip() or len(name) > 100:
         raise InputError("a verdict belongs to somebody: give a name of 1 to 100 letters")
     actor = Author(kind="person", name=" ".join(name.split()))
-    by_pair: dict[str, list[Answer]] = defaultdict(list)
+    by_pair: dict[str, list[Decision]] = defaultdict(list)
     for answer in file.answers:
         by_pair[answer.pair].append(answer)
     counts: Counter[str] = Counter()
@@ -41,7 +41,7 @@ def take_in(project: Project, file: VerdictFile, name: str) -> Counter[str]:
 
 
 def _take_in_pair(
-    project: Project, task: str, pair: Row, answers: Sequence[Answer], actor: Author, counts: Counter[str]
+    project: Project, task: str, pair: Row, answers: Sequence[Decision], actor: Author, counts: Counter[str]
 ) -> None:
     maskset = project.view.maskset(pair["pair_id"])
     current = [each for each in answers if maskset and each.maskset == maskset["maskset_id"]]
@@ -67,7 +67,7 @@ def _has_said(project: Project, pair: Row, actor: Author) -> bool:
     return any(row["actor_id"] == actor.actor_id for row in said)
 
 
-def _of_masks(project: Project, pair: Row, maskset: Row, said: Sequence[Answer], actor: Author) -> Outcome:
+def _of_masks(project: Project, pair: Row, maskset: Row, said: Sequence[Decision], actor: Author) -> Outcome:
     """Verdicts, and the pair moves on once no mask is left without one."""
     latest = {f"{each.maskset}#{each.number}": each for each in said if (each.number or 0) < maskset["num_masks"]}
     before = {row["subject"] for row in project.view.verdicts(pair["pair_id"], "mask")}
@@ -77,7 +77,7 @@ def _of_masks(project: Project, pair: Row, maskset: Row, said: Sequence[Answer],
     return Outcome(facts=facts, moves=moves)
 
 
-def _of_all(project: Project, pair: Row, answer: Answer, actor: Author) -> Outcome:
+def _of_all(project: Project, pair: Row, answer: Decision, actor: Author) -> Outcome:
     """A verdict on the whole, and where it moves the pair from where it is."""
     maskset = project.view.maskset(pair["pair_id"])
     num_masks = len(project.view.accepted(pair["pair_id"], maskset)) if maskset else 0
@@ -99,6 +99,6 @@ def _acceptances(project: Project, pair: Row) -> list[str]:
     return [row["verdict_id"] for row in said if row["label"] == "accept"]
 
 
-def _fact(task: str, pair: Row, subject: str, answer: Answer, actor: Author) -> Fact:
+def _fact(task: str, pair: Row, subject: str, answer: Decision, actor: Author) -> Fact:
     choice = Choice(label=answer.label, probabilities={answer.label: 1.0})
     return verdict_fact(task, pair, subject, choice, actor, seconds=float(answer.seconds))

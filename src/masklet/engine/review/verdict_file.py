@@ -16,7 +16,7 @@ Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answer:
+class Decision:
     """What somebody said of one item; `number` of a mask, None for all of a pair. Seconds from 0 to a day."""
 
     pair: Digest
@@ -33,7 +33,7 @@ class VerdictFile:
     format: Literal["masklet-verdicts"]
     version: Literal[1]
     task: Literal["masks", "exhaustivity", "audit"]
-    answers: Annotated[list[Answer], Field(max_length=1_000_000)]
+    answers: Annotated[list[Decision], Field(max_length=1_000_000)]
 
 
 _ADAPTER = TypeAdapter(VerdictFile)
@@ -63,7 +63,7 @@ def read_verdicts(path: Path) -> VerdictFile:
     return found
 
 
-def to_text(task: str, answers: list[Answer]) -> str:
+def to_text(task: str, answers: list[Decision]) -> str:
     """The file that a sheet would give for these answers."""
     rows = [{name: value for name, value in answer.__dict__.items() if value is not None} for answer in answers]
     return json.dumps({"format": "masklet-verdicts", "version": 1, "task": task, "answers": rows})

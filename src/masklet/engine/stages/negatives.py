@@ -40,7 +40,7 @@ ATTRIBUTES = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Candidate:
+class Lookalike:
     """A phrase to be asked, what it is to the positive one, and the pair of that."""
 
     text: str
@@ -111,7 +111,7 @@ class HardNegatives:
         return Outcome(facts=facts, moves=moves)
 
     def _pair(
-        self, project: Project, media_id: str, each: Candidate, masks: list[MaskRow], presence: float, *, is_alike: bool
+        self, project: Project, media_id: str, each: Lookalike, masks: list[MaskRow], presence: float, *, is_alike: bool
     ) -> Outcome:
         pair = pair_fact(media_id, phrase_id_of(each.text), each.origin, parent=each.parent)
         row: Row = {**pair.values, "text": each.text}
@@ -127,14 +127,14 @@ class HardNegatives:
         return Outcome(facts=facts, moves=[Move(pair_id=pair_id, cause=cause) for cause in causes])
 
 
-def candidates_of(positives: Sequence[Row], asked: Sequence[str], ontology: Ontology) -> list[Candidate]:
+def candidates_of(positives: Sequence[Row], asked: Sequence[str], ontology: Ontology) -> list[Lookalike]:
     """Relatives in the ontology and swapped attributes of what an image shows, without anything that was asked of it.
 
     Broader and narrower concepts of any positive, and its synonyms, are no candidates: they would be true.
     """
     concepts = concepts_of(ontology, [row["text"] for row in positives])
     true = _true_names(concepts, ontology) | set(asked)
-    found: dict[str, Candidate] = {}
+    found: dict[str, Lookalike] = {}
     for row in positives:
         texts = [(text, "attribute swap") for text in swapped(row["text"])[:MOST_SWAPS]]
         if row["text"] in concepts:
@@ -143,7 +143,7 @@ def candidates_of(positives: Sequence[Row], asked: Sequence[str], ontology: Onto
             texts = [(ontology.concepts[each].names[0], relatives[each]) for each in ranked[:MOST_RELATIVES]] + texts
         for text, origin in texts:
             if text not in true:
-                found.setdefault(text, Candidate(text=text, origin=origin, parent=row["pair_id"]))
+                found.setdefault(text, Lookalike(text=text, origin=origin, parent=row["pair_id"]))
     return list(found.values())
 
 

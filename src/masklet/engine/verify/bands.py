@@ -19,7 +19,8 @@ def wilson(hits: int, total: int, z: float = Z95) -> tuple[float, float]:
     share, square = hits / total, z * z / total
     middle = share + square / 2
     reach = z * math.sqrt(share * (1 - share) / total + square / (4 * total))
-    return max(0.0, (middle - reach) / (1 + square)), min(1.0, (middle + reach) / (1 + square))
+    low, high = (middle - reach) / (1 + square), (middle + reach) / (1 + square)
+    return max(0.0, min(low, share)), min(1.0, max(high, share))  # which rounding would otherwise leave out
 
 
 @dataclass(frozen=True, kw_only=True)
