@@ -4,7 +4,6 @@ import json
 import shlex
 import shutil
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -326,7 +325,7 @@ def test_replay_learns_as_the_run_did():
     recipe = load_recipe("builtin-finetune", ["phases.0.steps=50", "data.root=mine"])
     arguments = remedies(lost(rejections=50), recipe)["finetune-replay"]
     other = load_recipe("finetune-replay", arguments[3:-2])
-    assert other.optim == replace(recipe.optim, warmup_steps=40)
+    assert other.optim == recipe.optim  # shares of a run follow its length
     assert (other.train, other.checkpoint_activations) == (recipe.train, recipe.checkpoint_activations)
     (phase,), (own,) = other.phases, recipe.phases
     assert phase.steps == 2 * own.steps

@@ -215,7 +215,7 @@ def test_the_debug_model_learns_what_is_meant_click_by_click() -> None:
     model, task, phase = Detector(with_clicks()), make_task(recipe), recipe.phases[0]
     optimizer = torch.optim.AdamW([value for name, value in model.named_parameters() if task.trains(name)], lr=2e-3)
     history = []
-    for step in range(100):
+    for step in range(160):
         for group in optimizer.param_groups:
             group["lr"] = 2e-3 * min(1, (step + 1) / 20)
         (report,) = task.losses(model, [make_batch(recipe, step, box_share=0.2)], phase, [step])

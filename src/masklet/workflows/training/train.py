@@ -194,7 +194,9 @@ def describe_split(recipe: Recipe) -> list[str]:
     count = 0 if found is None else len(found[1])
     if count >= LEAST_VALIDATED:
         return [f"validation: on {count} images that are held out"]
-    what = "no images" if not count else f"{count} image{'s' * (count > 1)} alone"
+    if not count:
+        return ["warning: no validation: the data holds no images out; give some with validation.source"]
+    what = f"{count} image{'s' * (count > 1)} alone"
     return [f"warning: validation is on {what}: its figures say little; give more with validation.source"]
 
 
