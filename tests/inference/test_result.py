@@ -131,7 +131,7 @@ def test_show_opens_the_overlay_or_says_that_nothing_can(each, monkeypatch) -> N
     monkeypatch.setattr(ImageShow, "show", lambda image: bool(shown.append(image)) or True)
     each.show()
     assert shown[0].size[0] >= SIZE[1]
-    monkeypatch.setattr(ImageShow, "show", lambda image: False)
+    monkeypatch.setattr(ImageShow, "show", lambda _: False)
     with pytest.raises(InputError, match="save"):
         each.show()
 

@@ -113,6 +113,21 @@ def test_what_was_clicked_is_not_shown_under_somebody_elses_phrase(monkeypatch, 
         assert again.state.clicked == {7}
 
 
+def test_phrases_given_before_the_first_frame_of_a_stream_wait_for_it(monkeypatch):
+    script(monkeypatch, {"left": left})
+    with model().open_video(rules=RULES, delay=0) as session:
+        assert len(session.add_concept(["left", "Left"])) == 0
+        with pytest.raises(InputError, match="example boxes lie on a frame"):
+            session.add_concept("left", boxes=[(1, 1, 5, 5)])
+        first = session.push(pictures()[0])
+    with model().open_video(rules=RULES, delay=0) as session:
+        session.push(pictures()[0])
+        session.add_concept("left")
+        later = session.push(pictures()[1])
+    assert first.phrases == later.phrases == ("left",)
+    assert first.index == 0
+
+
 def test_results_say_who_is_where_and_how_surely(monkeypatch):
     script(monkeypatch, {"left": left})
     with model().open_video(pictures(), rules=RULES) as session:

@@ -83,6 +83,22 @@ class FrameResult(Result):
         return result[np.array([rle != "" for rle in rles], dtype=bool)]
 
     @classmethod
+    def empty(cls, index: int, time: float, size: tuple[int, int]) -> "FrameResult":
+        """A frame with nothing on it."""
+        none = np.zeros(0, dtype=np.float32)
+        return cls(
+            index=index,
+            time=time,
+            size=size,
+            ids=np.zeros(0, dtype=np.int64),
+            concepts=(),
+            scores=none,
+            object_scores=none,
+            precedence=none,
+            rles=(),
+        )
+
+    @classmethod
     def from_json(cls, entry: dict[str, Any]) -> "FrameResult":
         """What `to_json` made. Raises: InputError when it is something else."""
         try:
