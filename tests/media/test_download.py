@@ -92,5 +92,5 @@ def test_a_server_that_cannot_be_reached_is_a_sentence(monkeypatch: pytest.Monke
         raise OSError("no route to host")
 
     monkeypatch.setattr(socket, "create_connection", refuse)
-    with pytest.raises(InputError, match="cannot fetch .*no route to host"):
+    with pytest.raises(InputError, match=r"cannot fetch .*no route to host"):
         masklet.fetch("https://example.com/a.jpg")

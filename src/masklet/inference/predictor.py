@@ -58,7 +58,7 @@ class Predictor:
         return self.detector.encode_images(preprocess(pixels, self.image_size)[None].to(self.device))
 
     @torch.inference_mode()
-    def encode_all(self, images: Sequence[UInt8[np.ndarray, "height width 3"]]) -> list[ImageFeatures]:
+    def encode_all(self, images: Sequence[UInt8[np.ndarray, "_ _ 3"]]) -> list[ImageFeatures]:
         """Features of images of any sizes, computed in one pass; as of each alone, but for the last bits."""
         if len(images) < 2:
             return [self.encode(pixels) for pixels in images]

@@ -11,7 +11,7 @@ import ssl
 import time
 import urllib.error
 import urllib.request
-from typing import BinaryIO
+from io import BufferedIOBase
 from urllib.parse import urlsplit
 
 from masklet.errors import InputError
@@ -60,7 +60,7 @@ def check_public(address: str) -> None:
         raise InputError(f"{address} is not a public address: nothing is fetched from private networks")
 
 
-def _read_bounded(response: BinaryIO, url: str, max_bytes: int) -> bytes:
+def _read_bounded(response: BufferedIOBase, url: str, max_bytes: int) -> bytes:
     ends, content = time.monotonic() + SECONDS, bytearray()
     while chunk := response.read(_CHUNK):
         content += chunk
