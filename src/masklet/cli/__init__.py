@@ -4,6 +4,7 @@ torch takes a second to import, so it is imported by the commands that compute, 
 """
 
 from masklet.cli import (  # noqa: I001 - the order of the commands in the help
+    demo,
     segment,
     track,
     train,
@@ -14,4 +15,4 @@ from masklet.cli import (  # noqa: I001 - the order of the commands in the help
 )
 from masklet.cli.app import main
 
-__all__ = ["calibrate", "evaluation", "main", "merge", "models", "segment", "track", "train"]
+__all__ = ["calibrate", "demo", "evaluation", "main", "merge", "models", "segment", "track", "train"]
