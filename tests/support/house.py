@@ -15,21 +15,21 @@ MOST_FILES = 15  # of a folder, without its __init__.py
 
 # Lines of Python by folder, rooms included. A folder that needs more is to be looked through first: what is said twice?
 BUDGETS = {
-    "": 960,  # the files that lie in no folder
+    "": 980,  # the files that lie in no folder
     "checkpoints": 830,
-    "cli": 1250,
+    "cli": 1480,
     "data": 2900,
     "eval": 6950,
     "formats": 1650,
-    "inference": 5100,
-    "media": 1080,
+    "inference": 5530,
+    "media": 1150,
     "models": 1990,
     "nn": 515,
     "ops": 1060,
     "render": 260,
     "scenes": 2830,
     "train": 3780,
-    "workflows": 2500,
+    "workflows": 2540,
 }
 
 

@@ -29,7 +29,7 @@ class DemoRun:
 
 
 def run_demo(folder: Path) -> DemoRun:
-    """Asks for coins and a cat in words, then for what a box shows; writes pictures into `folder`. Raises: InputError."""
+    """Asks for coins and a cat in words, then for what a box shows; writes pictures. Raises: InputError."""
     from masklet.inference.model import load
 
     model = load("tiny")
