@@ -27,6 +27,7 @@ from masklet.formats.mot import read_mot, write_mot
 from masklet.formats.records import Id, RunLengths, decode_mask, inside, to_json
 from masklet.formats.saco import SacoFile, SacoLabel, SacoPair, read_saco
 from masklet.formats.tools.cvat import read_cvat, write_cvat
+from masklet.formats.tools.imagefolder import METADATA, read_imagefolder
 from masklet.formats.tools.labelme import read_labelme, write_labelme
 from masklet.formats.tools.labelstudio import read_labelstudio, write_labelstudio
 from masklet.formats.tools.objects import box_of, by_image, name_of_image, size_of, stem_path
@@ -146,6 +147,7 @@ READERS: Mapping[str, Callable[[LabelFiles], CocoFile]] = {
     "labelme": lambda files: read_labelme(files.labels),
     "cvat": lambda files: read_cvat(files.labels),
     "labelstudio": lambda files: read_labelstudio(files.labels),
+    "imagefolder": lambda files: read_imagefolder(files.labels),
     "voc": lambda files: read_voc(files.labels),
     "mot": lambda files: read_mot(files.labels),
 }
@@ -285,7 +287,7 @@ def _write_imagefolder(export: LabelExport) -> list[Path]:
             ],
         }
         lines.append(json.dumps({"file_name": name_of_image(image), "objects": objects}))
-    metadata = write_atomically(export.folder / "metadata.jsonl", "\n".join([*lines, ""]))
+    metadata = write_atomically(export.folder / METADATA, "\n".join([*lines, ""]))
     return [metadata, *export.copy_images("")]
 
 
