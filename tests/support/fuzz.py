@@ -8,6 +8,7 @@ input that it does not survive. An input is a matter of the seed and its number 
 
 import argparse
 import json
+import re
 import resource
 import signal
 import subprocess
@@ -114,6 +115,14 @@ def run_children(first: int, count: int, seed: int, most_seconds: float) -> list
     return outcomes
 
 
+def _kind(outcome: Outcome) -> str:
+    """The last place in the package where it went wrong, and the type of the error."""
+    lines = outcome.found.splitlines()
+    places = [line for line in lines if "/masklet/" in line] or [outcome.target]
+    error = next((line for line in reversed(lines) if re.match(r"[\w.]+(Error|Exception|Warning)", line)), lines[-1])
+    return f"{places[-1].split(', in ')[0]} {error.split(':')[0]}"
+
+
 def main() -> int:
     """Prints every kind of fault once, and counts."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -136,7 +145,7 @@ def main() -> int:
     faults = [each for each in outcomes if each.is_fault]
     kinds: dict[str, Outcome] = {}
     for each in faults:
-        kinds.setdefault("\n".join(each.found.splitlines()[-3:]), each)
+        kinds.setdefault(_kind(each), each)
     for each in kinds.values():
         print(f"--- input {each.number}: {each.target}\n{each.found}")
     counts = Counter(each.found for each in outcomes if not each.is_fault)

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -93,7 +94,7 @@ def mutate_json(rng: np.random.Generator, data: bytes) -> bytes:
 
 def _bend(rng: np.random.Generator, value: Any) -> Any:
     if not isinstance(value, (dict, list)) or not value or rng.random() < 0.1:
-        return pick(rng, ODD_VALUES)
+        return deepcopy(pick(rng, ODD_VALUES))
     key = pick(rng, list(value)) if isinstance(value, dict) else int(rng.integers(len(value)))
     way = rng.random()
     if way < 0.7:
@@ -101,9 +102,9 @@ def _bend(rng: np.random.Generator, value: Any) -> Any:
     elif way < 0.8:
         del value[key]
     elif isinstance(value, list):
-        value.append(value[key])
+        value.append(deepcopy(value[key]))
     else:
-        value[str(pick(rng, [*value, *ODD_WORDS]))] = value[key]
+        value[str(pick(rng, [*value, *ODD_WORDS]))] = deepcopy(value[key])
     return value
 
 
@@ -129,7 +130,7 @@ def mutate_text(rng: np.random.Generator, data: bytes) -> bytes:
 def mutate_sentence(rng: np.random.Generator, data: bytes) -> bytes:
     """Words of a few sentences, one a line: left out, doubled, exchanged, or in another order."""
     lines = data.decode().splitlines()
-    words = [word for _ in range(int(rng.integers(1, 4))) for word in str(pick(rng, lines)).split()]
+    words = [word for _ in range(int(pick(rng, (1, 1, 2, 3)))) for word in str(pick(rng, lines)).split()]
     others = [word for _ in range(3) for word in str(pick(rng, lines)).split()]
     for _ in range(int(rng.integers(1, 5))):
         at = int(rng.integers(len(words)))

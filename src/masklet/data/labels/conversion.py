@@ -69,7 +69,14 @@ def read_any(files: LabelFiles, find: FindImage) -> CocoFile:
     if layout not in READERS:
         raise InputError(f"{files.labels}: {layout} labels videos; expected is one of {', '.join(READERS)}")
     labels = READERS[layout](files)
-    return replace(labels, images={key: _sized(each, find) for key, each in labels.images.items()})
+    labels = replace(labels, images={key: _sized(each, find) for key, each in labels.images.items()})
+    for place, each in enumerate(labels.annotations):
+        try:
+            decode_mask(each.segmentation, size_of(labels.images[each.image_id]))
+        except ValueError as error:
+            name = f"annotation {place if each.id is None else each.id}"
+            raise InputError(f"{files.labels}: {name}: segmentation: {error}") from error
+    return labels
 
 
 def _sized(image: CocoImage, find: FindImage) -> CocoImage:

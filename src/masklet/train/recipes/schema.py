@@ -303,7 +303,7 @@ def _completed(given: Any, kind: type[Recipe]) -> Any:
     generated = {
         name: spec.get("options") or {}
         for name, spec in (sources.items() if isinstance(sources, dict) else ())
-        if isinstance(spec, dict) and spec.get("kind") in GENERATED_KINDS
+        if isinstance(spec, dict) and str(spec.get("kind")) in GENERATED_KINDS
     }
     kind_of_phase = get_args(kind.model_fields["phases"].annotation)[0]
 
@@ -416,6 +416,8 @@ def _read(name: str, derived: tuple[Path, ...] = ()) -> Table:
     base = values.pop("base", None)
     if base is None:
         return values
+    if not isinstance(base, str):
+        raise InputError(f"{path}: base: is {base!r}; the name of a recipe is expected")
     beside = path.parent / f"{base}.yaml"
     return _merge(_read(str(beside if _is_file(beside) else base), (*derived, path)), values)
 
