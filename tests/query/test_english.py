@@ -83,7 +83,7 @@ def test_nothing_is_no_question(sentence: str) -> None:
 def test_a_long_sentence_is_refused_and_a_nested_one_ends_soon() -> None:
     with pytest.raises(InputError, match="at most 40 can be read"):
         parse("the cup " * 30)
-    parse("the cup on the " + "box on the " * 4 + "table")
+    parse("the cup on the " + "box on the " * 3 + "table")
 
 
 @pytest.mark.parametrize(

@@ -21,11 +21,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-from fuzz_targets import Target, check_sentence, make_targets
+from fuzz_targets import Target, make_targets
 
 from masklet.errors import InputError
+from masklet.media import images
 
 MOST_SECONDS, MOST_BYTES = 20, 2**31  # of one input, beside what the libraries take themselves
+MOST_PIXELS = 20_000_000  # a tenth of what is allowed otherwise, as time and memory grow with them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,11 +61,10 @@ def try_input(targets: list[Target], number: int, seed: int) -> Outcome:
 
 
 def refuses(target: Target) -> bool:
-    """Whether its file is refused, in one sentence."""
+    """Whether its file is refused."""
     try:
         target.read(target.file)
-    except InputError as error:
-        check_sentence(error)
+    except InputError:
         return True
     return False
 
@@ -73,6 +74,7 @@ def run_child(numbers: range, seed: int) -> None:
     with TemporaryDirectory() as folder:
         targets = make_targets(Path(folder))
         _limit_memory()
+        images.MAX_PIXELS = MOST_PIXELS
         for number in numbers:
             print(json.dumps({"begun": number, "target": targets[number % len(targets)].name}), flush=True)
             signal.setitimer(signal.ITIMER_REAL, MOST_SECONDS)  # ends the process

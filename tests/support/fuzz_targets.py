@@ -3,7 +3,7 @@
 import io
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from masklet.data.doctor import examine
 from masklet.data.labels.conversion import READERS, WRITERS, LabelExport, find_image, read_any
 from masklet.data.labels.layouts import LAYOUTS, LabelFiles, find_labels
 from masklet.data.sources import CocoConfig
+from masklet.errors import InputError
 from masklet.eval.tasks.detection import DetectionTruth
 from masklet.formats.calibration import Calibration, Thresholds, read_calibration, write_calibration
 from masklet.formats.coco import read_results
@@ -153,7 +154,7 @@ def _label_reader(files: LabelFiles, layout: str) -> Callable[[Path], object]:
 
     def read(_: Path) -> None:
         look = lambda: find_labels(files.labels if files.labels.is_dir() else files.labels.parent)  # noqa: E731
-        each_of(look, train, *([convert] if layout in READERS else []))
+        each_of(train, look, *([convert] if layout in READERS else []))
 
     return read
 
@@ -173,7 +174,7 @@ def _results(folder: Path) -> list[Target]:
         read_results(path, DetectionTruth.read(coco).labels)
 
     def score_concepts(path: Path) -> None:
-        evaluate_concepts(ConceptsJob(gt=(str(saco),), pred=(str(path),)))
+        evaluate_concepts(ConceptsJob(gt=(str(saco),), pred=(str(path),), iou="masks"))
 
     return [
         Target(name="results coco", file=results[0], mutate=mutate_json, read=score_precision),
@@ -280,24 +281,13 @@ def _write(path: Path, data: bytes) -> Path:
 
 
 def each_of(*reads: Callable[[], object]) -> None:
-    """Calls all, whichever of them refuse with an InputError; the last of these is raised in the end."""
-    from masklet.errors import InputError
-
-    refused: InputError | None = None
+    """Calls all, whichever of them refuse with an InputError; that of the first is raised in the end."""
+    refusals: list[InputError | None] = []
     for read in reads:
         try:
             read()
+            refusals.append(None)
         except InputError as error:
-            check_sentence(error)
-            refused = error
-    if refused is not None:
-        raise refused
-
-
-def check_sentence(error: Exception) -> None:
-    """An InputError is one line."""
-    assert "\n" not in str(error), f"more than one line: {error}"
-
-
-def names(targets: Sequence[Target]) -> list[str]:
-    return [each.name for each in targets]
+            refusals.append(error)
+    if refusals[0] is not None:
+        raise refusals[0]

@@ -48,7 +48,7 @@ from masklet.query.vocabulary import (
 
 SIDES = [[word] for word in ("left", "right", "top", "bottom", "middle")]  # no things of their own
 MOST_WORDS, MOST_READINGS, MOST_DEPTH = 40, 12, 8
-MOST_LOOKS = 30_000  # at places of the sentence, some 30 ms; the readings of nested modifiers multiply
+MOST_LOOKS = 15_000  # at places of the sentence, some 10 ms; the readings of nested modifiers multiply
 JUMP = 1.0  # cost of a modifier that skips the nearest noun
 
 
