@@ -24,9 +24,8 @@ def from_dict(kind: type[C], values: dict[str, Any]) -> C:
 
 
 def _from_value(hint: Any, value: Any) -> Any:
-    for kind in get_args(hint) or (hint,):  # of several kinds of a part, the one that has these keys
-        if is_dataclass(kind) and set(value) <= {field.name for field in fields(kind)}:
-            return from_dict(kind, value)  # type: ignore[arg-type]
-    if is_dataclass(hint):
-        return from_dict(hint, value)  # type: ignore[arg-type]
+    kinds = [kind for kind in get_args(hint) or (hint,) if is_dataclass(kind)]
+    if kinds:  # of several kinds of a part, the one that has these keys; the first says which it does not know
+        fitting = (kind for kind in kinds if set(value) <= {field.name for field in fields(kind)})
+        return from_dict(next(fitting, kinds[0]), value)  # type: ignore[arg-type]
     return tuple(value) if isinstance(value, list) else value

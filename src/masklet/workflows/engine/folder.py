@@ -86,7 +86,6 @@ def write_readme(folder: Path, lines: Sequence[str]) -> Path:
             f"| answer what is doubtful | `masklet engine review {folder.name} --task masks --out sheet.html` |",
             f"| bring answers back | `masklet engine review-import {folder.name} verdicts-masks.json --name YOU` |",
             f"| ask why a label exists | `masklet engine why {folder.name} ANNOTATION` |",
-            f"| train on it | `masklet train concepts data.root={folder.name}/{SNAPSHOT}` |",
             "",
         ]
     )
