@@ -5,6 +5,7 @@ torch takes a second to import, so it is imported by the commands that compute, 
 
 from masklet.cli import (  # noqa: I001 - the order of the commands in the help
     segment,
+    serve,
     ask,
     track,
     train,
@@ -27,6 +28,7 @@ __all__ = [
     "merge",
     "models",
     "segment",
+    "serve",
     "track",
     "train",
 ]

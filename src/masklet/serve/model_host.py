@@ -1,0 +1,45 @@
+"""The model of a server: loaded in the background, so that the server answers from its first moment."""
+
+import threading
+
+from masklet.errors import InputError
+from masklet.serve.lane import Lane, LanedModel
+from masklet.serve.problems import HttpProblem
+from masklet.workflows.model_choice import ModelChoice
+
+PATIENCE = 60.0  # seconds that a request waits for the weights
+
+
+class ModelHost:
+    """Holds one model and the lane to it."""
+
+    def __init__(self, choice: ModelChoice, waiting: int) -> None:
+        self.choice = choice
+        self.lane = Lane(waiting)
+        self.problem: str | None = None
+        self._model: LanedModel | None = None
+        self._is_decided = threading.Event()
+
+    def start(self) -> None:
+        """Begins to load."""
+        threading.Thread(target=self._load, name="masklet-load", daemon=True).start()
+
+    @property
+    def state(self) -> str:
+        """loading, ready or failed."""
+        return "failed" if self.problem else "ready" if self._model else "loading"
+
+    def get(self, patience: float | int = PATIENCE) -> LanedModel:
+        """The model, once it is there. Raises: HttpProblem (503) while it is not, or cannot be loaded."""
+        self._is_decided.wait(patience)
+        if self._model is None:
+            message = self.problem or "the model is being loaded: try again in a moment"
+            raise HttpProblem(503, message, retry_after=None if self.problem else 5)
+        return self._model
+
+    def _load(self) -> None:
+        try:
+            self._model = LanedModel.of(self.choice.load(), self.lane)
+        except (InputError, ImportError, RuntimeError, MemoryError) as error:
+            self.problem = f"the model {self.choice.name} cannot be loaded: {error}"
+        self._is_decided.set()

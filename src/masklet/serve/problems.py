@@ -1,0 +1,14 @@
+"""Errors with a status: what a client is told, in the one shape that every route answers with."""
+
+
+class HttpProblem(Exception):
+    """An error for the client: a status, one sentence, and seconds after which to try again where that helps."""
+
+    def __init__(self, status: int, message: str, *, retry_after: int | None = None) -> None:
+        super().__init__(message)
+        self.status, self.message, self.retry_after = status, message, retry_after
+
+
+def not_found(what: str) -> HttpProblem:
+    """What is not there, or belongs to somebody else; the two are not told apart."""
+    return HttpProblem(404, f"there is no {what} of that id: it was closed, or never opened here")

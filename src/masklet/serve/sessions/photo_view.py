@@ -1,0 +1,213 @@
+"""A photo session as clients see it, as exports see it, and as the program that would make it again."""
+
+import io
+import json
+import shlex
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+from PIL import Image
+
+from masklet.errors import InputError
+from masklet.inference.output.registry import IMAGE_FORMATS, ImageOutput, write_image_formats
+from masklet.ops.masks import rle_decode
+from masklet.protocols import cached
+from masklet.serve.schemas import ConceptView, ObjectView, PhotoView, RleMask, ScriptView
+from masklet.serve.sessions.photo_state import PhotoHistory, PhotoObject
+from masklet.workflows.segment_folder import JOINED_FORMATS
+
+PHOTO_FORMATS = (*IMAGE_FORMATS, *JOINED_FORMATS)
+
+
+def view_of(
+    key: str, name: str, history: PhotoHistory, masks: Mapping[str, str], size: tuple[int, int]
+) -> PhotoView:
+    """What clients are shown."""
+    objects = [
+        ObjectView(
+            id=each.id,
+            phrase=each.phrase,
+            score=each.score,
+            box=each.box,
+            area=each.area,
+            mask=RleMask(size=size, counts=masks[each.mask]),
+            source=each.source,  # type: ignore[arg-type] - checked by the model
+            hidden=each.hidden,
+            locked=each.locked,
+            points=list(each.points),
+            labels=list(each.labels),  # type: ignore[arg-type]
+        )
+        for each in history.now.objects
+    ]
+    concepts = [
+        ConceptView(
+            phrase=each.phrase,
+            presence=each.presence,
+            boxes=list(each.boxes),
+            not_boxes=list(each.not_boxes),
+            explanation=list(each.explanation),
+        )
+        for each in history.now.concepts
+    ]
+    return PhotoView(
+        id=key,
+        name=name,
+        version=history.version,
+        width=size[1],
+        height=size[0],
+        threshold=history.threshold,
+        concepts=concepts,
+        objects=objects,
+        can_undo=bool(history.past),
+        can_redo=bool(history.future),
+    )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PhotoInstances:
+    """The objects of a session that count, as exports and drawing take results."""
+
+    image: np.ndarray
+    objects: tuple[PhotoObject, ...]
+    counts_of: Mapping[str, str]
+    presence: Mapping[str, float]
+    path: Path | None = None
+
+    def __len__(self) -> int:
+        return len(self.objects)
+
+    @property
+    def phrases(self) -> tuple[str, ...]:
+        """The phrase of each."""
+        return tuple(each.phrase or "object" for each in self.objects)
+
+    @property
+    def queries(self) -> tuple[str, ...]:
+        """All phrases, also those of which there is nothing."""
+        return tuple(self.presence)
+
+    @cached
+    def scores(self) -> np.ndarray:
+        """The score of each."""
+        return np.array([each.score for each in self.objects], np.float32)
+
+    @cached
+    def boxes(self) -> np.ndarray:
+        """Boxes xyxy in pixels."""
+        return np.array([each.box for each in self.objects], np.float32).reshape(-1, 4)
+
+    @property
+    def ids(self) -> np.ndarray:
+        """1, 2, ... in the order of the objects."""
+        return np.arange(1, len(self) + 1)
+
+    @cached
+    def areas(self) -> np.ndarray:
+        """Pixels of each."""
+        return np.array([each.area for each in self.objects], np.int64)
+
+    @cached
+    def masks(self) -> np.ndarray:
+        """All masks."""
+        return np.array([self.mask(place) for place in range(len(self))], bool).reshape(-1, *self.image.shape[:2])
+
+    def mask(self, index: int, size: tuple[int, int] | None = None, *, cut: float = 0.5) -> np.ndarray:  # noqa: ARG002
+        """One mask, at the size of the image or at `size` (height, width)."""
+        mask = rle_decode(self.counts_of[self.objects[index].mask], *self.image.shape[:2])
+        if size is None or size == mask.shape:
+            return mask
+        return np.asarray(Image.fromarray(mask).resize((size[1], size[0]), Image.Resampling.NEAREST), bool)
+
+    def counts(self) -> dict[str, int]:
+        """How many of each phrase there are."""
+        return {phrase: self.phrases.count(phrase) for phrase in self.queries}
+
+
+def instances_of(name: str, history: PhotoHistory, masks: Mapping[str, str], pixels: np.ndarray) -> PhotoInstances:
+    """What counts: found above the threshold, clicked or drawn, and not hidden."""
+    chosen = tuple(
+        each
+        for each in history.now.objects
+        if not each.hidden and (each.score >= history.threshold or each.source in ("click", "hand"))
+    )
+    presence = {each.phrase or "object": 1.0 for each in chosen}
+    presence |= {each.phrase or "object": float(each.presence) for each in history.now.concepts}
+    return PhotoInstances(image=pixels, objects=chosen, counts_of=masks, presence=presence, path=Path(name))
+
+
+def export_photo(result: PhotoInstances, formats: list[str]) -> bytes:
+    """A zip of files in each of the formats that the command line has. Raises: InputError for one that it has not."""
+    unknown = [each for each in formats if each not in PHOTO_FORMATS]
+    if unknown or not formats:
+        raise InputError(f"unknown format {', '.join(unknown) or 'none'}: choose from {', '.join(PHOTO_FORMATS)}")
+    name = result.path.name if result.path else "photo.png"
+    stem = Path(name).stem
+    with TemporaryDirectory(prefix="masklet-export-") as place:
+        folder = Path(place)
+        plain = [each for each in formats if each in IMAGE_FORMATS]
+        write_image_formats(result, plain, ImageOutput(folder=folder / "out", stem=stem, name=name))
+        joined = [each for each in formats if each in JOINED_FORMATS]
+        if joined:
+            _write_joined(result, name, joined, folder)
+        return zipped(folder / "out")
+
+
+def _write_joined(result: PhotoInstances, name: str, formats: list[str], folder: Path) -> None:
+    from masklet.data.labels.conversion import WRITERS, LabelExport
+    from masklet.inference.output.export import CocoWriter
+
+    original = folder / name
+    Image.fromarray(result.image).save(original, "PNG")
+    for each in formats:
+        writer = CocoWriter()
+        writer.add(result, name)
+        labels = LabelExport(labels=writer.build(), folder=folder / "out" / each, find_image=lambda _: original)
+        WRITERS[each](labels)
+
+
+def zipped(folder: Path) -> bytes:
+    """All files below a folder as an archive."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted(folder.rglob("*")):
+            if path.is_file():
+                archive.write(path, path.relative_to(folder).as_posix())
+    return file.getvalue()
+
+
+def script_of(name: str, history: PhotoHistory, model: str) -> ScriptView:
+    """The session so far as a program; what was drawn by hand is named and left out."""
+    now, image = history.now, json.dumps(name)
+    python = ["import masklet", "", f"model = masklet.load({json.dumps(model)})", f"with model.open({image}) as session:"]
+    commands = []
+    cut = f"threshold={history.threshold:g}"
+    for each in now.concepts:
+        options = [("boxes", each.boxes, "--box"), ("not_boxes", each.not_boxes, "--not-box")]
+        given = [f"{key}={[_short(box) for box in boxes]}" for key, boxes, _ in options if boxes]
+        if each.explanation:
+            python.append(f"    answer = model.ask({image}, {json.dumps(each.phrase)}, {cut})")
+            commands.append(f"masklet ask {shlex.quote(name)} {shlex.quote(each.phrase)} --threshold {history.threshold:g}")
+            continue
+        words = [json.dumps(each.phrase)] if each.phrase else []
+        python.append(f"    result = session.find({', '.join([*words, *given, cut])})")
+        flags = [f"-p {shlex.quote(each.phrase)}"] if each.phrase else []
+        flags += [f"{flag} {','.join(map(str, _short(box)))}" for _, boxes, flag in options for box in boxes]
+        commands.append(f"masklet segment {shlex.quote(name)} {' '.join(flags)} --threshold {history.threshold:g}")
+    for each in now.objects:
+        if each.source == "click" and each.prompt is None:
+            points = [_short(point) for point in each.points]
+            box = f", box={_short(each.around)}" if each.around else ""
+            python.append(f"    clicked = session.click({points}, {list(each.labels)}{box})")
+        elif each.source in ("click", "hand"):
+            python.append(f"    # object {each.id} was drawn or corrected by hand: export it as COCO")
+    if len(python) == 4:
+        python.append("    pass  # nothing was asked yet")
+    return ScriptView(python="\n".join(python) + "\n", command_line="\n".join(commands) + "\n" * bool(commands))
+
+
+def _short(values: tuple[float, ...]) -> tuple[float | int, ...]:
+    return tuple(int(value) if float(value).is_integer() else round(value, 1) for value in values)

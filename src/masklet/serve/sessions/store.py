@@ -1,0 +1,236 @@
+"""All sessions of a server: found by id and owner, counted in bytes, let go when idle, taken up again from disk."""
+
+import re
+import secrets
+import shutil
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+from masklet.errors import InputError
+from masklet.files import cannot_write
+from masklet.media.video_source import open_frames
+from masklet.serve.model_host import ModelHost
+from masklet.serve.problems import HttpProblem, not_found
+from masklet.serve.schemas import SessionRow
+from masklet.serve.sessions.about import CARD, About, read_about, shown_name, write_about
+from masklet.serve.sessions.photo_work import IMAGE, PhotoWork
+from masklet.serve.sessions.track_job import TrackJob
+from masklet.serve.sessions.video_work import VideoWork
+from masklet.serve.settings import Person, ServeSettings
+from masklet.serve.telemetry import Telemetry
+from masklet.serve.uploads import VIDEO_SUFFIXES, ImageDecoder, is_video
+
+Work = PhotoWork | VideoWork
+_ID = re.compile(r"[A-Za-z0-9_-]{22}")
+_CHUNK = 2**20
+
+
+class SessionStore:
+    """The sessions below a folder. An id is random; a path is made of nothing else that a client gives."""
+
+    def __init__(self, settings: ServeSettings, host: ModelHost, decoder: ImageDecoder, telemetry: Telemetry) -> None:
+        self.folder, self.limits = settings.folder / "sessions", settings.limits
+        self.host, self.decoder, self.telemetry = host, decoder, telemetry
+        self._works: dict[str, Work] = {}
+        self._owners: dict[str, str] = {}
+        self._lock = threading.Lock()
+
+    # --- opening --------------------------------------------------------------------------------------------------
+
+    def add_photo(self, data: bytes, name: str | None, person: Person) -> PhotoWork:
+        """A session on an image. Raises: InputError, HttpProblem (413, 507)."""
+        pixels = self.decoder.read(data)
+        size = (pixels.shape[0], pixels.shape[1])
+        about = About(kind="photo", name=shown_name(name, "photo.png"), owner=person.name, size=size)
+        folder = self._new_folder(person, len(data))
+        return self._begin(folder, about, lambda: _write_new(folder / IMAGE, data))
+
+    def add_video(self, file: BinaryIO, name: str | None, person: Person) -> VideoWork:
+        """A session on a video. Raises: InputError, HttpProblem (413, 507)."""
+        shown = shown_name(name, "video.mp4")
+        suffix = Path(shown).suffix.lower()
+        if suffix not in VIDEO_SUFFIXES:
+            raise InputError(f"{shown} is no video by its name: expected one of {', '.join(sorted(VIDEO_SUFFIXES))}")
+        folder = self._new_folder(person, 0)
+        path = folder / f"video{suffix}"
+        try:
+            with path.open("xb") as target:
+                shutil.copyfileobj(file, target, _CHUNK)
+            self._check_disk(person, path.stat().st_size)
+            if not is_video(path):
+                raise InputError(f"{shown} is no video of a kind that is read here: MP4, MOV, MKV, WebM, AVI, MPEG or GIF")
+            source = open_frames(path)
+            size = source.size
+            source.close()
+        except (InputError, HttpProblem) as error:
+            shutil.rmtree(folder, ignore_errors=True)
+            message = str(error).replace(str(path), shown)
+            raise error if isinstance(error, HttpProblem) else InputError(message) from error
+        except OSError as error:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise HttpProblem(507, str(cannot_write(path, error)).replace(str(path), shown)) from error
+        about = About(kind="video", name=shown, owner=person.name, size=size)
+        return self._begin(folder, about, lambda: None)
+
+    def _begin(self, folder: Path, about: About, fill: Callable[[], None]) -> "Work":
+        try:
+            fill()
+            write_about(folder, about)
+        except (OSError, InputError) as error:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise HttpProblem(507, "the server cannot keep more: its disk is full or not writable") from error
+        work = self._make(folder, about)
+        with self._lock:
+            self._works[folder.name], self._owners[folder.name] = work, about.owner
+        self.relieve(keep=folder.name)
+        return work
+
+    def _make(self, folder: Path, about: About) -> "Work":
+        if about.kind == "photo":
+            return PhotoWork(folder, about, self.host, self.decoder.read)
+        return VideoWork(folder, about, self.host, self.limits.grace_seconds)
+
+    # --- finding --------------------------------------------------------------------------------------------------
+
+    def photo(self, key: str, person: Person) -> PhotoWork:
+        """A photo session. Raises: HttpProblem (404) when it is not there, or somebody else's."""
+        work = self._find(key, person)
+        if not isinstance(work, PhotoWork):
+            raise not_found("photo")
+        return work
+
+    def video(self, key: str, person: Person) -> VideoWork:
+        """A video session. Raises: HttpProblem (404) when it is not there, or somebody else's."""
+        work = self._find(key, person)
+        if not isinstance(work, VideoWork):
+            raise not_found("video")
+        return work
+
+    def job(self, key: str, person: Person) -> TrackJob:
+        """A job of a video of that person. Raises: HttpProblem (404)."""
+        for name, work in list(self._works.items()):
+            if isinstance(work, VideoWork) and work.job is not None and work.job.key == key:
+                self._find(name, person)
+                return work.job
+        raise not_found("job")
+
+    def rows(self, person: Person) -> list[SessionRow]:
+        """Sessions of a person, the latest first; a lead sees all."""
+        found = []
+        for card in self.folder.glob(f"*/{CARD}"):
+            try:
+                about = read_about(card.parent)
+            except (OSError, ValueError):
+                continue
+            if about.owner == person.name or person.role == "lead":
+                work = self._works.get(card.parent.name)
+                used = work.used if work else card.stat().st_mtime
+                row = SessionRow(id=card.parent.name, kind=about.kind, name=about.name, owner=about.owner, used=used)
+                found.append(row)
+        return sorted(found, key=lambda row: -row.used)[:200]
+
+    def remove(self, key: str, person: Person) -> None:
+        """Ends a session and deletes what is kept of it. Raises: HttpProblem (404)."""
+        work = self._find(key, person)
+        if isinstance(work, VideoWork) and work.job is not None:
+            work.job.cancel()
+            work.job.join(30)
+        with self._lock:
+            self._works.pop(key, None)
+            self._owners.pop(key, None)
+        work.release()
+        shutil.rmtree(work.folder, ignore_errors=True)
+
+    def _find(self, key: str, person: Person) -> "Work":
+        if not _ID.fullmatch(key):
+            raise not_found("session")
+        with self._lock:
+            work = self._works.get(key)
+            if work is None:
+                folder = self.folder / key
+                try:
+                    about = read_about(folder)
+                    work = self._make(folder, about)
+                except (OSError, ValueError, KeyError) as error:
+                    raise not_found("session") from error
+                self._works[key], self._owners[key] = work, about.owner
+            owner = self._owners[key]
+        if owner != person.name and person.role != "lead":
+            raise not_found("session")
+        work.used = time.time()
+        return work
+
+    # --- room -----------------------------------------------------------------------------------------------------
+
+    def relieve(self, keep: str = "") -> None:
+        """Lets go of sessions that are idle, and of the longest unused ones while there are too many bytes."""
+        now, total, by_owner = time.time(), 0, dict[str, int]()
+        sizes = {key: work.num_bytes for key, work in list(self._works.items())}
+        for key, size in sizes.items():
+            total += size
+            by_owner[self._owners.get(key, "")] = by_owner.get(self._owners.get(key, ""), 0) + size
+        for key in sorted(sizes, key=lambda key: self._works[key].used if key in self._works else 0):
+            work, owner = self._works.get(key), self._owners.get(key, "")
+            if work is None or key == keep or (isinstance(work, VideoWork) and work.is_busy):
+                continue
+            is_idle = now - work.used > self.limits.idle_seconds
+            is_too_much = total > self.limits.memory_bytes or by_owner[owner] > self.limits.person_memory_bytes
+            if (is_idle or is_too_much) and self._let_go(key, work, forget=is_idle):
+                total -= sizes[key]
+                by_owner[owner] -= sizes[key]
+        self.telemetry.sessions.set(len(self._works))
+        self.telemetry.session_bytes.set(total)
+        self.telemetry.waiting.set(self.host.lane.num_waiting)
+
+    def _let_go(self, key: str, work: "Work", *, forget: bool) -> bool:
+        """Frees a session unless it is at work this moment; an idle one leaves memory altogether."""
+        if not work.lock.acquire(blocking=False):
+            return False
+        try:
+            work.release()
+            if forget:
+                with self._lock:
+                    self._works.pop(key, None)
+                    self._owners.pop(key, None)
+        finally:
+            work.lock.release()
+        return True
+
+    def close(self) -> None:
+        """Cancels jobs, saves and frees everything."""
+        works = list(self._works.values())
+        for work in works:
+            if isinstance(work, VideoWork) and work.job is not None:
+                work.job.cancel()
+        for work in works:
+            if isinstance(work, VideoWork) and work.job is not None:
+                work.job.join(30)
+            work.release()
+
+    def _new_folder(self, person: Person, num_bytes: int) -> Path:
+        self._check_disk(person, num_bytes)
+        folder = self.folder / secrets.token_urlsafe(16)
+        try:
+            folder.mkdir(parents=True)
+        except OSError as error:
+            raise HttpProblem(507, "the server cannot keep more: its disk is full or not writable") from error
+        return folder
+
+    def _check_disk(self, person: Person, num_bytes: int) -> None:
+        used = num_bytes
+        for card in self.folder.glob(f"*/{CARD}"):
+            try:
+                if read_about(card.parent).owner == person.name:
+                    used += sum(each.stat().st_size for each in card.parent.rglob("*") if each.is_file())
+            except (OSError, ValueError):
+                continue
+        if used > self.limits.person_disk_bytes:
+            raise HttpProblem(507, f"{person.name} keeps {used} bytes here, the limit: delete sessions first")
+
+
+def _write_new(path: Path, data: bytes) -> None:
+    with path.open("xb") as file:
+        file.write(data)

@@ -1,0 +1,188 @@
+"""Photos over the network: find, click, draw, undo, export, and what stays after a restart."""
+
+import io
+import json
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+
+from masklet.client import Client, ServerError
+from masklet.ops.masks import rle_decode, rle_encode
+from masklet.serve.app import create_app
+from masklet.serve.schemas import (
+    ClickPrompt2D,
+    DrawBody,
+    ExemplarBody,
+    ExemplarPrompt,
+    FindBody,
+    ObjectsBody,
+    PhotoClickBody,
+    PhotoView,
+    PhrasePrompt,
+    QuestionPrompt,
+    RleMask,
+)
+from masklet.serve.settings import Limits, ServeSettings
+
+BOX = (10.0, 10.0, 30.0, 30.0)
+
+
+def square(top: int, left: int, side: int, size: tuple[int, int] = (64, 96)) -> RleMask:
+    mask = np.zeros(size, bool)
+    mask[top : top + side, left : left + side] = True
+    return RleMask(size=size, counts=rle_encode(mask))
+
+
+def mask_of(view: PhotoView, place: int = -1) -> np.ndarray:
+    return rle_decode(view.objects[place].mask.counts, *view.objects[place].mask.size)
+
+
+def test_each_prompt_is_answered_by_itself(client: Client, photo: bytes) -> None:
+    prompts = [
+        PhrasePrompt(text="square"),
+        ExemplarPrompt(boxes=[(90.0, 0.0, 400.0, 20.0)]),
+        ClickPrompt2D(points=[(20.0, 20.0)], labels=[1]),
+        QuestionPrompt(text="the leftmost square"),
+    ]
+    answer = client.segment(photo, prompts, threshold=0.0)
+    assert [each.index for each in answer.prompts] == [0, 1, 2, 3]
+    assert [each.echo for each in answer.prompts] == prompts
+    assert "not inside" in str(answer.prompts[1].error)
+    assert answer.prompts[0].presence.keys() == {"square"}
+    assert (answer.width, answer.height) == (96, 64)
+    assert answer.prompts[3].explanation
+    for instance in answer.prompts[0].instances:
+        assert instance.mask.rle is not None
+        assert rle_decode(instance.mask.rle.counts, 64, 96).sum() == instance.area
+
+
+def test_json_and_multipart_give_the_same(http: TestClient, client: Client, photo: bytes) -> None:
+    import base64
+
+    prompts = [{"type": "phrase", "text": "square"}]
+    body = {"image": "data:image/png;base64," + base64.b64encode(photo).decode(), "prompts": prompts, "threshold": 0}
+    by_json = http.post("/v1/segment", json=body).json()
+    by_form = client.segment(photo, [PhrasePrompt(text="square")], threshold=0.0)
+    assert by_json["prompts"] == json.loads(by_form.model_dump_json())["prompts"]
+
+
+@pytest.mark.parametrize("form", ["polygon", "png"])
+def test_masks_come_in_other_forms(client: Client, photo: bytes, form: str) -> None:
+    answer = client.segment(photo, [PhrasePrompt(text="square")], threshold=0.0, form=form)  # type: ignore[arg-type]
+    for each in answer.prompts[0].instances:
+        assert getattr(each.mask, form)
+        assert each.mask.rle is None
+
+
+def test_drawing_undoing_and_redoing(client: Client, photo: bytes) -> None:
+    opened = client.open_image(photo)
+    drawn = client.draw(opened.id, DrawBody(phrase="cup", mask=square(5, 5, 20)))
+    assert drawn.objects[0].area == 400
+    assert drawn.objects[0].box == (5.0, 5.0, 25.0, 25.0)
+    assert client.undo(opened.id).objects == []
+    again = client.redo(opened.id)
+    assert again.objects == drawn.objects
+    assert (again.can_undo, again.can_redo) == (True, False)
+    assert again.version == drawn.version + 2
+
+
+def test_objects_are_joined_parted_filled_and_deleted(client: Client, photo: bytes) -> None:
+    key = client.open_image(photo).id
+    client.draw(key, DrawBody(phrase="a", mask=square(0, 0, 10)))
+    client.draw(key, DrawBody(phrase="a", mask=square(40, 40, 8)))
+    merged = client.edit(key, ObjectsBody(action="merge", objects=[1, 2]))
+    assert [each.area for each in merged.objects] == [164]
+    parted = client.edit(key, ObjectsBody(action="split", objects=[1]))
+    assert sorted(each.area for each in parted.objects) == [64, 100]
+    ring = np.zeros((64, 96), bool)
+    ring[5:15, 50:60], ring[8:12, 53:57] = True, False
+    with_ring = client.draw(key, DrawBody(mask=RleMask(size=(64, 96), counts=rle_encode(ring))))
+    filled = client.edit(key, ObjectsBody(action="fill_holes", objects=[with_ring.objects[-1].id]))
+    assert filled.objects[-1].area == 100
+    left = client.edit(key, ObjectsBody(action="delete", objects=[each.id for each in filled.objects]))
+    assert left.objects == []
+
+
+def test_what_a_person_made_stays_when_a_phrase_is_asked_again(client: Client, photo: bytes) -> None:
+    key = client.open_image(photo).id
+    drawn = client.draw(key, DrawBody(phrase="square", mask=square(5, 5, 20)))
+    found = client.find(key, FindBody(phrases=["square"]))
+    again = client.add_exemplar(key, ExemplarBody(phrase="square", box=BOX))
+    for view in (found, again):
+        assert drawn.objects[0] in view.objects
+    assert again.concepts[0].boxes == [BOX]
+    assert client.add_exemplar(key, ExemplarBody(phrase="square", box=BOX, positive=False)).concepts[0].not_boxes
+
+
+def test_clicks_of_an_object_add_up(client: Client, photo: bytes) -> None:
+    key = client.open_image(photo).id
+    first = client.click(key, PhotoClickBody(points=[(20.0, 20.0)], labels=[1], phrase="cup"))
+    made = first.objects[-1]
+    second = client.click(key, PhotoClickBody(object=made.id, points=[(70.0, 40.0)], labels=[0]))
+    assert len(second.objects) == 1
+    assert second.objects[0].points == [(20.0, 20.0), (70.0, 40.0)]
+    assert second.objects[0].labels == [1, 0]
+    assert client.undo(key).objects == first.objects
+
+
+def test_a_session_outlives_the_server(settings: ServeSettings, tmp_path: Path, photo: bytes) -> None:
+    own = replace(settings, folder=tmp_path)
+    with TestClient(create_app(own), base_url="http://127.0.0.1") as http:
+        client = Client(http=http)
+        key = client.open_image(photo).id
+        client.draw(key, DrawBody(phrase="cup", mask=square(5, 5, 20)))
+        before = client.undo(key)
+    with TestClient(create_app(own), base_url="http://127.0.0.1") as http:
+        client = Client(http=http)
+        assert client.image(key) == before
+        assert client.redo(key).objects[0].area == 400
+        assert [row.id for row in client.sessions()] == [key]
+        client.close_session(key)
+        with pytest.raises(ServerError, match="no session"):
+            client.image(key)
+    assert not list((tmp_path / "sessions").iterdir())
+
+
+def test_sessions_are_let_go_when_there_are_too_many_bytes(settings: ServeSettings, tmp_path: Path, photo: bytes) -> None:
+    own = replace(settings, folder=tmp_path, limits=Limits(memory_bytes=1))
+    app = create_app(own)
+    with TestClient(app, base_url="http://127.0.0.1") as http:
+        client = Client(http=http)
+        keys = [client.open_image(photo).id for _ in range(3)]
+        for key in keys:
+            client.find(key, FindBody(phrases=["square"]))
+        store = app.state.server.store
+        store.relieve()
+        assert all(store._works[key]._session is None for key in keys)
+        assert client.find(keys[0], FindBody(phrases=["square"])).concepts[0].phrase == "square"
+
+
+def test_exports_hold_what_counts(client: Client, photo: bytes) -> None:
+    key = client.open_image(photo).id
+    client.draw(key, DrawBody(phrase="cup", mask=square(5, 5, 20)))
+    hidden = client.draw(key, DrawBody(phrase="cup", mask=square(30, 30, 8)))
+    client.edit(key, ObjectsBody(action="update", objects=[hidden.objects[-1].id], hidden=True))
+    archive = zipfile.ZipFile(io.BytesIO(client.export_image(key, "coco,yolo,png,overlay,json,cvat,labelstudio,voc")))
+    coco = json.loads(archive.read("upload.coco.json"))
+    assert [(each["area"], each["category_id"]) for each in coco["annotations"]] == [(400, 1)]
+    assert [each["name"] for each in coco["categories"]] == ["cup"]
+    names = archive.namelist()
+    for part in ("upload.overlay.png", "classes.txt", "cvat/", "labelstudio/", "voc/"):
+        assert any(name.startswith(part) for name in names), part
+    with pytest.raises(ServerError, match="unknown format nonsense"):
+        client.export_image(key, "nonsense")
+
+
+def test_the_script_makes_the_session_again(client: Client, photo: bytes, tmp_path: Path) -> None:
+    key = client.open_image(photo).id
+    client.find(key, FindBody(phrases=["square"]))
+    client.click(key, PhotoClickBody(points=[(20.0, 20.0)], labels=[1]))
+    script = client.script(key)
+    compile(script.python, "script", "exec")
+    assert 'session.find("square", threshold=0.5)' in script.python
+    assert "session.click([(20, 20)], [1])" in script.python
+    assert script.command_line == "masklet segment upload -p square --threshold 0.5\n"

@@ -1,0 +1,142 @@
+// Reviews of a data-engine project: a sheet of questions, one key a verdict. Verdicts wait in the browser until the
+// server has them, so that a reload or a lost connection costs none.
+import { computed, signal } from '@preact/signals'
+import { useEffect } from 'preact/hooks'
+import { get, post, ServerError, type Card, type Sheet } from './api'
+import { Button, run, say, server, useKeys } from './shell'
+
+interface Verdict { pair: string; maskset: string; number: number | null; label: string; seconds: number }
+interface Waiting { task: string; answers: Verdict[] }
+
+const TASKS = [['masks', 'Masks'], ['exhaustivity', 'All there?'], ['audit', 'Audit']] as const
+const task = signal<string>('masks')
+const sheet = signal<Sheet | null>(null)
+const at = signal(0)
+const verdicts = signal(new Map<string, Verdict>())
+const order = signal<string[]>([]) // of verdicts, to take them back
+const isLarge = signal(false)
+const done = signal(0)
+const name = signal(localStorage.getItem('reviewer') ?? '')
+let began = performance.now()
+
+const keyOf = (card: Card) => `${card.maskset} ${card.number}`
+const counts = computed(() => {
+  const found = new Map<string, number>()
+  for (const each of verdicts.value.values()) found.set(each.label, (found.get(each.label) ?? 0) + 1)
+  return found
+})
+
+async function load(): Promise<void> {
+  await send() // what waits from before comes first
+  const next = await run(() => get<Sheet>(`/v1/review?task=${task.value}&limit=24`))
+  if (!next) return
+  sheet.value = next
+  verdicts.value = new Map()
+  order.value = []
+  at.value = 0
+  began = performance.now()
+}
+
+function decide(label: string): void {
+  const now = sheet.value, card = now?.cards[at.value]
+  if (!now || !card) return
+  const seconds = Math.min(600, Math.round((performance.now() - began) / 10) / 100)
+  began = performance.now()
+  const { pair, maskset, number } = card
+  const next = new Map(verdicts.value)
+  next.set(keyOf(card), { pair, maskset, number, label, seconds })
+  verdicts.value = next
+  order.value = [...order.value.filter((each) => each !== keyOf(card)), keyOf(card)]
+  localStorage.setItem('verdicts', JSON.stringify({ task: now.task, answers: [...next.values()] } satisfies Waiting))
+  if (at.value < now.cards.length - 1) at.value++
+}
+
+function takeBack(): void {
+  const last = order.value.at(-1), now = sheet.value
+  if (!last || !now) return
+  const next = new Map(verdicts.value)
+  next.delete(last)
+  verdicts.value = next
+  order.value = order.value.slice(0, -1)
+  at.value = Math.max(0, now.cards.findIndex((card) => keyOf(card) === last))
+  localStorage.setItem('verdicts', JSON.stringify({ task: now.task, answers: [...next.values()] }))
+}
+
+async function send(): Promise<void> {
+  const text = localStorage.getItem('verdicts')
+  if (!text) return
+  const waiting = JSON.parse(text) as Waiting
+  if (!waiting.answers.length) { localStorage.removeItem('verdicts'); return }
+  const answer = await run(async () => {
+    try {
+      return await post<{ counts: Record<string, number> }>('/v1/review/verdicts', { ...waiting, name: name.value || 'reviewer' })
+    } catch (error) {
+      if (error instanceof ServerError && error.status >= 400 && error.status < 500) localStorage.removeItem('verdicts')
+      throw error
+    }
+  })
+  if (!answer) return
+  localStorage.removeItem('verdicts')
+  done.value += answer.counts.taken ?? 0
+  say(Object.entries(answer.counts).map(([what, count]) => `${count} ${what}`).join(', ') || 'nothing new')
+}
+
+export function Review() {
+  useEffect(() => { void load() }, [])
+  const move = (by: number) => {
+    const last = (sheet.value?.cards.length ?? 1) - 1
+    at.value = Math.min(last, Math.max(0, at.value + by))
+    began = performance.now()
+  }
+  const answers = sheet.value?.answers ?? []
+  const letters = lettersOf(answers)
+  useKeys([
+    ...answers.map((label, place): [string, string, () => void] => [`${letters[place]} / ${place + 1}`, label, () => decide(label)]),
+    ['ArrowRight', 'Next', () => move(1)], ['ArrowLeft', 'Before', () => move(-1)],
+    ['ArrowDown', 'A row down', () => move(rowLength())], ['ArrowUp', 'A row up', () => move(-rowLength())],
+    [' / f', 'Larger, or the sheet again', () => { isLarge.value = !isLarge.value }],
+    ['z / Ctrl+z', 'Take the last verdict back', takeBack],
+    ['Enter', 'Send, and the next sheet', () => void load()],
+  ])
+  const now = sheet.value
+  if (!server.value?.has_project) return <main class="welcome"><h1>Review</h1><p>Start the server with <code>--project FOLDER</code> to review a project of the data engine.</p></main>
+  return (
+    <main class="review">
+      <div class="tools" role="toolbar" aria-label="Tasks">
+        {TASKS.map(([value, label]) => <Button key={value} label={label} pressed={task.value === value} onClick={() => { task.value = value; void load() }} />)}
+        <label>your name <input value={name.value} maxLength={100} onChange={(event) => { name.value = event.currentTarget.value; localStorage.setItem('reviewer', name.value) }} /></label>
+        <span class="gap" />
+        <output>{now?.open ?? 0} open, {done.value} done by you</output>
+        <Button label="Take back" disabled={!order.value.length} onClick={takeBack} />
+        <Button label={`Send ${verdicts.value.size}`} class="primary" onClick={() => void load()} />
+      </div>
+      {now && <p class="question">{now.question} {answers.map((label, place) => <Button key={label} label={`${label} (${letters[place]}) ${counts.value.get(label) ?? ''}`} onClick={() => decide(label)} />)}</p>}
+      {now && !now.cards.length && <p class="welcome">Nothing is open here.</p>}
+      <ul class={isLarge.value ? 'sheet large' : 'sheet'} aria-label="Questions">
+        {now?.cards.map((card, place) => (
+          <li key={keyOf(card)} class={place === at.value ? 'card chosen' : 'card'} ref={(each) => { if (each && place === at.value) each.scrollIntoView({ block: 'nearest' }) }}>
+            <button type="button" aria-pressed={place === at.value} onClick={() => { at.value = place; began = performance.now() }}>
+              <img src={`data:image/jpeg;base64,${card.picture}`} alt={`${card.phrase}, ${card.number === null ? `${card.masks} masks` : 'one mask'}`} />
+              <span><b>{card.phrase}</b> <em>{verdicts.value.get(keyOf(card))?.label ?? ''}</em></span>
+            </button>
+          </li>
+        ))}
+      </ul>
+    </main>
+  )
+}
+
+// The first letter of each answer that none before it has, and that no other key has.
+function lettersOf(answers: string[]): string[] {
+  const taken = new Set(['z', 'f'])
+  return answers.map((label) => {
+    const letter = [...label.toLowerCase()].find((each) => /[a-z]/.test(each) && !taken.has(each)) ?? '?'
+    taken.add(letter)
+    return letter
+  })
+}
+
+function rowLength(): number {
+  const cards = [...document.querySelectorAll<HTMLElement>('.sheet .card')]
+  return Math.max(1, cards.filter((each) => each.offsetTop === cards[0]?.offsetTop).length)
+}
