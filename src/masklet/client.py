@@ -1,9 +1,9 @@
 """A typed client of `masklet serve`: what the server's OpenAPI document says, as Python.
 
-    with Client("http://127.0.0.1:8765") as client:
-        answer = client.segment("photo.jpg", [PhrasePrompt(text="coin")])
-        photo = client.open_image("photo.jpg")
-        photo = client.find(photo.id, FindBody(phrases=["coin"]))
+with Client("http://127.0.0.1:8765") as client:
+    answer = client.segment("photo.jpg", [PhrasePrompt(text="coin")])
+    photo = client.open_image("photo.jpg")
+    photo = client.find(photo.id, FindBody(phrases=["coin"]))
 """
 
 import json

@@ -147,7 +147,9 @@ def test_a_session_outlives_the_server(settings: ServeSettings, tmp_path: Path, 
     assert not list((tmp_path / "sessions").iterdir())
 
 
-def test_sessions_are_let_go_when_there_are_too_many_bytes(settings: ServeSettings, tmp_path: Path, photo: bytes) -> None:
+def test_sessions_are_let_go_when_there_are_too_many_bytes(
+    settings: ServeSettings, tmp_path: Path, photo: bytes
+) -> None:
     own = replace(settings, folder=tmp_path, limits=Limits(memory_bytes=1))
     app = create_app(own)
     with TestClient(app, base_url="http://127.0.0.1") as http:
@@ -177,7 +179,7 @@ def test_exports_hold_what_counts(client: Client, photo: bytes) -> None:
         client.export_image(key, "nonsense")
 
 
-def test_the_script_makes_the_session_again(client: Client, photo: bytes, tmp_path: Path) -> None:
+def test_the_script_makes_the_session_again(client: Client, photo: bytes) -> None:
     key = client.open_image(photo).id
     client.find(key, FindBody(phrases=["square"]))
     client.click(key, PhotoClickBody(points=[(20.0, 20.0)], labels=[1]))

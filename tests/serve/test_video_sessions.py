@@ -73,7 +73,7 @@ def test_prompts_wait_for_a_job_to_be_cancelled(client: Client, http: TestClient
     with work.host.lane.turn():  # the job stands before its first frame
         frames = iter(())
         gate = threading.Event()
-        work.job = TrackJob(key, frames, lambda: work.host.lane.turn(1), lambda result: None, 30.0).start(gate.set)
+        work.job = TrackJob(key, frames, lambda: work.host.lane.turn(1), lambda _: None, 30.0).start(gate.set)
         with pytest.raises(ServerError, match="cancel it first") as caught:
             client.click_video(key, CLICK)
         assert caught.value.status == 409

@@ -1,9 +1,18 @@
-"""Small inputs for a server."""
+"""Small inputs for a server, and a server in a process of its own."""
 
 import io
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import av
+import httpx2
 import numpy as np
 from PIL import Image
 
@@ -30,3 +39,40 @@ def write_clip(path: Path, frames: int = 12, size: tuple[int, int] = (64, 96)) -
             container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
         container.mux(stream.encode())
     return path
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Running:
+    """A server in a process of its own."""
+
+    address: str
+    process: subprocess.Popen[bytes]
+
+
+@contextmanager
+def running_server(folder: Path, model: str, *options: str) -> Iterator[Running]:
+    """`masklet serve` until the block ends; it answers /health when the block begins."""
+    port = free_port()
+    command = [sys.executable, "-m", "masklet.cli", "serve", "--port", str(port), "--folder", str(folder)]
+    process = subprocess.Popen([*command, "--model", model, "--device", "cpu", *options])
+    address = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(600):
+            assert process.poll() is None, "the server has stopped"
+            try:
+                if httpx2.get(f"{address}/health", timeout=2).json()["state"] == "ready":
+                    break
+            except httpx2.HTTPError:
+                pass
+            time.sleep(0.1)
+        yield Running(address=address, process=process)
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+        process.wait(60)

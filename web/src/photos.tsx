@@ -47,24 +47,23 @@ const phrases = computed<string[]>(() => {
   return now ? [...new Set([...now.concepts.map((each) => each.phrase), ...now.objects.map((each) => each.phrase)])] : []
 })
 
-// The masks as they are painted. They change when objects do, never with the threshold.
+// The masks as they are painted, of what is shown alone; the list stays the same while nothing of it changes.
 let painted: { key: string; masks: string[]; areas: number[] } = { key: '', masks: [], areas: [] }
 const masks = computed(() => {
-  const now = photo.value
-  const key = now ? `${now.id} ${arbitrated.value} ${now.objects.map((each) => each.id + each.mask.counts.length * 7 + each.area).join()}` : ''
+  const list = visible.value
+  const key = `${photo.value?.id} ${arbitrated.value} ${list.map((each) => `${each.id}:${each.area}:${each.mask.counts.length}:${each.score}`).join()}`
   if (key !== painted.key) {
     const weight = (each: Thing) => (arbitrated.value ? 1 - each.score : each.area)
-    painted = { key, masks: now?.objects.map((each) => each.mask.counts) ?? [], areas: now?.objects.map(weight) ?? [] }
+    painted = { key, masks: list.map((each) => each.mask.counts), areas: list.map(weight) }
   }
   return painted
 })
 
 const shown = computed<Shown>(() => {
   const now = photo.value
-  const ids = new Set(visible.value.map((each) => each.id))
-  const colours = (now?.objects ?? []).map<Colour>((each) => {
+  const colours = visible.value.map<Colour>((each) => {
     const [r, g, b] = colourOf(phrases.value.indexOf(each.phrase))
-    return [r, g, b, ids.has(each.id) ? (each.id === selected.value ? 190 : 105) : 0]
+    return [r, g, b, each.id === selected.value ? 190 : 105]
   })
   const thing = now?.objects.find((each) => each.id === selected.value)
   const marks = thing ? thing.points.map(([x, y], place) => ({ x, y, positive: thing.labels[place] === 1 })) : []
@@ -180,7 +179,7 @@ const acts = {
   stroke,
   polygon,
   pick: (place: number) => {
-    const thing = place < 0 ? null : photo.value!.objects[place]!
+    const thing = place < 0 ? null : visible.value[place]!
     selected.value = thing?.id ?? null
     if (thing) chosen.value = thing.phrase
   },
@@ -363,7 +362,7 @@ function Objects() {
               {each.phrase || 'object'} {each.id} <small>{each.source === 'hand' ? 'by hand' : each.score.toFixed(2)}</small>
             </button>
             <button type="button" aria-pressed={each.hidden} aria-label={`Hide ${each.phrase} ${each.id}`} onClick={() => toggle(each, 'hidden')}>{each.hidden ? '○' : '●'}</button>
-            <button type="button" aria-pressed={each.locked} aria-label={`Lock ${each.phrase} ${each.id}`} onClick={() => toggle(each, 'locked')}>{each.locked ? '🔒' : '🔓'}</button>
+            <button type="button" aria-pressed={each.locked} aria-label={`Lock ${each.phrase} ${each.id}`} onClick={() => toggle(each, 'locked')}><Lock closed={each.locked} /></button>
           </li>
         ))}
       </ul>
@@ -376,6 +375,13 @@ function Objects() {
     </section>
   )
 }
+
+const Lock = (props: { closed: boolean }) => (
+  <svg viewBox="0 0 16 16" width="14" height="14" aria-hidden="true" fill="none" stroke="currentColor" stroke-width="1.6">
+    <rect x="3" y="7" width="10" height="7" rx="1.5" fill={props.closed ? 'currentColor' : 'none'} />
+    <path d={props.closed ? 'M5 7V5a3 3 0 0 1 6 0v2' : 'M5 7V5a3 3 0 0 1 6-.6'} />
+  </svg>
+)
 
 function Tools() {
   const now = photo.value!

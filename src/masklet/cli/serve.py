@@ -24,6 +24,7 @@ def serve(  # noqa: PLR0913 - one argument for each option
     tokens: Annotated[Path | None, typer.Option(help="People by token, as JSON; see docs/serve.md.")] = None,
     allow_host: Annotated[list[str] | None, typer.Option(help="A host that images may be fetched from.")] = None,
     private_host: Annotated[list[str] | None, typer.Option(help="The same, with a private address.")] = None,
+    label: Annotated[list[str] | None, typer.Option(help="A phrase that CVAT's detector offers; repeatable.")] = None,
     log: Annotated[bool, typer.Option("--log", help="Write a line of JSON a request.")] = False,
     json: Json = False,
 ) -> None:
@@ -40,5 +41,6 @@ def serve(  # noqa: PLR0913 - one argument for each option
         people={} if tokens is None else read_people(tokens),
         hosts=tuple([*(allow_host or []), *(private_host or [])]),
         private_hosts=tuple(private_host or []),
+        labels=tuple(label or []),
     )
     run_server(settings, lambda address: typer.echo(to_line(address) if json else f"open {address}"), log=log)

@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 import masklet
 from masklet.errors import InputError
 from masklet.serve.bridges import anylabeling, label_studio, nuclio, roboflow
+from masklet.serve.bridges.encoded import EncodedImages
 from masklet.serve.guard import Guard
 from masklet.serve.model_host import ModelHost
 from masklet.serve.problems import HttpProblem
@@ -61,6 +62,7 @@ def create_app(settings: ServeSettings) -> FastAPI:
         store=SessionStore(settings, host, decoder, telemetry),
         decoder=decoder,
         telemetry=telemetry,
+        encoded=EncodedImages(host, decoder),
         desk=None if settings.project is None else ReviewDesk(settings.project),
     )
     app = FastAPI(

@@ -78,7 +78,7 @@ class Guard:
         if not self.rate.allows(client, time.monotonic()):
             raise HttpProblem(429, "too many requests: slow down", retry_after=1)
         check_host(headers.get("host", ""), self.settings)
-        check_origin(headers, self.settings)
+        check_origin(headers)
         limit = body_limit(scope["path"], self.settings.limits)
         declared = headers.get("content-length", "0")
         if not declared.isdecimal() or int(declared) > limit:
@@ -166,7 +166,7 @@ def check_host(host: str, settings: ServeSettings) -> None:
         raise HttpProblem(421, f"this server is not {host[:80]!r}: use the address that it printed")
 
 
-def check_origin(headers: Mapping[str, str], settings: ServeSettings) -> None:
+def check_origin(headers: Mapping[str, str]) -> None:
     """Pages of other sites get no answer. Raises: HttpProblem (403)."""
     origin = headers.get("origin")
     if origin is None:

@@ -49,7 +49,7 @@ class ServeSettings:
     """A server. `people` are by token; without any, only this machine is served, and everybody is a lead.
 
     `hosts` are those that images may be fetched from, `private_hosts` those of them that may have private addresses.
-    Nothing else is ever fetched.
+    Nothing else is ever fetched. `labels` are what CVAT's detector is offered for.
     """
 
     folder: Path
@@ -60,6 +60,7 @@ class ServeSettings:
     people: Mapping[str, Person] = field(default_factory=dict)
     hosts: tuple[str, ...] = ()
     private_hosts: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
     limits: Limits = field(default_factory=Limits)
 
     @property

@@ -5,6 +5,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from masklet.serve.bridges.encoded import EncodedImages
 from masklet.serve.guard import LOCAL_PERSON
 from masklet.serve.model_host import ModelHost
 from masklet.serve.reviews import ReviewDesk
@@ -24,6 +25,7 @@ class ServerState:
     decoder: ImageDecoder
     telemetry: Telemetry
     desk: ReviewDesk | None
+    encoded: EncodedImages
 
 
 def server_of(request: Request) -> ServerState:

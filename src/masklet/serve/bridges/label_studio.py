@@ -1,3 +1,240 @@
-from fastapi import APIRouter
+"""A backend of Label Studio: phrases by TextArea, smart boxes and key points, masks as its interface draws them."""
 
-router = APIRouter()
+import hashlib
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+from urllib.parse import urljoin, urlsplit
+
+import numpy as np
+from fastapi import APIRouter
+from pydantic import Field
+
+from masklet.errors import InputError
+from masklet.formats.tools.labelstudio import pack_brush
+from masklet.inference.image.image_session import ImageSession
+from masklet.serve.bridges.label_config import Control, LabelConfig, parse_config
+from masklet.serve.bridges.roboflow import Lenient
+from masklet.serve.bridges.shapes import data_url, outlines
+from masklet.serve.encoding import box_of
+from masklet.serve.fetch import fetch
+from masklet.serve.problems import HttpProblem
+from masklet.serve.state import Server, ServerState
+from masklet.serve.uploads import from_base64
+
+router = APIRouter(tags=["label studio"])
+VERSION = "masklet"
+MOST_PROJECTS = 256
+Region = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelStudioServer:
+    """Where a project's Label Studio is, and the token for its files."""
+
+    hostname: str
+    token: str
+
+
+_servers: OrderedDict[str, LabelStudioServer] = OrderedDict()
+_lock = threading.Lock()
+
+
+class Setup(Lenient):
+    """What Label Studio says when a backend is connected. `schema` is the labelling interface."""
+
+    project: Annotated[str, Field(max_length=200)] = ""
+    label_config: Annotated[str, Field(alias="schema")] = ""
+    hostname: Annotated[str, Field(max_length=500)] | None = ""
+    access_token: Annotated[str, Field(max_length=4000)] | None = ""
+
+
+class PredictParams(Lenient):
+    """`context` holds what the user has drawn just now."""
+
+    context: dict[str, Any] | None = None
+
+
+class Predict(Lenient):
+    """Tasks to be labelled."""
+
+    tasks: Annotated[list[dict[str, Any]], Field(max_length=200)]
+    project: Annotated[str, Field(max_length=200)] | None = ""
+    label_config: str = ""
+    params: PredictParams | None = None
+
+
+@router.post("/setup")
+async def setup(body: Setup) -> dict[str, str]:
+    """Remembers where the images of a project are."""
+    if body.hostname:
+        with _lock:
+            _servers[project_key(body.project)] = LabelStudioServer(
+                hostname=body.hostname, token=body.access_token or ""
+            )
+            while len(_servers) > MOST_PROJECTS:
+                _servers.popitem(last=False)
+    return {"model_version": VERSION}
+
+
+@router.get("/versions")
+async def versions() -> dict[str, list[str]]:
+    """The one version."""
+    return {"versions": [VERSION]}
+
+
+@router.post("/webhook", status_code=201)
+@router.post("/train", status_code=201)
+async def webhook(body: dict[str, Any]) -> dict[str, str]:
+    """Nothing is learned from annotations here: train with `masklet train` on an export."""
+    return {"result": "ignored", "action": str(body.get("action", ""))[:80]}
+
+
+@router.post("/predict")
+def predict(body: Predict, server: Server) -> dict[str, Any]:
+    """A prediction for each task, in their order; an empty one where there is nothing, or something is wrong."""
+    config = parse_config(body.label_config)
+    context = (body.params and body.params.context) or {}
+    results = [_predict_one(task, config, context, body.project or "", server) for task in body.tasks]
+    return {"results": results, "model_version": VERSION}
+
+
+def project_key(project: str) -> str:
+    """Label Studio names a project by its number and the moment it was made; the number is enough."""
+    return project.partition(".")[0]
+
+
+def _predict_one(
+    task: dict[str, Any], config: LabelConfig, context: dict[str, Any], project: str, server: ServerState
+) -> dict[str, Any]:
+    empty = {"model_version": VERSION, "score": 0.0, "result": []}
+    try:
+        control = config.output()
+        data = image_bytes(task, config.keys.get(control.to_name, "image"), project, server)
+        with server.encoded.session(data) as session:
+            drawn = [each for each in context.get("result") or [] if isinstance(each, dict)]
+            rows = list(_drawn(session, drawn, config, control) if drawn else _all(session, config, control))
+            regions = [region for row in rows for region in regions_of(*row, control, session.size)]
+    except InputError as error:
+        return empty | {"error": str(error)}
+    except HttpProblem as error:
+        if error.status == 503:
+            raise
+        return empty | {"error": error.message}
+    return empty | {"score": max((score for _, score, _ in rows), default=0.0), "result": regions}
+
+
+# --- images -------------------------------------------------------------------------------------------------------
+
+
+def image_bytes(task: dict[str, Any], key: str, project: str, server: ServerState) -> bytes:
+    """The image of a task, from its data or from the Label Studio that the project is on. Raises: InputError."""
+    address = (task.get("data") or {}).get(key)
+    if not isinstance(address, str) or not address:
+        raise InputError(f"the task has no image under data.{key[:60]}")
+    if address.startswith("data:"):
+        return from_base64(address)
+    known = _servers.get(project_key(project))
+    if address.startswith("/"):
+        if known is None:
+            raise InputError("the image is on Label Studio, which has not told where it is: connect the backend anew")
+        address = urljoin(known.hostname, address)
+    headers = {}
+    if known is not None and urlsplit(known.hostname).netloc == urlsplit(address).netloc and known.token:
+        headers = {"Authorization": f"Token {known.token}"}  # it goes to Label Studio alone
+    return fetch(address, server.settings, headers)
+
+
+# --- what the user drew, and what is found ------------------------------------------------------------------------
+
+Found = tuple[str, float, np.ndarray]
+
+
+def _all(session: ImageSession, config: LabelConfig, control: Control) -> Iterator[Found]:
+    """Every instance of the phrases of all labels."""
+    phrases = config.all_phrases(control)
+    if not phrases:
+        return
+    found = session.find(list(phrases), threshold=0.5 if control.least is None else control.least)
+    for place, phrase in enumerate(found.phrases):
+        yield phrases.get(phrase, phrase), float(found.scores[place]), found.mask(place)
+
+
+def _drawn(session: ImageSession, drawn: Sequence[Region], config: LabelConfig, control: Control) -> Iterator[Found]:
+    """The objects that key points, a rectangle or a phrase ask for."""
+    points: list[tuple[float, float]] = []
+    labels: list[int] = []
+    boxes: list[list[float]] = []
+    label = ""
+    for region in drawn:
+        kind, value = str(region.get("type", "")), region.get("value")
+        if not isinstance(value, Mapping):
+            continue
+        if kind.startswith("textarea"):
+            yield from _phrase(session, value, config, control)
+        elif kind.startswith(("keypoint", "rectangle")):
+            label = str((value.get(kind) or value.get("labels") or [label or "object"])[0])
+            x, y = _pixels(value, session.size, "x", "y")
+            if kind.startswith("keypoint"):
+                points.append((x, y))
+                labels.append(int(region.get("is_positive", True) is not False))
+            else:
+                width, height = _pixels(value, session.size, "width", "height")
+                boxes.append([x, y, min(x + width, session.size[1]), min(y + height, session.size[0])])
+    if points or boxes:
+        result = session.click(points, labels, box=boxes[-1] if boxes else None)
+        yield label, float(result.iou_scores[0]), result.masks[0]
+
+
+def _phrase(session: ImageSession, value: Mapping[str, Any], config: LabelConfig, control: Control) -> Iterator[Found]:
+    text = value.get("text")
+    words = [
+        each for each in ([text] if isinstance(text, str) else text or []) if isinstance(each, str) and each.strip()
+    ]
+    if words:
+        found = session.find(words[-1], threshold=0.5 if control.least is None else control.least)
+        for place in range(len(found)):
+            yield config.label_of(words[-1], control), float(found.scores[place]), found.mask(place)
+
+
+def _pixels(value: Mapping[str, Any], size: tuple[int, int], across: str, down: str) -> tuple[float, float]:
+    """Percent of the image as pixels. Raises: InputError for what is no number."""
+    numbers = value.get(across), value.get(down)
+    if not all(isinstance(each, (int, float)) and np.isfinite(each) for each in numbers):
+        raise InputError(f"{across} and {down} are percent of the image, from 0 to 100")
+    return float(numbers[0]) / 100 * size[1], float(numbers[1]) / 100 * size[0]  # type: ignore[arg-type]
+
+
+def regions_of(label: str, score: float, mask: np.ndarray, control: Control, size: tuple[int, int]) -> list[Region]:
+    """A mask as regions of a control; of polygons one for each part. None of an empty mask."""
+    if not mask.any():
+        return []
+    kind = control.tag.lower()
+    values: list[dict[str, Any]]
+    if kind == "brushlabels":
+        values = [{"format": "rle", "rle": pack_brush(mask)}]
+    elif kind == "bitmasklabels":
+        values = [{"imageDataURL": data_url(mask)}]
+    elif kind == "polygonlabels":
+        scale = np.array([size[1], size[0]]) / 100
+        values = [{"points": (np.array(part) / scale).round(4).tolist(), "closed": True} for part in outlines(mask)]
+    else:
+        x0, y0, x1, y1 = box_of(mask)
+        across, down = 100 / size[1], 100 / size[0]
+        box = {"x": x0 * across, "y": y0 * down, "width": (x1 - x0) * across, "height": (y1 - y0) * down}
+        values, kind = [box | {"rotation": 0}], "rectanglelabels"
+    common = {
+        "from_name": control.name,
+        "to_name": control.to_name,
+        "type": kind,
+        "image_rotation": 0,
+        "origin": "prediction",
+    }
+    common |= {"original_width": size[1], "original_height": size[0], "score": round(score, 4), "readonly": False}
+    made = []
+    for value in values:
+        key = hashlib.sha256(repr(value).encode()).hexdigest()[:10]
+        made.append({"id": key, **common, "value": value | {kind: [label]}})
+    return made

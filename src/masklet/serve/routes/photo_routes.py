@@ -133,12 +133,12 @@ def script(key: str, server: Server, person: Asker) -> ScriptView:
 
 
 @router.get("/{key}/export", responses=ZIP, response_class=Response)  # type: ignore[arg-type]
-def export(
-    key: str, server: Server, person: Asker, format: Annotated[str, Query(max_length=200)] = "coco"
-) -> Response:
+def export(key: str, server: Server, person: Asker, format: Annotated[str, Query(max_length=200)] = "coco") -> Response:
     """A zip of files in formats of the command line, separated by commas."""
     work = server.store.photo(key, person)
     with work.lock:
         result = instances_of(work.name, work.history, dict(work.masks), work.pixels)
     data = export_photo(result, [each.strip() for each in format.split(",") if each.strip()])
-    return Response(data, media_type="application/zip", headers={"content-disposition": 'attachment; filename="masklet.zip"'})
+    return Response(
+        data, media_type="application/zip", headers={"content-disposition": 'attachment; filename="masklet.zip"'}
+    )

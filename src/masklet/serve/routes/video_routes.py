@@ -108,13 +108,13 @@ def track(key: str, body: TrackBody, server: Server, person: Asker) -> JobView:
 
 
 @router.get("/videos/{key}/export", responses=ZIP, response_class=Response)  # type: ignore[arg-type]
-def export(
-    key: str, server: Server, person: Asker, format: Annotated[str, Query(max_length=200)] = "json"
-) -> Response:
+def export(key: str, server: Server, person: Asker, format: Annotated[str, Query(max_length=200)] = "json") -> Response:
     """A zip of results in formats of the command line, separated by commas."""
     work = server.store.video(key, person)
     data = work.export([each.strip() for each in format.split(",") if each.strip()])
-    return Response(data, media_type="application/zip", headers={"content-disposition": 'attachment; filename="masklet.zip"'})
+    return Response(
+        data, media_type="application/zip", headers={"content-disposition": 'attachment; filename="masklet.zip"'}
+    )
 
 
 # --- jobs ---------------------------------------------------------------------------------------------------------

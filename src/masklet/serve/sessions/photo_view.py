@@ -23,9 +23,7 @@ from masklet.workflows.segment_folder import JOINED_FORMATS
 PHOTO_FORMATS = (*IMAGE_FORMATS, *JOINED_FORMATS)
 
 
-def view_of(
-    key: str, name: str, history: PhotoHistory, masks: Mapping[str, str], size: tuple[int, int]
-) -> PhotoView:
+def view_of(key: str, name: str, history: PhotoHistory, masks: Mapping[str, str], size: tuple[int, int]) -> PhotoView:
     """What clients are shown."""
     objects = [
         ObjectView(
@@ -182,7 +180,12 @@ def zipped(folder: Path) -> bytes:
 def script_of(name: str, history: PhotoHistory, model: str) -> ScriptView:
     """The session so far as a program; what was drawn by hand is named and left out."""
     now, image = history.now, json.dumps(name)
-    python = ["import masklet", "", f"model = masklet.load({json.dumps(model)})", f"with model.open({image}) as session:"]
+    python = [
+        "import masklet",
+        "",
+        f"model = masklet.load({json.dumps(model)})",
+        f"with model.open({image}) as session:",
+    ]
     commands = []
     cut = f"threshold={history.threshold:g}"
     for each in now.concepts:
@@ -190,7 +193,9 @@ def script_of(name: str, history: PhotoHistory, model: str) -> ScriptView:
         given = [f"{key}={[_short(box) for box in boxes]}" for key, boxes, _ in options if boxes]
         if each.explanation:
             python.append(f"    answer = model.ask({image}, {json.dumps(each.phrase)}, {cut})")
-            commands.append(f"masklet ask {shlex.quote(name)} {shlex.quote(each.phrase)} --threshold {history.threshold:g}")
+            commands.append(
+                f"masklet ask {shlex.quote(name)} {shlex.quote(each.phrase)} --threshold {history.threshold:g}"
+            )
             continue
         words = [json.dumps(each.phrase)] if each.phrase else []
         python.append(f"    result = session.find({', '.join([*words, *given, cut])})")

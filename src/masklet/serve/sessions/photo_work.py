@@ -281,9 +281,7 @@ class PhotoWork:
         if known is not None:
             changed = replace(known, mask=digest, box=box, area=area, source=source, score=round(score, 5))
             return changed if source == "click" else replace(changed, points=(), labels=(), around=None, prompt=None)
-        return PhotoObject(
-            id=0, phrase=phrase, score=round(score, 5), box=box, area=area, mask=digest, source=source
-        )
+        return PhotoObject(id=0, phrase=phrase, score=round(score, 5), box=box, area=area, mask=digest, source=source)
 
     def _keep(self, counts: str) -> str:
         digest = digest_of(counts)

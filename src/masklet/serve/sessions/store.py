@@ -61,7 +61,9 @@ class SessionStore:
                 shutil.copyfileobj(file, target, _CHUNK)
             self._check_disk(person, path.stat().st_size)
             if not is_video(path):
-                raise InputError(f"{shown} is no video of a kind that is read here: MP4, MOV, MKV, WebM, AVI, MPEG or GIF")
+                raise InputError(
+                    f"{shown} is no video of a kind that is read here: MP4, MOV, MKV, WebM, AVI, MPEG or GIF"
+                )
             source = open_frames(path)
             size = source.size
             source.close()

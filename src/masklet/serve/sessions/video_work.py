@@ -48,7 +48,7 @@ FRAME_BYTES = 25 * 2**20  # of the features of a frame at hand
 
 @dataclass(frozen=True, kw_only=True)
 class VideoState:
-    """Prompts in the order given, the objects that are followed, the frames that a correction has made stale, and how often anything changed."""
+    """Prompts in the order given, the objects followed, frames that a correction made stale, and a count of changes."""
 
     marks: tuple[VideoMark, ...] = ()
     objects: tuple[int, ...] = ()
@@ -147,16 +147,12 @@ class VideoWork:
 
     def click(self, body: VideoClickBody) -> FrameView:
         """Corrects or begins an object. Raises: InputError, HttpProblem (409) while a job runs."""
-        mark = VideoMark(
-            frame=body.frame, kind="click", object=body.object, points=body.points, labels=body.labels
-        )
+        mark = VideoMark(frame=body.frame, kind="click", object=body.object, points=body.points, labels=body.labels)
         is_known = any(each.object == body.object and each.frame == body.frame for each in self.state.marks)
         add = body.add and body.object is not None and is_known
         return self._prompt(
             mark,
-            lambda session: session.click(
-                body.object, body.frame, body.points, body.labels, box=body.box, add=add
-            ),
+            lambda session: session.click(body.object, body.frame, body.points, body.labels, box=body.box, add=add),
         )
 
     def add_mask(self, body: VideoMaskBody) -> FrameView:

@@ -1,0 +1,259 @@
+"""The page in a real browser, by mouse and by keyboard. Needs Chromium (`apt-get install chromium`) and Playwright."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from serving import Running, running_server, write_clip
+
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
+sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+if BROWSER is None:
+    pytest.skip("there is no Chromium: apt-get install chromium", allow_module_level=True)
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+ARGUMENTS = (
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
+    *("--disable-component-update", "--disable-sync", "--enable-unsafe-swiftshader"),
+)
+ROOT = Path(__file__).parents[2]
+expect = sync_api.expect
+expect.set_options(timeout=60_000)  # machines are shared
+COINS = ROOT / "examples" / "images" / "coins.jpg"
+AXE = ROOT / "web" / "node_modules" / "axe-core" / "axe.min.js"
+
+
+@pytest.fixture(scope="module")
+def browser() -> "Iterator[Browser]":
+    with sync_api.sync_playwright() as play:
+        found = play.chromium.launch(executable_path=BROWSER, args=list(ARGUMENTS), timeout=30_000)
+        yield found
+        found.close()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """The built-in model: what is looked at should be worth a look."""
+    with running_server(tmp_path_factory.mktemp("page"), "tiny") as running:
+        yield running
+
+
+@pytest.fixture
+def page(browser: "Browser", server: Running) -> "Iterator[Page]":
+    context = browser.new_context(viewport={"width": 1280, "height": 800}, color_scheme="dark")
+    opened = context.new_page()
+    opened.set_default_timeout(60_000)
+    faults: list[str] = []
+    opened.on("pageerror", lambda error: faults.append(str(error)))
+    opened.goto(server.address)
+    yield opened
+    context.close()
+    assert not faults
+
+
+def keep(page: "Page", name: str) -> None:
+    """A picture for people to look at, where a folder for it is named."""
+    folder = os.environ.get("MASKLET_PICTURES")
+    if folder:
+        page.screenshot(path=str(Path(folder) / f"{name}.png"))
+
+
+def open_coins(page: "Page") -> None:
+    page.set_input_files("input[aria-label=Files]", str(COINS))
+    expect(page.locator(".viewer")).to_be_visible()
+
+
+def place(page: "Page", x: float, y: float, size: tuple[int, int]) -> tuple[float, float]:
+    """Where a point of the picture is in the window."""
+    box = page.locator(".viewer").bounding_box()
+    assert box is not None
+    zoom = min(box["width"] / size[0], box["height"] / size[1])
+    left = box["x"] + (box["width"] - size[0] * zoom) / 2
+    top = box["y"] + (box["height"] - size[1] * zoom) / 2
+    return left + x * zoom, top + y * zoom
+
+
+def shown(page: "Page") -> int:
+    return int(page.locator("aside h2").first.inner_text().split()[0])
+
+
+def test_phrases_are_chips_and_a_reload_keeps_everything(page: "Page") -> None:
+    open_coins(page)
+    page.fill("#phrase", "coin, cat")
+    page.keyboard.press("Enter")
+    chips = page.locator(".chips .chip")
+    expect(chips).to_have_count(2)
+    assert "absent" in chips.nth(1).inner_text()
+    before = shown(page)
+    assert before >= 15
+    page.locator(".viewer[data-drawn]").wait_for()
+    page.wait_for_timeout(300)
+    keep(page, "page")
+    requests: list[str] = []
+    page.on("request", lambda request: requests.append(request.url))
+    page.locator(".bar input[type=range]").evaluate(
+        "e => { e.value = 0.88; e.dispatchEvent(new Event('input', {bubbles: true})) }"
+    )
+    assert shown(page) < before
+    assert not [each for each in requests if "/find" in each]
+    page.wait_for_timeout(900)  # the server is told once the slider rests
+    fewer = shown(page)
+    page.reload()
+    expect(page.locator(".chips .chip")).to_have_count(2)
+    assert shown(page) == fewer
+
+
+def test_clicks_boxes_brush_and_undo_by_mouse(page: "Page") -> None:
+    open_coins(page)
+    page.wait_for_timeout(500)
+    page.mouse.click(*place(page, 52, 62, (384, 303)))
+    expect(page.locator(".objects li")).to_have_count(1)
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Brush").click()
+    page.mouse.move(*place(page, 200, 150, (384, 303)))
+    page.mouse.down()
+    page.mouse.move(*place(page, 230, 150, (384, 303)), steps=4)
+    page.mouse.up()
+    expect(page.locator(".objects li")).to_have_count(2)
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Polygon").click()
+    for x, y in ((300, 250), (340, 250), (340, 290)):
+        page.mouse.click(*place(page, x, y, (384, 303)))
+    page.keyboard.press("Shift+Enter")
+    expect(page.locator(".objects li")).to_have_count(3)
+    page.get_by_role("button", name="Example box").click()
+    page.mouse.move(*place(page, 81, 175, (384, 303)))
+    page.mouse.down()
+    page.mouse.move(*place(page, 124, 217, (384, 303)), steps=4)
+    page.mouse.up()
+    expect(page.locator(".chips .chip")).to_have_count(1)
+    keep(page, "page-tools")
+    for _ in range(4):
+        expect(page.get_by_role("button", name="Undo")).to_be_enabled()
+        page.keyboard.press("Control+z")
+        page.wait_for_timeout(300)
+    expect(page.locator(".objects li")).to_have_count(0)
+    page.keyboard.press("Control+y")
+    expect(page.locator(".objects li")).to_have_count(1)
+
+
+def test_everything_goes_by_keyboard(page: "Page") -> None:
+    open_coins(page)
+    page.keyboard.press("/")
+    page.keyboard.type("coin")
+    page.keyboard.press("Enter")
+    expect(page.locator(".chips .chip")).to_have_count(1)
+    found = page.locator(".objects li").count()
+    page.locator(".viewer").focus()
+    page.keyboard.press("Escape")
+    page.keyboard.press("c")
+    for _ in range(6):
+        page.keyboard.press("ArrowUp")
+    page.keyboard.press("Enter")
+    expect(page.locator(".objects li").filter(has_text="coin")).not_to_have_count(0)
+    page.wait_for_timeout(600)
+    assert page.locator(".objects li").count() >= found
+    page.keyboard.press("n")
+    page.keyboard.press("Delete")
+    page.wait_for_timeout(600)
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog", name="Keys")).to_be_visible()
+    keep(page, "page-keys")
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+
+
+def test_the_session_is_shown_as_code_and_exported(page: "Page") -> None:
+    open_coins(page)
+    page.fill("#phrase", "coin")
+    page.keyboard.press("Enter")
+    expect(page.locator(".chips .chip")).to_have_count(1)
+    page.get_by_role("button", name="As code").click()
+    assert 'session.find("coin", threshold=0.5)' in page.locator("pre").first.inner_text()
+    page.get_by_role("button", name="Close").click()
+    with page.expect_download() as waiting:
+        page.get_by_role("button", name="Export").click()
+    assert waiting.value.suggested_filename == "coins-coco.zip"
+
+
+def test_two_tabs_agree(page: "Page") -> None:
+    open_coins(page)
+    page.wait_for_url("**/#photo=*")
+    other = page.context.new_page()
+    other.goto(page.url)
+    expect(other.locator(".viewer")).to_be_visible()
+    page.mouse.click(*place(page, 52, 62, (384, 303)))
+    expect(page.locator(".objects li")).to_have_count(1)
+    other.bring_to_front()
+    expect(other.locator(".objects li")).to_have_count(1, timeout=15_000)
+
+
+def test_a_video_is_tracked_cancelled_and_corrected(page: "Page", tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "clip.mp4", frames=16)
+    page.set_input_files("input[aria-label=Files]", str(clip))
+    expect(page.locator(".timeline")).to_be_visible()
+    page.wait_for_timeout(500)
+    page.get_by_role("button", name="Box", exact=True).click()
+    page.mouse.move(*place(page, 7, 19, (96, 64)))
+    page.mouse.down()
+    page.mouse.move(*place(page, 29, 41, (96, 64)), steps=4)
+    page.mouse.up()
+    expect(page.locator(".objects li")).to_have_count(1)
+    page.keyboard.press("t")
+    expect(page.get_by_role("progressbar")).to_be_visible()
+    page.wait_for_function("document.querySelector('progress')?.value >= 2")
+    page.keyboard.press("x")
+    expect(page.get_by_role("progressbar")).to_have_count(0)
+    label = page.locator(".timeline canvas").get_attribute("aria-label") or ""
+    tracked = int(label.split()[1])
+    assert 2 <= tracked <= 16
+    page.keyboard.press("t")
+    expect(page.locator(".timeline canvas")).to_have_attribute(
+        "aria-label", "Timeline: 16 of 16 frames tracked, 0 stale"
+    )
+    page.keyboard.press("k")
+    expect(page.get_by_label("Frame", exact=True).first).to_have_text("2 / 16")
+    keep(page, "page-video")
+    page.reload()
+    expect(page.locator(".timeline canvas")).to_have_attribute(
+        "aria-label", "Timeline: 16 of 16 frames tracked, 0 stale"
+    )
+
+
+@pytest.mark.skipif(not AXE.is_file(), reason="axe-core is not installed: npm ci --prefix web")
+def test_no_serious_fault_of_access(page: "Page") -> None:
+    def faults() -> list[str]:
+        page.evaluate(AXE.read_text())
+        found = page.evaluate("axe.run()")["violations"]
+        return [
+            f"{each['id']}: {each['nodes'][0]['html'][:120]}"
+            for each in found
+            if each["impact"] in ("serious", "critical")
+        ]
+
+    assert faults() == []
+    open_coins(page)
+    page.fill("#phrase", "coin, cat")
+    page.keyboard.press("Enter")
+    expect(page.locator(".chips .chip")).to_have_count(2)
+    assert faults() == []
+    page.keyboard.press("Tab")
+    page.set_viewport_size({"width": 390, "height": 800})
+    page.wait_for_timeout(300)
+    keep(page, "page-phone")
+    assert faults() == []
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_nothing_from_elsewhere_is_asked_for(page: "Page", server: Running) -> None:
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.reload()
+    page.wait_for_timeout(500)
+    assert asked
+    assert all(each.startswith((server.address, "data:", "blob:")) for each in asked)
