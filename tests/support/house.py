@@ -15,9 +15,9 @@ MOST_FILES = 15  # of a folder, without its __init__.py
 
 # Lines of Python by folder, rooms included. A folder that needs more is to be looked through first: what is said twice?
 BUDGETS = {
-    "": 960,
+    "": 1280,
     "checkpoints": 860,
-    "cli": 1900,
+    "cli": 1960,
     "data": 3350,
     "engine": 5200,
     "eval": 7100,
@@ -30,6 +30,7 @@ BUDGETS = {
     "query": 1580,
     "render": 260,
     "scenes": 2850,
+    "serve": 4700,
     "train": 4110,
     "workflows": 3450,
 }

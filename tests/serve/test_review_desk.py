@@ -1,0 +1,88 @@
+"""Reviews over the network: questions of a project, verdicts that are in its ledger, and who may give them."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from engine_world import ColourSegmenter, open_world, run_world, write_photos
+from fastapi.testclient import TestClient
+
+from masklet.client import Client, ServerError
+from masklet.engine.states import State
+from masklet.errors import InputError
+from masklet.serve.app import create_app
+from masklet.serve.schemas import ReviewSheet, VerdictRow, VerdictsBody
+from masklet.serve.settings import Person, ServeSettings
+from masklet.workflows.engine.folder import ProjectSettings, write_settings
+
+ANNOTATOR, REVIEWER = "annotator-0123456789", "reviewer-0123456789"
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    photos = write_photos(tmp_path / "photos", 4)
+    folder = tmp_path / "project"
+    write_settings(folder, ProjectSettings(photos=str(photos)))
+    run_world(open_world(folder, photos), ColourSegmenter(score=0.5))
+    return folder
+
+
+@pytest.fixture
+def reviewed(settings: ServeSettings, project: Path, tmp_path: Path) -> Iterator[TestClient]:
+    people = {ANNOTATOR: Person(name="Ann", role="annotator"), REVIEWER: Person(name="Rea", role="reviewer")}
+    own = replace(settings, folder=tmp_path / "serve", project=project, people=people)
+    with TestClient(create_app(own), base_url="http://127.0.0.1") as http:
+        yield http
+
+
+def verdicts(sheet: ReviewSheet, label: str) -> VerdictsBody:
+    rows = [VerdictRow(pair=c.pair, maskset=c.maskset, number=c.number, label=label, seconds=2) for c in sheet.cards]
+    return VerdictsBody(task=sheet.task, answers=rows)
+
+
+def test_verdicts_of_a_reviewer_are_in_the_ledger(reviewed: TestClient, project: Path, tmp_path: Path) -> None:
+    client = Client(http=reviewed, token=REVIEWER)
+    assert client.server().has_project
+    while (sheet := client.review(limit=30)).cards:
+        assert sheet.question == "Does the mask show this, whole and alone?"
+        assert sheet.cards[0].picture.startswith("/9j/")
+        assert client.decide(verdicts(sheet, "accept")).counts == {"taken": len(sheet.cards)}
+    view = open_world(project, tmp_path / "photos").view
+    assert State.HUMAN_MASKS not in view.counts()
+    assert "Rea" in {row["name"] for row in view.authors()}
+
+
+def test_a_verdict_that_is_sent_twice_counts_once(reviewed: TestClient) -> None:
+    client = Client(http=reviewed, token=REVIEWER)
+    body = verdicts(client.review(limit=60), "accept")
+    assert "taken" in client.decide(body).counts
+    assert "taken" not in client.decide(body).counts
+
+
+def test_annotators_look_and_do_not_decide(reviewed: TestClient) -> None:
+    client = Client(http=reviewed, token=ANNOTATOR)
+    sheet = client.review()
+    with pytest.raises(ServerError) as caught:
+        client.decide(verdicts(sheet, "accept"))
+    assert caught.value.status == 403
+
+
+def test_two_people_see_the_same_questions_in_orders_of_their_own(reviewed: TestClient) -> None:
+    orders = [
+        [card.pair for card in Client(http=reviewed, token=token).review(limit=60).cards]
+        for token in (ANNOTATOR, REVIEWER)
+    ]
+    assert sorted(orders[0]) == sorted(orders[1])
+    assert orders[0] != orders[1]
+
+
+def test_an_answer_that_the_task_has_not_is_refused(reviewed: TestClient) -> None:
+    client = Client(http=reviewed, token=REVIEWER)
+    with pytest.raises(ServerError, match="an answer of masks is one of"):
+        client.decide(verdicts(client.review(), "perhaps"))
+
+
+def test_a_folder_that_is_no_project_is_named(settings: ServeSettings, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="is no project"):
+        create_app(replace(settings, project=tmp_path))
