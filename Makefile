@@ -33,11 +33,12 @@ $(STAMP)-run:
 	@$(PIP) -e .
 	@touch $@
 
-# torchvision is here for transformers' SAM 3 in the parity tests alone. Its own dependencies would replace torch.
+# torchvision is here for transformers' SAM 3 in the parity tests alone. Its own dependencies would replace torch. The
+# packages of Label Studio and CVAT read what the server answers in their protocols; theirs would add a hundred more.
 $(STAMP)-dev: $(STAMP)-run
 	@echo "installing the tools of development"
 	@$(PIP) -e ".[dev]"
-	@$(PIP) --no-deps torchvision
+	@$(PIP) --no-deps torchvision label-studio-sdk cvat-sdk
 	@touch $@
 
 install: $(STAMP)-run
