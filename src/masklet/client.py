@@ -239,6 +239,29 @@ class Client(AbstractContextManager["Client"]):
         """A zip of results in formats of the command line, separated by commas."""
         return self._request("GET", f"/v1/videos/{key}/export", params={"format": formats}).content
 
+    # --- live streams ---------------------------------------------------------------------------------------------
+
+    def open_live(self) -> str:
+        """The id of a new live stream."""
+        return str(self._json("POST", "/v1/live")["id"])
+
+    def push(self, key: str, image: Source) -> FrameView | None:
+        """The next frame, and the objects on it."""
+        found = self._json("POST", f"/v1/live/{key}/frames", files={"image": _read(image)})
+        return None if found is None else FrameView.model_validate(found)
+
+    def click_live(self, key: str, body: VideoClickBody) -> FrameView:
+        """Follows an object from one of the last frames on."""
+        return self._post(f"/v1/live/{key}/click", body, FrameView)
+
+    def add_live_concept(self, key: str, body: VideoConceptBody) -> FrameView:
+        """Follows a concept from one of the last frames on."""
+        return self._post(f"/v1/live/{key}/concept", body, FrameView)
+
+    def close_live(self, key: str) -> None:
+        """Ends a live stream."""
+        self._request("DELETE", f"/v1/live/{key}")
+
     # --- reviews --------------------------------------------------------------------------------------------------
 
     def review(self, task: str = "masks", limit: int = 24) -> ReviewSheet:

@@ -68,7 +68,7 @@ FIELDS = (
 )
 
 
-@given(strategies.data())
+@given(data=strategies.data())
 @bounded(max_examples=60, suppress_health_check=list(HealthCheck))
 def test_nonsense_in_any_body_is_refused_with_a_sentence(
     data: strategies.DataObject, http: TestClient, client: Client

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
+from serving import photo_bytes
 
 from masklet.client import Client, ServerError
 from masklet.serve.app import create_app
@@ -125,3 +126,16 @@ def test_the_journal_of_a_run_is_json_a_line(settings: ServeSettings, client: Cl
     list(client.frames(client.track(key, TrackBody(stop=3)).id))
     lines = (settings.folder / "sessions" / key / "journal.jsonl").read_text().splitlines()
     assert [json.loads(line)["index"] for line in lines] == [0, 1, 2]
+
+
+def test_a_live_stream_is_followed_as_its_frames_come(client: Client) -> None:
+    key = client.open_live()
+    assert client.push(key, photo_bytes()) is not None
+    client.click_live(key, CLICK)
+    results = [client.push(key, photo_bytes()) for _ in range(3)]
+    assert [each.index for each in results if each] == [1, 2, 3]
+    with pytest.raises(ServerError, match="is not there"):
+        client.click_live(key, VideoClickBody(frame=99, points=[(1.0, 1.0)], labels=[1]))
+    client.close_live(key)
+    with pytest.raises(ServerError, match="no live stream"):
+        client.push(key, photo_bytes())

@@ -19,8 +19,9 @@ from masklet.serve.guard import Guard
 from masklet.serve.model_host import ModelHost
 from masklet.serve.problems import HttpProblem
 from masklet.serve.reviews import ReviewDesk
-from masklet.serve.routes import photo_routes, review_routes, segment_routes, system_routes, video_routes
+from masklet.serve.routes import live_routes, photo_routes, review_routes, segment_routes, system_routes, video_routes
 from masklet.serve.schemas import ProblemView
+from masklet.serve.sessions.live import LiveStreams
 from masklet.serve.sessions.store import SessionStore
 from masklet.serve.settings import ServeSettings
 from masklet.serve.state import ServerState
@@ -47,7 +48,14 @@ PROBLEMS = {
     }.items()
 }
 ROUTERS = (
-    *(system_routes.router, segment_routes.router, photo_routes.router, video_routes.router, review_routes.router),
+    *(
+        system_routes.router,
+        segment_routes.router,
+        photo_routes.router,
+        video_routes.router,
+        live_routes.router,
+        review_routes.router,
+    ),
     *(label_studio.router, nuclio.router, anylabeling.router, roboflow.router),
 )
 
@@ -63,6 +71,7 @@ def create_app(settings: ServeSettings) -> FastAPI:
         decoder=decoder,
         telemetry=telemetry,
         encoded=EncodedImages(host, decoder),
+        live=LiveStreams(host, decoder, settings.limits),
         desk=None if settings.project is None else ReviewDesk(settings.project),
     )
     app = FastAPI(
@@ -102,6 +111,7 @@ async def _relieve(server: ServerState) -> None:
     while True:
         await asyncio.sleep(RELIEF_SECONDS)
         await asyncio.to_thread(server.store.relieve)
+        await asyncio.to_thread(server.live.relieve)
 
 
 def _add_page(app: FastAPI) -> None:

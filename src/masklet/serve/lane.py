@@ -26,7 +26,8 @@ from masklet.types import Detections
 
 NOW, LATER = 0, 1  # a person waits; a job goes on
 MOST_IMAGES = 8  # of one batch
-Given, Made = TypeVar("Given"), TypeVar("Made")
+Given = TypeVar("Given")
+Made = TypeVar("Made")
 
 
 class Lane:

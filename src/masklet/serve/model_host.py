@@ -1,6 +1,7 @@
 """The model of a server: loaded in the background, so that the server answers from its first moment."""
 
 import threading
+from typing import Literal
 
 from masklet.errors import InputError
 from masklet.serve.lane import Lane, LanedModel
@@ -25,7 +26,7 @@ class ModelHost:
         threading.Thread(target=self._load, name="masklet-load", daemon=True).start()
 
     @property
-    def state(self) -> str:
+    def state(self) -> Literal["loading", "ready", "failed"]:
         """loading, ready or failed."""
         return "failed" if self.problem else "ready" if self._model else "loading"
 

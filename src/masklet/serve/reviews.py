@@ -61,7 +61,8 @@ class ReviewDesk:
         name = body.name or person.name if person.name == "local" else person.name
         with self._lock:
             file = VerdictFile(format="masklet-verdicts", version=1, task=body.task, answers=list(decisions))
-            return take_in(open_project(self.folder), file, name)
+            counts = take_in(open_project(self.folder), file, name)
+        return Counter({what: count for what, count in counts.items() if count})
 
 
 def _place(item: ReviewItem, name: str) -> str:

@@ -362,6 +362,12 @@ class StreamRow(Strict):
     job: JobView | None = None
 
 
+class LiveView(Strict):
+    """A live stream."""
+
+    id: str
+
+
 # --- reviews and the server itself --------------------------------------------------------------------------------
 
 

@@ -9,6 +9,7 @@ from masklet.serve.bridges.encoded import EncodedImages
 from masklet.serve.guard import LOCAL_PERSON
 from masklet.serve.model_host import ModelHost
 from masklet.serve.reviews import ReviewDesk
+from masklet.serve.sessions.live import LiveStreams
 from masklet.serve.sessions.store import SessionStore
 from masklet.serve.settings import Person, ServeSettings
 from masklet.serve.telemetry import Telemetry
@@ -26,6 +27,7 @@ class ServerState:
     telemetry: Telemetry
     desk: ReviewDesk | None
     encoded: EncodedImages
+    live: LiveStreams
 
 
 def server_of(request: Request) -> ServerState:

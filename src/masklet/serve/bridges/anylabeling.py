@@ -39,7 +39,7 @@ class AnyLabelingParams(Lenient):
     """What to find, and how masks come."""
 
     text_prompt: Annotated[str, Field(max_length=2000)] = ""
-    marks: Annotated[list[AnyLabelingMark], Field(max_length=200, default_factory=list)]
+    marks: Annotated[list[AnyLabelingMark], Field(max_length=200)] = Field(default_factory=list)
     conf_threshold: Share = 0.5
     show_boxes: bool = False
     show_masks: bool = True

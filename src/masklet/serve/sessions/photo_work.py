@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy import ndimage
@@ -307,8 +308,9 @@ class PhotoWork:
         mask = rle_decode(self.masks[digest], height, width).astype(np.float32)
         grid = self.session.features.grid
         rows, columns = 4 * grid[0], 4 * grid[1]
-        zoomed = ndimage.zoom(mask, (rows / height, columns / width), order=1, grid_mode=True, mode="nearest")
-        return ((zoomed > 0.5).astype(np.float32) * 2 - 1) * SURE_LOGIT
+        zoom = rows / height, columns / width
+        small = np.asarray(ndimage.zoom(mask, zoom, order=1, grid_mode=True, mode="nearest"))
+        return np.where(small > 0.5, SURE_LOGIT, -SURE_LOGIT).astype(np.float32)
 
     def _merged(self, state: PhotoState, chosen: Sequence[PhotoObject]) -> PhotoState:
         mask = np.any([self._pixels_of(each) for each in chosen], axis=0)
@@ -318,7 +320,8 @@ class PhotoWork:
 
     def _split(self, state: PhotoState, chosen: Sequence[PhotoObject]) -> PhotoState:
         for each in chosen:
-            labelled, count = ndimage.label(self._pixels_of(each), structure=np.ones((3, 3)))
+            found: Any = ndimage.label(self._pixels_of(each), structure=np.ones((3, 3)))
+            labelled, count = found
             sizes = ndimage.sum_labels(np.ones_like(labelled), labelled, range(1, count + 1))
             for place, part in enumerate(np.argsort(-np.asarray(sizes), kind="stable").tolist()):
                 made = self._object_of(labelled == part + 1, each if place == 0 else None, each.phrase, 1.0, "hand")

@@ -46,7 +46,10 @@ class SessionStore:
         size = (pixels.shape[0], pixels.shape[1])
         about = About(kind="photo", name=shown_name(name, "photo.png"), owner=person.name, size=size)
         folder = self._new_folder(person, len(data))
-        return self._begin(folder, about, lambda: _write_new(folder / IMAGE, data))
+        _fill(folder, about, lambda: _write_new(folder / IMAGE, data))
+        work = PhotoWork(folder, about, self.host, self.decoder.read)
+        self._begin(work, about)
+        return work
 
     def add_video(self, file: BinaryIO, name: str | None, person: Person) -> VideoWork:
         """A session on a video. Raises: InputError, HttpProblem (413, 507)."""
@@ -75,20 +78,16 @@ class SessionStore:
             shutil.rmtree(folder, ignore_errors=True)
             raise HttpProblem(507, str(cannot_write(path, error)).replace(str(path), shown)) from error
         about = About(kind="video", name=shown, owner=person.name, size=size)
-        return self._begin(folder, about, lambda: None)
-
-    def _begin(self, folder: Path, about: About, fill: Callable[[], None]) -> "Work":
-        try:
-            fill()
-            write_about(folder, about)
-        except (OSError, InputError) as error:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise HttpProblem(507, "the server cannot keep more: its disk is full or not writable") from error
-        work = self._make(folder, about)
-        with self._lock:
-            self._works[folder.name], self._owners[folder.name] = work, about.owner
-        self.relieve(keep=folder.name)
+        _fill(folder, about, lambda: None)
+        work = VideoWork(folder, about, self.host, self.limits.grace_seconds)
+        self._begin(work, about)
         return work
+
+    def _begin(self, work: "Work", about: About) -> None:
+        key = work.folder.name
+        with self._lock:
+            self._works[key], self._owners[key] = work, about.owner
+        self.relieve(keep=key)
 
     def _make(self, folder: Path, about: About) -> "Work":
         if about.kind == "photo":
@@ -236,3 +235,13 @@ class SessionStore:
 def _write_new(path: Path, data: bytes) -> None:
     with path.open("xb") as file:
         file.write(data)
+
+
+def _fill(folder: Path, about: About, fill: Callable[[], None]) -> None:
+    """Puts a session's files into its folder; none is left of one that there is no room for."""
+    try:
+        fill()
+        write_about(folder, about)
+    except (OSError, InputError) as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise HttpProblem(507, "the server cannot keep more: its disk is full or not writable") from error
