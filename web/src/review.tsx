@@ -94,7 +94,7 @@ export function Review() {
     ...answers.map((label, place): [string, string, () => void] => [`${letters[place]} / ${place + 1}`, label, () => decide(label)]),
     ['ArrowRight', 'Next', () => move(1)], ['ArrowLeft', 'Before', () => move(-1)],
     ['ArrowDown', 'A row down', () => move(rowLength())], ['ArrowUp', 'A row up', () => move(-rowLength())],
-    [' / f', 'Larger, or the sheet again', () => { isLarge.value = !isLarge.value }],
+    ['f', 'Larger, or the sheet again', () => { isLarge.value = !isLarge.value }],
     ['z / Ctrl+z', 'Take the last verdict back', takeBack],
     ['Enter', 'Send, and the next sheet', () => void load()],
   ])

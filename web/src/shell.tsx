@@ -42,7 +42,7 @@ export function useKeys(table: [string, string, (event: KeyboardEvent) => void][
     const press = (event: KeyboardEvent) => {
       const target = event.target as HTMLElement
       if (target.matches('input:not([type=range]):not([type=checkbox]), select, textarea')) return
-      const name = `${event.ctrlKey || event.metaKey ? 'Ctrl+' : ''}${event.shiftKey && event.key.length > 1 ? 'Shift+' : ''}${event.key.length === 1 ? event.key.toLowerCase() : event.key}`
+      const name = `${event.ctrlKey || event.metaKey ? 'Ctrl+' : ''}${event.shiftKey && event.key.length > 1 ? 'Shift+' : ''}${event.key === ' ' ? 'Space' : event.key.length === 1 ? event.key.toLowerCase() : event.key}`
       const full = event.shiftKey && (event.ctrlKey || event.metaKey) ? `Ctrl+Shift+${event.key.toLowerCase()}` : name
       const found = table.find(([key]) => key.split(' / ').includes(full))
       if (!found) return

@@ -188,7 +188,6 @@ export function VideoRoom() {
   const jump = (by: number) => void show(at.value + by)
   useKeys([
     ['Space', 'Play or pause', togglePlay],
-    [' ', 'Play or pause', togglePlay],
     ['j', 'Frame before', () => jump(-1)], ['k', 'Next frame', () => jump(1)],
     ['Shift+ArrowLeft', 'Ten frames back', () => jump(-10)], ['Shift+ArrowRight', 'Ten frames on', () => jump(10)],
     ['.', 'Next stop: stale, or where an object comes or goes', () => { const next = stops.value.find((each) => each > at.value); if (next !== undefined) void show(next) }],

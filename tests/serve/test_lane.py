@@ -1,0 +1,96 @@
+"""Whose turn the model is: the urgent first, images of several requests together, and no more waiting than allowed."""
+
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import masklet
+from masklet.serve.lane import LATER, NOW, Batcher, Lane, LanedModel
+from masklet.serve.problems import HttpProblem
+
+
+def wait_for(lane: Lane, count: int) -> None:
+    while lane.num_waiting < count:
+        time.sleep(0.001)
+
+
+def test_the_urgent_come_first_and_then_those_who_came_first() -> None:
+    lane, order, threads = Lane(10), list[str](), list[threading.Thread]()
+
+    def take(name: str, urgency: int) -> None:
+        with lane.turn(urgency):
+            order.append(name)
+
+    with lane.turn():
+        for count, (name, urgency) in enumerate([("job", LATER), ("first", NOW), ("second", NOW)], start=1):
+            threads.append(threading.Thread(target=take, args=(name, urgency)))
+            threads[-1].start()
+            wait_for(lane, count)
+    for thread in threads:
+        thread.join()
+    assert order == ["first", "second", "job"]
+
+
+def test_those_who_would_wait_too_long_are_told_so() -> None:
+    lane = Lane(1)
+    with lane.turn():
+        waiting = threading.Thread(target=lambda: lane.turn().__enter__())
+        waiting.start()
+        wait_for(lane, 1)
+        with pytest.raises(HttpProblem) as caught, lane.turn():
+            pass
+        assert (caught.value.status, caught.value.retry_after) == (503, 2)
+    waiting.join()
+
+
+def test_what_came_meanwhile_is_one_batch() -> None:
+    lane, batches, made = Lane(20), list[list[int]](), dict[int, int]()
+
+    def compute(given: list[int]) -> list[int]:
+        batches.append(sorted(given))
+        return [value * 10 for value in given]
+
+    batcher: Batcher[int, int] = Batcher(lane, compute, 3)
+
+    def ask(value: int) -> None:
+        made[value] = batcher(value)
+
+    threads = [threading.Thread(target=ask, args=(value,)) for value in range(1, 6)]
+    with lane.turn():
+        for count, thread in enumerate(threads, start=1):
+            thread.start()
+            wait_for(lane, count)
+    for thread in threads:
+        thread.join()
+    assert made == {value: value * 10 for value in range(1, 6)}
+    assert [len(batch) for batch in batches] == [3, 2]
+
+
+def test_a_fault_reaches_everybody_of_its_batch_and_nobody_after() -> None:
+    lane = Lane(20)
+
+    def compute(given: list[int]) -> list[int]:
+        if 0 in given:
+            raise ValueError("no zeros")
+        return given
+
+    batcher: Batcher[int, int] = Batcher(lane, compute, 8)
+    with pytest.raises(ValueError, match="no zeros"):
+        batcher(0)
+    assert batcher(4) == 4
+
+
+def test_images_encoded_together_are_as_those_encoded_alone(base: Path) -> None:
+    model = masklet.load(base, device="cpu")
+    laned = LanedModel.of(model, Lane(4))
+    rng = np.random.default_rng(0)
+    images = [rng.integers(0, 255, (40, 60, 3), dtype=np.uint8) for _ in range(3)]
+    for image, features in zip(images, laned.encode_batch(images), strict=True):
+        alone = model.encode(image)
+        torch.testing.assert_close(features.pyramid.fine, alone.pyramid.fine, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(features.begun, alone.begun, rtol=1e-4, atol=1e-4)
+    assert laned.identity == model.identity
