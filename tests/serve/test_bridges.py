@@ -18,6 +18,7 @@ from masklet.formats.tools.labelstudio import pack_brush
 from masklet.ops.masks import polygons_to_mask, rle_decode
 from masklet.serve.app import create_app
 from masklet.serve.bridges.label_config import parse_config
+from masklet.serve.bridges.label_studio_video import Sighting, sequence_of
 from masklet.serve.bridges.shapes import cvat_bitmap, cvat_runs
 from masklet.serve.settings import ServeSettings
 
@@ -272,3 +273,40 @@ def test_roboflow_shaped_prompts_are_answered_one_by_one(http: TestClient, photo
             assert pixels.any()
     url = {**body, "image": {"type": "url", "value": "http://127.0.0.1:1/"}}
     assert http.post("/sam3/concept_segment", json=url).status_code == 400
+
+
+# --- videos of Label Studio ---------------------------------------------------------------------------------------
+
+VIDEO_CONFIG = """
+<View>
+  <Labels name="labels" toName="video"><Label value="Square" predicted_values="red square"/></Labels>
+  <Video name="video" value="$clip"/>
+  <VideoRectangle name="box" toName="video"/>
+</View>
+"""
+
+
+def test_a_video_of_label_studio_is_followed_from_end_to_end(http: TestClient, clip: Path) -> None:
+    address = "data:video/mp4;base64," + base64.b64encode(clip.read_bytes()).decode()
+    body = {"tasks": [{"id": 1, "data": {"clip": address}}], "label_config": VIDEO_CONFIG}
+    (result,) = http.post("/predict", json=body).json()["results"]
+    assert "error" not in result
+    for region in result["result"]:
+        assert (region["type"], region["from_name"], region["to_name"]) == ("videorectangle", "box", "video")
+        assert region["value"]["framesCount"] == 12
+        assert region["value"]["labels"] == ["Square"]
+
+
+def test_key_frames_count_from_one_and_end_where_an_object_disappears() -> None:
+    frames = [0, 1, 2, 3, 4, 5, 6, 9, 10]
+    seen = [Sighting(frame=each, time=each / 10, box=(9.6, 6.4, 19.2, 12.8)) for each in frames]
+    keys = sequence_of(seen, (64, 96))
+    assert [(each["frame"], each["enabled"]) for each in keys] == [
+        (1, True),
+        (6, True),
+        (7, False),
+        (10, True),
+        (11, False),
+    ]
+    first = {name: keys[0][name] for name in ("x", "y", "width", "height")}
+    assert first == {"x": 10.0, "y": 10.0, "width": 10.0, "height": 10.0}

@@ -19,7 +19,7 @@ from masklet.serve.settings import Limits
 VIDEO_SUFFIXES = frozenset((".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".gif"))
 _BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
 _STARTS = (b"\x1aE\xdf\xa3", b"RIFF", b"GIF8", b"\x00\x00\x01\xba", b"\x00\x00\x01\xb3", b"G")
-_DATA_URL = re.compile(r"data:image/[\w.+-]{1,40};base64,", re.ASCII)
+_DATA_URL = re.compile(r"data:(?:image|video)/[\w.+-]{1,40};base64,", re.ASCII)
 
 
 class ImageDecoder:

@@ -16,6 +16,7 @@ from masklet.errors import InputError
 from masklet.formats.tools.labelstudio import pack_brush
 from masklet.inference.image.image_session import ImageSession
 from masklet.serve.bridges.label_config import Control, LabelConfig, parse_config
+from masklet.serve.bridges.label_studio_video import follow_labels
 from masklet.serve.bridges.roboflow import Lenient
 from masklet.serve.bridges.shapes import data_url, outlines
 from masklet.serve.encoding import box_of
@@ -113,6 +114,8 @@ def _predict_one(
     try:
         control = config.output()
         data = image_bytes(task, config.keys.get(control.to_name, "image"), project, server)
+        if control.tag == "VideoRectangle":
+            return empty | {"result": follow_labels(data, config, control, server.host)}
         with server.encoded.session(data) as session:
             drawn = [each for each in context.get("result") or [] if isinstance(each, dict)]
             rows = list(_drawn(session, drawn, config, control) if drawn else _all(session, config, control))
@@ -130,7 +133,7 @@ def _predict_one(
 
 
 def image_bytes(task: dict[str, Any], key: str, project: str, server: ServerState) -> bytes:
-    """The image of a task, from its data or from the Label Studio that the project is on. Raises: InputError."""
+    """The image or video of a task, from its data or from the project's Label Studio. Raises: InputError."""
     address = (task.get("data") or {}).get(key)
     if not isinstance(address, str) or not address:
         raise InputError(f"the task has no image under data.{key[:60]}")
