@@ -20,7 +20,7 @@ from masklet.serve.schemas import (
     DrawBody,
     ExemplarBody,
     FindBody,
-    FrameView,
+    FrameObjects,
     HealthView,
     JobView,
     MaskForm,
@@ -187,22 +187,22 @@ class Client(AbstractContextManager["Client"]):
         """A frame as a JPEG."""
         return self._request("GET", f"/v1/videos/{key}/frames/{index}").content
 
-    def results(self, key: str, start: int = 0, count: int = 500) -> list[FrameView]:
+    def results(self, key: str, start: int = 0, count: int = 500) -> list[FrameObjects]:
         """Results of frames that were tracked."""
         found = self._json("GET", f"/v1/videos/{key}/results", params={"start": start, "count": count})
-        return TypeAdapter(list[FrameView]).validate_python(found)
+        return TypeAdapter(list[FrameObjects]).validate_python(found)
 
-    def add_concept(self, key: str, body: VideoConceptBody) -> FrameView:
+    def add_concept(self, key: str, body: VideoConceptBody) -> FrameObjects:
         """Follows every instance of a concept."""
-        return self._post(f"/v1/videos/{key}/concept", body, FrameView)
+        return self._post(f"/v1/videos/{key}/concept", body, FrameObjects)
 
-    def click_video(self, key: str, body: VideoClickBody) -> FrameView:
+    def click_video(self, key: str, body: VideoClickBody) -> FrameObjects:
         """Corrects an object of a video, or begins one."""
-        return self._post(f"/v1/videos/{key}/click", body, FrameView)
+        return self._post(f"/v1/videos/{key}/click", body, FrameObjects)
 
-    def add_mask(self, key: str, body: VideoMaskBody) -> FrameView:
+    def add_mask(self, key: str, body: VideoMaskBody) -> FrameObjects:
         """A mask drawn by hand."""
-        return self._post(f"/v1/videos/{key}/mask", body, FrameView)
+        return self._post(f"/v1/videos/{key}/mask", body, FrameObjects)
 
     def remove_object(self, key: str, number: int) -> VideoView:
         """Ends an object."""
@@ -245,18 +245,18 @@ class Client(AbstractContextManager["Client"]):
         """The id of a new live stream."""
         return str(self._json("POST", "/v1/live")["id"])
 
-    def push(self, key: str, image: Source) -> FrameView | None:
+    def push(self, key: str, image: Source) -> FrameObjects | None:
         """The next frame, and the objects on it."""
         found = self._json("POST", f"/v1/live/{key}/frames", files={"image": _read(image)})
-        return None if found is None else FrameView.model_validate(found)
+        return None if found is None else FrameObjects.model_validate(found)
 
-    def click_live(self, key: str, body: VideoClickBody) -> FrameView:
+    def click_live(self, key: str, body: VideoClickBody) -> FrameObjects:
         """Follows an object from one of the last frames on."""
-        return self._post(f"/v1/live/{key}/click", body, FrameView)
+        return self._post(f"/v1/live/{key}/click", body, FrameObjects)
 
-    def add_live_concept(self, key: str, body: VideoConceptBody) -> FrameView:
+    def add_live_concept(self, key: str, body: VideoConceptBody) -> FrameObjects:
         """Follows a concept from one of the last frames on."""
-        return self._post(f"/v1/live/{key}/concept", body, FrameView)
+        return self._post(f"/v1/live/{key}/concept", body, FrameObjects)
 
     def close_live(self, key: str) -> None:
         """Ends a live stream."""

@@ -16,6 +16,7 @@ MOST_FILES = 15  # of a folder, without its __init__.py
 # Lines of Python by folder, rooms included. A folder that needs more is to be looked through first: what is said twice?
 BUDGETS = {
     "": 1280,
+    "agent": 1750,
     "checkpoints": 860,
     "cli": 1960,
     "data": 3350,
@@ -23,14 +24,15 @@ BUDGETS = {
     "eval": 7100,
     "formats": 2650,
     "inference": 5100,
+    "llm": 850,
     "media": 1080,
-    "models": 2260,
+    "models": 2400,
     "nn": 520,
     "ops": 1060,
     "query": 1580,
     "render": 260,
     "scenes": 2850,
-    "serve": 4700,
+    "serve": 5000,
     "train": 4110,
     "workflows": 3450,
 }

@@ -20,9 +20,8 @@ from masklet.inference.concepts import Concept
 from masklet.inference.model import Model
 from masklet.media.images import preprocess
 from masklet.models.detector import ImageFeatures
-from masklet.models.vision import TrunkMaps
 from masklet.serve.problems import HttpProblem
-from masklet.types import Detections
+from masklet.types import Bundle, Detections
 
 NOW, LATER = 0, 1  # a person waits; a job goes on
 MOST_IMAGES = 8  # of one batch
@@ -111,7 +110,7 @@ class Batcher(Generic[Given, Made]):
             each.is_done = True
 
 
-def _row(trunk: TrunkMaps, row: int) -> TrunkMaps:
+def _row(trunk: torch.Tensor | Bundle, row: int) -> Any:
     """One image of a batch, on memory of its own, so that the batch can go."""
     if isinstance(trunk, torch.Tensor):
         return trunk[row : row + 1].clone()

@@ -274,7 +274,7 @@ class VideoMark(Strict):
     labels: Signs = []
 
 
-class FrameView(Strict):
+class FrameObjects(Strict):
     """The objects on one frame, as `FrameResult.to_json`; `rles` are COCO counts of `size`, height and width."""
 
     index: int
@@ -358,7 +358,7 @@ class StreamRow(Strict):
     """A line of a job's stream: a frame under its number in the stream, or, last, the job itself."""
 
     seq: int
-    frame: FrameView | None = None
+    frame: FrameObjects | None = None
     job: JobView | None = None
 
 

@@ -4,7 +4,7 @@ from fastapi import APIRouter, Request
 from starlette.concurrency import run_in_threadpool
 
 from masklet.serve.routes.forms import file_body, upload_of
-from masklet.serve.schemas import FrameView, LiveView, VideoClickBody, VideoConceptBody
+from masklet.serve.schemas import FrameObjects, LiveView, VideoClickBody, VideoConceptBody
 from masklet.serve.state import Asker, Server
 
 router = APIRouter(prefix="/v1/live", tags=["live"])
@@ -17,7 +17,7 @@ def open_live(server: Server, person: Asker) -> LiveView:
 
 
 @router.post("/{key}/frames", openapi_extra=file_body("image"))
-async def push(key: str, request: Request, server: Server, person: Asker) -> FrameView | None:
+async def push(key: str, request: Request, server: Server, person: Asker) -> FrameObjects | None:
     """The next frame, and the objects on it."""
     async with upload_of(request, "image") as file:
         data = await file.read()
@@ -25,14 +25,14 @@ async def push(key: str, request: Request, server: Server, person: Asker) -> Fra
 
 
 @router.post("/{key}/concept")
-def concept(key: str, body: VideoConceptBody, server: Server, person: Asker) -> FrameView | None:
+def concept(key: str, body: VideoConceptBody, server: Server, person: Asker) -> FrameObjects | None:
     """Follows a concept from the last frame on, or from one of the few before it."""
     options = {"boxes": body.boxes or (), "not_boxes": body.not_boxes or (), "frame": body.frame}
     return server.live.prompt(key, person, lambda session: session.add_concept(body.phrase or None, **options))
 
 
 @router.post("/{key}/click")
-def click(key: str, body: VideoClickBody, server: Server, person: Asker) -> FrameView | None:
+def click(key: str, body: VideoClickBody, server: Server, person: Asker) -> FrameObjects | None:
     """Follows an object from one of the last frames on."""
     return server.live.prompt(
         key,

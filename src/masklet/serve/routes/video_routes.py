@@ -14,7 +14,7 @@ from masklet.serve.routes.forms import file_body, upload_of
 from masklet.serve.routes.photo_routes import PICTURE, ZIP
 from masklet.serve.schemas import (
     ConceptBody,
-    FrameView,
+    FrameObjects,
     JobView,
     StreamRow,
     TrackBody,
@@ -60,25 +60,25 @@ def results(
     person: Asker,
     start: Annotated[int, Query(ge=0, le=2**31)] = 0,
     count: Annotated[int, Query(ge=1, le=2000)] = 500,
-) -> list[FrameView]:
+) -> list[FrameObjects]:
     """Results of frames that were tracked, from `start` on."""
     return server.store.video(key, person).frame_views(start, count)
 
 
 @router.post("/videos/{key}/concept")
-def concept(key: str, body: VideoConceptBody, server: Server, person: Asker) -> FrameView:
+def concept(key: str, body: VideoConceptBody, server: Server, person: Asker) -> FrameObjects:
     """Follows every instance of a concept."""
     return server.store.video(key, person).add_concept(body)
 
 
 @router.post("/videos/{key}/click")
-def click(key: str, body: VideoClickBody, server: Server, person: Asker) -> FrameView:
+def click(key: str, body: VideoClickBody, server: Server, person: Asker) -> FrameObjects:
     """Corrects an object, or begins one."""
     return server.store.video(key, person).click(body)
 
 
 @router.post("/videos/{key}/mask")
-def mask(key: str, body: VideoMaskBody, server: Server, person: Asker) -> FrameView:
+def mask(key: str, body: VideoMaskBody, server: Server, person: Asker) -> FrameObjects:
     """A mask drawn by hand."""
     return server.store.video(key, person).add_mask(body)
 

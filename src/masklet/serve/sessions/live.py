@@ -11,7 +11,7 @@ from masklet.inference.video.video_session import VideoSession
 from masklet.serve.lane import NOW
 from masklet.serve.model_host import ModelHost
 from masklet.serve.problems import HttpProblem, not_found
-from masklet.serve.schemas import FrameView
+from masklet.serve.schemas import FrameObjects
 from masklet.serve.settings import Limits, Person
 from masklet.serve.uploads import ImageDecoder
 
@@ -46,12 +46,12 @@ class LiveStreams:
             self._streams[key] = _Live(session, person.name)
         return key
 
-    def push(self, key: str, data: bytes, person: Person) -> FrameView | None:
+    def push(self, key: str, data: bytes, person: Person) -> FrameObjects | None:
         """The next frame, an image file; its objects, if any result is due. Raises: InputError, HttpProblem."""
         pixels = self.decoder.read(data)
         return self._use(key, person, lambda session: session.push(pixels))
 
-    def prompt(self, key: str, person: Person, ask: Callable[[VideoSession], FrameResult]) -> FrameView | None:
+    def prompt(self, key: str, person: Person, ask: Callable[[VideoSession], FrameResult]) -> FrameObjects | None:
         """A prompt on one of the last frames. Raises: InputError, HttpProblem."""
         return self._use(key, person, ask)
 
@@ -67,12 +67,12 @@ class LiveStreams:
                 self._streams.pop(key, None)
                 live.session.close()
 
-    def _use(self, key: str, person: Person, work: Callable[[VideoSession], FrameResult | None]) -> FrameView | None:
+    def _use(self, key: str, person: Person, work: Callable[[VideoSession], FrameResult | None]) -> FrameObjects | None:
         live = self._find(key, person)
         with live.lock, self.host.lane.turn(NOW):
             live.used = time.time()
             result = work(live.session)
-        return None if result is None else FrameView.model_validate(result.to_json())
+        return None if result is None else FrameObjects.model_validate(result.to_json())
 
     def _find(self, key: str, person: Person) -> _Live:
         live = self._streams.get(key)

@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager
 from masklet.errors import InputError
 from masklet.inference.video.frame_result import FrameResult
 from masklet.ops.masks import mask_iou
-from masklet.serve.schemas import FrameView, JobView, StreamRow
+from masklet.serve.schemas import FrameObjects, JobView, StreamRow
 
 AGREEING, AGREEMENT = 10, 0.98  # frames in a row, and the IoU from which one counts
 Turn = Callable[[], AbstractContextManager[None]]
@@ -30,7 +30,7 @@ class TrackJob:
         grace: float | int,
     ) -> None:
         self.key, self.video = secrets.token_urlsafe(16), video
-        self.rows: list[FrameView] = []
+        self.rows: list[FrameObjects] = []
         self.error: str | None = None
         self.state = "running"
         self.grace = grace
@@ -98,7 +98,7 @@ class TrackJob:
                     if result is None:
                         break
                     self._store(result)
-                self.rows.append(FrameView.model_validate(result.to_json()))
+                self.rows.append(FrameObjects.model_validate(result.to_json()))
             ended = "cancelled" if self._stop.is_set() else "done"
         except InputError as error:
             ended, self.error = "failed", str(error)

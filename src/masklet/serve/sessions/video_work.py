@@ -28,7 +28,7 @@ from masklet.serve.lane import LATER, NOW
 from masklet.serve.model_host import ModelHost
 from masklet.serve.problems import HttpProblem
 from masklet.serve.schemas import (
-    FrameView,
+    FrameObjects,
     TrackBody,
     VideoClickBody,
     VideoConceptBody,
@@ -139,13 +139,13 @@ class VideoWork:
 
     # --- prompts --------------------------------------------------------------------------------------------------
 
-    def add_concept(self, body: VideoConceptBody) -> FrameView:
+    def add_concept(self, body: VideoConceptBody) -> FrameObjects:
         """Follows a phrase. Raises: InputError, HttpProblem (409) while a job runs."""
         mark = VideoMark(frame=body.frame, kind="concept", phrase=body.phrase)
         options = {"boxes": body.boxes or (), "not_boxes": body.not_boxes or (), "frame": body.frame}
         return self._prompt(mark, lambda session: session.add_concept(body.phrase or None, **options))
 
-    def click(self, body: VideoClickBody) -> FrameView:
+    def click(self, body: VideoClickBody) -> FrameObjects:
         """Corrects or begins an object. Raises: InputError, HttpProblem (409) while a job runs."""
         mark = VideoMark(frame=body.frame, kind="click", object=body.object, points=body.points, labels=body.labels)
         is_known = any(each.object == body.object and each.frame == body.frame for each in self.state.marks)
@@ -155,7 +155,7 @@ class VideoWork:
             lambda session: session.click(body.object, body.frame, body.points, body.labels, box=body.box, add=add),
         )
 
-    def add_mask(self, body: VideoMaskBody) -> FrameView:
+    def add_mask(self, body: VideoMaskBody) -> FrameObjects:
         """Takes a mask drawn by hand. Raises: InputError, HttpProblem (409) while a job runs."""
         try:
             mask = rle_decode(body.mask.counts, *body.mask.size)
@@ -187,7 +187,7 @@ class VideoWork:
             self._rewrite_journal()
         return self.view()
 
-    def _prompt(self, mark: VideoMark, ask: Callable[[VideoSession], FrameResult]) -> FrameView:
+    def _prompt(self, mark: VideoMark, ask: Callable[[VideoSession], FrameResult]) -> FrameObjects:
         with self._computing(NOW):
             before = set(self.session.object_ids)
             result = ask(self.session)
@@ -239,7 +239,7 @@ class VideoWork:
             job=self.job.key if self.job is not None and self.is_busy else None,
         )
 
-    def frame_views(self, start: int, count: int) -> list[FrameView]:
+    def frame_views(self, start: int, count: int) -> list[FrameObjects]:
         """Results of frames from `start` on."""
         chosen = [self.results.get(index) for index in range(start, start + count)]
         return [_frame_view(each) for each in chosen if each is not None]
@@ -347,5 +347,5 @@ class VideoWork:
             self.results[result.index] = result
 
 
-def _frame_view(result: FrameResult) -> FrameView:
-    return FrameView.model_validate(result.to_json())
+def _frame_view(result: FrameResult) -> FrameObjects:
+    return FrameObjects.model_validate(result.to_json())
