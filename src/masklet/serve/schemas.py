@@ -24,7 +24,7 @@ FrameNumber = Annotated[int, Field(ge=0, le=2**31)]
 MaskForm = Literal["rle", "polygon", "png"]
 
 
-class Strict(BaseModel):
+class WireModel(BaseModel):
     """A request or an answer: what is not in it is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -33,14 +33,14 @@ class Strict(BaseModel):
 # --- masks and instances ------------------------------------------------------------------------------------------
 
 
-class RleMask(Strict):
+class RleMask(WireModel):
     """COCO run lengths: height and width, and the compressed counts."""
 
     size: tuple[int, int]
     counts: Annotated[str, Field(max_length=4_000_000)]
 
 
-class MaskView(Strict):
+class MaskView(WireModel):
     """A mask in the one form that was asked for; a polygon lists x, y, x, y, ... for each part."""
 
     rle: RleMask | None = None
@@ -48,7 +48,7 @@ class MaskView(Strict):
     png: Annotated[str | None, Field(description="base64")] = None
 
 
-class InstanceView(Strict):
+class InstanceView(WireModel):
     """One instance of a prompt."""
 
     id: int
@@ -62,7 +62,7 @@ class InstanceView(Strict):
 # --- segment ------------------------------------------------------------------------------------------------------
 
 
-class PhrasePrompt(Strict):
+class PhrasePrompt(WireModel):
     """Every instance of a phrase, with example boxes where they help."""
 
     type: Literal["phrase"] = "phrase"
@@ -71,7 +71,7 @@ class PhrasePrompt(Strict):
     not_boxes: Boxes = []
 
 
-class ExemplarPrompt(Strict):
+class ExemplarPrompt(WireModel):
     """Everything like the boxes, and not like the others."""
 
     type: Literal["exemplars"] = "exemplars"
@@ -79,7 +79,7 @@ class ExemplarPrompt(Strict):
     not_boxes: Boxes = []
 
 
-class ClickPrompt2D(Strict):
+class ClickPrompt2D(WireModel):
     """The one object at the points (label 1 on it, 0 off it), inside the box, or both."""
 
     type: Literal["click"] = "click"
@@ -88,7 +88,7 @@ class ClickPrompt2D(Strict):
     box: BoxValues | None = None
 
 
-class QuestionPrompt(Strict):
+class QuestionPrompt(WireModel):
     """A whole sentence, such as "the cups on the table, not the one in the box"."""
 
     type: Literal["query"] = "query"
@@ -98,7 +98,7 @@ class QuestionPrompt(Strict):
 Prompt = Annotated[PhrasePrompt | ExemplarPrompt | ClickPrompt2D | QuestionPrompt, Field(discriminator="type")]
 
 
-class SegmentBody(Strict):
+class SegmentBody(WireModel):
     """What to find in one image. As multipart: the file `image`, and this as JSON in the field `request`."""
 
     model_config = ConfigDict(
@@ -113,7 +113,7 @@ class SegmentBody(Strict):
     format: MaskForm = "rle"
 
 
-class PromptAnswer(Strict):
+class PromptAnswer(WireModel):
     """The answer to one prompt. `error` says why there is none; the others are answered all the same."""
 
     index: int
@@ -125,7 +125,7 @@ class PromptAnswer(Strict):
     explanation: list[str] = []
 
 
-class SegmentAnswer(Strict):
+class SegmentAnswer(WireModel):
     """Answers in the order of the prompts."""
 
     width: int
@@ -138,7 +138,7 @@ class SegmentAnswer(Strict):
 # --- photos -------------------------------------------------------------------------------------------------------
 
 
-class ConceptView(Strict):
+class ConceptView(WireModel):
     """A phrase asked of a photo with its examples; "" for examples alone. Presence is a probability."""
 
     phrase: str
@@ -148,7 +148,7 @@ class ConceptView(Strict):
     explanation: list[str] = []
 
 
-class ObjectView(Strict):
+class ObjectView(WireModel):
     """An object of a photo; `source` is how it came to be, and `points` are the clicks that made it."""
 
     id: ObjectId
@@ -164,7 +164,7 @@ class ObjectView(Strict):
     labels: Signs = []
 
 
-class PhotoView(Strict):
+class PhotoView(WireModel):
     """A photo session as it stands. `version` counts its changes; objects below `threshold` are not exported."""
 
     id: str
@@ -180,7 +180,7 @@ class PhotoView(Strict):
     seconds: float = 0.0
 
 
-class FindBody(Strict):
+class FindBody(WireModel):
     """Looks for concepts and keeps what is there of others; boxes go with one phrase or with none."""
 
     phrases: Annotated[list[Phrase], Field(max_length=MOST_PROMPTS)] = []
@@ -188,7 +188,7 @@ class FindBody(Strict):
     not_boxes: Boxes = []
 
 
-class ExemplarBody(Strict):
+class ExemplarBody(WireModel):
     """One more example of a concept of the session: "this too", or "not this"."""
 
     phrase: Annotated[str, Field(max_length=MOST_PHRASE)] = ""
@@ -196,7 +196,7 @@ class ExemplarBody(Strict):
     positive: bool = True
 
 
-class PhotoClickBody(Strict):
+class PhotoClickBody(WireModel):
     """Clicks that join those of an object, or begin one."""
 
     object: ObjectId | None = None
@@ -206,13 +206,13 @@ class PhotoClickBody(Strict):
     box: BoxValues | None = None
 
 
-class QuestionBody(Strict):
+class QuestionBody(WireModel):
     """A whole sentence."""
 
     text: Phrase
 
 
-class DrawBody(Strict):
+class DrawBody(WireModel):
     """A mask drawn by hand: of an object, or of a new one. With `as_prompt` the model redraws it."""
 
     object: ObjectId | None = None
@@ -221,7 +221,7 @@ class DrawBody(Strict):
     as_prompt: bool = False
 
 
-class ObjectsBody(Strict):
+class ObjectsBody(WireModel):
     """Objects to join, to part into their pieces, to delete, or to change."""
 
     action: Literal["delete", "merge", "split", "fill_holes", "update"]
@@ -231,26 +231,26 @@ class ObjectsBody(Strict):
     phrase: Annotated[str | None, Field(max_length=MOST_PHRASE)] = None
 
 
-class ThresholdBody(Strict):
+class ThresholdBody(WireModel):
     """Where the page and exports cut scores."""
 
     threshold: Share
 
 
-class ConceptBody(Strict):
+class ConceptBody(WireModel):
     """A concept to take away, with its objects that are not locked."""
 
     phrase: Annotated[str, Field(max_length=MOST_PHRASE)]
 
 
-class ScriptView(Strict):
+class ScriptView(WireModel):
     """The session so far, as Python and as a command line."""
 
     python: str
     command_line: str
 
 
-class SessionRow(Strict):
+class SessionRow(WireModel):
     """A session that may be gone on with."""
 
     id: str
@@ -263,7 +263,7 @@ class SessionRow(Strict):
 # --- videos -------------------------------------------------------------------------------------------------------
 
 
-class VideoMark(Strict):
+class VideoMark(WireModel):
     """A prompt that was given."""
 
     frame: FrameNumber
@@ -274,7 +274,7 @@ class VideoMark(Strict):
     labels: Signs = []
 
 
-class FrameObjects(Strict):
+class FrameObjects(WireModel):
     """The objects on one frame, as `FrameResult.to_json`; `rles` are COCO counts of `size`, height and width."""
 
     index: int
@@ -288,7 +288,7 @@ class FrameObjects(Strict):
     rles: list[str]
 
 
-class VideoView(Strict):
+class VideoView(WireModel):
     """A video session as it stands; `job` is the one that runs. `frames` are the numbers of those with results."""
 
     id: str
@@ -307,7 +307,7 @@ class VideoView(Strict):
     job: str | None
 
 
-class VideoConceptBody(Strict):
+class VideoConceptBody(WireModel):
     """A phrase, examples on the frame, or both, to follow."""
 
     phrase: Annotated[str, Field(max_length=MOST_PHRASE)] = ""
@@ -316,7 +316,7 @@ class VideoConceptBody(Strict):
     frame: FrameNumber = 0
 
 
-class VideoClickBody(Strict):
+class VideoClickBody(WireModel):
     """Clicks on one object on one frame; they join those made there before with `add`."""
 
     object: ObjectId | None = None
@@ -327,7 +327,7 @@ class VideoClickBody(Strict):
     add: bool = True
 
 
-class VideoMaskBody(Strict):
+class VideoMaskBody(WireModel):
     """The mask of an object on a frame."""
 
     object: ObjectId | None = None
@@ -335,7 +335,7 @@ class VideoMaskBody(Strict):
     mask: RleMask
 
 
-class TrackBody(Strict):
+class TrackBody(WireModel):
     """What to track. With `until_stable` a run ends where ten frames in a row come out as before (IoU over 0.98)."""
 
     direction: Literal["forward", "backward", "both"] = "forward"
@@ -344,7 +344,7 @@ class TrackBody(Strict):
     until_stable: bool = False
 
 
-class JobView(Strict):
+class JobView(WireModel):
     """A tracking job. `done` counts frames that are there to be fetched, also after it was cancelled."""
 
     id: str
@@ -354,7 +354,7 @@ class JobView(Strict):
     error: str | None = None
 
 
-class StreamRow(Strict):
+class StreamRow(WireModel):
     """A line of a job's stream: a frame under its number in the stream, or, last, the job itself."""
 
     seq: int
@@ -362,7 +362,7 @@ class StreamRow(Strict):
     job: JobView | None = None
 
 
-class LiveView(Strict):
+class LiveView(WireModel):
     """A live stream."""
 
     id: str
@@ -371,7 +371,7 @@ class LiveView(Strict):
 # --- reviews and the server itself --------------------------------------------------------------------------------
 
 
-class ReviewCard(Strict):
+class ReviewCard(WireModel):
     """One question: about the mask `number` of a set, or about all masks. The picture is a JPEG in base64."""
 
     pair: str
@@ -382,7 +382,7 @@ class ReviewCard(Strict):
     picture: str
 
 
-class ReviewSheet(Strict):
+class ReviewSheet(WireModel):
     """The next questions of a task."""
 
     task: Literal["masks", "exhaustivity", "audit"]
@@ -392,7 +392,7 @@ class ReviewSheet(Strict):
     cards: list[ReviewCard]
 
 
-class VerdictRow(Strict):
+class VerdictRow(WireModel):
     """An answer to one card."""
 
     pair: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -402,7 +402,7 @@ class VerdictRow(Strict):
     seconds: Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)] = 0.0
 
 
-class VerdictsBody(Strict):
+class VerdictsBody(WireModel):
     """Answers of one person, whose name is that of their token, or `name` on this machine."""
 
     task: Literal["masks", "exhaustivity", "audit"]
@@ -410,13 +410,13 @@ class VerdictsBody(Strict):
     answers: Annotated[list[VerdictRow], Field(min_length=1, max_length=1000)]
 
 
-class VerdictCounts(Strict):
+class VerdictCounts(WireModel):
     """How many answers were taken, lapsed, decided before, and so on."""
 
     counts: dict[str, int]
 
 
-class HealthView(Strict):
+class HealthView(WireModel):
     """Whether the server is up, and its model."""
 
     status: Literal["UP"] = "UP"
@@ -426,7 +426,7 @@ class HealthView(Strict):
     problem: str | None = None
 
 
-class ModelRow(Strict):
+class ModelRow(WireModel):
     """A model that may be served, and whether it is."""
 
     name: str
@@ -434,7 +434,7 @@ class ModelRow(Strict):
     is_served: bool
 
 
-class ServerView(Strict):
+class ServerView(WireModel):
     """What a page needs to know of the server."""
 
     version: str
@@ -447,7 +447,7 @@ class ServerView(Strict):
     video_formats: list[str]
 
 
-class ProblemView(Strict):
+class ProblemView(WireModel):
     """What went wrong, in one sentence, and the number of the request, which is in the log."""
 
     error: str
