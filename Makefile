@@ -44,7 +44,7 @@ install: $(STAMP)-run
 install-dev: $(STAMP)-dev
 
 demo: install
-	@$(RUN) examples/demo.py
+	@$(VENV)/bin/masklet demo
 
 # DATA=DIR also scores on the held-out cut-outs and photos under DIR, and renews docs/model_card.md.
 report: install-dev

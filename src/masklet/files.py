@@ -30,7 +30,7 @@ def cannot_write(path: Path, error: Exception) -> InputError:
     return InputError(f"cannot write {path}: {reason}")
 
 
-def write_atomically(path: str | os.PathLike, content: bytes | str | Callable[[BinaryIO], object]) -> Path:
+def write_atomically(path: str | os.PathLike[str], content: bytes | str | Callable[[BinaryIO], object]) -> Path:
     """Writes bytes, text as UTF-8, or whatever `content` writes into the open file it is given; makes missing folders.
 
     Raises: InputError when the place cannot be written; nothing is left behind and an older file stays as it was.
@@ -44,7 +44,7 @@ def write_atomically(path: str | os.PathLike, content: bytes | str | Callable[[B
 
 
 @contextmanager
-def replacing(path: str | os.PathLike) -> Iterator[Path]:
+def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """The path of a file to write instead of `path`, in the same folder, which takes its place when all went well.
 
     Raises: InputError when the place cannot be written; nothing is left behind and an older file stays as it was.

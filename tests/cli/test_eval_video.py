@@ -109,11 +109,11 @@ def test_asks_a_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
     assert scores["metrics"]["video_mask_demo_ilmcc_50_95"] == 0, "found everywhere, so it says nothing"
     assert len(list((tmp_path / "cache/masklet/answers/fake-1/videos").iterdir())) == 3
     capsys.readouterr()
-    assert main([*GIVEN, "--model", "tiny"]) == 1
+    assert main([*GIVEN, "--model", "tiny"]) == 2
     assert "either --pred" in capsys.readouterr().err
-    assert main([*TRUTH, "--model", "tiny", "--out", "run"]) == 1
+    assert main([*TRUTH, "--model", "tiny", "--out", "run"]) == 2
     assert "--model needs --videos" in capsys.readouterr().err
-    assert main([*asked[:-2], "--json"]) == 1
+    assert main([*asked[:-2], "--json"]) == 2
     assert "--model needs --out" in capsys.readouterr().err
 
 
@@ -124,7 +124,7 @@ def test_an_error_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture) -> 
     assert capsys.readouterr().err == f"masklet: {broken}: prediction 0: segmentations: is missing\n"
     assert main([*TRUTH, "--pred", str(tmp_path / "none.json")]) == 1
     assert "no such file" in capsys.readouterr().err
-    assert main(TRUTH) == 1
+    assert main(TRUTH) == 2
     assert "either --pred" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 

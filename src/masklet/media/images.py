@@ -26,7 +26,7 @@ from masklet.media.suffixes import PHONE_SUFFIXES
 
 MAX_PIXELS = 200_000_000
 
-ImageSource = str | os.PathLike | bytes | Image.Image | np.ndarray | Tensor
+ImageSource = str | os.PathLike[str] | bytes | Image.Image | np.ndarray | Tensor
 Conversion = Callable[[Image.Image, str], np.ndarray]  # of a decoded image; the second is what errors call it
 
 _DECODING_ERRORS = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, struct.error, zlib.error)

@@ -5,11 +5,16 @@ from typing import Annotated
 
 import typer
 
-from masklet.cli.app import Device, Dtype, Json
+from masklet.cli.app import Device, Dtype, Json, command
 from masklet.cli.evaluation.evaluate import Asked, Cache, Out, Processes, asked_model, eval_app, run
 
 
-@eval_app.command("video")
+@command(
+    "video",
+    "eval video --gt labels.json --pred masklets.json",
+    "eval video --gt labels.json --videos frames --model tiny",
+    of=eval_app,
+)
 def video(  # noqa: PLR0913 - one argument for each option
     *,
     gt: Annotated[Path, typer.Option(help="SA-Co/VEval annotations, or YouTube-VIS ones.", show_default=False)],
@@ -33,7 +38,12 @@ def video(  # noqa: PLR0913 - one argument for each option
     run(evaluate_video, job, json=json)
 
 
-@eval_app.command("vos")
+@command(
+    "vos",
+    "eval vos --gt Annotations --pred masks",
+    "eval vos --gt Annotations --videos JPEGImages --model tiny",
+    of=eval_app,
+)
 def vos(
     *,
     gt: Annotated[
