@@ -72,7 +72,7 @@ class Drawable(Protocol):
 
 
 @runtime_checkable
-class ImageInstances(Instances, Drawable, Protocol):
+class ImageInstances(Instances, Protocol):
     """Instances together with their image, as drawing and exports need them; masks come at any size."""
 
     @property

@@ -50,8 +50,8 @@ def _exports() -> ModuleType:
 SHARED_FILES = {"coco": "coco.json", "yolo": "classes.txt"}  # of all images of a folder together
 
 IMAGE_FORMATS: Mapping[str, Callable[["ImageInstances", ImageOutput], list[Path]]] = {
-    "overlay": lambda result, output: [_exports().save(result, output.file("overlay.png"))],
-    "json": lambda result, output: [_exports().save(result, output.file("json"))],
+    "overlay": lambda result, output: [_exports().write_overlay(result, output.file("overlay.png"))],
+    "json": lambda result, output: [_exports().write_json(result, output.file("json"))],
     "coco": lambda result, output: [
         write_atomically(output.file("coco.json"), json.dumps(_exports().to_coco(result, output.name)))
     ],
