@@ -50,6 +50,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     Raises: InputError when the place cannot be written; nothing is left behind and an older file stays as it was.
     """
     path = Path(path)
+    check_name(path)
     beside = path.with_name(f".{secrets.token_hex(6)}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -59,6 +60,16 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise cannot_write(path, error) from error
     finally:
         _remove(beside)
+
+
+def check_name(path: Path) -> None:
+    """Raises: InputError for a path that no file can have: with a zero byte, or with half a character."""
+    try:
+        has_zero = b"\0" in os.fsencode(path)
+    except UnicodeEncodeError:
+        has_zero = True
+    if has_zero:
+        raise InputError(f"not a file name: {str(path)!r}")
 
 
 @contextmanager

@@ -15,15 +15,15 @@ MOST_FILES = 15  # of a folder, without its __init__.py
 
 # Lines of Python by folder, rooms included. A folder that needs more is to be looked through first: what is said twice?
 BUDGETS = {
-    "": 980,
+    "": 980,  # the files that lie in no folder
     "checkpoints": 860,
-    "cli": 1900,
+    "cli": 1960,
     "data": 3350,
     "engine": 5200,
     "eval": 7100,
     "formats": 2650,
-    "inference": 5530,
-    "media": 1150,
+    "inference": 5600,
+    "media": 1160,
     "models": 2260,
     "nn": 520,
     "ops": 1060,

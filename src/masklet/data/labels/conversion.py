@@ -27,6 +27,7 @@ from masklet.formats.mot import read_mot, write_mot
 from masklet.formats.records import Id, RunLengths, decode_mask, inside, to_json
 from masklet.formats.saco import SacoFile, SacoLabel, SacoPair, read_saco
 from masklet.formats.tools.cvat import read_cvat, write_cvat
+from masklet.formats.tools.imagefolder import METADATA, read_imagefolder
 from masklet.formats.tools.labelme import read_labelme, write_labelme
 from masklet.formats.tools.labelstudio import read_labelstudio, write_labelstudio
 from masklet.formats.tools.objects import box_of, by_image, name_of_image, size_of, stem_path
@@ -68,7 +69,14 @@ def read_any(files: LabelFiles, find: FindImage) -> CocoFile:
     if layout not in READERS:
         raise InputError(f"{files.labels}: {layout} labels videos; expected is one of {', '.join(READERS)}")
     labels = READERS[layout](files)
-    return replace(labels, images={key: _sized(each, find) for key, each in labels.images.items()})
+    labels = replace(labels, images={key: _sized(each, find) for key, each in labels.images.items()})
+    for place, each in enumerate(labels.annotations):
+        try:
+            decode_mask(each.segmentation, size_of(labels.images[each.image_id]))
+        except ValueError as error:
+            name = f"annotation {place if each.id is None else each.id}"
+            raise InputError(f"{files.labels}: {name}: segmentation: {error}") from error
+    return labels
 
 
 def _sized(image: CocoImage, find: FindImage) -> CocoImage:
@@ -146,6 +154,7 @@ READERS: Mapping[str, Callable[[LabelFiles], CocoFile]] = {
     "labelme": lambda files: read_labelme(files.labels),
     "cvat": lambda files: read_cvat(files.labels),
     "labelstudio": lambda files: read_labelstudio(files.labels),
+    "imagefolder": lambda files: read_imagefolder(files.labels),
     "voc": lambda files: read_voc(files.labels),
     "mot": lambda files: read_mot(files.labels),
 }
@@ -285,7 +294,7 @@ def _write_imagefolder(export: LabelExport) -> list[Path]:
             ],
         }
         lines.append(json.dumps({"file_name": name_of_image(image), "objects": objects}))
-    metadata = write_atomically(export.folder / "metadata.jsonl", "\n".join([*lines, ""]))
+    metadata = write_atomically(export.folder / METADATA, "\n".join([*lines, ""]))
     return [metadata, *export.copy_images("")]
 
 
