@@ -15,7 +15,7 @@ MOST_FILES = 15  # of a folder, without its __init__.py
 
 # Lines of Python by folder, rooms included. A folder that needs more is to be looked through first: what is said twice?
 BUDGETS = {
-    "": 980,  # the files that lie in no folder
+    "": 1000,  # the files that lie in no folder
     "checkpoints": 860,
     "cli": 1960,
     "data": 3350,
