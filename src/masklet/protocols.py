@@ -269,6 +269,12 @@ class VideoSegmenter(Protocol):
         """The frame after clicks on one object; with `add` they join those made there before."""
         ...
 
+    def add_mask(
+        self, object_id: int | None, frame: int | None, mask: Bool[np.ndarray, "height width"]
+    ) -> FrameInstances:
+        """The frame after an object was given by its mask."""
+        ...
+
     def track(self, *, start: int | None = None) -> Iterator[FrameInstances]:
         """The frames from `start` on, or from the first that was prompted or changed."""
         ...

@@ -54,6 +54,7 @@ def segment(  # noqa: PLR0913 - one argument for each option
     json: Json = False,
 ) -> None:
     """Find every instance of a phrase, or of example boxes, in images."""
+    thresholds = None if calibration is None else read_calibration(calibration)
     with with_standard_input(images) as files:
         with usage():
             job = SegmentJob(
@@ -62,7 +63,7 @@ def segment(  # noqa: PLR0913 - one argument for each option
                 boxes=parse_boxes(box or []),
                 not_boxes=parse_boxes(not_box or []),
                 threshold=threshold,
-                calibration=None if calibration is None else read_calibration(calibration),
+                calibration=thresholds,
                 model=ModelChoice(name=model, device=device, dtype=dtype),
                 formats=parse_formats(format, FORMATS),
                 folder=out or (None if json else Path("out")),

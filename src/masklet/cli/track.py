@@ -67,6 +67,7 @@ def track(  # noqa: PLR0913 - one argument for each option
     json: Json = False,
 ) -> None:
     """Track every instance of a phrase or of example boxes, or clicked objects, through a video."""
+    thresholds = None if calibration is None else read_calibration(calibration)
     with with_standard_input([video]) as files:
         with usage():
             job = TrackJob(
@@ -76,7 +77,7 @@ def track(  # noqa: PLR0913 - one argument for each option
                 stop=stop,
                 step=every,
                 delay=delay,
-                calibration=None if calibration is None else read_calibration(calibration),
+                calibration=thresholds,
                 model=ModelChoice(name=model, device=device, dtype=dtype),
                 formats=parse_formats(format, VIDEO_FORMATS),
                 folder=out or (None if json else Path("out")),

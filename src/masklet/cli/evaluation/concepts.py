@@ -8,7 +8,10 @@ import typer
 from masklet.cli.app import Device, Dtype, Json, command
 from masklet.cli.evaluation.evaluate import Asked, Cache, Images, Out, Overlap, Processes, asked_model, eval_app, run
 
-HELP_GT = "SA-Co labels: a file, FILE,FILE,FILE of several annotators, or a folder of published files; repeatable."
+HELP_GT = (
+    "Labels in any layout that `masklet convert-labels` reads; of SA-Co also FILE,FILE,FILE of several annotators, "
+    "or a folder of published files. Repeatable."
+)
 
 
 @command(
@@ -22,7 +25,10 @@ def concepts(  # noqa: PLR0913 - one argument for each option
     gt: Annotated[list[str], typer.Option(metavar="LABELS", help=HELP_GT, show_default=False)],
     pred: Annotated[
         list[str] | None,
-        typer.Option(metavar="FILE", help="Predictions: a file for each subset, or a folder of <subset>.json."),
+        typer.Option(
+            metavar="FILE",
+            help="Predictions: a file for each subset, as published or from `segment --format coco`; or a folder of <subset>.json.",
+        ),
     ] = None,
     model: Asked = None,
     images: Images = None,
