@@ -27,7 +27,7 @@ def concepts(  # noqa: PLR0913 - one argument for each option
         list[str] | None,
         typer.Option(
             metavar="FILE",
-            help="Predictions: a file for each subset, as published or from `segment --format coco`; or a folder of <subset>.json.",
+            help="Predictions: a file for each subset, as published or from `segment --format coco`, or a folder.",
         ),
     ] = None,
     model: Asked = None,

@@ -24,6 +24,7 @@ from masklet.formats.coco import CocoAnnotation, CocoBuilder, CocoFile, CocoImag
 from masklet.formats.lvis import phrase_of
 from masklet.formats.mask_folders import find_masks, split_instances
 from masklet.formats.mot import read_mot, write_mot
+from masklet.formats.object_masks import read_object_masks
 from masklet.formats.records import Id, RunLengths, decode_mask, inside, to_json
 from masklet.formats.saco import SacoFile, SacoLabel, SacoPair, read_saco
 from masklet.formats.tools.cvat import read_cvat, write_cvat
@@ -157,6 +158,7 @@ READERS: Mapping[str, Callable[[LabelFiles], CocoFile]] = {
     "imagefolder": lambda files: read_imagefolder(files.labels),
     "voc": lambda files: read_voc(files.labels),
     "mot": lambda files: read_mot(files.labels),
+    "objects": lambda files: read_object_masks(files.labels, files.images),
 }
 
 

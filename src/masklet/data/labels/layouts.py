@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from masklet.errors import InputError
 from masklet.formats.coco import CocoFile
 from masklet.formats.lvis import read_lvis
 from masklet.formats.mot import read_mot
+from masklet.formats.object_masks import has_object_folders, read_object_masks
 from masklet.formats.stream import iterate_items
 from masklet.formats.tools.cvat import read_cvat
 from masklet.formats.tools.imagefolder import METADATA, read_imagefolder
@@ -89,6 +91,12 @@ def _holds(path: Path, pattern: str, text: str) -> bool:
 _FIRST_LOOK, _FEW = 2**16, 5
 
 LAYOUTS: Mapping[str, LabelLayout] = {
+    "objects": LabelLayout(
+        recognise=lambda path, _: has_object_folders(path),
+        open=lambda files, config: CocoSource(
+            files.labels, files.images, config, read=partial(read_object_masks, images=files.images)
+        ),
+    ),
     "saco": LabelLayout(
         recognise=lambda _, known: "text_input" in known,
         open=lambda files, config: SacoSource(files.labels, files.images, config.split, config.limit),

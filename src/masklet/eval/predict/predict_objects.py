@@ -1,4 +1,4 @@
-"""Predictions of a model for objects that are given by their first mask, written as they are labelled: as label images."""
+"""Predictions of a model for objects that are given by their first mask, written as label images."""
 
 from collections.abc import Callable, Sequence
 from contextlib import closing

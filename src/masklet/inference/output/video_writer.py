@@ -22,6 +22,8 @@ from masklet.errors import InputError
 from masklet.files import cannot_write, write_atomically
 from masklet.formats.davis import label_image
 from masklet.formats.mask_folders import result_name
+from masklet.formats.mot import MOT_FRAMES
+from masklet.formats.object_masks import OBJECTS
 from masklet.inference.output.frame_export import indexed_mask, mot_lines
 from masklet.inference.output.overlays import frame_overlay
 from masklet.inference.output.video_export import write_ytvis
@@ -33,8 +35,6 @@ ENCODERS = ("libx264", "mpeg4")  # the first that is there is taken
 OPTIONS = {"libx264": {"crf": "20", "preset": "veryfast"}, "mpeg4": {"qmin": "3", "qmax": "5"}}
 TICKS = 60_000  # per second: times are kept to 8 microseconds, and MPEG-4 counts no finer than 65535
 BT_601 = 5  # the matrix by which PyAV turns RGB into YUV; untold, players take that of HD for large videos
-OBJECTS = "objects.json"
-MOT_FRAMES = "mot_frames.json"
 
 FrameNames = Sequence[str] | None  # files that the frames came from, in the order of their numbers
 

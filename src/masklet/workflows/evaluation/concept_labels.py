@@ -4,13 +4,12 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from masklet.data.labels.conversion import find_image, read_any, run_lengths, to_saco
-from masklet.data.labels.layouts import LabelFiles, recognise
 from masklet.errors import InputError
 from masklet.files import write_atomically
 from masklet.formats.coco import match_names, read_coco
 from masklet.formats.records import to_json
 from masklet.formats.saco import SacoPrediction, Subset, read_pairs
+from masklet.formats.stream import iterate_items
 from masklet.formats.tools.objects import box_of, name_of_image, size_of
 from masklet.phrases import phrase_key
 from masklet.workflows.observer import JobObserver
@@ -23,7 +22,14 @@ def labels_as_saco(argument: str, images: Sequence[Path], folder: Path) -> str:
     labelled for. Raises: InputError when labels cannot be read.
     """
     path = Path(argument)
-    if _layout(path) in (None, "saco"):
+    if not path.exists() or _is_saco(path):
+        return argument
+    from masklet.data.labels.conversion import find_image, read_any, to_saco  # which import torch
+    from masklet.data.labels.layouts import LabelFiles, recognise
+
+    try:
+        recognise(path)
+    except InputError:
         return argument
     labels = read_any(LabelFiles(labels=path, part="val"), find_image(path, images[0] if images else None))
     return str(write_atomically(folder / f"{path.stem}.json", json.dumps(to_saco(labels).to_json())))
@@ -35,8 +41,10 @@ def predictions_as_saco(path: Path, subset: Subset, folder: Path, observer: JobO
     Its images and categories are those of the labels by their names; what the labels do not ask for is left out.
     Raises: InputError when a mask cannot be read.
     """
-    if _layout(path) != "coco":
+    if next(iterate_items(path), ("",))[0] == "":  # a list
         return path
+    from masklet.data.labels.conversion import run_lengths
+
     found = read_coco(path)
     pairs = {(each.file_name, phrase_key(each.text_input)): each.id for each in read_pairs(subset.files[0])}
     names = match_names(map(name_of_image, found.images.values()), {name for name, _ in pairs})
@@ -62,8 +70,13 @@ def predictions_as_saco(path: Path, subset: Subset, folder: Path, observer: JobO
     return write_atomically(folder / subset.name / "predictions.json", json.dumps(records))
 
 
-def _layout(path: Path) -> str | None:
+def _is_saco(path: Path) -> bool:
+    """Whether a file, or the first of a folder, has SA-Co's pairs."""
+    file = path if path.is_file() else next(iter(sorted(path.rglob("[!.]*.json"))), path)
+    if file.suffix.lower() != ".json" or not file.is_file():
+        return False
     try:
-        return recognise(path) if path.exists() else None
+        first = next((value for section, value, _ in iterate_items(file) if section == "images"), None)
     except InputError:
-        return None
+        return False
+    return isinstance(first, dict) and "text_input" in first
