@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -52,6 +53,11 @@ def test_the_demo_runs_and_writes_its_pictures(tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(Path(masklet.__file__).parents[1])}
     done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment, cwd=tmp_path)
     assert "asked in words" in done.stdout
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    told, found = re.search(r"(\d+) detections\nfor 24 coins", readme), re.search(r"coin (\d+)", done.stdout)
+    assert told is not None
+    assert found is not None
+    assert abs(int(told[1]) - int(found[1])) <= 1, "README tells what the demo finds: make docs-images"
     assert {path.name for path in (tmp_path / "pictures").iterdir()} == {
         "coins.png",
         "coins_by_example.png",

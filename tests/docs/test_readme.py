@@ -18,6 +18,8 @@ ROOT = Path(__file__).parents[2]
 PHOTO = Path(masklet.__file__).parent / "assets" / "coins.jpg"
 SNIPPETS = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(encoding="utf-8"), re.M | re.S)
 WEBCAM = next(each for each in SNIPPETS if "open_video(0)" in each)
+COOKBOOK = re.findall(r"^```python\n(.*?)^```", (ROOT / "docs/cookbook.md").read_text(encoding="utf-8"), re.M | re.S)
+UNTYPED = ("supervision", "fiftyone")  # which are not installed for the tests
 IMAGES = next(each for each in SNIPPETS if "model.segment(" in each)
 
 
@@ -48,8 +50,11 @@ def test_the_code_for_images_runs(
     assert (tmp_path / "coins.png").exists()
 
 
-def test_the_code_for_images_and_webcams_is_typed_strictly(tmp_path: Path) -> None:
-    for number, snippet in enumerate((IMAGES, WEBCAM)):
+@pytest.mark.slow
+def test_the_code_of_readme_and_cookbook_is_typed_strictly(tmp_path: Path) -> None:
+    typed = [each for each in COOKBOOK if not any(f"import {name}" in each for name in UNTYPED)]
+    assert len(typed) == 11
+    for number, snippet in enumerate((IMAGES, WEBCAM, *typed)):
         (tmp_path / f"snippet_{number}.py").write_text("# pyright: strict\n" + snippet)
     done = subprocess.run(
         [sys.executable, "-m", "pyright", "--pythonpath", sys.executable, str(tmp_path)],

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from av.stream import Disposition
 from PIL import Image
-from video_files import QUARTER_TURN, number_of, picture, set_matrix, write_video
+from video_files import QUARTER_TURN, number_of, picture, set_matrix, write_frames, write_video
 
 from masklet.errors import InputError
 from masklet.media import video_reader
@@ -19,22 +19,6 @@ from masklet.media.video_source import open_frames
 
 def numbers(found):
     return [number_of(frame.pixels) for frame in found]
-
-
-def write_frames(path, codec, images, *, rate=10, places=None, aspect=None, pix_fmt="yuv420p", options=None):
-    """A video of pictures, with the n-th at `places[n] / rate` seconds."""
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream(codec, rate=rate, options=options or {})
-        stream.height, stream.width = images[0].shape[:2]
-        stream.pix_fmt = pix_fmt
-        if aspect:
-            stream.codec_context.sample_aspect_ratio = aspect
-        for number, image in enumerate(images):
-            frame = av.VideoFrame.from_ndarray(image, format="rgba" if image.shape[2] == 4 else "rgb24")
-            frame.pts, frame.time_base = places[number] if places else number, Fraction(1, rate)
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode())
-    return path
 
 
 # --- cut and joined -----------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ import io
 import json
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,8 +94,10 @@ def _images(folder: Path) -> list[Target]:
 
 
 def _read_image(path: Path) -> None:
-    """As an image, as labels, and, with the endings of animations, as a video."""
-    each_of(lambda: read_image(path), lambda: read_numbers(path), lambda: list(open_frames(path).frames()))
+    """As labels and as a video, which not every image is, and as an image."""
+    with suppress(InputError):
+        each_of(lambda: read_numbers(path), lambda: list(open_frames(path).frames()))
+    read_image(path)
 
 
 def _videos(folder: Path) -> list[Target]:
