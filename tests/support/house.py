@@ -15,15 +15,15 @@ MOST_FILES = 15  # of a folder, without its __init__.py
 
 # Lines of Python by folder, rooms included. A folder that needs more is to be looked through first: what is said twice?
 BUDGETS = {
-    "": 960,
+    "": 1000,  # the files that lie in no folder
     "checkpoints": 860,
-    "cli": 1900,
-    "data": 3350,
+    "cli": 1960,
+    "data": 3400,
     "engine": 5200,
     "eval": 7100,
-    "formats": 2650,
-    "inference": 5100,
-    "media": 1080,
+    "formats": 2800,
+    "inference": 5600,
+    "media": 1160,
     "models": 2260,
     "nn": 520,
     "ops": 1060,
@@ -31,7 +31,7 @@ BUDGETS = {
     "render": 260,
     "scenes": 2850,
     "train": 4110,
-    "workflows": 3450,
+    "workflows": 3600,
 }
 
 
