@@ -15,17 +15,18 @@ MOST_FILES = 15  # of a folder, without its __init__.py
 
 # Lines of Python by folder, rooms included. A folder that needs more is to be looked through first: what is said twice?
 BUDGETS = {
-    "": 1280,
-    "agent": 1750,
+    "": 1360,
+    "agent": 2000,
     "checkpoints": 860,
-    "cli": 1960,
-    "data": 3350,
+    "cli": 2050,
+    "data": 3400,
     "engine": 5200,
     "eval": 7100,
-    "formats": 2650,
-    "inference": 5100,
+    "formats": 2800,
+    "inference": 5600,
     "llm": 850,
-    "media": 1080,
+    "mcp": 600,
+    "media": 1160,
     "models": 2400,
     "nn": 520,
     "ops": 1060,
@@ -33,8 +34,8 @@ BUDGETS = {
     "render": 260,
     "scenes": 2850,
     "serve": 5000,
-    "train": 4110,
-    "workflows": 3450,
+    "train": 4150,
+    "workflows": 3650,
 }
 
 

@@ -104,7 +104,7 @@ class PhotoInstances:
         return np.arange(1, len(self) + 1)
 
     @cached
-    def areas(self) -> np.ndarray:
+    def small_areas(self) -> np.ndarray:
         """Pixels of each."""
         return np.array([each.area for each in self.objects], np.int64)
 
