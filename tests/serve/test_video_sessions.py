@@ -15,7 +15,7 @@ from serving import photo_bytes
 from masklet.client import Client, ServerError
 from masklet.serve.app import create_app
 from masklet.serve.schemas import TrackBody, VideoClickBody
-from masklet.serve.sessions.track_run import TrackRun
+from masklet.serve.sessions.track_run import TrackingJob
 from masklet.serve.settings import Limits, ServeSettings
 
 CLICK = VideoClickBody(frame=0, box=(8.0, 20.0, 28.0, 40.0))
@@ -74,7 +74,7 @@ def test_prompts_wait_for_a_job_to_be_cancelled(client: Client, http: TestClient
     with work.host.lane.turn():  # the job stands before its first frame
         frames = iter(())
         gate = threading.Event()
-        work.job = TrackRun(key, frames, lambda: work.host.lane.turn(1), lambda _: None, 30.0).start(gate.set)
+        work.job = TrackingJob(key, frames, lambda: work.host.lane.turn(1), lambda _: None, 30.0).start(gate.set)
         with pytest.raises(ServerError, match="cancel it first") as caught:
             client.click_video(key, CLICK)
         assert caught.value.status == 409

@@ -6,7 +6,7 @@ torch takes a second to import, so it is imported by the commands that compute, 
 from masklet.cli import (  # noqa: I001 - the order of the commands in the help
     demo,
     segment,
-    serve,
+    server,
     ask,
     track,
     train,
@@ -30,7 +30,7 @@ __all__ = [
     "merge",
     "models",
     "segment",
-    "serve",
+    "server",
     "track",
     "train",
 ]

@@ -23,7 +23,7 @@ from masklet.serve.schemas import (
     VideoMaskBody,
     VideoView,
 )
-from masklet.serve.sessions.track_run import TrackRun
+from masklet.serve.sessions.track_run import TrackingJob
 from masklet.serve.state import Asker, Server
 
 router = APIRouter(prefix="/v1", tags=["videos"])
@@ -146,7 +146,7 @@ def frames(
     return StreamingResponse(_lines(found, after + 1), media_type=LINES, headers=headers)
 
 
-async def _lines(found: TrackRun, seq: int) -> AsyncIterator[str]:
+async def _lines(found: TrackingJob, seq: int) -> AsyncIterator[str]:
     """Lines until the job has ended; an empty one now and then shows that the connection lives."""
     waited = 0.0
     try:

@@ -17,7 +17,7 @@ from masklet.serve.problems import HttpProblem, not_found
 from masklet.serve.schemas import SessionRow
 from masklet.serve.sessions.about import CARD, About, read_about, shown_name, write_about
 from masklet.serve.sessions.photo_work import IMAGE, PhotoWork
-from masklet.serve.sessions.track_run import TrackRun
+from masklet.serve.sessions.track_run import TrackingJob
 from masklet.serve.sessions.video_work import VideoWork
 from masklet.serve.settings import Person, ServeSettings
 from masklet.serve.telemetry import Telemetry
@@ -110,7 +110,7 @@ class SessionStore:
             raise not_found("video")
         return work
 
-    def job(self, key: str, person: Person) -> TrackRun:
+    def job(self, key: str, person: Person) -> TrackingJob:
         """A job of a video of that person. Raises: HttpProblem (404)."""
         for name, work in list(self._works.items()):
             if isinstance(work, VideoWork) and work.job is not None and work.job.key == key:

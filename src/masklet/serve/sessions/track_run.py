@@ -18,7 +18,7 @@ AGREEING, AGREEMENT = 10, 0.98  # frames in a row, and the IoU from which one co
 Turn = Callable[[], AbstractContextManager[None]]
 
 
-class TrackRun:
+class TrackingJob:
     """Frames of one run through a video, in a thread of its own."""
 
     def __init__(
@@ -40,7 +40,7 @@ class TrackRun:
         self._finished: Callable[[], None] = lambda: None
         self._thread = threading.Thread(target=self._run, name="masklet-track", daemon=True)
 
-    def start(self, finished: Callable[[], None]) -> "TrackRun":
+    def start(self, finished: Callable[[], None]) -> "TrackingJob":
         """Begins; `finished` is called when it has ended, however it did."""
         self._finished = finished
         self._thread.start()

@@ -38,7 +38,7 @@ from masklet.serve.schemas import (
 )
 from masklet.serve.sessions.about import About
 from masklet.serve.sessions.photo_view import zipped
-from masklet.serve.sessions.track_run import TrackRun, until_stable
+from masklet.serve.sessions.track_run import TrackingJob, until_stable
 
 TRACKER, JOURNAL, STATE, VERSIONS = "tracker.safetensors", "journal.jsonl", "state.json", "versions"
 MOST_VERSIONS = 10
@@ -68,7 +68,7 @@ class VideoWork:
         self.folder, self.name, self.size, self.host, self.grace = folder, about.name, about.size, host, grace
         self.lock = threading.RLock()
         self.used = time.time()
-        self.job: TrackRun | None = None
+        self.job: TrackingJob | None = None
         self.state = VideoState()
         self.results: dict[int, FrameResult] = {}
         self._session: VideoSession | None = None
@@ -201,7 +201,7 @@ class VideoWork:
 
     # --- tracking -------------------------------------------------------------------------------------------------
 
-    def track(self, body: TrackBody) -> TrackRun:
+    def track(self, body: TrackBody) -> TrackingJob:
         """Begins a job. Results that it replaces become a version. Raises: HttpProblem (409) while one runs."""
         with self._computing(NOW):
             self._keep_version()
@@ -209,7 +209,7 @@ class VideoWork:
             frames = self.session.track(body.direction, start=body.start, stop=body.stop)
             if body.until_stable:
                 frames = until_stable(frames, before)
-            job = TrackRun(self.folder.name, frames, self._job_turn, self._store_tracked, self.grace)
+            job = TrackingJob(self.folder.name, frames, self._job_turn, self._store_tracked, self.grace)
             self.job = job.start(self._job_ended)
         return job
 
