@@ -18,6 +18,7 @@ from masklet.errors import InputError
 from masklet.train.recipes.listing import describe_recipes
 
 COMMANDS = ["demo", "segment", "track", "train", "train-report", "calibrate", "models", "convert", "doctor", "merge"]
+COMMANDS += ["serve"]
 EVALUATIONS = ["concepts", "video", "vos", "clicks", "coco", "counting", "semantic", "verdicts", "report", "compare"]
 
 

@@ -59,7 +59,8 @@ def run_server(settings: ServeSettings, tell: Callable[[str], object], *, log: b
         handler = logging.StreamHandler()
         handler.setFormatter(logging.Formatter("%(message)s"))
         LOG.addHandler(handler)
-        LOG.setLevel(logging.INFO)
+        LOG.propagate = False
+    LOG.setLevel(logging.INFO if log else logging.WARNING)
     tell(address_of(settings))
     config = uvicorn.Config(
         app,

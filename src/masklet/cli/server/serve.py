@@ -5,26 +5,40 @@ from typing import Annotated
 
 import typer
 
-from masklet.cli.app import Device, Dtype, Json, Model, app
+from masklet.cli.app import Device, Dtype, Json, Model, command
 from masklet.workflows.model_choice import ModelChoice
 
 FOLDER = Path.home() / ".cache" / "masklet" / "serve"
 
 
-@app.command()
+@command(
+    "serve",
+    "serve",
+    "serve --project project",
+    "serve --host 0.0.0.0 --tokens people.json",
+    "serve --private-host localhost --label coin",
+)
 def serve(  # noqa: PLR0913 - one argument for each option
     *,
     model: Model = "tiny",
     device: Device = "auto",
     dtype: Dtype = "auto",
-    project: Annotated[Path | None, typer.Option(help="A data-engine project to review.")] = None,
+    project: Annotated[Path | None, typer.Option(metavar="FOLDER", help="A data-engine project to review.")] = None,
     host: Annotated[str, typer.Option(help="Where to listen; others than this machine need a token.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535)] = 8765,
-    folder: Annotated[Path, typer.Option(help="Where sessions are kept.")] = FOLDER,
-    tokens: Annotated[Path | None, typer.Option(help="People by token, as JSON; see docs/serve.md.")] = None,
-    allow_host: Annotated[list[str] | None, typer.Option(help="A host that images may be fetched from.")] = None,
-    private_host: Annotated[list[str] | None, typer.Option(help="The same, with a private address.")] = None,
-    label: Annotated[list[str] | None, typer.Option(help="A phrase that CVAT's detector offers; repeatable.")] = None,
+    folder: Annotated[Path, typer.Option(metavar="FOLDER", help="Where sessions are kept.")] = FOLDER,
+    tokens: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="People by token, as JSON; see docs/serve.md.")
+    ] = None,
+    allow_host: Annotated[
+        list[str] | None, typer.Option(metavar="HOST", help="A host that images may be fetched from.")
+    ] = None,
+    private_host: Annotated[
+        list[str] | None, typer.Option(metavar="HOST", help="The same, with a private address.")
+    ] = None,
+    label: Annotated[
+        list[str] | None, typer.Option(metavar="PHRASE", help="A phrase that CVAT's detector offers; repeatable.")
+    ] = None,
     log: Annotated[bool, typer.Option("--log", help="Write a line of JSON a request.")] = False,
     json: Json = False,
 ) -> None:
