@@ -26,7 +26,7 @@ from serving import Running, running_server  # noqa: E402
 from masklet.client import Client  # noqa: E402
 from masklet.serve.schemas import FindBody, PhotoClickBody  # noqa: E402
 
-PHOTO = ROOT / "examples" / "images" / "coins.jpg"
+PHOTO = ROOT / "src" / "masklet" / "assets" / "coins.jpg"
 BAD = (
     ("GET", "/v1/images/none", None),
     ("POST", "/v1/segment", b"{"),

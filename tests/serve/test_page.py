@@ -1,6 +1,7 @@
 """The page in a real browser, by mouse and by keyboard. Needs Chromium (`apt-get install chromium`) and Playwright."""
 
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,7 +25,7 @@ ARGUMENTS = (
 ROOT = Path(__file__).parents[2]
 expect = sync_api.expect
 expect.set_options(timeout=60_000)  # machines are shared
-COINS = ROOT / "examples" / "images" / "coins.jpg"
+COINS = ROOT / "src" / "masklet" / "assets" / "coins.jpg"
 AXE = ROOT / "web" / "node_modules" / "axe-core" / "axe.min.js"
 
 
@@ -206,7 +207,7 @@ def test_a_video_is_tracked_cancelled_and_corrected(page: "Page", tmp_path: Path
     expect(page.locator(".objects li")).to_have_count(1)
     page.keyboard.press("t")
     expect(page.get_by_role("progressbar")).to_be_visible()
-    page.wait_for_function("document.querySelector('progress')?.value >= 2")
+    expect(page.locator("aside p").filter(has_text=re.compile(r"^ *([2-9]|1\d) frames"))).to_be_visible()
     page.keyboard.press("x")
     expect(page.get_by_role("progressbar")).to_have_count(0)
     label = page.locator(".timeline canvas").get_attribute("aria-label") or ""
