@@ -18,7 +18,7 @@ BUDGETS = {
     "": 1360,
     "agent": 2000,
     "checkpoints": 860,
-    "cli": 2050,
+    "cli": 2250,
     "data": 3400,
     "engine": 5200,
     "eval": 7100,
