@@ -27,6 +27,7 @@ export interface Acts {
 }
 
 const MOST_SIDE = 4096 // of the map of masks
+const key = (size: [number, number]) => size.join('x')
 
 export function Viewer(props: { shown: Shown; tool: Tool; brush: number; acts: Acts; label: string }) {
   const root = useRef<HTMLDivElement>(null)
@@ -109,9 +110,8 @@ class Stage {
     }
     if (this.tool !== 'polygon') this.polygon = []
     this.overlay.setColours(shown.colours)
-    const key = `${shown.size}`
-    if (shown.image && this.fitted !== key) {
-      this.fitted = key
+    if (shown.image && this.fitted !== key(shown.size)) {
+      this.fitted = key(shown.size)
       this.fit()
     }
     this.draw()
@@ -125,6 +125,7 @@ class Stage {
     const [height, width] = this.shown!.size
     const zoom = Math.min(this.picture.width / width, this.picture.height / height)
     this.view = { zoom, x: (width - this.picture.width / zoom) / 2, y: (height - this.picture.height / zoom) / 2 }
+    this.root.dataset.ready = key(this.shown!.size)
   }
 
   private resize(): void {
