@@ -283,7 +283,7 @@ class Stage {
     } else if (event.key === '+' || event.key === '=') this.zoomCentre(1.25)
     else if (event.key === '-') this.zoomCentre(0.8)
     else if (event.key === '0') this.fit()
-    else if (event.key === 'Escape') { this.polygon = []; this.corner = null }
+    else if (event.key === 'Escape' && (this.polygon.length || this.corner)) { this.polygon = []; this.corner = null }
     else return
     event.preventDefault()
     event.stopPropagation()
