@@ -10,6 +10,7 @@ import { Viewer, type Colour, type Shown, type Tool } from './viewer'
 const video = signal<Video | null>(null)
 const image = signal<ImageBitmap | null>(null)
 const at = signal(0)
+const drawn = signal(0) // the frame whose picture is there: masks are those of the picture, never ahead of it
 const frames = signal(new Map<number, Frame>())
 const selected = signal<number | null>(null)
 const tool = signal<Tool>('click')
@@ -23,11 +24,11 @@ const total = computed(() => video.value?.frames_total ?? Math.max(0, ...frames.
 const areaOf = (counts: string) => readRuns(counts).reduce((sum, run, place) => sum + (place % 2 ? run : 0), 0)
 
 const shown = computed<Shown>(() => {
-  const now = video.value, frame = frames.value.get(at.value)
+  const now = video.value, frame = frames.value.get(drawn.value)
   const ids = frame?.ids ?? []
   const colours = ids.map<Colour>((id) => [...colourOf(id), id === selected.value ? 190 : 105])
   const marks = (now?.marks ?? [])
-    .filter((each) => each.frame === at.value && each.object === selected.value)
+    .filter((each) => each.frame === drawn.value && each.object === selected.value)
     .flatMap((each) => each.points.map(([x, y], place) => ({ x, y, positive: each.labels[place] === 1 })))
   return {
     image: image.value, size: now ? [now.height, now.width] : [1, 1],
@@ -75,7 +76,10 @@ async function show(index: number): Promise<void> {
   at.value = Math.min(last, Math.max(0, index))
   const number = ++asked
   const picture = await run(() => bitmap(`${path()}/frames/${at.value}`))
-  if (picture && number === asked) image.value = picture
+  if (picture && number === asked) {
+    image.value = picture
+    drawn.value = at.value
+  }
 }
 
 async function refresh(): Promise<void> {
@@ -155,7 +159,7 @@ const acts = {
   },
   stroke: () => undefined,
   polygon: () => undefined,
-  pick: (place: number) => { selected.value = place < 0 ? null : frames.value.get(at.value)?.ids[place] ?? null },
+  pick: (place: number) => { selected.value = place < 0 ? null : frames.value.get(drawn.value)?.ids[place] ?? null },
 }
 
 // Frames where a look is worth while: what is stale, and where an object begins or ends.
