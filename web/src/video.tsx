@@ -151,11 +151,11 @@ const restore = async () => {
 const acts = {
   click: (x: number, y: number, positive: boolean) => {
     if (selected.value === null && !positive) { say('A click that takes away needs an object: select one first'); return }
-    void prompt('click', { object: selected.value, frame: at.value, points: [[x, y]], labels: [positive ? 1 : 0] })
+    void prompt('click', { object: selected.value, frame: drawn.value, points: [[x, y]], labels: [positive ? 1 : 0] })
   },
   box: (box: Box, positive: boolean) => {
-    if (positive) void prompt('click', { object: null, frame: at.value, box })
-    else void prompt('concept', { phrase: video.value!.concepts.at(-1) ?? '', not_boxes: [box], frame: at.value })
+    if (positive) void prompt('click', { object: null, frame: drawn.value, box })
+    else void prompt('concept', { phrase: video.value!.concepts.at(-1) ?? '', not_boxes: [box], frame: drawn.value })
   },
   stroke: () => undefined,
   polygon: () => undefined,
@@ -235,7 +235,7 @@ function Concepts() {
     const phrase = field.current!.value.trim()
     if (!phrase) return
     field.current!.value = ''
-    void prompt('concept', { phrase, frame: at.value })
+    void prompt('concept', { phrase, frame: drawn.value })
   }
   const forget = async (phrase: string) => {
     const next = await run(() => post<Video>(`${path()}/forget`, { phrase }))
