@@ -170,7 +170,7 @@ def test_a_recipe_takes_the_rest_from_its_base(tmp_path) -> None:
         ("phases=1", "phases: is 1; a list is expected"),
         ("phases.0=1", r"phases\.0: is 1; a table of settings is expected"),
         ("phases.0.options=[1]", r"phases\.0\.options"),
-        ("criterion=[1]", r"criterion: is \[1\]; a table of settings is expected"),
+        ("criterion=[1]", r"criterion: is \[1\]; an object is expected"),
         ("data=[1]", "data"),
         ("data.sources=1", r"data\.sources: is 1; a table of settings is expected"),
         ("data.sources.mine={kind: excel}", r"data\.sources\.mine.*one of .*'coco'.* as its 'kind'"),
