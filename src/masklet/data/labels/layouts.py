@@ -91,12 +91,6 @@ def _holds(path: Path, pattern: str, text: str) -> bool:
 _FIRST_LOOK, _FEW = 2**16, 5
 
 LAYOUTS: Mapping[str, LabelLayout] = {
-    "objects": LabelLayout(
-        recognise=lambda path, _: has_object_folders(path),
-        open=lambda files, config: CocoSource(
-            files.labels, files.images, config, read=partial(read_object_masks, images=files.images)
-        ),
-    ),
     "saco": LabelLayout(
         recognise=lambda _, known: "text_input" in known,
         open=lambda files, config: SacoSource(files.labels, files.images, config.split, config.limit),
@@ -115,6 +109,12 @@ LAYOUTS: Mapping[str, LabelLayout] = {
     "yolo": LabelLayout(
         recognise=lambda path, _: path.suffix in (".yaml", ".yml"),
         open=lambda files, config: YoloSource(files.labels, files.part, config),
+    ),
+    "objects": LabelLayout(
+        recognise=lambda path, _: has_object_folders(path),
+        open=lambda files, config: CocoSource(
+            files.labels, files.images, config, read=partial(read_object_masks, images=files.images)
+        ),
     ),
     "masks": LabelLayout(
         recognise=lambda path, _: (path / "masks").is_dir(),
