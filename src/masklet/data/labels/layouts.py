@@ -9,6 +9,7 @@ from pathlib import Path
 from masklet.data.labels.coco import CocoSource
 from masklet.data.labels.davis import DavisVideos
 from masklet.data.labels.mask_folders import MaskFolderSource
+from masklet.data.labels.object_masks import read_object_masks
 from masklet.data.labels.saco import SacoSource
 from masklet.data.labels.yolo import YoloSource
 from masklet.data.labels.ytvis import YtvisVideos
@@ -18,7 +19,7 @@ from masklet.errors import InputError
 from masklet.formats.coco import CocoFile
 from masklet.formats.lvis import read_lvis
 from masklet.formats.mot import read_mot
-from masklet.formats.object_masks import has_object_folders, read_object_masks
+from masklet.formats.object_masks import has_object_folders
 from masklet.formats.stream import iterate_items
 from masklet.formats.tools.cvat import read_cvat
 from masklet.formats.tools.imagefolder import METADATA, read_imagefolder
