@@ -15,10 +15,10 @@ MOST_FILES = 15  # of a folder, without its __init__.py
 
 # Lines of Python by folder, rooms included. A folder that needs more is to be looked through first: what is said twice?
 BUDGETS = {
-    "": 1000,  # the files that lie in no folder
+    "": 1030,  # the files that lie in no folder
     "checkpoints": 860,
-    "cli": 1960,
-    "data": 3400,
+    "cli": 2150,
+    "data": 3430,
     "engine": 5200,
     "eval": 7100,
     "formats": 2800,
@@ -30,8 +30,8 @@ BUDGETS = {
     "query": 1580,
     "render": 260,
     "scenes": 2850,
-    "train": 4110,
-    "workflows": 3600,
+    "train": 4150,
+    "workflows": 3700,
 }
 
 
