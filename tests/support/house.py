@@ -19,7 +19,7 @@ BUDGETS = {
     "agent": 2000,
     "checkpoints": 860,
     "cli": 2250,
-    "data": 3400,
+    "data": 3430,
     "engine": 5200,
     "eval": 7100,
     "formats": 2800,
@@ -35,7 +35,7 @@ BUDGETS = {
     "scenes": 2850,
     "serve": 5000,
     "train": 4150,
-    "workflows": 3650,
+    "workflows": 3700,
 }
 
 

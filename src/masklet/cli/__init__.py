@@ -14,7 +14,6 @@ from masklet.cli import (  # noqa: I001 - the order of the commands in the help
     engine,
     calibrate,
     models,
-    merge,
     convert_labels,
     mcp,
 )
@@ -29,7 +28,6 @@ __all__ = [
     "evaluation",
     "main",
     "mcp",
-    "merge",
     "models",
     "segment",
     "server",
