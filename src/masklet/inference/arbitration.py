@@ -17,7 +17,7 @@ SAME = 0.5  # IoU at which two masks claim one thing
 
 def may_share(one: str, other: str) -> bool:
     """Whether a thing can be both by what the phrases say: one of them has the other's noun."""
-    nouns = singular(one.split()[-1]), singular(other.split()[-1])
+    nouns = singular(one.rsplit(maxsplit=1)[-1]), singular(other.rsplit(maxsplit=1)[-1])
     words = {singular(word) for word in one.split()}, {singular(word) for word in other.split()}
     return nouns[0] in words[1] or nouns[1] in words[0]
 
@@ -35,7 +35,7 @@ def owners(
         if not kept[place]:
             continue
         for other in np.flatnonzero(kept & (iou[place] >= SAME)).tolist():
-            pair = phrases[place], phrases[other]
-            is_rival = pair[0] != pair[1] and frozenset(pair) not in allowed and not may_share(*pair)
+            one, two = phrases[place], phrases[other]
+            is_rival = one != two and frozenset((one, two)) not in allowed and not may_share(one, two)
             kept[other] = other == place or not (is_rival and scores[other] <= scores[place])
     return kept
