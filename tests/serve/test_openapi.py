@@ -1,19 +1,10 @@
-"""What the OpenAPI document says is what the server does: requests made of it are never a fault of the server."""
+"""The OpenAPI document is whole, and nonsense sent to any of its paths is never a fault of the server."""
 
-import os
-from dataclasses import replace
-from pathlib import Path
-
-import pytest
 from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, given, strategies
 from hypothesis import settings as bounded
 
 from masklet.client import Client
-from masklet.serve.app import create_app
-from masklet.serve.settings import Limits, ServeSettings
-
-UNCHECKED = {"/v1/doctor"}  # measures the machine, for seconds
 
 
 def test_every_path_is_described_with_its_errors(http: TestClient) -> None:
@@ -23,27 +14,6 @@ def test_every_path_is_described_with_its_errors(http: TestClient) -> None:
         for method, described in methods.items():
             assert described.get("summary") or described.get("description"), (method, path)
             assert "413" in described["responses"], (method, path)
-
-
-@pytest.mark.slow
-def test_requests_made_of_the_document_are_never_a_fault(settings: ServeSettings, tmp_path: Path) -> None:
-    schemathesis = pytest.importorskip("schemathesis", reason="schemathesis is not installed")
-    own = replace(settings, folder=tmp_path, limits=Limits(rate=1e9, burst=10**9))
-    app = create_app(own)
-    with TestClient(app, base_url="http://127.0.0.1"):
-        schema = schemathesis.openapi.from_asgi("/openapi.json", app)
-        for result in schema.get_all_operations():
-            operation = result.ok()
-            if operation.path in UNCHECKED:
-                continue
-
-            @bounded(max_examples=int(os.environ.get("MASKLET_EXAMPLES", "8")), suppress_health_check=list(HealthCheck))
-            @given(case=operation.as_strategy())
-            def check(case: object) -> None:
-                answer = case.call(headers={"host": "127.0.0.1"})  # type: ignore[attr-defined]
-                assert answer.status_code < 500 or answer.status_code in (503, 507), answer.text
-
-            check()
 
 
 NONSENSE = strategies.recursive(
