@@ -46,15 +46,18 @@ def review_import(
 @engine_app.command("correct-import")
 def correct_import(
     project: ProjectFolder,
-    file: Annotated[Path, typer.Argument(help="COCO or SA-Co labels.", show_default=False)],
+    file: Annotated[Path, typer.Argument(help="Labels from Label Studio, CVAT, LabelMe, COCO.", show_default=False)],
     *,
     name: Person,
     all_done: Annotated[bool, typer.Option(help="Pairs that came back unchanged were looked at, too.")] = False,
+    also_final: Annotated[
+        bool, typer.Option(help="The file holds all labels of its images; correct what models decided, too.")
+    ] = False,
 ) -> None:
     """Take in labels that were corrected in another tool; see `masklet engine export --for-correction`."""
     from masklet.engine.review.corrections import import_corrections
 
-    counts = import_corrections(opened(project), file, name, all_done=all_done)
+    counts = import_corrections(opened(project), file, name, all_done=all_done, also_final=also_final)
     tell([counted(counts), "go on: masklet engine resume " + str(project)])
 
 

@@ -25,10 +25,15 @@ def snapshot(project: ProjectFolder) -> None:
 def export(
     project: ProjectFolder,
     *,
-    out: Annotated[Path, typer.Option(help="Folder, or with --for-correction a file, to write.")] = Path("export"),
-    format: Annotated[str, typer.Option(help="saco, coco or yolo.")] = "saco",
+    out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("export"),
+    format: Annotated[
+        str | None,
+        typer.Option(help="saco, coco, yolo, labelstudio, cvat, labelme; ytvis of clips.", show_default=False),
+    ] = None,
     of: Annotated[str, typer.Option("--snapshot", help="The beginning of its name, or `latest`.")] = "latest",
-    for_correction: Annotated[bool, typer.Option(help="What waits for correction, as COCO labels.")] = False,
+    for_correction: Annotated[
+        bool, typer.Option(help="What waits for correction, as coco, labelstudio, cvat or labelme.")
+    ] = False,
 ) -> None:
     """Write a snapshot as labels for other programs; the same snapshot gives the same bytes."""
     from masklet.engine.project.exports import EXPORTS
@@ -37,12 +42,13 @@ def export(
 
     work = opened(project)
     if for_correction:
-        path = out if out.suffix == ".json" else out / "correct.json"
-        tell([f"{export_for_correction(work, path)} pairs -> {path}"])
+        count = export_for_correction(work, out, format or "coco")
+        tell([f"{count} pairs -> {out}; bring them back: masklet engine correct-import {project} FILE --name YOU"])
         return
-    if format not in EXPORTS:
-        raise InputError(f"there is no format {format!r}: choose from {', '.join(EXPORTS)}")
-    written = EXPORTS[format](work, load_snapshot(work.view, of), out)
+    layout = format or "saco"
+    if layout not in EXPORTS:
+        raise InputError(f"there is no format {layout!r}: choose from {', '.join(EXPORTS)}")
+    written = EXPORTS[layout](work, load_snapshot(work.view, of), out)
     tell([f"{len(written)} files -> {out}"])
 
 
