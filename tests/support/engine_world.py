@@ -158,7 +158,9 @@ def open_world(folder: Path, photos: Path, *, place: str | None = None) -> Proje
     )
 
 
-def stages(project: Project, segmenter: ColourSegmenter, verifier: object = None) -> list[Stage]:
+def stages(
+    project: Project, segmenter: ColourSegmenter, verifier: object = None, guard: Stage | None = None
+) -> list[Stage]:
     """From photos to annotations."""
     source = source_fact("squares", "CC0-1.0")
     project.view.ledger.add([source])
@@ -166,6 +168,7 @@ def stages(project: Project, segmenter: ColourSegmenter, verifier: object = None
     return [
         Ingest(source_id=source.values["source_id"]),
         Duplicates(),
+        *([guard] if guard else []),
         ListedPhrases(phrases=PHRASES),
         ProposeMasks(segmenter=segmenter),  # type: ignore[arg-type]
         VerifyMasks(verifier=judge),  # type: ignore[arg-type]
@@ -181,7 +184,8 @@ def run_world(
     verifier: object = None,
     run_id: str = "first",
     owner: str | None = None,
+    guard: Stage | None = None,
 ) -> bool:
     """One run over everything."""
     project.view.ledger.add([Fact(table="run", values={"run_id": run_id, "started_at": 0, "code": "", "config": ""})])
-    return Runner(project, stages(project, segmenter or ColourSegmenter(), verifier), run_id, owner=owner).run()
+    return Runner(project, stages(project, segmenter or ColourSegmenter(), verifier, guard), run_id, owner=owner).run()

@@ -17,15 +17,32 @@ def review(
     task: Annotated[str, typer.Option(help="masks, exhaustivity or audit.")] = "masks",
     out: Annotated[Path, typer.Option(help="The page to write.")] = Path("sheet.html"),
     limit: Annotated[int, typer.Option(help="At most so many questions.", min=1)] = 500,
+    order: Annotated[
+        str, typer.Option(help="What comes first: strange, random, uncertainty, disagreement, coreset.")
+    ] = "strange",
+    known: Annotated[bool, typer.Option("--known/--no-known", help="Hide some known questions among them.")] = True,
 ) -> None:
     """Write a page of questions for people, strange ones first; it works without network and downloads the answers."""
+    from masklet.engine.review.people import hidden_items, hide_among
     from masklet.engine.review.queues import queue
+    from masklet.engine.review.selection import ordered
     from masklet.engine.review.sheet import write_sheet
 
     work = opened(project)
-    items = queue(work, task)
-    write_sheet(work, items[:limit], out)
+    items = ordered(work, queue(work, task), order)
+    shown = items[:limit]
+    if known and task == "masks" and shown:
+        shown = hide_among(shown, hidden_items(work, len(shown)))
+    write_sheet(work, shown, out)
     tell([f"{min(limit, len(items))} of {len(items)} questions -> {out}"])
+
+
+@engine_app.command()
+def people(project: ProjectFolder) -> None:
+    """Show how fast everybody answers, and how often they are right on known questions hidden in their sheets."""
+    from masklet.engine.review.people import people_scores
+
+    tell([score.line() for score in people_scores(opened(project).view)])
 
 
 @engine_app.command("review-import")

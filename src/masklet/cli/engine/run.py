@@ -24,7 +24,12 @@ def run(  # noqa: PLR0913 - one argument for each option
     labels: Annotated[Path | None, typer.Option(help="Labels to check, in any layout that `train` reads.")] = None,
     captions: Annotated[Path | None, typer.Option(help="Lines of FILE<tab>caption to take phrases from.")] = None,
     negatives: Annotated[int, typer.Option(help="Look-alikes to ask of each image that shows something.", min=0)] = 0,
-    licence: Annotated[str, typer.Option(help="Of the photos, such as CC-BY-4.0.")] = "unknown",
+    harder: Annotated[
+        bool, typer.Option("--harder", help="Try weak phrases again, by an example and by broader names.")
+    ] = False,
+    licence: Annotated[
+        str, typer.Option(help="Of the photos, such as CC-BY-4.0; or FOLDER=CC-BY-4.0, with commas between.")
+    ] = "unknown",
     yes: Annotated[bool, typer.Option("--yes", help="Start without asking.")] = False,
     model: Model = "tiny",
     device: Device = "auto",
@@ -42,6 +47,7 @@ def run(  # noqa: PLR0913 - one argument for each option
         captions=captions,
         licence=licence,
         negatives=negatives,
+        harder=harder,
         model=ModelChoice(name=model, device=device, dtype=dtype),
     )
 

@@ -12,13 +12,22 @@ Name = Annotated[str, typer.Argument(metavar="SNAPSHOT", help="The beginning of 
 
 
 @engine_app.command()
-def snapshot(project: ProjectFolder) -> None:
-    """Fix the present labels as a data set under a name that its content gives it."""
-    from masklet.engine.snapshots import take_snapshot
+def snapshot(
+    project: ProjectFolder,
+    *,
+    licence: Annotated[list[str] | None, typer.Option(help="Images under this one alone; repeatable.")] = None,
+    tier: Annotated[list[str] | None, typer.Option(help="HQ-human, HQ-ai or SYN alone; repeatable.")] = None,
+) -> None:
+    """Fix the present labels as a data set that `masklet train` learns from, under a name that its content gives it."""
+    from masklet.engine.snapshots import export_saco, take_snapshot
 
-    taken = take_snapshot(opened(project).view)
+    work = opened(project)
+    taken = take_snapshot(work.view, licence or ())
+    folder = project / "snapshots" / taken.snapshot_id[:12]
+    export_saco(work.view, taken, folder, originals=work.originals, tiers=tier or ())
     counts = ", ".join(f"{count} {what}" for what, count in taken.manifest["counts"].items())
     tell([f"{taken.snapshot_id[:12]}: {counts}; licences {', '.join(taken.manifest['licences'])}"])
+    tell([f"-> {folder}; learn from it: masklet train finetune data.root={folder}"])
 
 
 @engine_app.command()

@@ -136,7 +136,7 @@ def _by_image(rows: Sequence[Row], media: Mapping[str, Row]) -> dict[str, list[R
 
 
 def _saco(project: Project, snapshot: Snapshot, folder: Path) -> list[Path]:
-    return export_saco(project.view, snapshot, folder)
+    return export_saco(project.view, snapshot, folder, originals=project.originals)
 
 
 def _of_tool(tool: str, project: Project, snapshot: Snapshot, folder: Path) -> list[Path]:

@@ -18,7 +18,7 @@ from masklet.data.labels.conversion import WRITERS, LabelExport, find_image, rea
 from masklet.data.labels.layouts import LabelFiles, recognise
 from masklet.engine.digests import digest_of
 from masklet.engine.records import Author, Fact, MaskRow, Move, Outcome
-from masklet.engine.stages.masks import maskset_fact
+from masklet.engine.stages.mask_rows import maskset_fact
 from masklet.engine.stages.stage import Project
 from masklet.engine.stages.verification import verdict_fact
 from masklet.engine.states import FINAL, Cause, State
@@ -47,19 +47,24 @@ def export_for_correction(project: Project, folder: Path, tool: str = "coco") ->
 
     Raises: InputError when none waits, or the tool is not known.
     """
-    if tool not in TOOLS:
-        raise InputError(f"there is no way out for corrections to {tool!r}: choose from {', '.join(TOOLS)}")
     pairs = project.view.pairs(*WAITING)
     if not pairs:
         raise InputError("no pair waits for correction: look for open questions with `masklet engine review`")
-    labels = coco_of_pairs(project, pairs)
+    write_for_tool(project, pairs, folder, tool, with_masks=True)
+    return len(pairs)
+
+
+def write_for_tool(project: Project, pairs: Sequence[Row], folder: Path, tool: str, *, with_masks: bool) -> None:
+    """Writes pairs and their images in the layout of a tool. Raises: InputError when the tool is not known."""
+    if tool not in TOOLS:
+        raise InputError(f"there is no way out to {tool!r}: choose from {', '.join(TOOLS)}")
+    labels = coco_of_pairs(project, pairs, with_masks=with_masks)
     export = LabelExport(labels=labels, folder=folder, find_image=partial(_original, project))
     WRITERS[tool](export)
     for _ in export.copy_images("" if tool == "labelme" else "images"):  # LabelMe looks for an image beside its labels
         pass
     if tool == "labelstudio":
         write_atomically(folder / "config.xml", _labelstudio_config(labels))
-    return len(pairs)
 
 
 def _original(project: Project, name: str) -> Path:
@@ -76,8 +81,8 @@ def _labelstudio_config(labels: CocoFile) -> str:
     return f'<View><Image name="image" value="$image" zoom="true"/>{listed}</View>\n'
 
 
-def coco_of_pairs(project: Project, pairs: Sequence[Row]) -> CocoFile:
-    """Pairs with the masks that hold, as COCO records."""
+def coco_of_pairs(project: Project, pairs: Sequence[Row], *, with_masks: bool = True) -> CocoFile:
+    """Pairs, with the masks that hold or for labelling from the start, as COCO records."""
     document = CocoFile(images={}, categories={}, annotations=[])
     images, names = {}, {}
     for pair in pairs:
@@ -89,7 +94,7 @@ def coco_of_pairs(project: Project, pairs: Sequence[Row]) -> CocoFile:
         if pair["text"] not in names:
             number = names[pair["text"]] = len(names) + 1
             document.categories[number] = CocoCategory(id=number, name=pair["text"])
-        for mask in accepted_masks(project, pair):
+        for mask in accepted_masks(project, pair) if with_masks else ():
             x0, y0, x1, y1 = mask.box
             document.annotations.append(
                 CocoAnnotation(
@@ -190,14 +195,17 @@ def is_unchanged(masks: Sequence[Mask], before: Sequence[MaskRow]) -> bool:
     return all(max(mask_iou(mask[None], other[None])[0, 0] for other in old) >= UNCHANGED_IOU for mask in masks)
 
 
-def read_masks(project: Project, path: Path) -> dict[tuple[str, str], list[tuple[Mask, bool]]]:
+def read_masks(
+    project: Project, path: Path, *, asked: Sequence[Row] | None = None
+) -> dict[tuple[str, str], list[tuple[Mask, bool]]]:
     """Masks, and whether each is a group, by file name and phrase; every pair that the file speaks of, empty ones too.
 
-    Raises: InputError naming file, record and field.
+    A file that cannot name what is absent speaks of the pairs in `asked`, those that wait, of its images. Raises: InputError naming file,
+    record and field.
     """
     sizes = {row["uri"]: (row["height"], row["width"]) for row in project.view.media()}
     found: dict[tuple[str, str], list[tuple[Mask, bool]]] = defaultdict(list)
-    for (uri, phrase), labels in _records(project, path, sizes).items():
+    for (uri, phrase), labels in _records(project, path, sizes, asked).items():
         found[uri, phrase] = []
         for where, segmentation, is_group in labels:
             if uri not in sizes:
@@ -212,7 +220,9 @@ def read_masks(project: Project, path: Path) -> dict[tuple[str, str], list[tuple
     return dict(found)
 
 
-def _records(project: Project, path: Path, sizes: Mapping[str, tuple[int, int]]) -> dict[tuple[str, str], list]:
+def _records(
+    project: Project, path: Path, sizes: Mapping[str, tuple[int, int]], asked: Sequence[Row] | None
+) -> dict[tuple[str, str], list]:
     layout = recognise(path)
     found: dict[tuple[str, str], list] = {}
     if layout == "saco":  # the only one whose file says itself which pairs it is about
@@ -227,7 +237,8 @@ def _records(project: Project, path: Path, sizes: Mapping[str, tuple[int, int]])
     names = {key: _name_in_project(image.file_name or "", sizes) for key, image in labels.images.items()}
     uri_of = {row["media_id"]: row["uri"] for row in project.view.media()}
     waiting: dict[str, list[str]] = defaultdict(list)
-    for pair in project.view.pairs(*WAITING) if layout in NAMES_NO_ABSENT else ():
+    known = project.view.pairs(*WAITING) if asked is None else asked
+    for pair in known if layout in NAMES_NO_ABSENT else ():
         waiting[uri_of[pair["media_id"]]].append(pair["text"])
     for uri in names.values():
         found |= {(uri, category.name): [] for category in labels.categories.values()}

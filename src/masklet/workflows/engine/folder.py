@@ -30,6 +30,7 @@ class ProjectSettings:
     licence: str = "unknown"
     model: str = "tiny"
     negatives: Annotated[int, Field(ge=0, le=100)] = 0
+    harder: bool = False
 
 
 _ADAPTER = TypeAdapter(ProjectSettings)

@@ -5,12 +5,14 @@ from pathlib import Path
 
 from masklet.engine.project.label_errors import label_errors
 from masklet.engine.project.statistics import EngineStats
+from masklet.engine.review.people import people_scores
 from masklet.engine.review.pictures import from_near, jpeg, whole
 from masklet.engine.stages.stage import Project
 from masklet.engine.states import State
 from masklet.errors import InputError
 from masklet.eval.reports.page import Card, Figure, Gallery, Report, Section, Table, write_report
 from masklet.workflows.engine.folder import PAGE
+from masklet.workflows.engine.page_map import map_of
 
 SAMPLES = 8  # of each state
 MEANINGS = {
@@ -42,6 +44,12 @@ def write_page(project: Project, stats: EngineStats, step: str, folder: Path) ->
     sections: list[Section] = [Table("States", ("state", "pairs", "meaning"), states)]
     sections += [gallery for state in State if (gallery := _samples(project, state)) is not None]
     sections.append(Table("Answers", ("who", "answer", "times"), answers))
+    drawn = map_of(project)
+    sections += [drawn] if drawn is not None else []
+    scores = [(s.name, s.answers, s.seconds, s.right, s.known) for s in people_scores(project.view)]
+    if scores:
+        columns = ("person", "answers", "seconds each", "right", "of known questions")
+        sections.append(Table("People", columns, scores, "known questions are hidden among the open ones"))
     report = Report(title="Data engine", subtitle=f"next: {step}", figures=figures, sections=sections)
     return write_report(report, folder / PAGE)
 

@@ -45,6 +45,7 @@ class EngineJob:
     captions: Path | None = None
     licence: str = "unknown"
     negatives: int = 0
+    harder: bool = False
     model: ModelChoice = field(default_factory=ModelChoice)
 
     def __post_init__(self) -> None:
@@ -63,6 +64,7 @@ class EngineJob:
             licence=self.licence,
             model=self.model.name,
             negatives=self.negatives,
+            harder=self.harder,
         )
 
 
@@ -124,11 +126,14 @@ def _run(
 
 def conclude(project: Project, folder: Path, *, is_complete: bool = True) -> EngineResult:
     """Takes a snapshot if anything is final, exports it, and writes the pages of the project anew."""
-    snapshot = take_snapshot(project.view) if project.view.annotations() else None
-    if snapshot is not None:
-        export_saco(project.view, snapshot, folder / SNAPSHOT)
     stats = statistics(project.view)
-    step = next_step(stats.states, str(folder))
+    step, snapshot = next_step(stats.states, str(folder)), None
+    try:
+        snapshot = take_snapshot(project.view) if project.view.annotations() else None
+    except InputError as error:  # licences that do not mix, or images that are all of evaluation sets
+        step = str(error)
+    if snapshot is not None:
+        export_saco(project.view, snapshot, folder / SNAPSHOT, originals=project.originals)
     write_readme(folder, [*stats.lines(), f"next: {step}"])
     page = write_page(project, stats, step, folder)
     return EngineResult(
