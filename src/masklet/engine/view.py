@@ -150,5 +150,8 @@ class LedgerView:
         rows: Iterable[Row] = self.ledger.read(select(t.maskset.c.blob.label("digest")))
         guards = self.ledger.read(select(t.guard.c.blob.label("digest")))
         vectors = self.ledger.read(select(t.description.c.blob.label("digest")))
+        clips = select(t.maskset.c.maskset_id, t.maskset.c.blob).join(t.pair, t.pair.c.pair_id == t.maskset.c.pair_id)
+        clips = clips.join(t.media, t.media.c.media_id == t.pair.c.media_id).where(t.media.c.profile.is_not(None))
+        tracks = [{"digest": m.track} for row in self.ledger.read(clips) for m in self.masks(row) if m.track]
         renders = self.ledger.read(select(t.verdict.c.render.label("digest")).where(t.verdict.c.render != "-"))
-        return {row["digest"] for row in (*rows, *renders, *guards, *vectors)}
+        return {row["digest"] for row in (*rows, *renders, *guards, *vectors, *tracks)}

@@ -72,9 +72,14 @@ def correct_import(
     ] = False,
 ) -> None:
     """Take in labels that were corrected in another tool; see `masklet engine export --for-correction`."""
+    from masklet.data.labels.layouts import recognise
+    from masklet.engine.clips.exchange import import_clip_corrections
     from masklet.engine.review.corrections import import_corrections
 
-    counts = import_corrections(opened(project), file, name, all_done=all_done, also_final=also_final)
+    if recognise(file) == "ytvis":
+        counts = import_clip_corrections(opened(project), file, name, all_done=all_done)
+    else:
+        counts = import_corrections(opened(project), file, name, all_done=all_done, also_final=also_final)
     tell([counted(counts), "go on: masklet engine resume " + str(project)])
 
 

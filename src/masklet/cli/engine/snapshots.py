@@ -45,19 +45,23 @@ def export(
     ] = False,
 ) -> None:
     """Write a snapshot as labels for other programs; the same snapshot gives the same bytes."""
+    from masklet.engine.clips.exchange import export_clip_corrections, export_ytvis
     from masklet.engine.project.exports import EXPORTS
     from masklet.engine.review.corrections import export_for_correction
     from masklet.engine.snapshots import load_snapshot
 
     work = opened(project)
     if for_correction:
-        count = export_for_correction(work, out, format or "coco")
+        is_of_clips = any(row["profile"] is not None for row in work.view.media())
+        count = (
+            export_clip_corrections(work, out) if is_of_clips else export_for_correction(work, out, format or "coco")
+        )
         tell([f"{count} pairs -> {out}; bring them back: masklet engine correct-import {project} FILE --name YOU"])
         return
-    layout = format or "saco"
-    if layout not in EXPORTS:
-        raise InputError(f"there is no format {layout!r}: choose from {', '.join(EXPORTS)}")
-    written = EXPORTS[layout](work, load_snapshot(work.view, of), out)
+    layout, layouts = format or "saco", {**EXPORTS, "ytvis": export_ytvis}
+    if layout not in layouts:
+        raise InputError(f"there is no format {layout!r}: choose from {', '.join(layouts)}")
+    written = layouts[layout](work, load_snapshot(work.view, of), out)
     tell([f"{len(written)} files -> {out}"])
 
 

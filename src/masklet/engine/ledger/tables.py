@@ -66,7 +66,7 @@ media = _table(
     _number("height"),
     _text("hash64"),
     _text("error", null=True),
-    _text("profile", null=True),
+    _text("profile", null=True),  # of a clip, its frames as JSON
 )
 cluster = _table(
     "cluster",
@@ -130,6 +130,15 @@ description = _table(
     _text("blob"),  # the vector, half floats
     _text("kind"),
     _text("presence"),
+)
+frame_range = _table(
+    "frame_range",
+    _key("range_id"),
+    _text("pair_id", "pair.pair_id"),
+    _text("actor_id", "actor.actor_id"),
+    _number("first"),
+    _number("last"),
+    _text("kind"),
 )
 gold = _table("gold", _key("pair_id"), _number("position"))
 correction = _table(

@@ -174,7 +174,9 @@ def correct(project: Project, pair: Row, masks: Sequence[MaskRow], actor: Author
     correction = {"correction_id": digest_of("correction", values), "seconds": 0.0} | values
     facts.append(Fact(table="correction", values=correction))
     done = Cause.ALL_THERE if masks else Cause.NONE_THERE
-    causes = [Cause.CORRECTION_DONE, Cause.CHECK_AGAIN if is_rechecked(pair["pair_id"]) else done]
+    is_clip = project.view.one_media(pair["media_id"])["profile"] is not None
+    again = is_rechecked(pair["pair_id"], is_clip=is_clip)
+    causes = [Cause.CORRECTION_DONE, Cause.CHECK_AGAIN if again else done]
     if State(pair["state"]) in FINAL:
         causes.insert(0, Cause.AUDIT_FAILED)
     lapsed = [row["verdict_id"] for row in project.view.verdicts(pair["pair_id"])]
@@ -182,9 +184,9 @@ def correct(project: Project, pair: Row, masks: Sequence[MaskRow], actor: Author
     return Outcome(facts=facts, moves=moves, lapsed=lapsed)
 
 
-def is_rechecked(pair_id: str) -> bool:
-    """Whether another person looks at a correction; by the name of the pair alone."""
-    return int(hashlib.sha256(f"recheck {pair_id}".encode()).hexdigest()[:8], 16) / 2**32 < RECHECK_SHARE
+def is_rechecked(pair_id: str, *, is_clip: bool = False) -> bool:
+    """Whether another person looks at a correction: of a clip always, else by the name of the pair alone."""
+    return is_clip or int(hashlib.sha256(f"recheck {pair_id}".encode()).hexdigest()[:8], 16) / 2**32 < RECHECK_SHARE
 
 
 def is_unchanged(masks: Sequence[Mask], before: Sequence[MaskRow]) -> bool:

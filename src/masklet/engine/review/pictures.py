@@ -25,7 +25,7 @@ BOX: Colour = (255, 0, 220)  # no thing has this colour
 
 def whole(image: Pixels, masks: Sequence[MaskRow], side: int = SIDE) -> Image.Image:
     """The image with all masks in colours of their own, its longer side `side` pixels."""
-    canvas = _shrunk(image, side)
+    canvas = shrunk(image, side)
     size = canvas.height, canvas.width
     width = outline_width(unit_of(canvas.width, canvas.height) * 2)
     for number, mask in enumerate(masks):
@@ -35,7 +35,7 @@ def whole(image: Pixels, masks: Sequence[MaskRow], side: int = SIDE) -> Image.Im
 
 def from_near(image: Pixels, mask: MaskRow, side: int = SIDE) -> Image.Image:
     """Two panels: the image with the mask's box, and the mask from near with some of what is around it."""
-    context = _shrunk(image, side)
+    context = shrunk(image, side)
     scale = context.width / image.shape[1]
     x0, y0, x1, y1 = mask.box
     ImageDraw.Draw(context).rectangle([value * scale for value in (x0, y0, x1, y1)], outline=BOX, width=2)
@@ -70,7 +70,8 @@ def jpeg(picture: Image.Image) -> bytes:
     return file.getvalue()
 
 
-def _shrunk(image: Pixels, side: int) -> Image.Image:
+def shrunk(image: Pixels, side: int) -> Image.Image:
+    """The image with its longer side `side` pixels."""
     picture = Image.fromarray(image)
     scale = side / max(picture.size)
     size = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))

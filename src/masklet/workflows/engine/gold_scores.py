@@ -42,7 +42,7 @@ def _as_predictions(document: SacoFile, pair: object) -> Iterator[SacoPrediction
             yield SacoPrediction(
                 image_id=label.image_id,
                 segmentation=label.segmentation,
-                bbox=(x, y, width, height),
+                bbox=[x, y, width, height],
                 score=1.0,
                 area=label.area,
                 presence=1.0,

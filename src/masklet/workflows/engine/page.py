@@ -1,10 +1,15 @@
 """The page of a project: figures, samples of each state with their masks, people's answers, and what is next."""
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
+from PIL import Image
+
+from masklet.engine.clips.drawing import strip
 from masklet.engine.project.label_errors import label_errors
 from masklet.engine.project.statistics import EngineStats
+from masklet.engine.records import MaskRow
 from masklet.engine.review.people import people_scores
 from masklet.engine.review.pictures import from_near, jpeg, whole
 from masklet.engine.stages.stage import Project
@@ -63,12 +68,18 @@ def _samples(project: Project, state: State) -> Gallery | None:
         accepted = project.view.accepted(pair["pair_id"], maskset) if maskset else []
         shown = [masks[number] for number in accepted] if accepted else masks
         try:
-            picture = jpeg(whole(project.picture(pair["media_id"]), shown))
+            picture = jpeg(_drawn(project, pair["media_id"], shown))
         except InputError:  # an original that is gone has no sample
             continue
         uri = project.view.one_media(pair["media_id"])["uri"]
         cards.append(Card(picture, f"{pair['text']} in {uri}", (pair["text"],), f"{len(shown)} masks"))
     return Gallery(f"Samples: {state}", cards, MEANINGS.get(state, "")) if cards else None
+
+
+def _drawn(project: Project, media_id: str, shown: Sequence[MaskRow]) -> Image.Image:
+    if project.view.one_media(media_id)["profile"] is not None:
+        return strip(project, media_id, shown)
+    return whole(project.picture(media_id), shown)
 
 
 def write_errors(project: Project, path: Path, limit: int) -> Counter[str]:

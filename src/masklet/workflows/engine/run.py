@@ -113,15 +113,21 @@ def _run(
     project: Project, settings: ProjectSettings, model: Segmenter, folder: Path, observer: JobObserver
 ) -> EngineResult:
     stages = stages_of(project, settings, model, project_verifier(folder, settings.model))
-    run_id = digest_of("run", time.time_ns())
-    config = digest_of(str(settings))
-    values = {"run_id": run_id, "started_at": int(time.time()), "code": masklet.__version__, "config": config}
-    project.view.ledger.add([Fact(table="run", values=values)])
+    run_id = start_run(project, settings)
     with ExitStack() as stack:
         told = _Told(observer)
         stack.callback(told.end)
         is_complete = Runner(project, stages, run_id).run(told)
     return conclude(project, folder, is_complete=is_complete)
+
+
+def start_run(project: Project, settings: ProjectSettings) -> str:
+    """A new run on record; its id."""
+    run_id = digest_of("run", time.time_ns())
+    config = digest_of(str(settings))
+    values = {"run_id": run_id, "started_at": int(time.time()), "code": masklet.__version__, "config": config}
+    project.view.ledger.add([Fact(table="run", values=values)])
+    return run_id
 
 
 def conclude(project: Project, folder: Path, *, is_complete: bool = True) -> EngineResult:
