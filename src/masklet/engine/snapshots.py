@@ -140,10 +140,10 @@ def export_saco(
             written.append(write_atomically(folder / f"{split}.json", text))
         else:
             (folder / f"{split}.json").unlink(missing_ok=True)
-    manifest = json.dumps({"snapshot": snapshot.snapshot_id, **snapshot.manifest}, indent=1, sort_keys=True)
-    written.append(write_atomically(folder / "manifest.json", manifest))
     sheet = datasheet(view, snapshot.snapshot_id, snapshot.manifest)
     written.append(write_atomically(folder / "DATASHEET.md", sheet))
+    manifest = json.dumps({"snapshot": snapshot.snapshot_id, **snapshot.manifest}, indent=1, sort_keys=True)
+    written.append(write_atomically(folder / "manifest.json", manifest))
     if originals is not None:
         uris = {row["media_id"]: row["uri"] for row in view.all_media()}
         for media_id in sorted({row["media_id"] for row in rows}):

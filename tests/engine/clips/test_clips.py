@@ -4,11 +4,11 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from engine_world import COLOURS, ColourSegmenter, true_masks
+from frame_results import make
 from PIL import Image
 
 from masklet.cli import main
@@ -24,6 +24,7 @@ from masklet.engine.states import FINAL, State
 from masklet.errors import InputError
 from masklet.eval.videos.video_files import iterate_ytvis
 from masklet.formats.ytvis import read_ytvis
+from masklet.inference.video.frame_result import FrameResult
 from masklet.media.images import read_image
 from masklet.ops.masks import rle_encode
 from masklet.workflows.engine.clips import ClipsJob, cut_videos, run_clips
@@ -53,14 +54,12 @@ class ColourTrack:
         del frame
         self.phrase = phrase
 
-    def track(self, *, start: int | None = None) -> Iterator[SimpleNamespace]:
+    def track(self, *, start: int | None = None) -> Iterator[FrameResult]:
         del start
         for index, path in enumerate(self.paths):
             masks = [near(read_image(path), COLOURS[self.phrase])] if self.phrase in COLOURS else []
             masks = [mask for group in masks for mask in group][: 1 if self.loses_second else None]
-            yield SimpleNamespace(
-                index=index, ids=np.arange(len(masks)), scores=np.full(len(masks), 0.9), mask=masks.__getitem__
-            )
+            yield make(masks, [5.0] * len(masks), concepts=[self.phrase] * len(masks), index=index)
 
     def close(self) -> None:
         pass

@@ -112,6 +112,23 @@ def train_verifier(
     tell(train_project_verifier(project, most_false=most_false, device=device))
 
 
+@engine_app.command("verifier-eval")
+def verifier_eval(
+    project: ProjectFolder,
+    *,
+    gt: Annotated[Path, typer.Option(help="Held-out labels, in any layout.", show_default=False)],
+    images: Annotated[Path, typer.Option(help="Folder of their images.", show_default=False)],
+    limit: Annotated[int | None, typer.Option(help="At most so many images.", min=1)] = None,
+) -> None:
+    """Measure the model alone and with the project's verifier behind it, as two systems, on held-out labels."""
+    from masklet.cli.display import Display
+    from masklet.workflows.engine.verified import compare_verified
+
+    with Display() as display:
+        lines = compare_verified(project, gt, images, limit=limit, observer=display)
+    tell(lines)
+
+
 @engine_app.command()
 def errors(
     project: ProjectFolder,

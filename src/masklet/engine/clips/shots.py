@@ -13,7 +13,7 @@ from PIL import Image
 SIDE = 24  # of what frames are compared at
 BINS = 8  # of each colour
 CUT = 0.45  # share of pixels whose colours change at once
-LEAST_MOTION = 0.6  # mean change of grey between frames, of 255
+LEAST_MOTION = 0.6  # mean change between frames, of 255
 Small = UInt8[np.ndarray, "24 24 3"]
 
 
@@ -66,8 +66,7 @@ def find_shots(frames: Sequence[Small], limits: ClipLimits) -> list[Shot]:
 
 
 def motion_of(frames: Sequence[Small]) -> float:
-    """The mean change of grey values from frame to frame."""
+    """The mean change of values from frame to frame."""
     if len(frames) < 2:
         return 0.0
-    grey = np.stack(frames).astype(float).mean(axis=-1)
-    return float(np.abs(np.diff(grey, axis=0)).mean())
+    return float(np.abs(np.diff(np.stack(frames).astype(float), axis=0)).mean())

@@ -25,13 +25,19 @@ if TYPE_CHECKING:
 
 VERIFIER = "verifier.npz"
 IMAGES_KEPT = 2
+DIRECTIONS = 12
 
 
 @dataclass(eq=False)
 class ModelFeatures:
-    """Means of the model's fine-grained map over a mask, around it and over the image, with scores and sizes."""
+    """Means of the model's fine-grained map over a mask, around it and over the image, with scores, sizes and words.
+
+    Of the words it is the mean of their tokens, on a few directions drawn once: with the few answers of a project, more
+    would be learnt by heart.
+    """
 
     choice: ModelChoice
+    _words: dict[str, np.ndarray] = field(default_factory=dict)
     _maps: "OrderedDict[int, tuple[Pixels, np.ndarray]]" = field(default_factory=OrderedDict)
 
     @cached
@@ -42,14 +48,15 @@ class ModelFeatures:
     @cached
     def identity(self) -> str:
         """That of the model."""
-        return f"mask means 1 {self.model.identity}"
+        return f"mask means 2 {self.model.identity}"
 
     def of_mask(self, item: MaskItem) -> Float[np.ndarray, " feature"]:
         """Of one mask."""
         maps = self._map(item.read())
         inside = _shares([item.mask], maps.shape[1:])
         around = np.clip(_grown(inside) - inside, 0, 1)
-        return np.concatenate([_mean(maps, inside), _mean(maps, around), _figures([item.mask], item.presence)])
+        figures = _figures([item.mask], item.presence)
+        return np.concatenate([_mean(maps, inside), _mean(maps, around), self._of_words(item.phrase), figures])
 
     def of_whole(self, item: ExhaustivityItem) -> Float[np.ndarray, " feature"]:
         """Of all accepted masks, and what was rejected."""
@@ -57,7 +64,20 @@ class ModelFeatures:
         inside = _shares(item.masks, maps.shape[1:])
         rejected = max((mask.score for mask in item.rejected), default=0.0)
         figures = [*_figures(item.masks, item.presence), len(item.masks), len(item.rejected), rejected]
-        return np.concatenate([_mean(maps, inside), _mean(maps, 1 - inside), figures])
+        return np.concatenate([_mean(maps, inside), _mean(maps, 1 - inside), self._of_words(item.phrase), figures])
+
+    def _of_words(self, phrase: str) -> Float[np.ndarray, " direction"]:
+        if phrase not in self._words:
+            import torch
+
+            from masklet.inference.concepts import Concept
+
+            with torch.inference_mode():
+                words, _ = self.model.prompts([Concept(phrase=phrase)], (1, 1))
+            tokens = words.tokens[0][words.valid[0]].float().mean(0).cpu().numpy()
+            directions = np.random.default_rng(0).normal(size=(len(tokens), DIRECTIONS)) / np.sqrt(len(tokens))
+            self._words[phrase] = tokens @ directions
+        return self._words[phrase]
 
     def _map(self, image: Pixels) -> Float[np.ndarray, "dim height width"]:
         key = id(image)
