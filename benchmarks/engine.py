@@ -3,6 +3,8 @@
     python benchmarks/engine.py --kills 200         SIGKILLs at random points; the snapshot must be the same
     python benchmarks/engine.py --rows 1000000      images of synthetic rows, ten pairs each: seconds of queries
     python benchmarks/engine.py --world 200         photos of the small world: wrong labels with and without verifiers
+    python benchmarks/engine.py --orders 60         photos: what each order of questions gains a minute of people's time
+    python benchmarks/engine.py --overhead 500      photos with the built-in model: what the engine adds to its own time
 
 The small world is that of the tests: coloured squares whose truth is known, and a segmenter with known noise.
 """
@@ -22,22 +24,36 @@ SUPPORT = Path(__file__).parents[1] / "tests" / "support"
 sys.path.insert(0, str(SUPPORT))
 
 from engine_world import ColourSegmenter, open_world, run_world, true_masks, write_photos  # noqa: E402
+from PIL import Image  # noqa: E402
 
 from masklet.engine.blobs import Blobs  # noqa: E402
 from masklet.engine.ledger.ledger import Ledger  # noqa: E402
 from masklet.engine.ledger.tables import TABLES  # noqa: E402
 from masklet.engine.project.statistics import statistics  # noqa: E402
+from masklet.engine.review.intake import take_in  # noqa: E402
+from masklet.engine.review.queues import ReviewItem, queue  # noqa: E402
+from masklet.engine.review.selection import ordered  # noqa: E402
+from masklet.engine.review.verdict_file import Decision, VerdictFile  # noqa: E402
 from masklet.engine.snapshots import take_snapshot  # noqa: E402
 from masklet.engine.stages.ingest import source_fact  # noqa: E402
+from masklet.engine.stages.mask_rows import masks_by_phrase  # noqa: E402
+from masklet.engine.stages.masks import KEEP_SCORE  # noqa: E402
+from masklet.engine.stages.stage import Project  # noqa: E402
 from masklet.engine.states import State  # noqa: E402
-from masklet.engine.verify.oracle import NoisyOracle, is_complete  # noqa: E402
+from masklet.engine.verify.choices import MaskItem  # noqa: E402
+from masklet.engine.verify.oracle import NoisyOracle, is_complete, is_right  # noqa: E402
 from masklet.engine.view import LedgerView  # noqa: E402
+from masklet.media.images import read_image  # noqa: E402
+from masklet.scenes.layout import SceneConfig  # noqa: E402
+from masklet.scenes.scene import render_scene  # noqa: E402
+from masklet.workflows.engine.run import EngineJob, run_engine  # noqa: E402
 
 WORKER = (
     "import sys; from pathlib import Path; from engine_world import open_world, run_world; "
     "run_world(open_world(Path(sys.argv[1]), Path(sys.argv[2])), run_id=sys.argv[3])"
 )
 PAIRS = 10  # of an image
+SECONDS_EACH = 2.0  # of an answer on a sheet
 
 
 def kills(count: int, folder: Path) -> None:
@@ -126,14 +142,80 @@ def world(count: int, folder: Path) -> None:
         print(f"{name}: {len(final)} final pairs, {wrong / len(final):.1%} incomplete, {seconds / count:.2f} s a photo")
 
 
+def orders(count: int, folder: Path) -> None:
+    """Share of pairs that are right and final after so many minutes of answers, by order of questions."""
+    photos = write_photos(folder / "photos", count)
+    for order in ("random", "strange", "uncertainty", "disagreement"):
+        project = open_world(folder / order, photos)
+        telling = ColourSegmenter(drop=0.05, bad=0.3, tells=True)
+        run_world(project, telling)
+        items = ordered(project, queue(project, "masks"), order)
+        by_pair = [item.pair_id for item in items]
+        found, step = [], max(1, len(items) // 5)
+        for first in range(0, len(items), step):
+            said = [answered(project, item) for item in items[first : first + step]]
+            take_in(project, VerdictFile(format="masklet-verdicts", version=1, task="masks", answers=said), "simulated")
+            run_world(project, telling, run_id=f"after {first}")
+            found.append(f"{right_share(project, len(project.view.pairs())):.1%}")
+        seconds = SECONDS_EACH * len(items)
+        print(f"{order}: {len(items)} questions, {len(set(by_pair))} pairs, {seconds / 60:.1f} min: {' '.join(found)}")
+
+
+def answered(project: Project, item: ReviewItem) -> Decision:
+    """What a person who is never wrong would say."""
+    question = MaskItem(
+        read=lambda: project.picture(item.media_id), phrase=item.phrase, mask=item.masks[0], presence=1.0
+    )
+    label = "accept" if is_right(question, true_masks) else "reject"
+    return Decision(pair=item.pair_id, maskset=item.maskset_id, number=item.number, label=label, seconds=SECONDS_EACH)
+
+
+def right_share(project: Project, total: int) -> float:
+    """Final pairs whose masks are all there are, of all pairs."""
+    right = 0
+    for row in project.view.annotations():
+        maskset = project.view.maskset_by_id(row["maskset_id"])
+        masks = project.view.masks(maskset) if maskset else []
+        kept = [masks[number] for number in project.view.accepted(row["pair_id"], maskset)] if maskset else []
+        right += is_complete(project.picture(row["media_id"]), row["text"], kept, true_masks)
+    return right / total
+
+
+def overhead(count: int, folder: Path) -> None:
+    """Seconds of a whole run beside those that the model takes for the same photos and phrases."""
+    import masklet
+
+    model = masklet.load("tiny")
+    photos = folder / "photos"
+    photos.mkdir()
+    for seed in range(count):
+        Image.fromarray(render_scene(seed, SceneConfig()).image).save(photos / f"{seed:05d}.jpg")
+    phrases = ("cat", "coin", "red circle", "blue square", "bottle", "letter", "star", "cell")
+    alone = 0.0
+    for path in sorted(photos.iterdir()):
+        image = read_image(path)
+        start = time.perf_counter()
+        with model.open(image) as session:
+            masks_by_phrase(session.find(sorted(phrases), threshold=KEEP_SCORE), session.size)
+        alone += time.perf_counter() - start
+    job = EngineJob(photos=photos, folder=folder / "project", phrases=phrases)
+    begun = time.perf_counter()
+    run_engine(job, segmenter=model, confirm=lambda _: True)
+    whole = time.perf_counter() - begun
+    print(f"{count} photos, {len(phrases)} phrases: the model {alone:.1f} s, the whole run {whole:.1f} s")
+    print(f"the engine adds {whole / alone - 1:.0%}, the estimate at its start (ten photos) counted in")
+
+
 def main() -> None:
     """Runs what was asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int)
     parser.add_argument("--rows", type=int)
     parser.add_argument("--world", type=int)
+    parser.add_argument("--orders", type=int)
+    parser.add_argument("--overhead", type=int)
     arguments = parser.parse_args()
-    for work in (kills, rows, world):
+    for work in (kills, rows, world, orders, overhead):
         value = getattr(arguments, work.__name__)
         if value:
             with tempfile.TemporaryDirectory() as folder:

@@ -70,9 +70,7 @@ def _manifest(view: LedgerView, annotations: Sequence[Row], licences: Collection
             "media": row["media_id"],
             "phrase": row["text"],
             "tier": row["tier"],
-            "split": "test"
-            if row["media_id"] in gold
-            else split_of(stands_for.get(row["media_id"]) or row["media_id"]),
+            "split": "test" if row["media_id"] in gold else split_of(stands_for.get(row["media_id"], row["media_id"])),
         }
         for row in chosen
     ]
@@ -123,7 +121,7 @@ def export_saco(
     """One SA-Co file a split, the manifest and the datasheet; files of splits that are empty now are taken away.
 
     With `originals`, `images/` gets the images by their paths there, as further names of the same files where the disk
-    allows it: `masklet train finetune data.root=FOLDER` then learns from the folder. With `tiers` labels of those alone.
+    allows it: `masklet train finetune data.root=FOLDER` learns from the folder then. With `tiers` labels of those alone.
     """
     chosen = {entry["annotation"]: entry for entry in snapshot.manifest["annotations"]}
     rows = [row for row in view.all_annotations() if row["annotation_id"] in chosen]

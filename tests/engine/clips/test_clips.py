@@ -99,7 +99,7 @@ def answer(project, task: str, name: str) -> None:
     take_in(project, VerdictFile(format="masklet-verdicts", version=1, task=task, answers=said), name)  # type: ignore[arg-type]
 
 
-def test_people_judge_masklets_and_a_file_comes_out(job: ClipsJob, tmp_path: Path) -> None:
+def test_people_judge_masklets_and_a_file_comes_out(job: ClipsJob) -> None:
     model = ColourVideos()
     result = run_clips(job, segmenter=model)  # type: ignore[arg-type]
     assert result.clips == 1

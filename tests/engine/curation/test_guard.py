@@ -1,4 +1,4 @@
-"""Evaluation images are found again when they were resized, encoded anew or cropped, and others are not taken for them."""
+"""Evaluation images are found again when resized, encoded anew or cropped, and others are not taken for them."""
 
 import io
 from pathlib import Path

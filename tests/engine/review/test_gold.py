@@ -1,4 +1,4 @@
-"""Three people label gold pairs apart from one another; nobody twice, nothing twice, and nothing is learnt from them."""
+"""Three people label gold pairs apart from each other; nobody twice, nothing twice, and nothing is learnt from them."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A model learns from a project's labels and is measured before and after; what was learnt from can be used elsewhere."""
+"""A model learns from a project's labels and is measured before and after; others can learn from them, too."""
 
 import json
 from pathlib import Path
@@ -117,7 +117,7 @@ def test_a_small_model_gets_a_data_set_and_its_command(labelled: Path, tmp_path:
     assert "yolo segment train" in (tmp_path / "yolo" / "README.md").read_text()
 
 
-def test_labels_of_one_tier_alone(labelled: Path, tmp_path: Path, capsys) -> None:
+def test_labels_of_one_tier_alone(labelled: Path, capsys) -> None:
     assert main(["engine", "snapshot", str(labelled), "--tier", "SYN"]) == 0
     folder = Path(capsys.readouterr().out.rpartition("data.root=")[2].strip())
     assert (folder / "images").is_dir()

@@ -68,7 +68,12 @@ def held(tmp_path: Path) -> LabelledImages:
         for category, phrase in enumerate(COLOURS):
             for mask in truth(pixels, phrase):
                 segmentation = {"size": [96, 96], "counts": rle_encode(mask)}
-                label = {"id": len(annotations), "image_id": number, "category_id": category, "segmentation": segmentation}
+                label = {
+                    "id": len(annotations),
+                    "image_id": number,
+                    "category_id": category,
+                    "segmentation": segmentation,
+                }
                 rows, columns = np.argwhere(mask).T
                 box = [int(columns.min()), int(rows.min()), int(np.ptp(columns)) + 1, int(np.ptp(rows)) + 1]
                 annotations.append(label | {"bbox": box})

@@ -1,4 +1,4 @@
-"""`masklet engine protect`, `describe`, `profile`, `alike` and `mine`: which photos to label, and which never to learn."""
+"""`masklet engine protect`, `describe`, `profile`, `alike`, `mine`: which photos to label, which never to learn."""
 
 from pathlib import Path
 from typing import Annotated

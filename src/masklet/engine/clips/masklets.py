@@ -6,6 +6,7 @@ So a masklet is proposed, judged, corrected and finalised as a mask is.
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -98,7 +99,7 @@ def find_ranges(presence: Callable[[int], float], num_frames: int, step: int = S
     asked = sorted({*range(0, num_frames, step), num_frames - 1})
     known = {frame: _kind(presence(frame)) for frame in asked}
     edges: list[tuple[int, str]] = [(0, known[0])]
-    for left, right in zip(asked, asked[1:], strict=False):
+    for left, right in pairwise(asked):
         low, high = left, right
         while known[left] != known[right] and high - low > 1:
             middle = (low + high) // 2

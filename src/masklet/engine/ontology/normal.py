@@ -31,8 +31,9 @@ PLACES = _words(
     "colour color size shape texture quality beauty happiness love idea concept example activity event celebration"
 )
 VAGUE = _words(
-    "beautiful nice pretty lovely cute ugly interesting amazing awesome great typical famous favourite favorite certain "
-    "particular special real actual own main visible very really quite so unknown random cool modern traditional delicious tasty"
+    "beautiful nice pretty lovely cute ugly interesting amazing awesome great typical famous favourite favorite "
+    "certain particular special real actual own main visible very really quite so unknown random cool modern "
+    "traditional delicious tasty"
 )
 QUANTITIES = _words(
     "some any many much few several all both each every no couple lots plenty dozens dozen hundred hundreds thousands "
@@ -48,15 +49,15 @@ SENSITIVE = _words(  # whatever it is said of
     "immigrants refugee refugees jew jews muslim muslims hindu hindus lesbian lesbians caucasian caucasians"
 )
 SENSITIVE_OF_PEOPLE = _words(
-    "christian jewish buddhist atheist gay bisexual transgender queer african asian arab hispanic latino latina oriental "
-    "european american indian illegal disabled handicapped autistic schizophrenic blind deaf homeless poor rich obese fat "
-    "anorexic pregnant republican democrat communist alcoholic"
+    "christian jewish buddhist atheist gay bisexual transgender queer african asian arab hispanic latino latina "
+    "oriental european american indian illegal disabled handicapped autistic schizophrenic blind deaf homeless poor rich "
+    "obese fat anorexic pregnant republican democrat communist alcoholic"
 )
 PEOPLE = SEEN_OF_PEOPLE | _words("couple family guy lady gentleman teenager adult kid patient student worker")
 SKIN = _words("black white brown yellow dark light coloured colored")
 SEVERAL = _words("and or & + / ,")
 _OUTSIDE = re.compile(r"^[^\w]+|[^\w]+$")
-_NUMBER = re.compile(r"^[#$€£]?\d+([.,:/x×⁄]\d+)*(%|st|nd|rd|th|s)?$")
+_NUMBER = re.compile(r"^[#$€£]?\d+([.,:/x\u00d7\u2044]\d+)*(%|st|nd|rd|th|s)?$")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,27 +71,28 @@ class NormalPhrase:
 def normal_phrase(text: str, ontology: Ontology) -> NormalPhrase:
     """Lower case, singular, without articles, owners, numbers and empty praise; reasons are words, never errors."""
     words = _clean(text)
-    if SEVERAL & set(re.split(r"\s+|(?<=\w)([/,])(?=\s*\w)", text.lower())) and not _NUMBER.match(text):
+    is_number = bool(_NUMBER.match(text))
+    if SEVERAL & set(re.split(r"\s+|(?<=\w)([/,])(?=\s*\w)", text.lower())) and not is_number:
         return NormalPhrase(text="", reason="several things")
-    if not words:
-        return NormalPhrase(text="", reason="empty")
-    if len(text) > 4 * LONGEST or len(words) > 3 * MOST_WORDS:
-        return NormalPhrase(text="", reason="a sentence")
-    words = _without_measures(words)
-    if not words:
-        return NormalPhrase(text="", reason="names nothing")
-    head, rest = _split(words)
+    if not words or len(text) > 4 * LONGEST or len(words) > 3 * MOST_WORDS:
+        return NormalPhrase(text="", reason="a sentence" if words else "empty")
+    head, rest = _split(_without_measures(words))
     head = [word for word in head if word not in VAGUE | NOT_SEEN or word == head[-1]]
-    head = [*head[:-1], _single(head, ontology)]
-    whole = [*head, *rest]
-    if _is_sensitive(head, ontology):
-        return NormalPhrase(text="", reason="sensitive in people")
-    if head[-1] in PRONOUNS | PLACES | SCENES | VAGUE | NOT_SEEN | QUANTITIES:
-        return NormalPhrase(text="", reason="names nothing")
-    whole = _few_adjectives(head, ontology) + rest
+    head = [*head[:-1], _single(head, ontology)] if head else []
+    reason = _why_not(head, ontology)
+    whole = _few_adjectives(head, ontology) + rest if not reason else []
     if len(whole) > MOST_WORDS or len(" ".join(whole)) > LONGEST:
-        return NormalPhrase(text="", reason="a sentence")
-    return NormalPhrase(text=" ".join(whole))
+        reason = "a sentence"
+    return NormalPhrase(text="" if reason else " ".join(whole), reason=reason)
+
+
+def _why_not(head: list[str], ontology: Ontology) -> str:
+    """Why a noun cannot be asked; "" where it can."""
+    if not head:
+        return "names nothing"
+    if _is_sensitive(head, ontology):
+        return "sensitive in people"
+    return "names nothing" if head[-1] in PRONOUNS | PLACES | SCENES | VAGUE | NOT_SEEN | QUANTITIES else ""
 
 
 def _clean(text: str) -> list[str]:

@@ -202,8 +202,8 @@ def read_masks(
 ) -> dict[tuple[str, str], list[tuple[Mask, bool]]]:
     """Masks, and whether each is a group, by file name and phrase; every pair that the file speaks of, empty ones too.
 
-    A file that cannot name what is absent speaks of the pairs in `asked`, those that wait, of its images. Raises: InputError naming file,
-    record and field.
+    A file that cannot name what is absent speaks of those pairs of its images that are in `asked`, or wait.
+    Raises: InputError naming file, record and field.
     """
     sizes = {row["uri"]: (row["height"], row["width"]) for row in project.view.media()}
     found: dict[tuple[str, str], list[tuple[Mask, bool]]] = defaultdict(list)

@@ -1,9 +1,9 @@
-"""Gold: pairs that three people label apart from one another, in slots a, b and c, to measure models and people with.
+"""Gold: pairs that three people label apart from one another, in slots a, b and c, to measure models and people.
 
-Gold images are never learnt from: snapshots have them in the split `test`. Nobody labels a pair in two slots, and a slot
-that is filled is not filled again.
+Gold images are never learnt from: snapshots have them in the split `test`. Nobody labels a pair in two slots, and a
+slot that is filled is not filled again.
 
-Source: SAM 3 paper, appendix D: the benchmark has three independent annotations, and a model is scored against the best.
+Source: SAM 3 paper, appendix D: the benchmark has three independent annotations, a model is scored against the best.
 """
 
 import json

@@ -5,7 +5,7 @@ import io
 import time
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -57,7 +57,7 @@ class ModelDescriber:
         return vector, presence
 
 
-def describe_project(folder: Path, device: str = "auto", tell: object = None) -> int:
+def describe_project(folder: Path, device: str = "auto") -> int:
     """Describes every image of a project that is not yet; how many are. Raises: InputError when it is no project."""
     settings = read_settings(folder)
     return _describe(open_project(folder), settings, ModelDescriber(ModelChoice(name=settings.model, device=device)))
@@ -89,7 +89,7 @@ class MineJob:
     examples: tuple[Path, ...] = ()
     phrases: tuple[str, ...] = ()
     count: int = 100
-    model: ModelChoice = ModelChoice()
+    model: ModelChoice = field(default_factory=ModelChoice)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,7 +163,7 @@ def more_like(folder: Path, names: Sequence[str], count: int) -> list[tuple[str,
 
 
 def write_profile(folder: Path) -> tuple[Path, list[str]]:
-    """Writes the table of all photos with their kind, masks, crowdedness and small share; the table and what stands out."""
+    """Writes the table of all photos with kind, masks, crowdedness and small share; its path, and what stands out."""
     rows = profiles(open_project(folder))
     file = io.StringIO()
     writer = csv.writer(file)

@@ -84,9 +84,11 @@ class LoopResult:
     def lines(self) -> list[str]:
         """The result as text."""
         verdict = (
-            f"the new model is taken: {self.weights}; {self.reopened} open pairs are asked anew by `masklet engine resume`"
+            f"the new model is taken: {self.weights}; "
+            f"{self.reopened} open pairs are asked anew by `masklet engine resume`"
             if self.is_promoted
-            else f"the model stays as it was: the new one, {self.weights}, is worse by more than {MOST_LOST} cgF1 on a set"
+            else f"the model stays as it was: the new one, {self.weights}, loses more than {MOST_LOST} cgF1 on a set, "
+            "or on all together"
         )
         return [*self.table(), "", verdict, *self.notes]
 

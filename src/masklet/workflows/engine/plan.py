@@ -87,7 +87,7 @@ def ingest_of(project: Project, settings: ProjectSettings) -> Ingest:
 
 
 def parse_licences(text: str) -> dict[str, str]:
-    """A licence, or FOLDER=LICENCE, ... for folders below the photos; those under "" are of all others, unknown if not said.
+    """A licence, or FOLDER=LICENCE, ... for folders below the photos; under "" that of all others, unknown if not said.
 
     Raises: InputError for a part without a licence.
     """

@@ -1,7 +1,7 @@
 """A model with a project's verifier behind it: presence by the verifier, rejected masks dropped. A system of its own.
 
-Source: SAM 3 paper, appendix A: the verifier's probability that an image without boxes lacks nothing gives the presence,
-and masks that it rejects are left out.
+Source: SAM 3 paper, appendix A: the verifier's probability that an image without boxes lacks nothing gives the
+presence, and masks that it rejects are left out.
 """
 
 from collections.abc import Mapping, Sequence
