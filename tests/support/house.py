@@ -15,11 +15,11 @@ MOST_FILES = 15  # of a folder, without its __init__.py
 
 # Lines of Python by folder, rooms included. A folder that needs more is to be looked through first: what is said twice?
 BUDGETS = {
-    "": 960,
+    "": 980,
     "checkpoints": 860,
-    "cli": 1900,
+    "cli": 2100,
     "data": 3350,
-    "engine": 5200,
+    "engine": 6750,
     "eval": 7100,
     "formats": 2650,
     "inference": 5100,
@@ -31,7 +31,7 @@ BUDGETS = {
     "render": 260,
     "scenes": 2850,
     "train": 4110,
-    "workflows": 3450,
+    "workflows": 4500,
 }
 
 

@@ -121,7 +121,7 @@ def export_saco(
     """One SA-Co file a split, the manifest and the datasheet; files of splits that are empty now are taken away.
 
     With `originals`, `images/` gets the images by their paths there, as further names of the same files where the disk
-    allows it: `masklet train finetune data.root=FOLDER` learns from the folder then. With `tiers` labels of those alone.
+    allows it: `masklet train finetune data.root=FOLDER` learns from the folder then. With `tiers` labels of those only.
     """
     chosen = {entry["annotation"]: entry for entry in snapshot.manifest["annotations"]}
     rows = [row for row in view.all_annotations() if row["annotation_id"] in chosen]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from engine_world import ColourSegmenter, Found, open_world, write_photos
+from engine_world import ColourSegmenter, ColourSession, Found, open_world, write_photos
 
 from masklet.engine.ledger.ledger import RULES
 from masklet.engine.ontology.concepts import Noun, Ontology, shipped
@@ -50,13 +50,11 @@ class Scripted(ColourSegmenter):
         return Session(self, image)
 
 
-class Session:
-    def __init__(self, segmenter: Scripted, image: np.ndarray) -> None:
-        self.segmenter, self.size = segmenter, image.shape[:2]
-
-    def find(self, phrases: str | Sequence[str], *, boxes=None, threshold: float = 0.5) -> Found:
-        del threshold
+class Session(ColourSession):
+    def find(self, phrases=None, *, boxes=None, **options) -> Found:
+        del options
         asked = [phrases] if isinstance(phrases, str) else list(phrases)
+        assert isinstance(self.segmenter, Scripted)
         self.segmenter.asked.append((tuple(asked), boxes))
         known = {"fish": (0.95, [5, 40]), "coin": (0.5, [5, 40] if boxes else [5])}
         rows = [(phrase, left) for phrase in asked for left in known.get(phrase, (0, []))[1]]
@@ -67,9 +65,6 @@ class Session:
             boxes=np.array([[left, 10, left + 20, 30] for _, left in rows], np.float32).reshape(-1, 4),
             all_masks=[square(left) for _, left in rows],
         )
-
-    def close(self) -> None:
-        pass
 
 
 def run(folder: Path, phrases: tuple[str, ...], ontology: Ontology | None) -> tuple[Project, Scripted]:

@@ -50,8 +50,8 @@ SENSITIVE = _words(  # whatever it is said of
 )
 SENSITIVE_OF_PEOPLE = _words(
     "christian jewish buddhist atheist gay bisexual transgender queer african asian arab hispanic latino latina "
-    "oriental european american indian illegal disabled handicapped autistic schizophrenic blind deaf homeless poor rich "
-    "obese fat anorexic pregnant republican democrat communist alcoholic"
+    "oriental european american indian illegal disabled handicapped autistic schizophrenic blind deaf homeless poor "
+    "rich obese fat anorexic pregnant republican democrat communist alcoholic"
 )
 PEOPLE = SEEN_OF_PEOPLE | _words("couple family guy lady gentleman teenager adult kid patient student worker")
 SKIN = _words("black white brown yellow dark light coloured colored")
