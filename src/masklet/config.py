@@ -11,6 +11,7 @@ from masklet.models.fusion import FusionEncoder
 from masklet.models.heads import ConceptScorer, MaskHead
 from masklet.models.memory import MaskMemory
 from masklet.models.prompts import ExemplarEncoder
+from masklet.models.recognition import Recognition
 from masklet.models.text import TextEncoder
 from masklet.models.vision import Trunk, VisionEncoder
 
@@ -43,8 +44,13 @@ def tiny() -> Detector.Config:
 
 def tiny_next() -> Detector.Config:
     """The second design of the built-in model, still in training: it begins with an ImageNet classifier's trunk."""
+    first = tiny()
     return replace(
-        tiny(), image_size=448, vision=VisionEncoder.Config(dim=128, trunk=ConvTrunk.Config(width=1.1, depth=1.2))
+        first,
+        image_size=448,
+        vision=VisionEncoder.Config(dim=128, trunk=ConvTrunk.Config(width=1.1, depth=1.2)),
+        text=replace(first.text, meaning_dim=128),
+        recognition=Recognition.Config(meaning_dim=128),
     )
 
 

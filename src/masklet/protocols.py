@@ -224,9 +224,14 @@ class ImageSegmenter(Protocol):
         ...
 
     def click(
-        self, points: Sequence[Sequence[Number]] = (), labels: Sequence[int] = (), *, mask: Any = None
+        self,
+        points: Sequence[Sequence[Number]] = (),
+        labels: Sequence[int] = (),
+        *,
+        box: Sequence[Number] | None = None,
+        mask: Any = None,
     ) -> ClickMasks:
-        """The object at the points (x, y in pixels), starting from the logits of an earlier result."""
+        """The object at the points (x, y in pixels) or in the box, starting from the logits of an earlier result."""
         ...
 
     def close(self) -> None:

@@ -79,10 +79,14 @@ class PromptBatch(Bundle):
 
 @bundle
 class TokenSet(Bundle):
-    """Tokens padded to a common length; `valid` is True where a token is real."""
+    """Tokens padded to a common length; `valid` is True where a token is real.
+
+    `meaning` is what their phrase means, for models that compare it with the map of a classifier.
+    """
 
     tokens: Float[Tensor, "batch token dim"]
     valid: Bool[Tensor, "batch token"]
+    meaning: Float[Tensor, "batch meaning"] | None = None
 
 
 @bundle

@@ -149,7 +149,7 @@ class Predictor:
             tokens = [_fit(self._phrases[phrase], length) for phrase in phrases]
             while len(self._phrases) > _PHRASES_KEPT:
                 self._phrases.pop(next(iter(self._phrases)))
-        return TokenSet(tokens=torch.stack(tokens), valid=valid.to(self.device))
+        return self.detector.text.split(torch.stack(tokens), valid.to(self.device))
 
 
 def _fit(tokens: Float[Tensor, "token dim"], length: int) -> Float[Tensor, "{length} dim"]:

@@ -12,11 +12,13 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from masklet.models.click import ClickHead
+from masklet.models.conv_trunk import ConvMaps
 from masklet.models.decoder import Decoder, Queries
 from masklet.models.fusion import FusionEncoder
 from masklet.models.heads import ConceptScorer, MaskHead, PixelTerms
 from masklet.models.memory import MaskMemory
 from masklet.models.prompts import ExemplarEncoder
+from masklet.models.recognition import Recognition
 from masklet.models.text import TextEncoder
 from masklet.models.tracker import Tracker
 from masklet.models.vision import TrunkMaps, VisionEncoder
@@ -35,6 +37,7 @@ class ImageFeatures(Bundle):
     exemplar_memory: tuple[KeyValues, ...]
     begun: Float[Tensor, "image token dim"]
     pixel_terms: PixelTerms
+    cells: Float[Tensor, "image token meaning"] | None = None
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -69,6 +72,7 @@ class Detector(nn.Module):
         vision: VisionEncoder.Config = field(default_factory=VisionEncoder.Config)
         text: TextEncoder.Config = field(default_factory=TextEncoder.Config)
         prompts: ExemplarEncoder.Config = field(default_factory=ExemplarEncoder.Config)
+        recognition: Recognition.Config = field(default_factory=Recognition.Config)
         fusion: FusionEncoder.Config = field(default_factory=FusionEncoder.Config)
         decoder: Decoder.Config = field(default_factory=Decoder.Config)
         scoring: ConceptScorer.Config = field(default_factory=ConceptScorer.Config)
@@ -77,9 +81,14 @@ class Detector(nn.Module):
         memory: MaskMemory.Config = field(default_factory=MaskMemory.Config)
 
         def __post_init__(self) -> None:
-            widths = {getattr(self, part.name).dim for part in fields(self) if part.name != "image_size"}
+            parts = {part.name for part in fields(self)} - {"image_size", "recognition"}
+            widths = {getattr(self, name).dim for name in parts}
             if len(widths) > 1:
                 raise ValueError(f"the parts of the detector have different widths: {sorted(widths)}")
+            if self.recognition.meaning_dim != self.text.meaning_dim:
+                raise ValueError(
+                    f"meaning_dim is {self.recognition.meaning_dim} in recognition and {self.text.meaning_dim} in text"
+                )
             unit = self.vision.trunk.patch_size * self.vision.trunk.window
             if self.image_size % unit:
                 raise ValueError(f"image_size {self.image_size} is not a multiple of {unit}")
@@ -90,6 +99,9 @@ class Detector(nn.Module):
         self.vision = VisionEncoder(config.vision)
         self.text = TextEncoder(config.text)
         self.prompts = ExemplarEncoder(config.prompts)
+        self.recognition = (
+            Recognition(config.recognition, config.fusion.dim) if config.recognition.meaning_dim else None
+        )
         self.fusion = FusionEncoder(config.fusion)
         self.decoder = Decoder(config.decoder)
         self.scoring = ConceptScorer(config.scoring)
@@ -132,11 +144,18 @@ class Detector(nn.Module):
             exemplar_memory=self.prompts.project_image(tokens, position),
             begun=self.fusion.begin(tokens, position),
             pixel_terms=self.masks.project_image(pyramid),
+            cells=self._look(trunk),
         )
+
+    def _look(self, trunk: TrunkMaps) -> Float[Tensor, "image token meaning"] | None:
+        if self.recognition is None:
+            return None
+        assert isinstance(trunk, ConvMaps), "only a classifier's trunk has a map of meanings"
+        return self.recognition.look(trunk)
 
     def encode_phrases(self, prompts: PromptBatch) -> TokenSet:
         """Tokens of each distinct phrase."""
-        return TokenSet(tokens=self.text(prompts.token_ids), valid=prompts.token_valid)
+        return self.text.split(self.text(prompts.token_ids), prompts.token_valid)
 
     def ground(self, features: ImageFeatures, phrases: TokenSet, prompts: PromptBatch) -> Grounding:
         """Scores and boxes of each prompt, for use: of the last layer alone."""
@@ -162,7 +181,12 @@ class Detector(nn.Module):
         queries: Queries,
         layers: slice,
     ) -> Grounding:
-        memory = self.fusion(take_rows(features.begun, image_index), features.position, prompt)
+        begun = take_rows(features.begun, image_index)
+        if self.recognition is not None:
+            assert features.cells is not None
+            assert prompt.meaning is not None
+            begun = begun + self.recognition(take_rows(features.cells, image_index), prompt.meaning)
+        memory = self.fusion(begun, features.position, prompt)
         decoded = self.decoder(memory, features.position, prompt, features.grid, queries).map(lambda x: x[layers])
         return Grounding(
             pred_logits=self.scoring(decoded.hidden, prompt),
@@ -223,4 +247,5 @@ class Detector(nn.Module):
         return TokenSet(
             tokens=torch.cat([words.tokens, examples.tokens], dim=1),
             valid=torch.cat([words.valid, examples.valid], dim=1),
+            meaning=words.meaning,
         )

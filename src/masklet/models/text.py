@@ -8,11 +8,12 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from masklet.nn.attention import SelfAttention
 from masklet.nn.blocks import FeedForward, Stack
+from masklet.types import TokenSet
 
 
 class TextEncoder(nn.Module):
@@ -23,7 +24,10 @@ class TextEncoder(nn.Module):
 
     @dataclass(frozen=True, kw_only=True)
     class Config:
-        """Sizes; `context` is the longest token sequence, start and end included."""
+        """Sizes; `context` is the longest token sequence, start and end included.
+
+        `meaning_dim` is the length of what is compared with the map of a classifier (`models/recognition.py`), or 0.
+        """
 
         vocab_size: int = 49408
         context: int = 32
@@ -32,6 +36,7 @@ class TextEncoder(nn.Module):
         num_heads: int = 16
         hidden: int = 4096
         dim: int = 256
+        meaning_dim: int = 0
 
     def __init__(self, config: Config) -> None:
         super().__init__()
@@ -40,17 +45,28 @@ class TextEncoder(nn.Module):
         self.position = nn.Parameter(torch.empty(config.context, config.width))
         self.blocks = Stack(TextBlock(config) for _ in range(config.depth))
         self.norm = nn.LayerNorm(config.width)
-        self.project = nn.Linear(config.width, config.dim)
+        self.project = nn.Linear(config.width, config.dim + config.meaning_dim)
         nn.init.normal_(self.tokens.weight, std=0.02)
         nn.init.normal_(self.position, std=0.01)
 
-    def forward(self, token_ids: Int[Tensor, "phrase token"]) -> Float[Tensor, "phrase token dim"]:
-        """One vector for each token, start and end included; at padding the values mean nothing."""
+    def forward(self, token_ids: Int[Tensor, "phrase token"]) -> Float[Tensor, "phrase token dim_and_meaning"]:
+        """One vector for each token, start and end included; at padding the values mean nothing. See `split`."""
         x = self.tokens(token_ids)
         x = x + self.position[: token_ids.shape[1]].to(x.dtype)
         for block in self.blocks:
             x = block(x)
         return self.project(self.norm(x))
+
+    def split(
+        self, states: Float[Tensor, "phrase token dim_and_meaning"], valid: Bool[Tensor, "phrase token"]
+    ) -> TokenSet:
+        """The prompt's tokens, and the meaning of the phrase: what its last token, which has read all of it, says."""
+        dim = self.config.dim
+        if not self.config.meaning_dim:
+            return TokenSet(tokens=states, valid=valid)
+        rows = torch.arange(len(states), device=states.device)
+        meaning = states[rows, valid.sum(dim=1) - 1, dim:]
+        return TokenSet(tokens=states[..., :dim], valid=valid, meaning=meaning)
 
 
 class TextBlock(nn.Module):

@@ -44,6 +44,14 @@ def blind(session: VideoSession, object_id: int) -> list[int]:
     ]
 
 
+def third(object_id: int) -> np.ndarray:
+    """A part of the frame of an object's own: a mask that was given takes its pixels from others given before it."""
+    mask = np.zeros(SIZE, dtype=bool)
+    width = SIZE[1] // 3
+    mask[:, object_id * width : (object_id + 1) * width] = True
+    return mask
+
+
 def overlap(a: np.ndarray, b: np.ndarray) -> float:
     return float((a & b).sum() / max(1, (a | b).sum()))
 
@@ -107,6 +115,15 @@ def test_a_given_mask_is_shown_as_given_and_tracked_as_it_is_remembered():
     expected = resize_mask_logits(memory.mask_logits, *SIZE)[0].numpy()
     np.testing.assert_array_equal(tracked, expected)
     assert 0.85 < overlap(tracked, mask) <= 1
+
+
+def test_a_mask_over_another_that_was_given_takes_its_pixels():
+    """As officially: what is drawn last owns a pixel, so a mask that is covered wholly is remembered as empty."""
+    with model().open_video(pictures()[:2]) as session:
+        for object_id in (0, 1):
+            session.add_mask(object_id, 0, np.ones(SIZE, dtype=bool))
+        list(session.track(stop=1))
+        assert (blind(session, 0), blind(session, 1)) == ([0], [])
 
 
 # --- what is taken back -------------------------------------------------------------------------------------------
@@ -197,7 +214,7 @@ def test_in_any_order_a_frame_conditions_as_long_as_a_prompt_on_it_stands(action
                 session.click(first, second, POINTS[first], [1])
                 standing[first].add(second)
             elif action == "mask":
-                session.add_mask(first, second, np.ones(SIZE, dtype=bool))
+                session.add_mask(first, second, third(first))
                 standing[first].add(second)
             elif action == "clear" and second in standing[first]:
                 session.clear(first, second)

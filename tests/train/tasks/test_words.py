@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from recognizing_model import MEANING_DIM, recognizing
 
 from masklet.checkpoints.containers import save_tensors
 from masklet.checkpoints.weights import Weights, write
@@ -17,12 +18,12 @@ WORDS = ("cat", "dog", "school bus", "red")
 
 @pytest.fixture
 def table(tmp_path):
-    vectors = torch.randn(len(WORDS), 32, generator=torch.Generator().manual_seed(0))
+    vectors = torch.randn(len(WORDS), MEANING_DIM, generator=torch.Generator().manual_seed(0))
     tensors = {"vectors": vectors / vectors.square().mean(1, keepdim=True).sqrt(), "shares": torch.ones(len(WORDS))}
     save_tensors(tensors, tmp_path / "words.safetensors", {"phrases": json.dumps(WORDS)})
     torch.manual_seed(0)
-    model = Detector(debug())
-    write(Weights(config=debug(), state=model.state_dict(), origin="test"), tmp_path / "start.safetensors")
+    model = Detector(recognizing())
+    write(Weights(config=recognizing(), state=model.state_dict(), origin="test"), tmp_path / "start.safetensors")
     return tmp_path
 
 
@@ -37,7 +38,7 @@ def test_phrases_learn_their_vectors_and_nothing_else_is_learnt(table, tmp_path)
     ]
     assert run("builtin-words", overrides, tmp_path / "run")
     lines = [json.loads(line) for line in (tmp_path / "run/log.jsonl").read_text().splitlines()]
-    assert lines[-1]["loss_last"] < 0.6 * lines[0]["loss_last"]
+    assert lines[-1]["loss_meaning"] < 0.6 * lines[0]["loss_meaning"]
     from safetensors.torch import load_file
 
     before, after = load_file(table / "start.safetensors"), load_file(tmp_path / "run/weights.safetensors")
@@ -56,6 +57,13 @@ def test_a_phrase_is_said_in_other_ways_with_the_same_noun(table) -> None:
     )
     assert torch.cosine_similarity(vector, opened.vectors[0], dim=0) > 0.8
     assert vector.square().mean().sqrt() == pytest.approx(1, abs=1e-5)
+
+
+def test_weights_without_meanings_are_refused(table, tmp_path) -> None:
+    write(Weights(config=debug(), state=Detector(debug()).state_dict(), origin="test"), table / "plain.safetensors")
+    overrides = [f"data.root={table}", f"initial_weights={table / 'plain.safetensors'}"]
+    with pytest.raises(InputError, match="compare no meanings with images"):
+        run("builtin-words", overrides, tmp_path / "run")
 
 
 @pytest.mark.parametrize(

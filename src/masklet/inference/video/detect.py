@@ -83,4 +83,5 @@ def _pad(prompts: Sequence[TokenSet]) -> TokenSet:
     longest = max(prompt.valid.shape[1] for prompt in prompts)
     tokens = [F.pad(prompt.tokens, (0, 0, 0, longest - prompt.valid.shape[1])) for prompt in prompts]
     valid = [F.pad(prompt.valid, (0, longest - prompt.valid.shape[1])) for prompt in prompts]
-    return TokenSet(tokens=torch.cat(tokens), valid=torch.cat(valid))
+    meanings = [prompt.meaning for prompt in prompts if prompt.meaning is not None]
+    return TokenSet(tokens=torch.cat(tokens), valid=torch.cat(valid), meaning=torch.cat(meanings) if meanings else None)

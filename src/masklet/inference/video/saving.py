@@ -81,6 +81,8 @@ def check_state(state: SessionState, predictor: Predictor) -> None:
     for concept in state.concepts.values():
         if concept.tokens is not None:
             _check(concept.tokens.tokens, (*concept.tokens.valid.shape, predictor.detector.config.prompts.dim))
+            meaning, meaning_dim = concept.tokens.meaning, predictor.detector.config.text.meaning_dim
+            _check(torch.zeros(1, 0) if meaning is None else meaning, (1, meaning_dim))
 
 
 def check_counts(*groups: Iterable[int]) -> None:
@@ -100,10 +102,15 @@ def _pack_concept(concept: VideoConcept, store: TensorStore) -> Json:
     return {
         "name": concept.name,
         "concept": asdict(concept.concept),
-        "tokens": None if tokens is None else store.put(tokens=tokens.tokens, valid=tokens.valid),
+        "tokens": None if tokens is None else _pack_tokens(tokens, store),
         "tracks": [asdict(track) for track in concept.state.tracks],
         "shared": [[older, younger, count] for (older, younger), count in concept.state.shared.items()],
     }
+
+
+def _pack_tokens(tokens: TokenSet, store: TensorStore) -> Json:
+    given = {"tokens": tokens.tokens, "valid": tokens.valid, "meaning": tokens.meaning}
+    return store.put(**{name: tensor for name, tensor in given.items() if tensor is not None})
 
 
 def _unpack_concept(entry: Json, store: TensorStore, device: torch.device) -> VideoConcept:

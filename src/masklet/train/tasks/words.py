@@ -18,10 +18,11 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from masklet.checkpoints.containers import open_tensors
-from masklet.checkpoints.weights import Weights
+from masklet.checkpoints.weights import Weights, load_detector
 from masklet.data.collate import Encoder
 from masklet.errors import InputError
 from masklet.models.detector import Detector
+from masklet.models.text import TextEncoder
 from masklet.scenes.objects.paint import COLOURS
 from masklet.tokenizer import Tokenizer
 from masklet.train.losses.criterion import LossReport
@@ -115,12 +116,16 @@ class WordsTask:
 
     recipe: WordsRecipe
     tokenizer: Encoder
+    spoken: TextEncoder  # as it was: what its tokens say to the detector is kept
 
     @classmethod
     def of(cls, recipe: Recipe, base: Weights) -> "WordsTask":
         """The task of a recipe that begins with these weights."""
         assert isinstance(recipe, WordsRecipe), recipe.task
-        return cls(recipe=recipe, tokenizer=Tokenizer(vocab_size=base.config.text.vocab_size))
+        if not base.config.text.meaning_dim:
+            raise InputError("these weights compare no meanings with images; a preset with a meaning_dim is needed")
+        spoken = load_detector(base).text
+        return cls(recipe=recipe, tokenizer=Tokenizer(vocab_size=base.config.text.vocab_size), spoken=spoken)
 
     def trains(self, name: str) -> bool:
         """The text encoder."""
@@ -140,18 +145,19 @@ class WordsTask:
     ) -> Iterator[LossReport]:
         """Each micro-batch's share of the mean over those of all processes: squares of what is left to the vectors.
 
-        The last token has read the whole phrase; the mean of all is what scores are made of. Both should say the word.
+        What tokens say to the detector stays as it was.
         """
         share = 1 / (len(batches) * rank_and_world()[1])
         for batch in batches:
             with self.recipe.autocast(batch.vectors.device):
-                tokens = model.text(batch.token_ids)
-            tokens, valid = tokens.float(), batch.token_valid
-            last = tokens[torch.arange(len(tokens)), valid.sum(dim=1) - 1]
-            mean = (tokens * valid[..., None]).sum(dim=1) / valid.sum(dim=1, keepdim=True)
+                said = model.text.split(model.text(batch.token_ids), batch.token_valid)
+                with torch.no_grad():
+                    before = self.spoken.to(batch.vectors.device).split(self.spoken(batch.token_ids), batch.token_valid)
+            assert said.meaning is not None
+            known, valid = before.tokens.float(), batch.token_valid
             parts = {
-                "loss_last": (last - batch.vectors).square().mean(),
-                "loss_mean": (mean - batch.vectors).square().mean(),
+                "loss_meaning": (said.meaning.float() - batch.vectors).square().mean(),
+                "loss_tokens": (said.tokens.float() - known)[valid].square().mean() / known[valid].var(),
             }
             yield LossReport(
                 share * sum(parts.values(), torch.zeros(())),

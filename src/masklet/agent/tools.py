@@ -1,0 +1,174 @@
+"""The tools, one type each; their JSON schemas and the checks of what a model gives come from these types."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from masklet.llm.messages import ToolCall, ToolSpec
+
+MOST_PHRASES, MOST_WORDS = 6, 6
+MOST_INSPECTED = 12
+# What schemas may hold so that every server takes them; the rest is checked here alone
+KEPT = frozenset({"type", "properties", "required", "items", "enum", "anyOf", "additionalProperties", "description"})
+
+
+class Arguments(BaseModel):
+    """Base of all tools' arguments."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Segment(Arguments):
+    """Find all instances of short noun phrases in the whole image. Give several ways to say it at once."""
+
+    phrases: list[str] = Field(min_length=1, max_length=MOST_PHRASES)
+    min_score: float = Field(default=0.4, ge=0.05, le=0.95)
+
+    @field_validator("phrases")
+    @classmethod
+    def _short(cls, phrases: list[str]) -> list[str]:
+        for phrase in phrases:
+            if not phrase.strip():
+                raise ValueError("a phrase is empty")
+            if len(phrase.split()) > MOST_WORDS:
+                raise ValueError(f"{phrase[:60]!r} has more than {MOST_WORDS} words; name a kind of thing")
+        return phrases
+
+
+class SegmentBox(Arguments):
+    """Make a mask from a box: of the one thing in it ("this") or of everything like it ("all_like_this")."""
+
+    box: list[float] = Field(min_length=4, max_length=4, description="x0, y0, x1, y1 in 0-1000")
+    mode: Literal["this", "all_like_this"]
+    phrase: str | None = None
+
+
+class Refine(Arguments):
+    """Correct a mask by points (x, y in 0-1000) that belong to it or do not."""
+
+    mask: str
+    add_points: list[list[float]] = Field(default_factory=list, max_length=8)
+    remove_points: list[list[float]] = Field(default_factory=list, max_length=8)
+
+    @field_validator("add_points", "remove_points")
+    @classmethod
+    def _pairs(cls, points: list[list[float]]) -> list[list[float]]:
+        if any(len(point) != 2 for point in points):
+            raise ValueError("a point has two numbers, x and y")
+        return points
+
+
+class Inspect(Arguments):
+    """Look at masks: each enlarged, or all in the image."""
+
+    masks: list[str] = Field(min_length=1, max_length=MOST_INSPECTED)
+    view: Literal["zoom", "image"] = "zoom"
+
+
+class Facts(Arguments):
+    """A table of candidates: box, size, colour, ranks from left, top and by size, overlaps. Costs nothing."""
+
+    masks: list[str] = Field(default_factory=list)
+    sort: Literal["x", "y", "area", "score"] = "score"
+
+
+class Judge(Arguments):
+    """Have each mask judged on its own: is it what is asked for?"""
+
+    masks: list[str] = Field(min_length=1, max_length=40)
+    question: str | None = None
+
+
+class Combine(Arguments):
+    """Make a new mask of several: their union, what all share, or the first without the others."""
+
+    op: Literal["union", "intersect", "difference"]
+    masks: list[str] = Field(min_length=2, max_length=MOST_INSPECTED)
+
+
+class Query(Arguments):
+    """Ask in one line how things lie: "the second cup from the left", "bottles not on the table"."""
+
+    question: str = Field(min_length=1, max_length=500)
+
+
+class AnswerWith(Arguments):
+    """Give the answer: the ids of the masks that are asked for, and of nothing else."""
+
+    masks: list[str] = Field(min_length=1)
+    confidence: float = Field(default=0.5, ge=0, le=1)
+
+
+class AnswerNone(Arguments):
+    """Say that nothing in the image is asked for."""
+
+    reason: Literal["absent", "contradiction", "not_groundable", "policy"]
+
+
+class AskUser(Arguments):
+    """Ask the person who made the request."""
+
+    question: str = Field(min_length=1, max_length=500)
+
+
+TOOLS: Mapping[str, type[Arguments]] = {
+    "segment": Segment,
+    "segment_box": SegmentBox,
+    "refine": Refine,
+    "inspect": Inspect,
+    "facts": Facts,
+    "judge": Judge,
+    "combine": Combine,
+    "query": Query,
+    "answer": AnswerWith,
+    "answer_none": AnswerNone,
+    "ask_user": AskUser,
+}
+
+
+def spec(name: str) -> ToolSpec:
+    """A tool as models are told of it."""
+    kind = TOOLS[name]
+    return ToolSpec(name=name, description=(kind.__doc__ or "").strip(), parameters=strict(kind.model_json_schema()))
+
+
+def strict(schema: Any) -> Any:
+    """A schema in the subset that every server takes: all properties required, nothing else allowed."""
+    if isinstance(schema, list):
+        return [strict(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    kept = {
+        key: value if key in ("enum", "required") else strict(value) for key, value in schema.items() if key in KEPT
+    }
+    if isinstance(schema.get("properties"), dict):
+        kept["properties"] = {name: strict(value) for name, value in schema["properties"].items()}
+        kept["required"] = list(schema["properties"])
+        kept["additionalProperties"] = False
+    if "const" in schema:
+        kept["enum"] = [schema["const"]]
+    kept.pop("description", None) if "properties" in kept else None
+    return kept
+
+
+def chooser(name: str, ids: Sequence[str]) -> ToolSpec:
+    """`answer` or `judge` with the ids that exist as the only ones that can be written."""
+    plain = spec(name)
+    properties = dict(plain.parameters["properties"])
+    properties["masks"] = {"type": "array", "items": {"type": "string", "enum": list(ids)}}
+    return ToolSpec(name=name, description=plain.description, parameters={**plain.parameters, "properties": properties})
+
+
+def checked(call: ToolCall) -> Arguments | str:
+    """The arguments of a call, or one sentence on what is wrong with them."""
+    kind = TOOLS.get(call.name)
+    if kind is None:
+        return f"there is no tool {call.name[:40]!r}; there are {', '.join(TOOLS)}"
+    given = {key: value for key, value in call.arguments.items() if value is not None or key not in kind.model_fields}
+    try:
+        return kind.model_validate(given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "arguments"
+        return f"{call.name}: {where}: {first['msg'].removeprefix('Value error, ')}"
