@@ -64,13 +64,17 @@ def _manifest(view: LedgerView, annotations: Sequence[Row], licences: Collection
         raise InputError(
             f"no label is left: the licences of the images are {', '.join(sorted({*licence_of.values()}))}"
         )
+
+    def split(media_id: str) -> str:
+        return "test" if media_id in gold else split_of(stands_for.get(media_id) or media_id)
+
     entries = [
         {
             "annotation": row["annotation_id"],
             "media": row["media_id"],
             "phrase": row["text"],
             "tier": row["tier"],
-            "split": "test" if row["media_id"] in gold else split_of(stands_for.get(row["media_id"], row["media_id"])),
+            "split": split(row["media_id"]),
         }
         for row in chosen
     ]

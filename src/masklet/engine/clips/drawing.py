@@ -25,7 +25,7 @@ def strip(project: Project, media_id: str, rows: Sequence[MaskRow]) -> Image.Ima
         width = outline_width(unit_of(canvas.width, canvas.height) * 2)
         for number, masklet in enumerate(masklets):
             if frame in masklet.frames:
-                mask = MaskRow(counts=masklet.frames[frame], size=masklet.size, box=(0, 0, 0, 0), score=0.0)
+                mask = MaskRow(counts=masklet.frames[frame], size=masklet.size, box=(0.0, 0.0, 0.0, 0.0), score=0.0)
                 paint_mask(canvas, decoded(mask, (canvas.height, canvas.width)), object_colour(number), width)
         parts.append(canvas)
     both = Image.new("RGB", (sum(each.width + 4 for each in parts) - 4, parts[0].height), (24, 25, 30))

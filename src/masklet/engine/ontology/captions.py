@@ -68,8 +68,8 @@ def singular(noun: str, ontology: Ontology) -> str:
 def _singular_word(word: str, before: str, ontology: Ontology) -> str:
     if word in ALWAYS_PLURAL:
         single = word.removesuffix("es") if word == "glasses" else word.removesuffix("s")
-        known = before and (ontology.find(f"{before} {single}") or ontology.find(before + single))
-        return single if known else word
+        is_compound = before and (ontology.find(f"{before} {single}") or ontology.find(before + single))
+        return single if is_compound else word
     if word in IRREGULAR or word in ontology.plurals:
         return IRREGULAR.get(word) or ontology.plurals[word]
 

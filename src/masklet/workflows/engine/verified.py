@@ -143,10 +143,15 @@ class VerifiedSession:
         return MaskRow(counts=rle_encode(mask), size=self.size, box=(x0, y0, x1, y1), score=float(found.scores[row]))
 
     def click(
-        self, points: Sequence[Sequence[Number]] = (), labels: Sequence[int] = (), *, mask: Any = None
+        self,
+        points: Sequence[Sequence[Number]] = (),
+        labels: Sequence[int] = (),
+        *,
+        box: Sequence[Number] | None = None,
+        mask: Any = None,
     ) -> ClickMasks:
         """Clicks are a person's: nothing is judged."""
-        return self.session.click(points, labels, mask=mask)
+        return self.session.click(points, labels, box=box, mask=mask)
 
     def close(self) -> None:
         """Frees the image."""
