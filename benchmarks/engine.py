@@ -4,6 +4,7 @@
     python benchmarks/engine.py --rows 1000000      images of synthetic rows, ten pairs each: seconds of queries
     python benchmarks/engine.py --world 200         photos of the small world: wrong labels with and without verifiers
     python benchmarks/engine.py --orders 60         photos: what each order of questions gains a minute of people's time
+    python benchmarks/engine.py --arms 60           photos: labels raw, verified, and corrected for ten minutes
     python benchmarks/engine.py --overhead 500      photos with the built-in model: what the engine adds to its own time
 
 The small world is that of the tests: coloured squares whose truth is known, and a segmenter with known noise.
@@ -23,6 +24,7 @@ from pathlib import Path
 SUPPORT = Path(__file__).parents[1] / "tests" / "support"
 sys.path.insert(0, str(SUPPORT))
 
+from engine_people import ANSWER_SECONDS, answer_open, correct_waiting, shares  # noqa: E402
 from engine_world import ColourSegmenter, open_world, run_world, true_masks, write_photos  # noqa: E402
 from PIL import Image  # noqa: E402
 
@@ -30,18 +32,13 @@ from masklet.engine.blobs import Blobs  # noqa: E402
 from masklet.engine.ledger.ledger import Ledger  # noqa: E402
 from masklet.engine.ledger.tables import TABLES  # noqa: E402
 from masklet.engine.project.statistics import statistics  # noqa: E402
-from masklet.engine.review.intake import take_in  # noqa: E402
-from masklet.engine.review.queues import ReviewItem, queue  # noqa: E402
-from masklet.engine.review.selection import ordered  # noqa: E402
-from masklet.engine.review.verdict_file import Decision, VerdictFile  # noqa: E402
+from masklet.engine.review.queues import queue  # noqa: E402
 from masklet.engine.snapshots import take_snapshot  # noqa: E402
 from masklet.engine.stages.ingest import source_fact  # noqa: E402
 from masklet.engine.stages.mask_rows import masks_by_phrase  # noqa: E402
 from masklet.engine.stages.masks import KEEP_SCORE  # noqa: E402
-from masklet.engine.stages.stage import Project  # noqa: E402
 from masklet.engine.states import State  # noqa: E402
-from masklet.engine.verify.choices import MaskItem  # noqa: E402
-from masklet.engine.verify.oracle import NoisyOracle, is_complete, is_right  # noqa: E402
+from masklet.engine.verify.oracle import NoisyOracle, is_complete  # noqa: E402
 from masklet.engine.view import LedgerView  # noqa: E402
 from masklet.media.images import read_image  # noqa: E402
 from masklet.scenes.layout import SceneConfig  # noqa: E402
@@ -53,7 +50,7 @@ WORKER = (
     "run_world(open_world(Path(sys.argv[1]), Path(sys.argv[2])), run_id=sys.argv[3])"
 )
 PAIRS = 10  # of an image
-SECONDS_EACH = 2.0  # of an answer on a sheet
+STEPS = 4
 
 
 def kills(count: int, folder: Path) -> None:
@@ -149,36 +146,27 @@ def orders(count: int, folder: Path) -> None:
         project = open_world(folder / order, photos)
         telling = ColourSegmenter(drop=0.05, bad=0.3, tells=True)
         run_world(project, telling)
-        items = ordered(project, queue(project, "masks"), order)
-        by_pair = [item.pair_id for item in items]
-        found, step = [], max(1, len(items) // 5)
-        for first in range(0, len(items), step):
-            said = [answered(project, item) for item in items[first : first + step]]
-            take_in(project, VerdictFile(format="masklet-verdicts", version=1, task="masks", answers=said), "simulated")
-            run_world(project, telling, run_id=f"after {first}")
-            found.append(f"{right_share(project, len(project.view.pairs())):.1%}")
-        seconds = SECONDS_EACH * len(items)
-        print(f"{order}: {len(items)} questions, {len(set(by_pair))} pairs, {seconds / 60:.1f} min: {' '.join(found)}")
+        minutes = len(queue(project, "masks")) * ANSWER_SECONDS / 60
+        found = [f"{shares(project)[0]:.1%}"]
+        for part in range(STEPS):
+            answer_open(project, "masks", minutes * 60 / STEPS + ANSWER_SECONDS, order=order)
+            run_world(project, telling, run_id=f"part {part}")
+            found.append(f"{shares(project)[0]:.1%}")
+        print(f"{order}: right and final before and after each {minutes / STEPS:.1f} minutes: {' '.join(found)}")
 
 
-def answered(project: Project, item: ReviewItem) -> Decision:
-    """What a person who is never wrong would say."""
-    question = MaskItem(
-        read=lambda: project.picture(item.media_id), phrase=item.phrase, mask=item.masks[0], presence=1.0
-    )
-    label = "accept" if is_right(question, true_masks) else "reject"
-    return Decision(pair=item.pair_id, maskset=item.maskset_id, number=item.number, label=label, seconds=SECONDS_EACH)
-
-
-def right_share(project: Project, total: int) -> float:
-    """Final pairs whose masks are all there are, of all pairs."""
-    right = 0
-    for row in project.view.annotations():
-        maskset = project.view.maskset_by_id(row["maskset_id"])
-        masks = project.view.masks(maskset) if maskset else []
-        kept = [masks[number] for number in project.view.accepted(row["pair_id"], maskset)] if maskset else []
-        right += is_complete(project.picture(row["media_id"]), row["text"], kept, true_masks)
-    return right / total
+def arms(count: int, folder: Path) -> None:
+    """Labels raw, verified, and verified and corrected for ten minutes: shares that are final and right."""
+    photos = write_photos(folder / "photos", count)
+    noisy = ColourSegmenter(drop=0.2, bad=0.15)
+    verifier = NoisyOracle(truth=true_masks, sensitivity=0.95, specificity=0.9)
+    for name, judge, seconds in (("raw", None, 0.0), ("verified", verifier, 0.0), ("and corrected", verifier, 600.0)):
+        project = open_world(folder / name, photos)
+        run_world(project, noisy, verifier=judge)
+        answer_open(project, "exhaustivity", correct_waiting(project, seconds), name="another")
+        run_world(project, noisy, verifier=judge, run_id="last")
+        of_all, of_final = shares(project)
+        print(f"{name}: {of_all:.1%} of all pairs are final and right, {of_final:.1%} of the final ones are right")
 
 
 def overhead(count: int, folder: Path) -> None:
@@ -213,9 +201,10 @@ def main() -> None:
     parser.add_argument("--rows", type=int)
     parser.add_argument("--world", type=int)
     parser.add_argument("--orders", type=int)
+    parser.add_argument("--arms", type=int)
     parser.add_argument("--overhead", type=int)
     arguments = parser.parse_args()
-    for work in (kills, rows, world, orders, overhead):
+    for work in (kills, rows, world, orders, arms, overhead):
         value = getattr(arguments, work.__name__)
         if value:
             with tempfile.TemporaryDirectory() as folder:

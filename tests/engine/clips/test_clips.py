@@ -194,6 +194,13 @@ def test_videos_are_cut_where_the_picture_changes_and_only_once(tmp_path: Path) 
     assert (first[0] / "00000.jpg").stat().st_mtime_ns == stamp
 
 
+def test_commands_for_photos_name_the_one_for_clips(job: ClipsJob, capsys) -> None:
+    run_clips(job, segmenter=ColourVideos())  # type: ignore[arg-type]
+    for command in ("resume", "loop", "distil", "describe"):
+        assert main(["engine", command, str(job.folder)]) == 1
+        assert "masklet engine clips" in capsys.readouterr().err
+
+
 def test_what_hardly_moves_or_is_too_short_is_left_out() -> None:
     still = [shrink(np.full((48, 64, 3), 100, np.uint8))] * 40
     assert find_shots(still, LIMITS) == []

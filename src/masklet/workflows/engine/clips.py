@@ -78,7 +78,11 @@ def run_clips(job: ClipsJob, *, segmenter: Segmenter | None = None) -> ClipsResu
     """
     home = job.folder / CLIPS
     settings = ProjectSettings(
-        photos=str(home.resolve()), phrases=job.phrases, licence=job.licence, model=job.model.name
+        photos=str(home.resolve()),
+        phrases=job.phrases,
+        licence=job.licence,
+        model=job.model.name,
+        videos=str(job.videos.resolve()),
     )
     write_settings(job.folder, settings)
     cut_videos(job.videos, home, job.limits)

@@ -23,7 +23,7 @@ from masklet.errors import InputError
 from masklet.files import link_or_copy, write_atomically
 from masklet.media.images import read_image
 from masklet.protocols import Pixels, cached
-from masklet.workflows.engine.folder import ProjectSettings, open_project, read_settings, write_settings
+from masklet.workflows.engine.folder import ProjectSettings, open_project, read_photo_settings, write_settings
 from masklet.workflows.engine.plan import ingest_of
 from masklet.workflows.model_choice import ModelChoice
 
@@ -59,7 +59,7 @@ class ModelDescriber:
 
 def describe_project(folder: Path, device: str = "auto") -> int:
     """Describes every image of a project that is not yet; how many are. Raises: InputError when it is no project."""
-    settings = read_settings(folder)
+    settings = read_photo_settings(folder)
     return _describe(open_project(folder), settings, ModelDescriber(ModelChoice(name=settings.model, device=device)))
 
 

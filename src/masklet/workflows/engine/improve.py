@@ -17,7 +17,7 @@ from masklet.engine.stages.stage import Project
 from masklet.errors import InputError
 from masklet.eval.metrics import formatted, metric, scaled
 from masklet.files import write_atomically
-from masklet.workflows.engine.folder import open_project, read_settings, write_settings
+from masklet.workflows.engine.folder import open_project, read_photo_settings, write_settings
 from masklet.workflows.evaluation.concepts import ConceptsJob, evaluate_concepts
 from masklet.workflows.evaluation.evaluate import AskedModel
 from masklet.workflows.model_choice import ModelChoice
@@ -102,7 +102,7 @@ def run_loop(job: LoopJob, observer: JobObserver = SILENT) -> LoopResult:
 
     Raises: InputError when there is nothing to learn from or to measure on.
     """
-    project, settings = open_project(job.project), read_settings(job.project)
+    project, settings = open_project(job.project), read_photo_settings(job.project)
     snapshot = take_snapshot(project.view)
     folder = job.project / SNAPSHOTS / snapshot.snapshot_id[:12]
     export_saco(project.view, snapshot, folder, originals=project.originals, tiers=job.tiers)
@@ -184,7 +184,7 @@ def is_better(
 
 def _promote(project: Project, folder: Path, weights: Path, found: LoopResult) -> int:
     """The project goes on with the new model; what is not final yet is asked of it. How many pairs are."""
-    settings = read_settings(folder)
+    settings = read_photo_settings(folder)
     model = Author(kind="model", name=str(weights))
     payload = {"snapshot": found.snapshot, "parent": settings.model, "before": found.before, "after": found.after}
     with project.view.ledger.transaction() as connection:
@@ -213,7 +213,7 @@ def distil(folder: Path, out: Path, name: str = "latest", *, student: str = "yol
 
     The classes are the phrases that are present somewhere. Raises: InputError when nothing is final.
     """
-    project = open_project(folder)
+    settings, project = read_photo_settings(folder), open_project(folder)
     snapshot: Snapshot = load_snapshot(project.view, name) if name != "latest" else take_snapshot(project.view)
     written = export_yolo(project, snapshot, out)
     images = [path for path in written if path.parent.parent.name == "images"]
@@ -238,7 +238,7 @@ def distil(folder: Path, out: Path, name: str = "latest", *, student: str = "yol
         "",
         "```",
         f"masklet eval concepts --gt {folder / 'snapshot' / 'test.json'} --images {folder / 'snapshot' / 'images'} "
-        f"--model {read_settings(folder).model}",
+        f"--model {settings.model}",
         "```",
         "",
     ]

@@ -20,7 +20,7 @@ from masklet.workflows.engine.folder import (
     SNAPSHOT,
     ProjectSettings,
     open_project,
-    read_settings,
+    read_photo_settings,
     write_readme,
     write_settings,
 )
@@ -104,7 +104,7 @@ def run_engine(
 
 def resume_engine(folder: Path, observer: JobObserver = SILENT, *, segmenter: Segmenter | None = None) -> EngineResult:
     """Goes on with a project as it was last run. Raises: InputError when the folder is none."""
-    settings = read_settings(folder)
+    settings = read_photo_settings(folder)
     model = segmenter or LateModel(ModelChoice(name=settings.model))
     return _run(open_project(folder), settings, model, folder, observer)
 
