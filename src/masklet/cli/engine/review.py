@@ -42,7 +42,7 @@ def people(project: ProjectFolder) -> None:
     """Show how fast everybody answers, and how often they are right on known questions hidden in their sheets."""
     from masklet.engine.review.people import people_scores
 
-    tell([score.line() for score in people_scores(opened(project).view)])
+    tell([score.line() for score in people_scores(opened(project).view)] or ["nobody has answered yet"])
 
 
 @engine_app.command("review-import")

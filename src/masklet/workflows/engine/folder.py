@@ -96,7 +96,7 @@ def write_readme(folder: Path, lines: Sequence[str]) -> Path:
             f"| answer what is doubtful | `masklet engine review {folder.name} --task masks --out sheet.html` |",
             f"| correct what is missing | `masklet engine export {folder.name} --for-correction --format cvat` |",
             f"| bring answers back | `masklet engine review-import {folder.name} verdicts-masks.json --name YOU` |",
-            f"| learn from it | `masklet engine loop {folder.name}`, or `masklet train finetune data.root={SNAPSHOT}` |",
+            f"| learn from it | `masklet engine loop {folder.name}` or `masklet train finetune data.root={SNAPSHOT}` |",
             f"| ask why a label exists | `masklet engine why {folder.name} ANNOTATION` |",
             "",
         ]

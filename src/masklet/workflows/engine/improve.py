@@ -215,10 +215,12 @@ def distil(folder: Path, out: Path, name: str = "latest", *, student: str = "yol
     """
     settings, project = read_photo_settings(folder), open_project(folder)
     snapshot: Snapshot = load_snapshot(project.view, name) if name != "latest" else take_snapshot(project.view)
-    written = export_yolo(project, snapshot, out)
-    images = [path for path in written if path.parent.parent.name == "images"]
     rows = {row["annotation_id"]: row for row in project.view.all_annotations()}
     present = {e["phrase"] for e in snapshot.manifest["annotations"] if rows[e["annotation"]]["polarity"]}
+    if not present:
+        raise InputError(f"snapshot {snapshot.snapshot_id[:12]} shows no phrase anywhere: there is no class to learn")
+    written = export_yolo(project, snapshot, out)
+    images = [path for path in written if path.parent.parent.name == "images"]
     command = f"yolo segment train data={out / 'data.yaml'} model={student} imgsz=640 epochs=100"
     found = Distilled(folder=out, classes=sorted(present), images=len(images), command=command)
     counts, tiers = snapshot.manifest["counts"], snapshot.manifest["tiers"]
