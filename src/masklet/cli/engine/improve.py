@@ -37,7 +37,9 @@ def loop(
     project: ProjectFolder,
     overrides: Overrides = None,
     *,
-    recipe: Annotated[str, typer.Option(help="Name or file of a recipe.")] = "finetune",
+    recipe: Annotated[
+        str | None, typer.Option(help="Name or file of a recipe, by default the one that fits the model.")
+    ] = None,
     gold: Gold = None,
     tier: Annotated[list[str] | None, typer.Option(help="Learn from this tier alone; repeatable.")] = None,
     out: Run = Path("round"),

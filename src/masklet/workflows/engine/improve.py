@@ -27,6 +27,7 @@ from masklet.workflows.training.train import TrainJob, train
 SNAPSHOTS, REPORT = "snapshots", "loop.md"
 MOST_LOST = 0.5  # points of cgF1 that a new model may lose on any set and still be taken
 FIGURES = ("cgF1", "IL_MCC", "positive_micro_F1")
+SMALL = 448  # pixels of the images that the built-in models see
 OWN_TEST = "test split of the project"
 
 
@@ -51,7 +52,7 @@ class LoopJob:
 
     project: Path
     out: Path
-    recipe: str = "finetune"
+    recipe: str | None = None  # the one for fine-tuning a model of its size
     overrides: tuple[str, ...] = ()
     gold: tuple[HeldOut, ...] = ()
     tiers: tuple[str, ...] = ()
@@ -110,11 +111,12 @@ def run_loop(job: LoopJob, observer: JobObserver = SILENT) -> LoopResult:
         raise InputError(f"{folder} has no images to learn from: {_splits(folder)}; label more photos first")
     gold = job.gold or _own_test(folder)
     before = {each.name: _measure(each, settings.model, job, "before", observer) for each in gold}
-    result = train(
-        TrainJob(recipe=job.recipe, overrides=_overrides(job, folder, settings.model), out=job.out), observer
-    )
+    image_size = ModelChoice(name=settings.model, device=job.device).load().image_size
+    recipe = job.recipe or ("builtin-finetune" if image_size <= SMALL else "finetune")
+    overrides = (f"phases.0.image_size={image_size}", *_overrides(job, folder, settings.model))
+    result = train(TrainJob(recipe=recipe, overrides=overrides, out=job.out), observer)
     if not result.complete:
-        raise InputError(f"training was stopped: go on with `masklet train {job.recipe} --out {job.out} --resume`")
+        raise InputError(f"training was stopped: go on with `masklet train {recipe} --out {job.out} --resume`")
     weights = next(path for name in ("weights", "adapter") if (path := job.out / f"{name}.safetensors").is_file())
     after = {each.name: _measure(each, str(weights), job, "after", observer) for each in gold}
     taken = is_better(before, after)
