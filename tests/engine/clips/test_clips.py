@@ -206,7 +206,7 @@ def test_what_hardly_moves_or_is_too_short_is_left_out() -> None:
     assert find_shots(still, LIMITS) == []
     moving = [shrink(np.roll(np.eye(48, dtype=np.uint8)[..., None].repeat(3, -1) * 200, 3 * n, 1)) for n in range(100)]
     assert [
-        (shot.start, shot.stop) for shot in find_shots(moving, ClipLimits(fps=6, least_seconds=2, most_seconds=8))
+        (shot.start, shot.stop) for shot in find_shots(moving, ClipLimits(fps=6.0, least_seconds=2.0, most_seconds=8.0))
     ] == [
         (0, 48),
         (48, 96),
