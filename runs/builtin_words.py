@@ -89,6 +89,9 @@ class WordNet:
             if not line.startswith("  "):
                 parts = line.split()
                 self.synsets[parts[0].replace("_", " ")] = [p for p in parts if len(p) == 8 and p.isdigit()]
+        # Nouns that were met in the texts that WordNet's makers counted: those that people use
+        counts = (folder / "cntlist.rev").read_text(encoding="utf-8").splitlines()
+        self.common = {line.split("%")[0].replace("_", " ") for line in counts if "%1:" in line}
         for offset, broader in self.broader.items():
             for each in broader:
                 self.narrower[each].append(offset)
@@ -194,9 +197,16 @@ def phrase_classes(
         if synset not in own and net.kind[synset] in VISIBLE and len(found) <= MOST_LEAVES:
             put(net.usual(synset), found, 2.0)
     for synset, kind in net.kind.items():
-        nearest = next((each for each in net.above(synset)[:4] if each in own), None) if kind in VISIBLE else None
-        if nearest is not None and synset not in own and synset not in above:
+        if kind not in VISIBLE or synset in own or synset in above:
+            continue
+        over = net.above(synset)[:4]
+        nearest = next((each for each in over if each in own), None)
+        broader = next((each for each in over if 0 < len(above.get(each, ())) <= MOST_LEAVES), None)
+        if nearest is not None:
             put(net.usual(synset), [own[nearest]], 0.4)
+        elif broader is not None:  # "puppy" lies below no class, but below "dog"
+            for word in net.usual(synset):
+                put([word], above[broader], 0.4 if word.lower() in net.common else 0.03)
     return classes, share
 
 
@@ -255,7 +265,7 @@ def main(packages: Path, wordnet: Path, data: Path, first: Path, out: Path) -> N
         word.lower() for offset, words in net.words.items() if net.kind[offset] in VISIBLE for word in words
     } - of_phrase.keys()
     phrases = {phrase: (_unit(classes[found].mean(0)), share[phrase]) for phrase, found in of_phrase.items()}
-    phrases |= {phrase: (_unit(own_direction(phrase)), 0.1) for phrase in sorted(unknown) if len(phrase) <= 24}
+    phrases |= {phrase: (_unit(own_direction(phrase)), 0.03) for phrase in sorted(unknown) if len(phrase) <= 24}
     for phrase in data_phrases(data):
         head = phrase.split()[-1]
         known = phrases.get(phrase, phrases.get(head))

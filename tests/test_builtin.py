@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ from masklet.ops.masks import mask_iou
 from masklet.scenes.layout import SceneConfig
 from masklet.scenes.moving.clips import render_clip
 
-PHOTO = Path(__file__).parents[1] / "examples" / "images" / "coins.jpg"
+PHOTO = Path(masklet.__file__).parent / "assets" / "coins.jpg"
 
 
 @pytest.fixture(scope="module")
@@ -48,12 +49,20 @@ def test_the_command_line_answers_in_json(tmp_path: Path) -> None:
 
 
 def test_the_demo_runs_and_writes_its_pictures(tmp_path: Path) -> None:
-    demo = PHOTO.parents[1] / "demo.py"
-    done = subprocess.run(
-        [sys.executable, str(demo), str(tmp_path)], check=True, capture_output=True, text=True, env=dict(os.environ)
-    )
+    command = [sys.executable, "-m", "masklet.cli", "demo", "--out", "pictures"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(masklet.__file__).parents[1])}
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment, cwd=tmp_path)
     assert "asked in words" in done.stdout
-    assert {path.name for path in tmp_path.iterdir()} == {"coins.png", "coins_by_example.png", "coins.json"}
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    told, found = re.search(r"(\d+) detections\nfor 24 coins", readme), re.search(r"coin (\d+)", done.stdout)
+    assert told is not None
+    assert found is not None
+    assert abs(int(told[1]) - int(found[1])) <= 1, "README tells what the demo finds: make docs-images"
+    assert {path.name for path in (tmp_path / "pictures").iterdir()} == {
+        "coins.png",
+        "coins_by_example.png",
+        "coins.json",
+    }
 
 
 def test_an_object_of_a_clip_is_followed(model: masklet.Model) -> None:

@@ -16,7 +16,6 @@ from masklet.inference.model import make_model
 
 SCRIPTS = sorted(path for folder in ("benchmarks", "examples", "runs") for path in (ROOT / folder).glob("*.py"))
 SMALLEST = {
-    "examples/demo.py": ["OUT"],
     "benchmarks/eval.py": ["--pairs", "50", "--turns", "1"],
     "benchmarks/video_memory.py": ["--frames", "6", "--every", "3", "--history", "3"],
     "benchmarks/tracking.py": ["--clips", "1", "--frames", "3", "--image-size", "112"],

@@ -20,9 +20,11 @@ if TYPE_CHECKING:
     from masklet.inference.image.image_result import ImageResult
     from masklet.inference.image.image_session import ImageSession
     from masklet.inference.model import Model, load
+    from masklet.inference.result import Result
     from masklet.inference.rules.rules import Rules
     from masklet.inference.video.frame_result import FrameResult
     from masklet.inference.video.video_session import VideoSession
+    from masklet.media.download import fetch
     from masklet.types import Detections
 
 __version__ = "0.1.0"
@@ -38,8 +40,10 @@ _HOMES = {
     "InputError": "masklet.errors",
     "Model": "masklet.inference.model",
     "PRESETS": "masklet.config",
+    "Result": "masklet.inference.result",
     "Rules": "masklet.inference.rules.rules",
     "VideoSession": "masklet.inference.video.video_session",
+    "fetch": "masklet.media.download",
     "load": "masklet.inference.model",
 }
 
@@ -54,8 +58,10 @@ __all__ = [
     "ImageSession",
     "InputError",
     "Model",
+    "Result",
     "Rules",
     "VideoSession",
+    "fetch",
     "load",
 ]
 

@@ -30,7 +30,7 @@ def cannot_write(path: Path, error: Exception) -> InputError:
     return InputError(f"cannot write {path}: {reason}")
 
 
-def write_atomically(path: str | os.PathLike, content: bytes | str | Callable[[BinaryIO], object]) -> Path:
+def write_atomically(path: str | os.PathLike[str], content: bytes | str | Callable[[BinaryIO], object]) -> Path:
     """Writes bytes, text as UTF-8, or whatever `content` writes into the open file it is given; makes missing folders.
 
     Raises: InputError when the place cannot be written; nothing is left behind and an older file stays as it was.
@@ -63,12 +63,13 @@ def link_or_copy(source: Path, target: Path) -> Path:
 
 
 @contextmanager
-def replacing(path: str | os.PathLike) -> Iterator[Path]:
+def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """The path of a file to write instead of `path`, in the same folder, which takes its place when all went well.
 
     Raises: InputError when the place cannot be written; nothing is left behind and an older file stays as it was.
     """
     path = Path(path)
+    check_name(path)
     beside = path.with_name(f".{secrets.token_hex(6)}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -78,6 +79,16 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
         raise cannot_write(path, error) from error
     finally:
         _remove(beside)
+
+
+def check_name(path: Path) -> None:
+    """Raises: InputError for a path that no file can have: with a zero byte, or with half a character."""
+    try:
+        has_zero = b"\0" in os.fsencode(path)
+    except UnicodeEncodeError:
+        has_zero = True
+    if has_zero:
+        raise InputError(f"not a file name: {str(path)!r}")
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int64, UInt8
+from PIL.Image import Image
 
 if TYPE_CHECKING:
     cached = property
@@ -58,6 +59,19 @@ class Instances(Protocol):
 
 
 @runtime_checkable
+class Drawable(Protocol):
+    """What can be written as an overlay or as numbers."""
+
+    def plot(self) -> Image:
+        """The picture with its instances."""
+        ...
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything but the picture."""
+        ...
+
+
+@runtime_checkable
 class ImageInstances(Instances, Protocol):
     """Instances together with their image, as drawing and exports need them; masks come at any size."""
 
@@ -82,7 +96,7 @@ class ImageInstances(Instances, Protocol):
         ...
 
     @property
-    def areas(self) -> Int64[np.ndarray, " detection"]:
+    def small_areas(self) -> Int64[np.ndarray, " detection"]:
         """Size of each mask, in any unit."""
         ...
 
@@ -163,13 +177,13 @@ class FrameInstances(Protocol):
         """All masks, overlaps resolved."""
         ...
 
-    def mask(self, place: int) -> Bool[np.ndarray, "height width"]:
+    def mask(self, index: int) -> Bool[np.ndarray, "height width"]:
         """The mask of one object as it is."""
         ...
 
 
 @runtime_checkable
-class TrackedFrame(FrameInstances, Protocol):
+class TrackedFrame(FrameInstances, Drawable, Protocol):
     """Objects on one frame together with what drawing and exports need."""
 
     @property
@@ -193,12 +207,13 @@ class TrackedFrame(FrameInstances, Protocol):
         ...
 
     @property
-    def rles(self) -> Sequence[str]:
-        """COCO compressed counts of the masks as they are."""
+    def phrases(self) -> Sequence[str]:
+        """The phrase of each object, "object" for one that was clicked."""
         ...
 
-    def to_json(self) -> dict[str, Any]:
-        """Everything but the image."""
+    @property
+    def rles(self) -> Sequence[str]:
+        """COCO compressed counts of the masks as they are."""
         ...
 
 
@@ -257,6 +272,12 @@ class VideoSegmenter(Protocol):
         add: bool = False,
     ) -> FrameInstances:
         """The frame after clicks on one object; with `add` they join those made there before."""
+        ...
+
+    def add_mask(
+        self, object_id: int | None, frame: int | None, mask: Bool[np.ndarray, "height width"]
+    ) -> FrameInstances:
+        """The frame after an object was given by its mask."""
         ...
 
     def track(self, *, start: int | None = None) -> Iterator[FrameInstances]:

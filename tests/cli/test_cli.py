@@ -191,15 +191,15 @@ def test_one_bad_image_does_not_stop_the_others(capsys):
         (["empty.png", "-p", "coin"], "empty.png is empty", 1),
         (["empty_folder", "-p", "coin"], "no images in empty_folder", 1),
         (["nothing*.png", "-p", "coin"], r"no images in nothing*.png", 1),
-        (["good.png", "-p", "  "], "a phrase is empty", 1),
+        (["good.png", "-p", "  "], "a phrase is empty", 2),
         (["good.png", "-p", "x" * 200], "good.png: the phrase is too long", 1),
-        (["good.png"], "nothing to look for", 1),
-        (["good.png", "--box", "1,2,3"], "a box is four numbers", 1),
-        (["good.png", "--box", "1,2,nan,4"], "not a finite number", 1),
-        (["good.png", "--box", "9,2,3,4"], "empty or inverted", 1),
+        (["good.png"], "nothing to look for", 2),
+        (["good.png", "--box", "1,2,3"], "a box is four numbers", 2),
+        (["good.png", "--box", "1,2,nan,4"], "not a finite number", 2),
+        (["good.png", "--box", "9,2,3,4"], "empty or inverted", 2),
         (["good.png", "--box", "1,2,31,4"], "lies outside the image of 30 x 20", 1),
-        (["good.png", "-p", "coin", "--threshold", "1.5"], "between 0 and 1", 1),
-        (["good.png", "-p", "coin", "--format", "overlay,gif"], "unknown format 'gif'", 1),
+        (["good.png", "-p", "coin", "--threshold", "1.5"], "between 0 and 1", 2),
+        (["good.png", "-p", "coin", "--format", "overlay,gif"], "unknown format 'gif'", 2),
         (["good.png", "-p", "coin", "--model", "huge"], "unknown model 'huge'", 1),
         (["good.png", "-p", "coin", "--out", "good.png/x"], "a file, not a folder", 1),
         (["good.png", "-p", "coin", "--colour"], "No such option", 2),
@@ -269,8 +269,8 @@ def test_models_are_listed_and_fetched(capsys):
     assert tiny.is_file()
     assert run(capsys, "models", "fetch", "tiny")[1] == f"tiny: {tiny}\n"
     assert json.loads(run(capsys, "models", "fetch", "tiny", "--json")[1]) == {"name": "tiny", "path": str(tiny)}
-    assert run(capsys, "models", "fetch")[0] == 1
-    assert run(capsys, "models", "burn", "tiny")[0] == 1
+    assert run(capsys, "models", "fetch")[0] == 2
+    assert run(capsys, "models", "burn", "tiny")[0] == 2
     assert "no model 'huge'" in run(capsys, "models", "fetch", "huge")[2]
 
 

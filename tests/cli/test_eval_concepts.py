@@ -80,7 +80,7 @@ SMALL = {"size": [4, 4], "counts": "`0"}
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (edit("images", 0, text_input=None), "labels.json: image 101: text_input: is missing"),
+        (edit("images", 1, text_input=None), "labels.json: image 102: text_input: is missing"),
         (edit("images", 0, width=0), "labels.json: image 101: width: is "),
         (edit("images", 1, id=101), "labels.json: image 101: id: is given twice"),
         (
@@ -133,7 +133,8 @@ def test_a_broken_record_is_named_with_its_field(change, message, tmp_path, caps
 )
 def test_wrong_usage_is_one_line(arguments, message, gold, capsys):
     (gold.parent / "empty").mkdir()
-    assert main(["eval", "concepts", *arguments]) == 1
+    is_usage = message.startswith(("give either", "--model needs"))
+    assert main(["eval", "concepts", *arguments]) == (2 if is_usage else 1)
     assert message in capsys.readouterr().err
 
 
@@ -161,3 +162,65 @@ def test_files_are_scored_without_importing_a_model():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0
     assert done.stderr.strip() == "[]"
+
+
+RED, GONE = [[2, 2, 12, 2, 12, 12, 2, 12]], [[20, 4, 28, 4, 28, 14, 20, 14]]
+
+
+def write_coco(path: Path, objects: list[tuple[int, int, list, float | None]]) -> None:
+    """Two images, two phrases, and objects of (image, phrase, outline, score)."""
+    images = [{"id": n, "file_name": f"sub/{n}.png", "width": 40, "height": 30} for n in (1, 2)]
+    names = [{"id": 7, "name": "red mug"}, {"id": 8, "name": "plate"}]
+    annotations = [
+        {"id": n, "image_id": image, "category_id": phrase, "segmentation": outline}
+        | ({} if score is None else {"score": score})
+        for n, (image, phrase, outline, score) in enumerate(objects)
+    ]
+    path.write_text(json.dumps({"images": images, "categories": names, "annotations": annotations}))
+
+
+def test_labels_and_predictions_may_be_coco_datasets(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_coco(Path("labels.json"), [(1, 7, RED, None), (1, 7, GONE, None), (2, 8, RED, None)])
+    write_coco(Path("found.json"), [(1, 7, RED, 0.9), (2, 8, RED, 0.8)])
+    arguments = ["eval", "concepts", "--gt", "labels.json", "--pred", "found.json", "--out", "run"]
+    assert main(arguments) == 0
+    assert "labels" in capsys.readouterr().out
+    subset = json.loads(Path("run/scores.json").read_text())["subsets"]["labels"]
+    assert subset["pairs"] == 4
+    assert subset["segm"]["positive_micro_F1"] == pytest.approx(0.8, abs=1e-3)  # two of three found, none wrong
+    assert subset["segm"]["IL_MCC"] == pytest.approx(1)
+    assert main(["eval", "coco", "--gt", "labels.json", "--pred", "found.json", "--iou", "masks", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["metrics"]["segm"]["AP_50"] == pytest.approx((1 + 51 / 101) / 2)
+    assert main(["eval", "concepts", "--gt", "labels.json", "--pred", "found.json", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["subsets"]["labels"] == subset
+
+
+@pytest.mark.parametrize("layout", ["lvis", "cvat", "labelstudio", "saco", "imagefolder"])
+def test_labels_of_every_layout_give_the_same_figures(layout, tmp_path, capsys, monkeypatch):
+    from PIL import Image
+
+    monkeypatch.chdir(tmp_path)
+    write_coco(Path("labels.json"), [(1, 7, RED, None), (1, 7, GONE, None), (2, 8, RED, None)])
+    write_coco(Path("found.json"), [(1, 7, RED, 0.9), (2, 8, RED, 0.8), (1, 8, GONE, 0.7)])
+    Path("sub").mkdir()
+    for name in ("1.png", "2.png"):
+        Image.new("RGB", (40, 30)).save(Path("sub") / name)
+    assert main(["convert-labels", "labels.json", "set", "--to", layout]) == 0
+    capsys.readouterr()
+    files = {"lvis": "lvis.json", "saco": "saco.json", "cvat": "annotations.xml", "labelstudio": "tasks.json"}
+    figures = []
+    for gt in ("labels.json", str(Path("set") / files.get(layout, ""))):
+        assert main(["eval", "concepts", "--gt", gt, "--pred", "found.json", "--iou", "masks", "--json"]) == 0
+        figures.append(json.loads(capsys.readouterr().out)["metrics"]["segm"])
+    assert figures[1] == pytest.approx(figures[0], abs=0.02)
+
+
+def test_what_no_image_has_is_a_dash_not_a_zero(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_coco(Path("labels.json"), [])
+    write_coco(Path("found.json"), [(1, 7, RED, 0.9)])
+    assert main(["eval", "concepts", "--gt", "labels.json", "--pred", "found.json", "--iou", "masks"]) == 0
+    row = capsys.readouterr().out.splitlines()[1].split()
+    assert row[:3] == ["labels", "masks", "4"]
+    assert row[3:10] == ["-"] * 7

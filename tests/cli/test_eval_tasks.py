@@ -168,5 +168,5 @@ def test_verdicts(capsys):
 @pytest.mark.usefixtures("place")
 def test_either_predictions_or_a_model(command, capsys):
     Path("gt").mkdir()
-    assert main(["eval", command, "--gt", "gt"]) == 1
+    assert main(["eval", command, "--gt", "gt"]) == 2
     assert "give either --pred with a file of predictions, or --model" in capsys.readouterr().err

@@ -93,6 +93,65 @@ class FakeVideo(VideoSegmenter):
         pass
 
 
+class KeptMasks(VideoSegmenter):
+    """Objects stay where they were given, and are not seen before."""
+
+    def __init__(self, length: int) -> None:
+        self.length = length
+        self.given: dict[int, tuple[int, np.ndarray]] = {}
+
+    def add_mask(self, object_id: int, frame: int, mask: np.ndarray) -> None:
+        assert object_id not in self.given
+        self.given[object_id] = (frame, mask)
+
+    def track(self, *, start: int) -> Iterator[Frame]:
+        assert start == 0
+        ids = np.array(sorted(self.given))
+        other = dict.fromkeys(("size", "scores", "object_scores", "areas", "concepts")) | {"mask": self.given.get}
+        for index in range(self.length):
+            masks = [mask & (index >= frame) for _, (frame, mask) in sorted(self.given.items())]
+            yield Frame(index=index, ids=ids, masks=np.stack(masks), **other)
+
+    def close(self) -> None:
+        pass
+
+
+class Keeper(Segmenter):
+    identity = "keeper"
+
+    def open_video(self, source: Sequence[Path]) -> KeptMasks:
+        return KeptMasks(len(source))
+
+
+def test_a_model_is_given_each_object_by_its_first_mask(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    for folder in ("truth/bear", "frames/bear"):
+        (tmp_path / folder).mkdir(parents=True)
+    for frame in range(6):
+        Image.new("RGB", (30, 20)).save(tmp_path / f"frames/bear/{frame:05d}.jpg")
+        if frame % 2 == 0:  # every other frame has labels; the second object moves once
+            ids = np.zeros((20, 30), np.uint8)
+            ids[4:9, 3:9] = 1
+            ids[4:9, 13 + 8 * (frame == 4) : 19 + 8 * (frame == 4)] = 2 * (frame > 0)
+            Image.fromarray(ids).save(tmp_path / f"truth/bear/{frame:05d}.png")
+    monkeypatch.setattr(masklet, "load", lambda *_, **__: Keeper(), raising=False)
+    asked = ["eval", "vos", "--gt", "truth", "--model", "tiny", "--videos", "frames", "--all-frames"]
+    assert main([*asked, "--out", "run"]) == 0
+    assert {path.name for path in (tmp_path / "run/predictions/bear").iterdir()} == {
+        f"{frame:05d}.png" for frame in (0, 2, 4)
+    }
+    scores = json.loads((tmp_path / "run/scores.json").read_text())
+    assert scores["settings"]["model"] == "tiny"
+    assert [each["J"] for each in scores["videos"][0]["objects"]] == [1.0, pytest.approx(2 / 3)]
+    (tmp_path / "frames/bear/00002.jpg").unlink()
+    capsys.readouterr()
+    assert main([*asked, "--out", "again"]) == 1
+    assert "video bear: there is no frame 00002" in capsys.readouterr().err
+    assert main(asked[:6]) == 2
+    assert "--model needs --videos" in capsys.readouterr().err
+
+
 def test_asks_a_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
     for video in json.loads((GOLDEN / "gt.json").read_text())["videos"]:
         for name in video["file_names"]:
@@ -109,11 +168,11 @@ def test_asks_a_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
     assert scores["metrics"]["video_mask_demo_ilmcc_50_95"] == 0, "found everywhere, so it says nothing"
     assert len(list((tmp_path / "cache/masklet/answers/fake-1/videos").iterdir())) == 3
     capsys.readouterr()
-    assert main([*GIVEN, "--model", "tiny"]) == 1
+    assert main([*GIVEN, "--model", "tiny"]) == 2
     assert "either --pred" in capsys.readouterr().err
-    assert main([*TRUTH, "--model", "tiny", "--out", "run"]) == 1
+    assert main([*TRUTH, "--model", "tiny", "--out", "run"]) == 2
     assert "--model needs --videos" in capsys.readouterr().err
-    assert main([*asked[:-2], "--json"]) == 1
+    assert main([*asked[:-2], "--json"]) == 2
     assert "--model needs --out" in capsys.readouterr().err
 
 
@@ -124,7 +183,7 @@ def test_an_error_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture) -> 
     assert capsys.readouterr().err == f"masklet: {broken}: prediction 0: segmentations: is missing\n"
     assert main([*TRUTH, "--pred", str(tmp_path / "none.json")]) == 1
     assert "no such file" in capsys.readouterr().err
-    assert main(TRUTH) == 1
+    assert main(TRUTH) == 2
     assert "either --pred" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 

@@ -40,6 +40,12 @@ def test_absolute_names_inside_the_folder_backslashes_in_names_and_the_folder_it
     assert inside(tmp_path, ".", "here") == tmp_path
 
 
+def test_a_name_that_no_disk_holds_is_refused(tmp_path):
+    for name in ("x" * 300 + ".png", "a\\" + "\u00e4" * 128 + "/b.png"):
+        with pytest.raises(InputError, match=r"labels.json: the file name .* is too long"):
+            inside(tmp_path, name, "labels.json")
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

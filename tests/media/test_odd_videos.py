@@ -9,31 +9,16 @@ import numpy as np
 import pytest
 from av.stream import Disposition
 from PIL import Image
-from video_files import QUARTER_TURN, number_of, picture, set_matrix, write_video
+from video_files import QUARTER_TURN, number_of, picture, set_matrix, write_frames, write_video
 
 from masklet.errors import InputError
+from masklet.media import video_reader
 from masklet.media.video_reader import PacketEntry, rising_times
 from masklet.media.video_source import open_frames
 
 
 def numbers(found):
     return [number_of(frame.pixels) for frame in found]
-
-
-def write_frames(path, codec, images, *, rate=10, places=None, aspect=None, pix_fmt="yuv420p", options=None):
-    """A video of pictures, with the n-th at `places[n] / rate` seconds."""
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream(codec, rate=rate, options=options or {})
-        stream.height, stream.width = images[0].shape[:2]
-        stream.pix_fmt = pix_fmt
-        if aspect:
-            stream.codec_context.sample_aspect_ratio = aspect
-        for number, image in enumerate(images):
-            frame = av.VideoFrame.from_ndarray(image, format="rgba" if image.shape[2] == 4 else "rgb24")
-            frame.pts, frame.time_base = places[number] if places else number, Fraction(1, rate)
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode())
-    return path
 
 
 # --- cut and joined -----------------------------------------------------------------------------------------------
@@ -114,6 +99,18 @@ def test_frames_of_vp8_that_are_not_shown_are_not_counted():
     shown, hidden = av.Packet(b"\x10\x00\x00"), av.Packet(b"\x00\x00\x00")
     assert [PacketEntry.of(packet, "vp8").is_shown for packet in (shown, hidden)] == [True, False]
     assert PacketEntry.of(hidden, "vp9").is_shown
+
+
+def test_a_video_whose_index_leads_nowhere_is_decoded_from_its_start(tmp_path, monkeypatch):
+    path = write_video(tmp_path / "a.mp4", count=9, gop=3, b_frames=0)
+
+    def fail(*_):
+        return False
+
+    monkeypatch.setattr(video_reader, "_seek", fail)
+    with open_frames(path) as source:
+        assert number_of(source.read(7).pixels) == 7
+        assert numbers(source.frames(reverse=True)) == list(range(8, -1, -1))
 
 
 def test_the_cover_of_a_video_is_not_the_video(tmp_path):

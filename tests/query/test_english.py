@@ -2,6 +2,7 @@
 
 from itertools import product
 from pathlib import Path
+from time import process_time
 
 import pytest
 
@@ -82,7 +83,7 @@ def test_nothing_is_no_question(sentence: str) -> None:
 def test_a_long_sentence_is_refused_and_a_nested_one_ends_soon() -> None:
     with pytest.raises(InputError, match="at most 40 can be read"):
         parse("the cup " * 30)
-    parse("the cup on the " + "box on the " * 9 + "table")
+    parse("the cup on the " + "box on the " * 3 + "table")
 
 
 @pytest.mark.parametrize(
@@ -98,3 +99,23 @@ def test_a_long_sentence_is_refused_and_a_nested_one_ends_soon() -> None:
 )
 def test_nouns_are_asked_in_the_singular(noun: str, expected: str) -> None:
     assert singular(noun) == expected
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "cup on the table on the rug on the floor on the mat on the tray on the box on the bag on the shelf on a desk",
+        "cup with a lid and a box with a hat and a bag with a rug and a mat with a tray and a b with a c and a d with",
+        "cup nearest the " * 12 + "x",
+        "cup 's " * 18 + "a",
+    ],
+)
+def test_readings_that_multiply_are_refused_before_they_take_long(sentence: str) -> None:
+    begin = process_time()
+    with pytest.raises(InputError, match="can be read in too many ways: say it with fewer nested parts"):
+        parse(sentence)
+    assert process_time() - begin < 1  # minutes otherwise
+
+
+def test_digits_of_other_kinds_are_words() -> None:
+    assert to_text(parse("² cups")[0].node) == '"² cup"'

@@ -15,23 +15,26 @@ MOST_FILES = 15  # of a folder, without its __init__.py
 
 # Lines of Python by folder, rooms included. A folder that needs more is to be looked through first: what is said twice?
 BUDGETS = {
-    "": 980,
+    "": 1050,  # the files that lie in no folder
+    "agent": 1950,
     "checkpoints": 860,
-    "cli": 2100,
-    "data": 3350,
-    "engine": 6750,
+    "cli": 2350,
+    "data": 3400,
+    "engine": 6850,
     "eval": 7100,
-    "formats": 2650,
-    "inference": 5100,
-    "media": 1080,
-    "models": 2260,
+    "formats": 2800,
+    "inference": 5600,
+    "llm": 800,
+    "mcp": 570,
+    "media": 1170,
+    "models": 2360,
     "nn": 520,
     "ops": 1060,
     "query": 1580,
     "render": 260,
     "scenes": 2850,
-    "train": 4110,
-    "workflows": 4500,
+    "train": 4130,
+    "workflows": 4800,
 }
 
 

@@ -66,6 +66,22 @@ def write_video(
     return Path(path)
 
 
+def write_frames(path, codec, images, *, rate=10, places=None, aspect=None, pix_fmt="yuv420p", options=None):
+    """A video of pictures, with the n-th at `places[n] / rate` seconds."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=rate, options=options or {})
+        stream.height, stream.width = images[0].shape[:2]
+        stream.pix_fmt = pix_fmt
+        if aspect:
+            stream.codec_context.sample_aspect_ratio = aspect
+        for number, image in enumerate(images):
+            frame = av.VideoFrame.from_ndarray(image, format="rgba" if image.shape[2] == 4 else "rgb24")
+            frame.pts, frame.time_base = places[number] if places else number, Fraction(1, rate)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
 def _add_tone(container, seconds, codec, rate=44100):
     stream = container.add_stream(codec, rate=rate, layout="mono", bit_rate=64000)
     wave = np.sin(np.arange(round(seconds * rate)) / 20).astype(np.float32)

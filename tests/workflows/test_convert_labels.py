@@ -18,7 +18,8 @@ from masklet.formats.coco import CocoBuilder, CocoFile
 from masklet.formats.records import RunLengths, decode_mask
 from masklet.formats.tools.objects import box_of, by_image
 from masklet.ops.masks import rle_encode
-from masklet.workflows.convert_labels import LABEL_FORMATS, ConvertLabelsJob, convert_labels, to_fiftyone
+from masklet.workflows.convert_labels import LABEL_FORMATS, ConvertLabelsJob, convert_labels
+from masklet.workflows.fiftyone_samples import to_fiftyone
 
 SIZE = (60, 80)
 Y, X = np.mgrid[: SIZE[0], : SIZE[1]]
@@ -142,7 +143,7 @@ def test_yolo_has_its_data_yaml_and_images(start: Path, tmp_path: Path) -> None:
 
 def test_every_format_that_is_offered_has_a_writer() -> None:
     assert set(LABEL_FORMATS) == set(WRITERS)
-    assert set(READERS) <= set(LAYOUTS)
+    assert set(LABEL_FORMATS) == set(READERS) <= set(LAYOUTS)
 
 
 def test_the_command_converts(start: Path, tmp_path: Path, capsys) -> None:

@@ -10,7 +10,7 @@ from typing import Literal
 
 from masklet.agent.pool import Find, Pool
 from masklet.agent.prompts import SYSTEM, hint, request_turn, view_of
-from masklet.agent.rules import expected_count, is_plain, needs_a_look
+from masklet.agent.rules import expected_count, needs_a_look, plain_phrase
 from masklet.agent.tools import (
     AnswerNone,
     AnswerWith,
@@ -170,8 +170,9 @@ def step(state: State, event: Event) -> tuple[State, Effect]:
 def _begin(state: State, event: Begun) -> tuple[State, Effect]:
     prefix = (Message(role="system", parts=(SYSTEM,)), request_turn(event.request, event.picture))
     state = replace(state, request=event.request, prefix=prefix)
-    if state.settings.is_fast and is_plain(event.request):
-        call = ToolCall(name="segment", arguments={"phrases": [event.request], "min_score": SURE})
+    phrase = plain_phrase(event.request) if state.settings.is_fast else None
+    if phrase is not None:
+        call = ToolCall(name="segment", arguments={"phrases": [phrase], "min_score": SURE})
         return _next(replace(state, is_fast=True, pending=(call,)))
     return _ask(state)
 

@@ -17,13 +17,13 @@ from masklet.render.tags import TagRequest, draw_tag, load_font, place_tags
 LONGEST_SIDE = 1120
 UNIT = 224  # least common multiple of the 28 and 32 pixels that servers round to
 PADDING = (128, 128, 128)
-LEAST_FONT, FONT_SHARE = 12, 0.02
+LEAST_FONT, FONT_SHARE = 12.0, 0.02
 ZOOM_MARGIN = 0.2  # of the box, on each side
 LEAST_MARGIN = 16  # pixels
 TILE, TILES_ACROSS = 320, 3
 
 
-def fit(image: Pixels) -> UInt8[np.ndarray, "height width 3"]:
+def fit(image: Pixels) -> UInt8[np.ndarray, "shown_height shown_width 3"]:
     """The image made small enough, padded right and below to whole units: no server then changes its size."""
     picture = Image.fromarray(image)
     picture.thumbnail((LONGEST_SIDE, LONGEST_SIDE), Image.Resampling.LANCZOS)

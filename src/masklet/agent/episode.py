@@ -4,7 +4,7 @@ import hashlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool
@@ -35,6 +35,7 @@ from masklet.protocols import Pixels
 DIGITS = 3  # of seconds
 
 
+@runtime_checkable
 class Doing(Protocol):
     """Runs tools: `Hands`, or a tape of what they did."""
 
@@ -125,7 +126,6 @@ def _do(
 
 def run_again(tape: Tape, image: Pixels, settings: Settings) -> Outcome:
     """The same request from its trace, with no model and no server. Raises: Mismatch where it goes another way."""
-    keep = any(event.get("pictures") for event in tape.events)
-    outcome = run(tape.request, image, tape, tape, settings, clock=tape.seconds, keep_images=keep)
+    outcome = run(tape.request, image, tape, tape, settings, clock=tape.seconds, keep_images=tape.keeps_images)
     tape.check(outcome.trace)
     return outcome

@@ -128,7 +128,8 @@ class Hands:
 
         answer = ask(find, self.image, node)
         finds = tuple(
-            Find(phrase=each.phrase, score=each.score, box=_box(each.box), mask=each.mask) for each in answer.instances
+            Find(phrase=each.phrase, score=each.score, box=box_of(each.box), mask=each.mask)
+            for each in answer.instances
         )
         return Ran(text=f"read as {to_text(node)}\n{answer.explain()}", finds=finds, answers=True, prompts=cost)
 
@@ -195,16 +196,17 @@ def finds_of(found: Instances, name: str | None = None) -> list[Find]:
         mask = found.mask(index)
         if mask.any():
             score = float(found.scores[index])
-            finds.append(Find(phrase=name or phrase, score=score, box=_box(found.boxes[index]), mask=mask))
+            finds.append(Find(phrase=name or phrase, score=score, box=box_of(found.boxes[index]), mask=mask))
     return finds
 
 
 def _one(mask: np.ndarray, name: str) -> tuple[Find, ...]:
     box = mask_to_box(mask)
-    return () if box is None else (Find(phrase=name, score=1.0, box=_box(box), mask=mask),)
+    return () if box is None else (Find(phrase=name, score=1.0, box=box_of(box), mask=mask),)
 
 
-def _box(box: Sequence[float] | np.ndarray) -> Box:
+def box_of(box: Sequence[float] | np.ndarray) -> Box:
+    """Four numbers as a box."""
     x0, y0, x1, y1 = (float(value) for value in box)
     return x0, y0, x1, y1
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from masklet.agent.drawings import marked, zoomed
 from masklet.agent.pool import Mark
@@ -37,6 +37,7 @@ class Judged:
     usage: Usage
 
 
+@runtime_checkable
 class Judging(Protocol):
     """Judges masks of one image."""
 

@@ -7,11 +7,12 @@ import numpy as np
 from jaxtyping import Bool
 
 from masklet.ops.masks import mask_iou
+from masklet.protocols import Number
 
 DOUBLE = 0.9  # IoU at which two masks are one candidate
 MOST_MARKS = 300
 
-Box = tuple[float, float, float, float]
+Box = tuple[Number, Number, Number, Number]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -61,11 +61,13 @@ def readings(request: str) -> tuple[Node, ...]:
         return ()
 
 
-def is_plain(request: str) -> bool:
-    """Whether a request is a noun phrase that a segmenter answers by itself."""
+def plain_phrase(request: str) -> str | None:
+    """The noun phrase that a request is, where a segmenter answers it by itself."""
     words = request.lower().split()
     found = readings(request)
-    return 0 < len(words) <= PLAIN_WORDS and not TELLING & set(words) and bool(found) and isinstance(found[0], Named)
+    if not 0 < len(words) <= PLAIN_WORDS or TELLING & set(words) or not found:
+        return None
+    return found[0].phrase if isinstance(found[0], Named) else None
 
 
 def expected_count(request: str) -> int | None:

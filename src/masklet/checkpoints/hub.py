@@ -27,7 +27,7 @@ class ModelInfo:
     note: str
 
 
-def find(name_or_path: str | os.PathLike) -> Path:
+def find(name_or_path: str | os.PathLike[str]) -> Path:
     """The file behind a model's name or a path; fetches the published weights when they are asked for by name."""
     if str(name_or_path) == BUILT_IN:
         return Path(str(files("masklet") / "assets" / "tiny.safetensors"))

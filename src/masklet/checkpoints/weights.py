@@ -71,7 +71,7 @@ def parse_own(path: Path, metadata: Metadata, tensors: Tensors) -> Weights:
         settings = DetectionSettings(
             even_score=float(metadata.get("even_score", 0.5)), max_overlap=float(metadata.get("max_overlap", 1.0))
         )
-    except (KeyError, ValueError, TypeError) as error:
+    except (KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"{path} was written by masklet, but its config cannot be read: {error}") from error
     weights = Weights(
         config=config,

@@ -4,6 +4,7 @@ torch takes a second to import, so it is imported by the commands that compute, 
 """
 
 from masklet.cli import (  # noqa: I001 - the order of the commands in the help
+    demo,
     segment,
     ask,
     track,
@@ -21,6 +22,7 @@ __all__ = [
     "ask",
     "calibrate",
     "convert_labels",
+    "demo",
     "engine",
     "evaluation",
     "main",

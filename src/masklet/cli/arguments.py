@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from masklet.errors import InputError
+from masklet.cli.app import WrongUsage
 from masklet.workflows.segment_folder import Box
 from masklet.workflows.track_job import ObjectClicks, TrackPrompts
 
@@ -28,11 +28,11 @@ def _parse_box(text: str) -> Box:
     try:
         x0, y0, x1, y1 = (float(part) for part in text.split(","))
     except ValueError as error:
-        raise InputError(f"a box is four numbers x0,y0,x1,y1, not {text!r}") from error
+        raise WrongUsage(f"a box is four numbers x0,y0,x1,y1, not {text!r}") from error
     if not all(map(math.isfinite, (x0, y0, x1, y1))):
-        raise InputError(f"the box {text} holds a coordinate that is not a finite number")
+        raise WrongUsage(f"the box {text} holds a coordinate that is not a finite number")
     if x0 >= x1 or y0 >= y1:
-        raise InputError(f"the box {text} is empty or inverted: x0 must be less than x1, and y0 less than y1")
+        raise WrongUsage(f"the box {text} is empty or inverted: x0 must be less than x1, and y0 less than y1")
     return x0, y0, x1, y1
 
 
@@ -41,7 +41,7 @@ def parse_formats(text: str, known: Iterable[str]) -> tuple[str, ...]:
     formats = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
     for name in formats:
         if name not in known:
-            raise InputError(f"unknown format {name!r}: choose from {', '.join(known)}")
+            raise WrongUsage(f"unknown format {name!r}: choose from {', '.join(known)}")
     return formats
 
 
@@ -57,7 +57,7 @@ def parse_prompts(
     """
     placed = [_split_frame(text, "box") for text in boxes]
     if len({frame for frame, _ in placed}) > 1:
-        raise InputError("example boxes must lie on one frame")
+        raise WrongUsage("example boxes must lie on one frame")
     given = [_split_frame(text, "box") for text in objects]
     return TrackPrompts(
         phrases=parse_phrases(phrases),
@@ -70,7 +70,7 @@ def parse_prompts(
 def _split_frame(text: str, kind: str) -> tuple[int, str]:
     frame, colon, rest = text.partition(":")
     if not colon or not frame.strip().isdecimal():
-        raise InputError(f"a {kind} begins with the number of its frame, such as 0:{text.lstrip(':')}, not {text!r}")
+        raise WrongUsage(f"a {kind} begins with the number of its frame, such as 0:{text.lstrip(':')}, not {text!r}")
     return int(frame), rest
 
 
@@ -83,7 +83,7 @@ def _parse_clicks(texts: Sequence[str]) -> tuple[ObjectClicks, ...]:
             objects.append(ObjectClicks(frame=frame, points=((x, y),), labels=(1,)))
             continue
         if not objects or objects[-1].frame != frame:
-            raise InputError(
+            raise WrongUsage(
                 f"the click {text} refines no object: one without a sign must come first, on the same frame"
             )
         begun = objects[-1]
@@ -97,9 +97,9 @@ def _parse_point(rest: str, text: str) -> tuple[float, float, str]:
     try:
         place = float(x), float(y)
     except ValueError as error:
-        raise InputError(f"a click is FRAME:x,y with + or - after it or nothing, not {text!r}") from error
+        raise WrongUsage(f"a click is FRAME:x,y with + or - after it or nothing, not {text!r}") from error
     if len(signs) > 1 or sign not in SIGNS or not all(map(math.isfinite, place)):
-        raise InputError(f"a click is FRAME:x,y with + or - after it or nothing, not {text!r}")
+        raise WrongUsage(f"a click is FRAME:x,y with + or - after it or nothing, not {text!r}")
     return *place, sign
 
 
@@ -113,5 +113,5 @@ def parse_share(text: str) -> tuple[Path, float]:
     except ValueError:
         number = math.nan
     if not math.isfinite(number):
-        raise InputError(f"the share in {text!r} is not a number")
+        raise WrongUsage(f"the share in {text!r} is not a number")
     return Path(path), number

@@ -6,14 +6,18 @@ from typing import Annotated
 
 import typer
 
-from masklet.cli.app import Device, Dtype, Json, Model, app
+from masklet.cli.app import Device, Dtype, Json, Model, command
 from masklet.cli.arguments import parse_formats
 from masklet.inference.output.registry import IMAGE_FORMATS
 from masklet.workflows.ask_image import Asked, AskJob, ask_images
 from masklet.workflows.model_choice import ModelChoice
 
 
-@app.command()
+@command(
+    "ask",
+    "ask photo.jpg 'the three leftmost coins'",
+    "ask photo.jpg 'the cup on the table, not the one in the box' --explain",
+)
 def ask(  # noqa: PLR0913 - one argument for each option
     *,
     image: Annotated[Path, typer.Argument(help="An image.", show_default=False)],

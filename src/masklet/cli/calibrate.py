@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from masklet.cli.app import Device, Dtype, Json, Model, app
+from masklet.cli.app import Device, Dtype, Json, Model, command
 from masklet.cli.display import Display
 from masklet.workflows.calibrate import CalibrateJob, calibrate_model
 from masklet.workflows.model_choice import ModelChoice
@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 SHOWN = ("local_F1", "precision", "recall", "mask_IoU", "cgF1", "positive_micro_F1", "IL_MCC")
 
 
-@app.command()
+@command(
+    "calibrate",
+    "calibrate --gt labels.json --images images",
+    "calibrate --gt labels.json --images images --target-precision 0.9",
+)
 def calibrate(  # noqa: PLR0913 - one argument for each option
     *,
     gt: Annotated[Path, typer.Option(help="Labels in COCO or SA-Co JSON.", show_default=False)],

@@ -6,12 +6,12 @@ from typing import Annotated
 
 import typer
 
-from masklet.cli.app import Json, app
+from masklet.cli.app import Json, command
 from masklet.workflows.convert_labels import LABEL_FORMATS, ConvertLabelsJob
 from masklet.workflows.convert_labels import convert_labels as run
 
 
-@app.command("convert-labels")
+@command("convert-labels", "convert-labels labelme/ coco/ --to coco")
 def convert_labels(
     *,
     path_in: Annotated[Path, typer.Argument(metavar="IN", show_default=False, help="Labels: a file or a folder.")],

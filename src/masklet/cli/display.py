@@ -1,15 +1,19 @@
 """The progress of a workflow on a terminal: a bar, results as lines or JSON, warnings on stderr."""
 
 import json
+import logging
 import sys
+import time
 from contextlib import AbstractContextManager
 from typing import Any
 
 import typer
 
-from masklet.cli.app import complain
+from masklet.cli.app import log
 from masklet.interrupt import Interrupt
 from masklet.workflows.observer import JobObserver, Product
+
+EVERY_SECONDS = 30  # between lines of progress where no bar can be shown
 
 
 class Display(JobObserver, AbstractContextManager):
@@ -24,6 +28,8 @@ class Display(JobObserver, AbstractContextManager):
         self._json, self._lines = json, lines
         self._interrupt = Interrupt() if stoppable else None
         self._bar: Any = None
+        self._total: int | None = None
+        self._unit, self._done, self._told = "", 0, 0.0
 
     def __enter__(self) -> "Display":
         if self._interrupt is not None:
@@ -36,13 +42,19 @@ class Display(JobObserver, AbstractContextManager):
             self._interrupt.__exit__(*error)
 
     def started(self, total: int | None, unit: str) -> None:
-        if (total is None or total > 1) and sys.stderr.isatty():
+        self._total, self._unit, self._done, self._told = total, unit, 0, time.monotonic()
+        if (total is None or total > 1) and sys.stderr.isatty() and log.isEnabledFor(logging.INFO):
             self._bar = _make_bar(total, unit)
             self._bar.start()
 
     def advanced(self) -> None:
         if self._bar is not None:
             self._bar.advance(self._bar.task_ids[0])
+            return
+        self._done += 1
+        if time.monotonic() - self._told >= EVERY_SECONDS:
+            self._told = time.monotonic()
+            log.info("%d%s %s done", self._done, "" if self._total is None else f" of {self._total}", self._unit)
 
     def finished(self) -> None:
         if self._bar is not None:
@@ -57,10 +69,10 @@ class Display(JobObserver, AbstractContextManager):
 
     def noted(self, message: str) -> None:
         if not self._json:
-            typer.echo(message, err=True)
+            log.info("%s", message)
 
     def warned(self, message: str) -> None:
-        complain(message)
+        log.warning("%s", message)
 
     def should_stop(self) -> bool:
         return self._interrupt is not None and self._interrupt.requested

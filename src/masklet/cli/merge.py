@@ -6,12 +6,11 @@ from typing import Annotated
 
 import typer
 
-from masklet.cli.app import Json, app
+from masklet.cli.app import Json, WrongUsage, command
 from masklet.cli.arguments import parse_share
-from masklet.errors import InputError
 
 
-@app.command()
+@command("merge", "merge model.safetensors run/adapter.safetensors=0.5")
 def merge(
     *,
     path_out: Annotated[Path, typer.Argument(metavar="OUT", show_default=False)],
@@ -24,7 +23,7 @@ def merge(
     """Make one model of adapters and their base; a share says how much of an adapter's change is taken, 1 is all."""
     shares = dict(parse_share(adapter) for adapter in adapters)
     if len(shares) < len(adapters):
-        raise InputError("an adapter is given twice")
+        raise WrongUsage("an adapter is given twice")
     from masklet.checkpoints.adapters import merge_adapters
     from masklet.checkpoints.hub import find
     from masklet.checkpoints.weights import write

@@ -7,12 +7,11 @@ from typing import Annotated
 
 import typer
 
-from masklet.cli.app import Device, Dtype, Json, Model, app
-from masklet.errors import InputError
+from masklet.cli.app import Device, Dtype, Json, Model, WrongUsage, command
 from masklet.workflows.model_choice import ModelChoice
 
 
-@app.command()
+@command("models", "models", "models fetch sam3")
 def models(
     *,
     action: Annotated[str, typer.Argument(help="list or fetch")] = "list",
@@ -21,7 +20,7 @@ def models(
 ) -> None:
     """List the models, or fetch one so that it is there offline."""
     if action not in ("list", "fetch") or (action == "fetch") != (name is not None):
-        raise InputError("use `masklet models list` or `masklet models fetch NAME`")
+        raise WrongUsage("use `masklet models list` or `masklet models fetch NAME`")
     from masklet.checkpoints.hub import describe_models, fetch
 
     if name is not None:
@@ -38,7 +37,7 @@ def models(
         typer.echo(f"{each.name:8} {size:>10}  {each.location or 'not fetched'}  ({each.note})")
 
 
-@app.command()
+@command("convert", "convert sam3.pt sam3.safetensors", "convert tiny model.safetensors --to transformers")
 def convert(
     *,
     path_in: Annotated[
@@ -57,7 +56,7 @@ def convert(
     typer.echo(jsonlib.dumps({"path": str(path_out), "format": to}) if json else f"wrote {path_out} as {to}")
 
 
-@app.command()
+@command("doctor", "doctor", "doctor --model sam3 --device cuda")
 def doctor(*, model: Model = "tiny", device: Device = "auto", dtype: Dtype = "auto", json: Json = False) -> None:
     """Say what is installed, what it will run on, and how fast."""
     from masklet.workflows.machine import examine_machine

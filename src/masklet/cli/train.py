@@ -6,18 +6,26 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from masklet.cli.app import Json, Stopped, app
+from masklet.cli.app import Json, Stopped, WrongUsage, command
 from masklet.cli.display import Display
-from masklet.errors import InputError
 
 if TYPE_CHECKING:
     from masklet.workflows.training.train import TrainJob
 
 
-@app.command()
+@command(
+    "train",
+    "train",
+    "train finetune-lora data.root=MINE --check",
+    "train finetune-lora data.root=MINE --out mine",
+    "train finetune-lora data.root=MINE phases.0.steps=100 --out mine --resume",
+)
 def train(  # noqa: PLR0913 - one argument for each option
     *,
-    recipe: Annotated[str, typer.Argument(help="Name of a recipe that ships with masklet, or a YAML file.")],
+    recipe: Annotated[
+        str | None,
+        typer.Argument(help="A YAML file, or one of the recipes that ship with masklet; without one, lists those."),
+    ] = None,
     overrides: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE...")] = None,
     out: Annotated[Path, typer.Option(help="Folder of the run.")] = Path("run"),
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in that folder.")] = False,
@@ -36,9 +44,12 @@ def train(  # noqa: PLR0913 - one argument for each option
     A new run first examines a sample of the data and does not begin when there are errors in it. Ctrl-C stops a run
     after the update at hand, to be continued with --resume.
     """
+    if recipe is None:
+        _list_recipes(json=json)
+        return
     for each in overrides or ():
         if "=" not in each:
-            raise InputError(f"an override is key=value, not {each!r}")
+            raise WrongUsage(f"an override is key=value, not {each!r}")
     from masklet.workflows.training.train import TrainJob
 
     job = TrainJob(recipe=recipe, overrides=tuple(overrides or ()), out=out, resume=resume, report=not no_report)
@@ -52,6 +63,17 @@ def train(  # noqa: PLR0913 - one argument for each option
         _estimate(job, json=json)
     else:
         _train(job, json=json)
+
+
+def _list_recipes(*, json: bool) -> None:
+    from masklet.train.recipes.listing import describe_recipes
+
+    known = describe_recipes()
+    if json:
+        typer.echo(jsonlib.dumps(known))
+        return
+    width = max(map(len, known))
+    typer.echo("\n".join(f"{name:{width}}  {text}" for name, text in known.items()))
 
 
 def _check(job: "TrainJob", *, json: bool) -> None:
@@ -95,7 +117,7 @@ def _train(job: "TrainJob", *, json: bool) -> None:
         typer.echo(str(result))
 
 
-@app.command("train-report")
+@command("train-report", "train-report mine")
 def train_report(
     *,
     out: Annotated[Path, typer.Argument(metavar="OUT", show_default=False, help="Folder of a training run.")],

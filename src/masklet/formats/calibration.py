@@ -87,12 +87,12 @@ def _without_type(identity: str) -> str:
     return identity.rpartition("-")[0]
 
 
-def write_calibration(calibration: Calibration, path: str | PathLike) -> Path:
+def write_calibration(calibration: Calibration, path: str | PathLike[str]) -> Path:
     """Writes the file, whole or not at all. Raises: InputError when the place cannot be written."""
     return write_atomically(path, json.dumps(calibration.to_json(), indent=1, ensure_ascii=False) + "\n")
 
 
-def read_calibration(path: str | PathLike) -> Calibration:
+def read_calibration(path: str | PathLike[str]) -> Calibration:
     """The calibration of a file. Raises: InputError that names the file, and the phrase and field that are wrong."""
     try:
         with Path(path).open("rb") as file:

@@ -6,9 +6,9 @@ have `synonyms`.
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -22,10 +22,14 @@ from masklet.formats.records import (
     Segmentation,
     Size,
     by_id,
+    decode_mask,
     read_list,
     read_records,
     to_json,
 )
+from masklet.formats.stream import iterate_items
+from masklet.ops.masks import rle_encode
+from masklet.phrases import phrase_key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,11 +160,56 @@ def read_coco(path: Path) -> CocoFile:
 
 
 def read_results(path: Path, labels: CocoFile) -> list[CocoResult]:
-    """A list of results for these labels. Raises: InputError naming file, record and field."""
+    """Results for these labels: a list, or a dataset with scores, as `masklet segment --format coco` writes it.
+
+    Of a dataset, images and categories are those of the labels by their names; others are left out.
+    Raises: InputError naming file, record and field.
+    """
+    if next(iterate_items(path), ("",))[0]:
+        return list(_results_of(read_coco(path), labels))
     results = list(read_list(path, CocoResult, "result"))
     for place, result in enumerate(results):
         labels.check_references(result, path, f"result {place}")
     return results
+
+
+def _results_of(found: CocoFile, labels: CocoFile) -> Iterator[CocoResult]:
+    ids = {each.file_name or "": key for key, each in labels.images.items()}
+    names = match_names((each.file_name or "" for each in found.images.values()), ids)
+    phrases = {phrase_key(each.name): key for key, each in labels.categories.items()}
+    for each in found.annotations:
+        image = found.images[each.image_id]
+        name, category = (
+            names.get(image.file_name or ""),
+            phrases.get(phrase_key(found.categories[each.category_id].name)),
+        )
+        if name is None or category is None:
+            continue
+        mask = each.segmentation
+        if isinstance(mask, list) and image.height is not None and image.width is not None:
+            size = [image.height, image.width]
+            mask = RunLengths(size=size, counts=rle_encode(decode_mask(mask, (image.height, image.width))))
+        yield CocoResult(
+            image_id=ids[name],
+            category_id=category,
+            bbox=each.bbox,
+            segmentation=mask if isinstance(mask, RunLengths) else None,
+            score=1.0 if each.score is None else each.score,
+        )
+
+
+def match_names(wanted: Iterable[str], known: Iterable[str]) -> dict[str, str]:
+    """Which known image each wanted name means: that of the same path, or the only one of the same file name."""
+    exact = set(known)
+    files: dict[str, set[str]] = defaultdict(set)
+    for name in exact:
+        files[PurePosixPath(name).name].add(name)
+    found: dict[str, str] = {}
+    for name in wanted:
+        same = files[PurePosixPath(name).name]
+        if name in exact or len(same) == 1:
+            found[name] = name if name in exact else next(iter(same))
+    return found
 
 
 class CocoBuilder:

@@ -10,7 +10,9 @@ import numpy as np
 from masklet.errors import InputError
 from masklet.files import write_atomically
 from masklet.formats.coco import CocoBuilder, CocoFile
+from masklet.formats.stream import iterate_items
 
+MOT_FRAMES = "mot_frames.json"  # beside the boxes, as `masklet track` leaves it: the file of each frame, by its number
 CLASSES = (  # of MOT16 and later, from 1
     "pedestrian",
     "person on vehicle",
@@ -44,7 +46,7 @@ class MotBox:
 
 
 def read_mot(path: Path) -> CocoFile:
-    """The boxes of a file as an image for each frame, called by seqinfo.ini or `img1/000001.jpg`.
+    """The boxes of a file as an image for each frame, called by mot_frames.json, seqinfo.ini or `img1/000001.jpg`.
 
     The file is given, or the folder of a sequence, which holds it as gt/gt.txt, det/det.txt or mot.txt. Boxes of
     confidence 0 are not judged and become crowds. Raises: InputError naming the file and the line.
@@ -66,9 +68,11 @@ def read_mot(path: Path) -> CocoFile:
     info = _sequence(root / "seqinfo.ini")
     sides = [info.get(side, "") for side in ("imheight", "imwidth")]
     size = (int(sides[0]), int(sides[1])) if all(side.isdecimal() and int(side) for side in sides) else None
+    names = _frame_names(root / MOT_FRAMES)
     builder = CocoBuilder()
     for frame, boxes in sorted(frames.items()):
-        builder.add_image(f"{info.get('imdir', 'img1')}/{frame:06d}{info.get('imext', '.jpg')}", size)
+        name = f"{info.get('imdir', 'img1')}/{frame:06d}{info.get('imext', '.jpg')}"
+        builder.add_image(names.get(str(frame), name), size)
         for (object_id, *box), confidence, phrase in boxes:
             builder.add_object(phrase, box, track_id=int(object_id), iscrowd=0 if confidence else 1)
     if not frames:
@@ -88,6 +92,14 @@ def _read_line(line: str, where: str) -> tuple[int, list[float], float, str]:
     kind = int(values[7]) if len(values) > 7 else -1
     phrase = CLASSES[kind - 1] if 1 <= kind <= len(CLASSES) else "object"
     return int(frame), [object_id, left - 1, top - 1, width, height], values[6] if len(values) > 6 else 1.0, phrase
+
+
+def _frame_names(path: Path) -> dict[str, str]:
+    names = {key: value for key, value, _ in iterate_items(path)} if path.is_file() else {}
+    for key, name in names.items():
+        if not isinstance(name, str):
+            raise InputError(f"{path}: {key}: is {name!r}; the name of a file is expected")
+    return names
 
 
 def _sequence(path: Path) -> dict[str, str]:

@@ -34,6 +34,7 @@ def _as_polygons(value: Any) -> Any:
     return [each for each in value if each != []] if isinstance(value, list) else value
 
 
+MAX_NAME_BYTES = 255  # of a file or folder, on every common file system
 Id = int | str  # kept as it is
 Size = Annotated[int, Field(ge=1, le=2**20)]
 Pixel = Annotated[float | int, Field(ge=-(2**20), le=2**20)]
@@ -196,6 +197,8 @@ def inside(folder: Path, name: str, where: str) -> Path:
     """
     if not name.strip() or "\0" in name:
         raise InputError(f"{where}: {name!r} is no file name")
+    if any(len(part.encode(errors="replace")) > MAX_NAME_BYTES for part in PureWindowsPath(name).parts):
+        raise InputError(f"{where}: the file name {name[:40]!r}... is too long")
     if "\\" in name and not (folder / name).exists():
         name = name.replace("\\", "/")
     root = os.path.abspath(folder)

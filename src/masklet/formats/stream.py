@@ -94,9 +94,10 @@ class _Reader:
                 continue
             except RecursionError:
                 self._fail("a value is nested too deeply")
+            length = end - self.at  # what comes in moves the window
             if self.text[end : end + 1] in _AFTER_A_VALUE or not self._more():
-                text = self.text[self.at : end]
-                self.at = end
+                text = self.text[self.at : self.at + length]
+                self.at += length
                 return value, text.replace("\n", " ").replace("\r", " ")
 
     def _next(self, *, may_end: bool = False) -> str:

@@ -10,11 +10,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
-import yaml
 from jaxtyping import Float
 
 from masklet.errors import InputError
 from masklet.formats.records import inside
+from masklet.formats.yaml_files import read_yaml
 from masklet.phrases import phrase_key
 
 MAX_LABEL_BYTES = 2**26
@@ -63,14 +63,7 @@ def read_yolo(path: Path) -> YoloData:
 
     Raises: InputError naming the file and the field.
     """
-    try:
-        document = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f" at line {mark.line + 1}" if mark else ""
-        raise InputError(f"{path}: not readable as YAML{place}") from error
-    except (OSError, UnicodeDecodeError, RecursionError) as error:
-        raise InputError(f"{path}: cannot be read as text in UTF-8") from error
+    document = read_yaml(path)
     if not isinstance(document, dict) or "names" not in document:
         raise InputError(f"{path}: lacks names, the phrases of the classes")
     named = PurePosixPath(str(document.get("path") or "."))

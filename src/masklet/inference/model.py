@@ -1,21 +1,26 @@
 """The facade: a model that segments images and opens sessions on images and videos, and `load`, which makes one."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
+from typing import overload
 
+import numpy as np
 import torch
+from PIL.Image import Image
+from torch import Tensor
 
 from masklet.checkpoints.adapters import read
 from masklet.checkpoints.hub import find
 from masklet.checkpoints.weights import Weights, load_detector
 from masklet.errors import InputError
 from masklet.formats.calibration import Calibration
-from masklet.inference.concepts import Boxes, Phrases
+from masklet.inference.concepts import Boxes, Phrases, read_whole
 from masklet.inference.devices import choose_device, choose_dtype, limit_threads
 from masklet.inference.image.image_result import ImageResult
 from masklet.inference.image.image_session import ImageSession
+from masklet.inference.image.many_images import image_files, segment_images, source_path
 from masklet.inference.predictor import Predictor
 from masklet.inference.rules.rules import Rules
 from masklet.inference.video.opening import open_session, resume_session
@@ -36,36 +41,84 @@ class Model(Predictor):
     Threads may share a model, and results; a session, of an image or of a video, belongs to one thread at a time.
     """
 
+    @overload
     def segment(
         self,
-        image: ImageSource | Sequence[ImageSource],
+        image: ImageSource,
         phrases: Phrases = None,
         *,
         boxes: Boxes | None = None,
         not_boxes: Boxes | None = None,
         threshold: float | None = None,
         calibration: Calibration | None = None,
-    ) -> ImageResult | list[ImageResult]:
-        """Every instance of one or several concepts; a list of images gives a list of results.
+        batch_size: int = 1,
+    ) -> ImageResult: ...
 
-        `image` is a path, the bytes of a file, a PIL image, an array or a tensor (see `media.read_image`). `boxes` and
-        `not_boxes` are example boxes, xyxy in pixels of the image; they go with one phrase or with none. Detections
-        score above `threshold`, in [0, 1] and by default 0.5. With a `calibration` (see `formats.calibration`) a phrase
-        whose presence is too low is absent, masks are cut where the phrase wants it, and scores are recentred so that
-        the phrase's own threshold is one half.
+    @overload
+    def segment(
+        self,
+        image: Sequence[ImageSource],
+        phrases: Phrases = None,
+        *,
+        boxes: Boxes | None = None,
+        not_boxes: Boxes | None = None,
+        threshold: float | None = None,
+        calibration: Calibration | None = None,
+        batch_size: int = 1,
+    ) -> list[ImageResult]: ...
+
+    @overload
+    def segment(
+        self,
+        image: Iterator[ImageSource],
+        phrases: Phrases = None,
+        *,
+        boxes: Boxes | None = None,
+        not_boxes: Boxes | None = None,
+        threshold: float | None = None,
+        calibration: Calibration | None = None,
+        batch_size: int = 1,
+    ) -> Iterator[ImageResult]: ...
+
+    def segment(
+        self,
+        image: ImageSource | Sequence[ImageSource] | Iterable[ImageSource],
+        phrases: Phrases = None,
+        *,
+        boxes: Boxes | None = None,
+        not_boxes: Boxes | None = None,
+        threshold: float | None = None,
+        calibration: Calibration | None = None,
+        batch_size: int = 1,
+    ) -> ImageResult | list[ImageResult] | Iterator[ImageResult]:
+        """Every instance of one or several concepts in an image, or in many.
+
+        `image` is a path, the bytes of a file, a PIL image, an array or a tensor (see `media.read_image`), and gives
+        one result. A list of images gives a list of results. A folder, a pattern such as `photos/*.jpg` and an iterator
+        give results one by one, as they are asked for: `for result in model.segment("photos", "coin")`. Files of a
+        folder or pattern that cannot be read are left out, and the log "masklet" says so. Of many images `batch_size`
+        are encoded together. An address is read by `masklet.fetch` and by nothing else.
+
+        `boxes` and `not_boxes` are example boxes, xyxy in pixels of the image; they go with one phrase or with none.
+        Detections score above `threshold`, in [0, 1] and by default 0.5. With a `calibration` (see
+        `formats.calibration`) a phrase whose presence is too low is absent, masks are cut where the phrase wants it,
+        and scores are recentred so that the phrase's own threshold is one half.
 
         Raises: InputError on an image, phrase, box, threshold or calibration that cannot be used.
         """
 
-        def segment_one(source: ImageSource) -> ImageResult:
-            with self.open(source) as session:
-                return session.find(
-                    phrases, boxes=boxes, not_boxes=not_boxes, threshold=threshold, calibration=calibration
-                )
+        def ask(session: ImageSession) -> ImageResult:
+            return session.find(phrases, boxes=boxes, not_boxes=not_boxes, threshold=threshold, calibration=calibration)
 
-        if isinstance(image, Sequence) and not isinstance(image, (str, bytes)):
-            return [segment_one(source) for source in image]
-        return segment_one(image)
+        batch_size = read_whole(batch_size, "batch_size", least=1)
+        files = image_files(image)
+        if files is not None:
+            return segment_images(self, files, ask, batch_size, skip_unreadable=True)
+        if isinstance(image, (str, bytes, PathLike, Image, np.ndarray, Tensor)) or not isinstance(image, Iterable):
+            with self.open(image) as session:
+                return ask(session)
+        results = segment_images(self, image, ask, batch_size, skip_unreadable=False)
+        return list(results) if isinstance(image, Sequence) else results
 
     def ask(self, image: ImageSource, question: str | Node, *, threshold: float = 0.5) -> Answer:
         """What answers a compound question: "the three leftmost cups", "the cup on the table, not the one in the box".
@@ -85,7 +138,7 @@ class Model(Predictor):
     def open(self, image: ImageSource) -> ImageSession:
         """A session on one image: it is read and encoded once, then asked as often as wanted."""
         pixels = read_image(image)
-        return ImageSession(self, pixels, Path(image) if isinstance(image, (str, PathLike)) else None)
+        return ImageSession(self, pixels, source_path(image))
 
     def open_video(
         self,
@@ -118,13 +171,17 @@ class Model(Predictor):
             calibration=calibration,
         )
 
-    def resume_video(self, path: str | PathLike, source: VideoSource | None = None) -> VideoSession:
+    def resume_video(self, path: str | PathLike[str], source: VideoSource | None = None) -> VideoSession:
         """A session that `VideoSession.save` wrote, on the same video. Raises: InputError when they do not fit."""
         return resume_session(self, Path(path), source)
 
 
 def load(
-    name_or_path: str | PathLike = "tiny", *, device: str = "auto", dtype: str = "auto", image_size: int | None = None
+    name_or_path: str | PathLike[str] = "tiny",
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    image_size: int | None = None,
 ) -> Model:
     """A model by name (`tiny`, `sam3`) or from a weight file in any known format.
 

@@ -60,6 +60,15 @@ class Predictor:
         return self.detector.encode_images(preprocess(pixels, self.image_size)[None].to(self.device))
 
     @torch.inference_mode()
+    def encode_all(self, images: Sequence[UInt8[np.ndarray, "_ _ 3"]]) -> list[ImageFeatures]:
+        """Features of images of any sizes, computed in one pass; as of each alone, but for the last bits."""
+        if len(images) < 2:
+            return [self.encode(pixels) for pixels in images]
+        pixels = torch.stack([preprocess(each, self.image_size) for each in images])
+        features = self.detector.encode_images(pixels.to(self.device))
+        return [features.of_image(index) for index in range(len(images))]
+
+    @torch.inference_mode()
     def detect(
         self,
         features: ImageFeatures,

@@ -20,7 +20,7 @@ ECHO = ToolSpec(
     },
 )
 SAY_GREEN = "Call the tool echo with the colour green."
-SHAPE = "What colour is the shape in the image? Call the tool echo with its colour."
+SHAPE = "What colour is the largest shape in the image? Call the tool echo with its colour."
 WHERE = (
     "Give the bounding box of the {name} in this image of {width} x {height} pixels, as JSON: "
     '{{"bbox_2d": [x1, y1, x2, y2]}}'

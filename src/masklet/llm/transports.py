@@ -7,7 +7,7 @@ import base64
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from masklet.llm.calls import as_text, calls_in
 from masklet.llm.messages import Message, Picture, Reply, ToolCall, ToolSpec, Usage
@@ -19,6 +19,7 @@ MOST_TOKENS = 1024
 HURRY = "The reply was cut off. Answer now, with the tool call alone."
 
 
+@runtime_checkable
 class LanguageModel(Protocol):
     """Whoever answers messages with tool calls."""
 

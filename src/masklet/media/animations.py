@@ -4,11 +4,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from masklet.errors import InputError
 from masklet.media.frames import ASSUMED_FPS, Frame, FrameSource, read_frame
-from masklet.media.images import check_size
+from masklet.media.images import check_size, open_image
 
 BUFFER_BYTES = 2**28  # of frames that are kept while going backwards
 UNREADABLE = (OSError, SyntaxError, ValueError, EOFError)  # what Pillow raises on a damaged file
@@ -17,7 +16,7 @@ UNREADABLE = (OSError, SyntaxError, ValueError, EOFError)  # what Pillow raises 
 def count_frames(path: Path) -> int:
     """How many frames an image holds, by its header; 1 where it is no image at all, or may not be read."""
     try:
-        with Image.open(path) as image:
+        with open_image(path) as image:
             return getattr(image, "n_frames", 1)
     except UNREADABLE:
         return 1
@@ -31,7 +30,7 @@ class AnimatedImage(FrameSource):
     def __init__(self, path: Path) -> None:
         self.path = self._file = path
         ends: list[float] = []
-        with Image.open(path) as image:
+        with open_image(path) as image:
             check_size(str(path), image.height, image.width)
             size = (image.height, image.width)
             count = getattr(image, "n_frames", 1)
@@ -58,7 +57,7 @@ class AnimatedImage(FrameSource):
 
     def _forward(self, start: int, stop: int | None, step: int) -> Iterator[Frame]:
         end = self.num_frames if stop is None else min(stop, self.num_frames)
-        with Image.open(self._file) as image:
+        with open_image(self._file) as image:
             for index in range(start, end, step):
                 image.seek(index)
                 pixels = read_frame(image, index)

@@ -26,7 +26,7 @@ from masklet.media.suffixes import PHONE_SUFFIXES
 
 MAX_PIXELS = 200_000_000
 
-ImageSource = str | os.PathLike | bytes | Image.Image | np.ndarray | Tensor
+ImageSource = str | os.PathLike[str] | bytes | Image.Image | np.ndarray | Tensor
 Conversion = Callable[[Image.Image, str], np.ndarray]  # of a decoded image; the second is what errors call it
 
 _DECODING_ERRORS = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, struct.error, zlib.error)
@@ -129,26 +129,30 @@ def _read_file(file: io.BytesIO | io.BufferedReader, name: str, size: int, conve
     if size == 0:
         raise InputError(f"{name} is empty (0 bytes)")
     try:
-        with _without_pillow_limit():
-            image = _open(file, name)
-        with image:
+        with open_image(file, name) as image:
             return _decode(image, name, convert)
     except UnidentifiedImageError as error:
         raise InputError(f"{name} is not an image, or of a kind that cannot be read{_missing_reader(name)}") from error
     except InputError:
         raise
+    except MemoryError as error:
+        raise InputError(f"{name} is too large for the memory that is left") from error
     except _DECODING_ERRORS as error:
         raise InputError(f"{name} is damaged: {error}") from error
 
 
-def _open(file: io.BytesIO | io.BufferedReader, name: str) -> Image.Image:
-    """Photos of phones are opened by a package of their own, where it is installed."""
+def open_image(file: Path | io.BytesIO | io.BufferedReader, name: str = "") -> Image.Image:
+    """An image whose header was read; photos of phones are opened by a package of their own, where it is installed.
+
+    Pillow warns from 89 megapixels and refuses from 179; here `check_size` is to be asked instead.
+    """
     if Path(name).suffix.lower() in PHONE_SUFFIXES:
         with suppress(ImportError):
             from pillow_heif import register_heif_opener  # type: ignore[import-not-found]
 
             register_heif_opener()
-    return Image.open(file)
+    with _without_pillow_limit():
+        return Image.open(file)
 
 
 def _missing_reader(name: str) -> str:
@@ -159,7 +163,6 @@ def _missing_reader(name: str) -> str:
 
 @contextmanager
 def _without_pillow_limit() -> Iterator[None]:
-    """Pillow warns from 89 megapixels and refuses from 179; here the header is checked against MAX_PIXELS instead."""
     with _pillow_limit:
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:

@@ -206,8 +206,8 @@ class VideoFile(FrameSource):
         """Decoded images from a key frame at or before frame `first`."""
         for stamp in (*self._places(first), None):
             with self._opened() as (container, stream):
-                if stamp is not None:
-                    container.seek(stamp, stream=stream)
+                if stamp is not None and not _seek(container, stream, stamp):
+                    continue
                 packets = self._demuxed(container, stream)
                 if stamp is not None:
                     head = next((packet for packet in packets if packet is None or packet.is_keyframe), None)
@@ -259,6 +259,15 @@ class VideoFile(FrameSource):
                 f"{self.name} is damaged or cut short: what can be decoded of it is used; "
                 f"{count} so far could not be, or only in part"
             ]
+
+
+def _seek(container: InputContainer, stream: VideoStream, stamp: int) -> bool:
+    """Moves to a place that the index names; False where a damaged index leads nowhere."""
+    try:
+        container.seek(stamp, stream=stream)
+    except FFmpegError:
+        return False
+    return True
 
 
 def rising_times(seconds: Sequence[float], step: float) -> Float64[np.ndarray, " frame"]:

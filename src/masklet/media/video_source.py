@@ -15,7 +15,7 @@ from masklet.media.frames import ASSUMED_FPS, Frame, FrameSource, ImageFrames, S
 from masklet.media.images import ImageSource
 from masklet.media.suffixes import ANIMATED_SUFFIXES, MOVING_SUFFIXES, is_image, list_images
 
-VideoSource = str | os.PathLike | int | Iterable[ImageSource] | FrameSource
+VideoSource = str | os.PathLike[str] | int | Iterable[ImageSource] | FrameSource
 
 
 def open_frames(source: VideoSource) -> FrameSource:

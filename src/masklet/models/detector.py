@@ -44,6 +44,14 @@ class ImageFeatures(Bundle):
         """Rows and columns of the coarse level."""
         return self.pyramid.coarse.shape[-2], self.pyramid.coarse.shape[-1]
 
+    def of_image(self, index: int) -> "ImageFeatures":
+        """Those of one image alone."""
+
+        def cut(tensor: Tensor) -> Tensor:
+            return tensor if tensor is self.position else tensor[index : index + 1]  # positions are alike in all images
+
+        return self.map(cut)
+
 
 @bundle
 class Grounding(Bundle):

@@ -48,6 +48,7 @@ from masklet.query.vocabulary import (
 
 SIDES = [[word] for word in ("left", "right", "top", "bottom", "middle")]  # no things of their own
 MOST_WORDS, MOST_READINGS, MOST_DEPTH = 40, 12, 8
+MOST_LOOKS = 15_000  # at places of the sentence, some 10 ms; the readings of nested modifiers multiply
 JUMP = 1.0  # cost of a modifier that skips the nearest noun
 
 
@@ -104,14 +105,17 @@ def _words(sentence: str) -> list[str]:
 
 class _Parser:
     def __init__(self, words: list[str]) -> None:
-        self.words, self.farthest = words, 0
+        self.words, self.farthest, self.looks = words, 0, 0
 
     @cached_property
     def length(self) -> int:
         return len(self.words)
 
     def at(self, place: int, *wanted: str) -> int | None:
-        """The place behind these words, or None."""
+        """The place behind these words, or None. Raises: InputError after too many looks in all."""
+        self.looks += 1
+        if self.looks > MOST_LOOKS:
+            raise InputError("the question can be read in too many ways: say it with fewer nested parts")
         end = place + len(wanted)
         if tuple(self.words[place:end]) == wanted:
             self.farthest = max(self.farthest, end)
@@ -410,4 +414,4 @@ def _exact(node: Node) -> tuple[int | None, Node]:
 
 
 def _value(word: str) -> int | None:
-    return int(word) if word.isdigit() and len(word) < 4 else NUMBERS.get(word)
+    return int(word) if word.isdecimal() and len(word) < 4 else NUMBERS.get(word)

@@ -18,7 +18,6 @@ from typing import Any
 
 from masklet.errors import InputError
 from masklet.files import write_atomically
-from masklet.formats.records import inside
 from masklet.media.suffixes import FOREIGN_SUFFIXES, IMAGE_SUFFIXES, count_kinds, is_image, walk
 
 MANIFEST = "manifest.json"
@@ -153,6 +152,8 @@ class Manifest:
 
     def make_room(self, file: ImageFile) -> None:
         """Removes what earlier runs have written of an image, and with other arguments of all images together."""
+        from masklet.formats.records import inside  # with pydantic, which the help of commands does without
+
         record = self.done.pop(file.stem, None)
         stale = self.earlier.pop(file.stem, []) + self.earlier.pop("", []) + (record["outputs"] if record else [])
         for name in stale:

@@ -11,7 +11,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from masklet.errors import InputError
-from masklet.inference.output.frame_export import category
 from masklet.inference.output.registry import open_writers
 from masklet.inference.output.video_export import Journal, read_journal, with_images
 from masklet.inference.output.video_writer import Writer
@@ -185,8 +184,8 @@ class TrackRun(AbstractContextManager):
     def _take(self, result: FrameResult) -> None:
         """Hands a result to the writers; a format that fails is given up, while the others and the journal go on."""
         self.last = result
-        for object_id, phrase in zip(result.ids.tolist(), result.concepts, strict=True):
-            self.objects.setdefault(object_id, category(phrase))
+        for object_id, phrase in zip(result.ids.tolist(), result.phrases, strict=True):
+            self.objects.setdefault(object_id, phrase)
         for name, writer in list(self._writers.items()):
             try:
                 writer.add(result)

@@ -41,6 +41,7 @@ BOX = "<bndbox><xmin>1</xmin><ymin>2</ymin><xmax>9</xmax><ymax>9</ymax></bndbox>
 VOC = f"<annotation><filename>a.jpg</filename><object><name>mug</name>{BOX}</object></annotation>"
 SHAPE_OF_CVAT = '<box label="mug" xtl="1" ytl="2" xbr="9" ybr="9"/>'
 CVAT = f'<annotations><image id="0" name="a.jpg" width="30" height="20">{SHAPE_OF_CVAT}</image></annotations>'
+LINE = {"file_name": "images/a.jpg", "objects": {"bbox": [[1, 2, 8, 7]], "categories": ["mug"]}}
 
 EXPORTS: dict[str, tuple[str, str, str, str]] = {  # where labels and images lie, the layout, the labels
     "ours": ("annotations/all.json", "images/a.jpg", "coco", json.dumps(COCO)),
@@ -51,6 +52,7 @@ EXPORTS: dict[str, tuple[str, str, str, str]] = {  # where labels and images lie
     "LabelMe": ("photos/a.json", "photos/a.jpg", "labelme", json.dumps(LABELME)),
     "VOC": ("Annotations/a.xml", "JPEGImages/a.jpg", "voc", VOC),
     "CVAT": ("annotations.xml", "images/a.jpg", "cvat", CVAT),
+    "Hugging Face": ("data/metadata.jsonl", "data/images/a.jpg", "imagefolder", json.dumps(LINE)),
     "YOLO": ("labels/a.txt", "images/a.jpg", "yolo", "0 .5 .5 .4 .4\n"),
 }
 

@@ -14,6 +14,7 @@ from masklet.formats.coco import CocoFile
 from masklet.formats.mot import read_mot
 from masklet.formats.records import decode_mask
 from masklet.formats.tools.cvat import read_cvat
+from masklet.formats.tools.imagefolder import METADATA, read_imagefolder
 from masklet.formats.tools.labelme import read_labelme
 from masklet.formats.tools.labelstudio import name_of_address, pack_brush, read_labelstudio, unpack_brush
 from masklet.formats.tools.voc import read_voc
@@ -282,3 +283,38 @@ def test_broken_mot_lines_are_told(tmp_path: Path, line: str) -> None:
     (tmp_path / "mot.txt").write_text(f"1,1,1,1,1,1\n{line}\n")
     with pytest.raises(InputError, match=r"mot\.txt: line 2: "):
         read_mot(tmp_path)
+
+
+# --- Hugging Face image folders ------------------------------------------------------------------------------------
+
+
+def image_folder(tmp_path: Path, objects: object) -> Path:
+    (tmp_path / METADATA).write_text(json.dumps({"file_name": "a.png", "objects": objects}) + "\n\n")
+    return tmp_path
+
+
+def test_lines_of_an_image_folder_are_images_with_their_objects(tmp_path: Path) -> None:
+    labels = read_imagefolder(
+        image_folder(tmp_path, {"bbox": [[1, 2, 3, 4], [0, 0, 5, 5]], "categories": ["cup", "dog"]})
+    )
+    assert [(each.bbox, each.segmentation) for each in labels.annotations] == [
+        ([1, 2, 3, 4], None),
+        ([0, 0, 5, 5], None),
+    ]
+    assert names(labels) == ["cup", "dog"]
+    assert not read_imagefolder(image_folder(tmp_path, None)).annotations
+
+
+@pytest.mark.parametrize(
+    ("objects", "message"),
+    [
+        ({"bbox": [[1, 2, 3, 4]], "categories": [0]}, "line 1: objects.categories.0: is 0; a text is expected"),
+        ({"bbox": [[1, 2, 3, 4]], "category": ["cup", "cup"]}, "line 1: objects: 2 names, 1 boxes and 2 masks"),
+        ({"category": ["cup"]}, "line 1: objects: an object (cup) has neither a box nor a mask"),
+        ({"bbox": [[1, 2, 3]], "category": ["cup"]}, "line 1: objects.bbox.0: is [1, 2, 3]"),
+    ],
+)
+def test_broken_lines_of_image_folders_are_told(tmp_path: Path, objects: object, message: str) -> None:
+    with pytest.raises(InputError) as caught:
+        read_imagefolder(image_folder(tmp_path, objects))
+    assert message in str(caught.value)

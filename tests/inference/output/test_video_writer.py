@@ -13,10 +13,13 @@ from PIL import Image
 from test_video_export import write
 from video_files import number_of, picture, write_video
 
+from masklet.data.labels.conversion import find_image, read_any
 from masklet.data.labels.davis import DavisVideos
+from masklet.data.labels.layouts import LabelFiles
 from masklet.data.labels.ytvis import YtvisVideos
 from masklet.data.sources import QueryConfig
 from masklet.errors import InputError
+from masklet.formats.records import decode_mask
 from masklet.inference.output import video_writer
 from masklet.inference.output.registry import export, open_writers
 from masklet.inference.output.video_export import with_images
@@ -365,6 +368,14 @@ def test_the_names_of_frames_are_kept_and_read_back(tmp_path):
     files = json.loads((labels / "mot_frames.json").read_text())
     assert files == {"1": "00000.jpg", "3": "b 10.jpg"}
     assert {int(each) for each in files} == numbers
+    boxes = read_any(LabelFiles(labels=labels / "mot.txt"), find_image(labels / "mot.txt", images))
+    assert [each.file_name for each in boxes.images.values()] == ["00000.jpg", "b 10.jpg"]
+    tracked = read_any(LabelFiles(labels=labels / "masks", images=images), find_image(labels / "masks", images))
+    assert [each.file_name for each in tracked.images.values()] == ["00000.jpg", "b 10.jpg"]
+    assert {tracked.categories[each.category_id].name for each in tracked.annotations} == {"dog"}
+    assert {each.track_id for each in tracked.annotations} == {1}
+    found = decode_mask(tracked.annotations[0].segmentation, SIZE)
+    np.testing.assert_array_equal(found, result(0).mask(0))
     (labels / "davis").rename(labels / "clip")
     videos = DavisVideos(labels, tmp_path / "images", QueryConfig())
     assert [videos.name(0, frame) for frame in range(2)] == ["clip/00000", "clip/b 10"]

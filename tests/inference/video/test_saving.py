@@ -208,7 +208,7 @@ def damage(saved: Path, path: Path, change: Callable[[dict, dict], None]) -> Pat
 
 def write(path: Path, tensors: dict, text: str) -> Path:
     document = torch.frombuffer(bytearray(text.encode()), dtype=torch.uint8)
-    save_file({**tensors, "document": document}, path, {"format": "masklet session 2"})
+    save_file({**tensors, "document": document}, path, {"format": "masklet session 3"})
     return path
 
 
@@ -271,7 +271,7 @@ def test_what_is_no_session_is_refused(saved, tmp_path):
     assert "is not a session" in refused(path)
     for text in ("{", "[]", "7", "null", '"text"', "[" * 100_000):
         refused(write(path, {}, text))
-    save_file({}, path, {"format": "masklet session 2"})
+    save_file({}, path, {"format": "masklet session 3"})
     assert "damaged session" in refused(path)
     assert "the session of another model" in refused(write(path, {}, "{}"))
     save_file({}, path, {"format": "masklet session 1"})

@@ -5,14 +5,14 @@ from typing import Annotated
 
 import typer
 
-from masklet.cli.app import Device, Dtype, Json, Model
+from masklet.cli.app import Device, Dtype, Json, Model, command
 from masklet.cli.evaluation.evaluate import eval_app, run
 from masklet.workflows.model_choice import ModelChoice
 
 HELP_GT = "Labels in COCO or SA-Co JSON; for videos the folder of DAVIS annotations, one folder in it for each."
 
 
-@eval_app.command("clicks")
+@command("clicks", "eval clicks --gt labels.json --images images --model tiny", of=eval_app)
 def clicks(  # noqa: PLR0913 - one argument for each option
     *,
     gt: Annotated[Path, typer.Option(help=HELP_GT, show_default=False)],

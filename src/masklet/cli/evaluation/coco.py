@@ -5,11 +5,16 @@ from typing import Annotated
 
 import typer
 
-from masklet.cli.app import Device, Dtype, Json
+from masklet.cli.app import Device, Dtype, Json, command
 from masklet.cli.evaluation.evaluate import Asked, Cache, Images, Out, Overlap, asked_model, eval_app, run
 
 
-@eval_app.command("coco")
+@command(
+    "coco",
+    "eval coco --gt labels.json --pred results.json",
+    "eval coco --gt labels.json --images images --model tiny",
+    of=eval_app,
+)
 def coco(  # noqa: PLR0913 - one argument for each option
     *,
     gt: Annotated[Path, typer.Option(help="Labels in COCO's or LVIS's layout.", show_default=False)],

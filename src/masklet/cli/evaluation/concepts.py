@@ -5,18 +5,30 @@ from typing import Annotated
 
 import typer
 
-from masklet.cli.app import Device, Dtype, Json
+from masklet.cli.app import Device, Dtype, Json, command
 from masklet.cli.evaluation.evaluate import Asked, Cache, Images, Out, Overlap, Processes, asked_model, eval_app, run
 
-HELP_GT = "SA-Co labels: a file, FILE,FILE,FILE of several annotators, or a folder of published files; repeatable."
+HELP_GT = (
+    "Labels in any layout that `masklet convert-labels` reads; of SA-Co also FILE,FILE,FILE of several annotators, "
+    "or a folder of published files. Repeatable."
+)
 
 
-@eval_app.command("concepts")
+@command(
+    "concepts",
+    "eval concepts --gt labels.json --pred predictions.json --images images",
+    "eval concepts --gt labels.json --images images --model tiny",
+    of=eval_app,
+)
 def concepts(  # noqa: PLR0913 - one argument for each option
     *,
-    gt: Annotated[list[str], typer.Option(help=HELP_GT, show_default=False)],
+    gt: Annotated[list[str], typer.Option(metavar="LABELS", help=HELP_GT, show_default=False)],
     pred: Annotated[
-        list[str] | None, typer.Option(help="Predictions: a file for each subset, or a folder of <subset>.json.")
+        list[str] | None,
+        typer.Option(
+            metavar="FILE",
+            help="Predictions: a file for each subset, as published or from `segment --format coco`, or a folder.",
+        ),
     ] = None,
     model: Asked = None,
     images: Images = None,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from masklet.cli.app import app
+from masklet.cli.app import HELP_NAMES, MODEL, OUTPUT, WrongUsage, app
 from masklet.cli.display import Display
 from masklet.errors import InputError
 
@@ -18,14 +18,21 @@ if TYPE_CHECKING:
 
 Job = TypeVar("Job")
 
-eval_app = typer.Typer(no_args_is_help=True, help="Score predictions, and see where they fail.")
+eval_app = typer.Typer(
+    no_args_is_help=True, context_settings=HELP_NAMES, help="Score predictions, and see where they fail."
+)
 app.add_typer(eval_app, name="eval")
 
-Asked = Annotated[str | None, typer.Option("--model", help="Ask this model instead; see `masklet models`.")]
+Asked = Annotated[
+    str | None,
+    typer.Option(
+        "--model", help="Ask this model instead; see `masklet models`.", metavar="NAME", rich_help_panel=MODEL
+    ),
+]
 Overlap = Annotated[str, typer.Option(help="What overlaps: masks, boxes or both.")]
-Images = Annotated[list[Path] | None, typer.Option(help="Where the images are; may be repeated.")]
+Images = Annotated[list[Path] | None, typer.Option(help="Where the images are; may be repeated.", metavar="FOLDER")]
 Cache = Annotated[Path | None, typer.Option(help="Where a model's predictions are kept.")]
-Out = Annotated[Path | None, typer.Option(help="Folder for results; `out` unless --json.")]
+Out = Annotated[Path | None, typer.Option(help="Folder for results; `out` unless --json.", rich_help_panel=OUTPUT)]
 Processes = Annotated[int, typer.Option(help="How many processes share the work.", min=1)]
 
 
@@ -45,14 +52,14 @@ def asked_model(
     Raises: InputError unless either predictions are given, or a model with its folders and one for its predictions.
     """
     if (pred is None) == (name is None):
-        raise InputError("give either --pred with a file of predictions, or --model with the name of a model")
+        raise WrongUsage("give either --pred with a file of predictions, or --model with the name of a model")
     if name is not None and not folders:
-        raise InputError(f"--model needs {option}: the folder that the file names in the labels are in")
+        raise WrongUsage(f"--model needs {option}: the folder that the file names in the labels are in")
     for folder in folders or []:
         if not folder.is_dir():
             raise InputError(f"no such folder: {folder}")
     if name is not None and out is None:
-        raise InputError("--model needs --out: the folder for what it predicts")
+        raise WrongUsage("--model needs --out: the folder for what it predicts")
     if name is None:
         return None
     from masklet.workflows.evaluation.evaluate import AskedModel

@@ -6,14 +6,14 @@ from typing import Annotated
 
 import typer
 
-from masklet.cli.app import Json
+from masklet.cli.app import Json, command
 from masklet.cli.evaluation.evaluate import Images, Out, eval_app
 from masklet.cli.evaluation.evaluate import run as run_evaluation
 
 Run = Annotated[Path, typer.Argument(help="Folder of an evaluation.", show_default=False)]
 
 
-@eval_app.command("report")
+@command("report", "eval report out --images images", of=eval_app)
 def report(*, run: Run, images: Images = None, json: Json = False) -> None:
     """Write the page of an evaluation of concepts again: errors, where they occur, and examples."""
     from masklet.workflows.evaluation.compare import PageJob, write_page
@@ -22,7 +22,7 @@ def report(*, run: Run, images: Images = None, json: Json = False) -> None:
     typer.echo(jsonlib.dumps({"report": str(path)}) if json else f"report: {path}")
 
 
-@eval_app.command("compare")
+@command("compare", "eval compare before after --images images", of=eval_app)
 def compare(
     *,
     run_a: Run,

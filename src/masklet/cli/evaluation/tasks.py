@@ -5,11 +5,11 @@ from typing import Annotated
 
 import typer
 
-from masklet.cli.app import Device, Dtype, Json
+from masklet.cli.app import Device, Dtype, Json, command
 from masklet.cli.evaluation.evaluate import Asked, Cache, Images, Out, asked_model, eval_app, run
 
 
-@eval_app.command("counting")
+@command("counting", "eval counting --gt counts.json --images images --model tiny", of=eval_app)
 def counting(  # noqa: PLR0913 - one argument for each option
     *,
     gt: Annotated[Path, typer.Option(help="A list of id, file_name, text_input and count.", show_default=False)],
@@ -30,7 +30,7 @@ def counting(  # noqa: PLR0913 - one argument for each option
     run(evaluate_counting, CountingJob(gt=gt, pred=pred, model=asked, out=target), json=json)
 
 
-@eval_app.command("semantic")
+@command("semantic", "eval semantic --gt maps --pred predicted --classes classes.json", of=eval_app)
 def semantic(  # noqa: PLR0913 - one argument for each option
     *,
     gt: Annotated[Path, typer.Option(help="A folder of label maps (PNG; 255 is not judged).", show_default=False)],
@@ -52,7 +52,7 @@ def semantic(  # noqa: PLR0913 - one argument for each option
     run(evaluate_semantic, SemanticJob(gt=gt, pred=pred, model=asked, classes=classes, out=target), json=json)
 
 
-@eval_app.command("verdicts")
+@command("verdicts", "eval verdicts --gt people.json --pred verifier.json", of=eval_app)
 def verdicts(
     *,
     gt: Annotated[Path, typer.Option(help="What people said: a list of id and verdict.", show_default=False)],

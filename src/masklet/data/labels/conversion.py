@@ -22,9 +22,11 @@ from masklet.formats.coco import CocoAnnotation, CocoBuilder, CocoFile, CocoImag
 from masklet.formats.lvis import phrase_of
 from masklet.formats.mask_folders import find_masks, split_instances
 from masklet.formats.mot import read_mot, write_mot
+from masklet.formats.object_masks import read_object_masks
 from masklet.formats.records import Id, RunLengths, decode_mask, inside, to_json
 from masklet.formats.saco import SacoFile, SacoLabel, SacoPair, read_saco
 from masklet.formats.tools.cvat import read_cvat, write_cvat
+from masklet.formats.tools.imagefolder import METADATA, read_imagefolder
 from masklet.formats.tools.labelme import read_labelme, write_labelme
 from masklet.formats.tools.labelstudio import read_labelstudio, write_labelstudio
 from masklet.formats.tools.objects import box_of, by_image, name_of_image, size_of, stem_path
@@ -66,7 +68,14 @@ def read_any(files: LabelFiles, find: FindImage) -> CocoFile:
     if layout not in READERS:
         raise InputError(f"{files.labels}: {layout} labels videos; expected is one of {', '.join(READERS)}")
     labels = READERS[layout](files)
-    return replace(labels, images={key: _sized(each, find) for key, each in labels.images.items()})
+    labels = replace(labels, images={key: _sized(each, find) for key, each in labels.images.items()})
+    for place, each in enumerate(labels.annotations):
+        try:
+            decode_mask(each.segmentation, size_of(labels.images[each.image_id]))
+        except ValueError as error:
+            name = f"annotation {place if each.id is None else each.id}"
+            raise InputError(f"{files.labels}: {name}: segmentation: {error}") from error
+    return labels
 
 
 def _sized(image: CocoImage, find: FindImage) -> CocoImage:
@@ -144,8 +153,10 @@ READERS: Mapping[str, Callable[[LabelFiles], CocoFile]] = {
     "labelme": lambda files: read_labelme(files.labels),
     "cvat": lambda files: read_cvat(files.labels),
     "labelstudio": lambda files: read_labelstudio(files.labels),
+    "imagefolder": lambda files: read_imagefolder(files.labels),
     "voc": lambda files: read_voc(files.labels),
     "mot": lambda files: read_mot(files.labels),
+    "objects": lambda files: read_object_masks(files.labels, files.images),
 }
 
 
@@ -186,17 +197,25 @@ def _write_lvis(export: LabelExport) -> list[Path]:
     return [write_atomically(export.folder / "lvis.json", json.dumps(document))]
 
 
-def _write_saco(export: LabelExport) -> list[Path]:
-    """A pair for each image and phrase."""
+def to_saco(labels: CocoFile) -> SacoFile:
+    """A pair for each image and phrase; of labels in LVIS's way, for the phrases that an image is labelled for."""
     document = SacoFile(pairs={}, labels=[])
-    for image, records in by_image(export.labels):
+    for image, records in by_image(labels):
         size = size_of(image)
-        for key, category in export.labels.categories.items():
+        for key, category in labels.categories.items():
+            own = [each for each in records if each.category_id == key]
+            if image.neg_category_ids is not None and not own and key not in image.neg_category_ids:
+                continue
             number = len(document.pairs) + 1
             document.pairs[number] = SacoPair(
-                id=number, file_name=name_of_image(image), text_input=category.name, height=size[0], width=size[1]
+                id=number,
+                file_name=name_of_image(image),
+                text_input=category.name,
+                height=size[0],
+                width=size[1],
+                is_instance_exhaustive=0 if key in (image.not_exhaustive_category_ids or ()) else 1,
             )
-            for record in (each for each in records if each.category_id == key):
+            for record in own:
                 box = (np.array(box_of(record, size)) / np.tile(size[::-1], 2)).tolist()
                 label = SacoLabel(
                     id=len(document.labels) + 1,
@@ -204,13 +223,18 @@ def _write_saco(export: LabelExport) -> list[Path]:
                     category_id=1,
                     iscrowd=1 if record.iscrowd else 0,
                     bbox=box,
-                    segmentation=_run_lengths(record, size),
+                    segmentation=run_lengths(record, size),
                 )
                 document.labels.append(label)
-    return [write_atomically(export.folder / "saco.json", json.dumps(document.to_json()))]
+    return document
 
 
-def _run_lengths(record: CocoAnnotation, size: tuple[int, int]) -> RunLengths | None:
+def _write_saco(export: LabelExport) -> list[Path]:
+    return [write_atomically(export.folder / "saco.json", json.dumps(to_saco(export.labels).to_json()))]
+
+
+def run_lengths(record: CocoAnnotation, size: tuple[int, int]) -> RunLengths | None:
+    """The mask of an annotation of an image of a size, height and width, however it is written."""
     if not record.segmentation:
         return None
     return RunLengths(size=[*size], counts=rle_encode(decode_mask(record.segmentation, size)))
@@ -272,12 +296,10 @@ def _write_imagefolder(export: LabelExport) -> list[Path]:
         objects = {
             "bbox": [box_of(each, size) for each in records],
             "category": [export.labels.categories[each.category_id].name for each in records],
-            "segmentation": [
-                to_json(mask) if mask else None for mask in (_run_lengths(each, size) for each in records)
-            ],
+            "segmentation": [to_json(mask) if mask else None for mask in (run_lengths(each, size) for each in records)],
         }
         lines.append(json.dumps({"file_name": name_of_image(image), "objects": objects}))
-    metadata = write_atomically(export.folder / "metadata.jsonl", "\n".join([*lines, ""]))
+    metadata = write_atomically(export.folder / METADATA, "\n".join([*lines, ""]))
     return [metadata, *export.copy_images("")]
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -17,8 +18,10 @@ from masklet.errors import InputError
 from masklet.formats.coco import CocoFile
 from masklet.formats.lvis import read_lvis
 from masklet.formats.mot import read_mot
+from masklet.formats.object_masks import has_object_folders, read_object_masks
 from masklet.formats.stream import iterate_items
 from masklet.formats.tools.cvat import read_cvat
+from masklet.formats.tools.imagefolder import METADATA, read_imagefolder
 from masklet.formats.tools.labelme import read_labelme
 from masklet.formats.tools.labelstudio import read_labelstudio
 from masklet.formats.tools.voc import read_voc
@@ -88,6 +91,12 @@ def _holds(path: Path, pattern: str, text: str) -> bool:
 _FIRST_LOOK, _FEW = 2**16, 5
 
 LAYOUTS: Mapping[str, LabelLayout] = {
+    "objects": LabelLayout(
+        recognise=lambda path, _: has_object_folders(path),
+        open=lambda files, config: CocoSource(
+            files.labels, files.images, config, read=partial(read_object_masks, images=files.images)
+        ),
+    ),
     "saco": LabelLayout(
         recognise=lambda _, known: "text_input" in known,
         open=lambda files, config: SacoSource(files.labels, files.images, config.split, config.limit),
@@ -115,6 +124,10 @@ LAYOUTS: Mapping[str, LabelLayout] = {
     "cvat": _of_tool(lambda path, _: _begins(path, "<annotations"), read_cvat),
     "voc": _of_tool(lambda path, _: _begins(path, "<annotation>") or _holds(path, "*.xml", "<annotation>"), read_voc),
     "labelstudio": _of_tool(lambda _, known: "data" in known, read_labelstudio),
+    "imagefolder": _of_tool(
+        lambda path, _: path.name == METADATA or (path / METADATA).is_file(),
+        read_imagefolder,
+    ),
     "mot": _of_tool(
         lambda path, _: path.suffix == ".txt" or any((path / name).is_file() for name in ("gt/gt.txt", "mot.txt")),
         read_mot,
@@ -143,7 +156,8 @@ def find_labels(root: Path, part: str = "train") -> tuple[str, LabelFiles]:
     """The layout and the place of the labels below a folder, as annotation tools export them.
 
     Roboflow, CVAT and Label Studio's COCO (a json beside its images or beside images/), YOLO's data.yaml, masks beside
-    images, and the files of LabelMe, CVAT, Pascal VOC and Label Studio. Of several, those whose path speaks of `part`.
+    images, image folders of Hugging Face, and the files of LabelMe, CVAT, Pascal VOC and Label Studio. Of several,
+    those whose path speaks of `part`.
 
     Raises: InputError naming what is there, and the setting that chooses.
     """
@@ -176,7 +190,7 @@ def _candidates(root: Path) -> list[Path]:
 
 def _label_files(folder: Path) -> Iterator[Path]:
     """Files of a folder that may hold labels, by name."""
-    suffixes = (".json", ".yaml", ".yml", ".xml")
+    suffixes = (".json", ".jsonl", ".yaml", ".yml", ".xml")
     return (each for each in sorted(folder.iterdir()) if each.suffix in suffixes and not each.name.startswith("."))
 
 
@@ -193,6 +207,8 @@ def _layout_of(path: Path) -> str | None:
 def _images_of(labels: Path) -> Path:
     """The folder of the images: beside the labels, or called images, beside them or beside their folder."""
     home = labels if labels.is_dir() else labels.parent
+    if labels.name == METADATA:
+        return home
     names = ("images", "JPEGImages", f"images/{labels.stem.removeprefix('instances_')}")
     found = [place / name for place in (home, home.parent) for name in reversed(names) if (place / name).is_dir()]
     return home if not found or any(map(is_image, home.iterdir())) else found[0]

@@ -28,6 +28,7 @@ from masklet.formats.records import explain
 MOST_PHRASES = 200
 HEADLINE = ("cgF1", "IL_MCC", "positive_micro_F1", "positive_macro_F1")
 COLUMNS = (*HEADLINE[:3], "positive_micro_F1@0.5", HEADLINE[3], "IL_precision", "IL_recall", "count_MAE")
+OF_POSITIVES = ("cgF1", "IL_MCC", "positive_micro_F1", "positive_micro_F1@0.5", "IL_precision", "IL_recall")
 _KINDS = {"segm": "masks", "bbox": "boxes"}
 
 Values = dict[str, int | float]
@@ -101,7 +102,8 @@ def concept_table(scores: Mapping[str, Any]) -> Table:
         if len(named) > 1:
             named.append(("mean of subsets", means, sum(pairs for *_, pairs in named)))
         for name, values, pairs in named:
-            rows.append([name, _KINDS[kind], str(pairs), *(formatted(key, values[key], 2) for key in COLUMNS)])
+            shown = values | dict.fromkeys(OF_POSITIVES if values["positive_macro_F1"] == -1 else ())
+            rows.append([name, _KINDS[kind], str(pairs), *(formatted(key, shown[key], 2) for key in COLUMNS)])
     return Table("", ["subset", "by", "pairs", *(METRICS[name].title for name in COLUMNS)], rows)
 
 
@@ -111,7 +113,11 @@ def _headline(counts: WeightedSums, num_pairs: int, num_wrong: int, sweep: Sweep
     notes = {"cgF1": f"{100 * curve[best]:.1f} at score threshold {THRESHOLDS[best]:.2f}, the best here"}
     found = intervals(averaged(counts.sums()))
     shown = []
+    nothing = number(found["positive_macro_F1"].value) in (None, -1)  # no phrase is in any image
     for name in HEADLINE:
+        if nothing:
+            shown.append(Figure(METRICS[name].title, None, note="no image has what it was asked for"))
+            continue
         value, low, high = (scaled(name, end) for end in (found[name].value, found[name].low, found[name].high))
         shown.append(Figure(METRICS[name].title, value, low, high, note=notes.get(name, "95 % interval")))
     phrases = len(sweep.phrases())

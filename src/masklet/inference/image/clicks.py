@@ -1,20 +1,23 @@
 """Clicks: pixels of the user to the click head's prompt, and its output to masks at the size of the image."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float32, UInt8
+from jaxtyping import Bool, Float, Float32, Int64, UInt8
 from PIL import Image
 from torch import Tensor
 
 from masklet.errors import InputError
 from masklet.inference.concepts import check_box, read_labels, read_rows
 from masklet.inference.image.image_result import ImageResult
+from masklet.inference.result import CLICKED, Result, Row, choose
 from masklet.models.click import LOGIT_LIMIT
 from masklet.ops.components import fill_holes
-from masklet.ops.enlarge import resize_mask_logits
+from masklet.ops.masks import mask_to_box
 from masklet.protocols import cached
 from masklet.types import ClickOutput, ClickPrompt, Detections
 
@@ -23,10 +26,11 @@ _TOP_LEFT, _BOTTOM_RIGHT = 2, 3
 
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
-class ClickResult:
+class ClickResult(Result):
     """Masks of one clicked object, the best first, with the IoU that the model expects of each.
 
-    `logits` are low-resolution; give one back to `click(mask=...)` to refine it.
+    `logits` are low-resolution; give one back to `click(mask=...)` to refine it. As with other results the scores are
+    in [0, 1]: they are the expected IoU.
     """
 
     image: UInt8[np.ndarray, "height width 3"]
@@ -50,25 +54,91 @@ class ClickResult:
         return len(self.iou_scores)
 
     def __repr__(self) -> str:
-        return f"ClickResult({len(self)} masks, expected IoU {', '.join(f'{score:.2f}' for score in self.iou_scores)})"
+        return f"ClickResult({self.summary()})"
 
-    @cached
+    def __getitem__(self, index: int | slice | Sequence[int] | np.ndarray) -> "ClickResult":
+        """The masks chosen by place, slice, list of places or array of bools; one place selects one."""
+        chosen = choose(len(self), index)
+        rows = torch.from_numpy(chosen).to(self.logits.device)
+        return replace(self, logits=self.logits[rows], filled=self.filled[rows], iou_scores=self.iou_scores[chosen])
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the image."""
+        return self.image.shape[0], self.image.shape[1]
+
+    @property
+    def scores(self) -> Float32[np.ndarray, " mask"]:
+        """The IoU that the model expects of each mask."""
+        return self.iou_scores
+
+    @property
+    def phrases(self) -> tuple[str, ...]:
+        """ "object" for each mask."""
+        return (CLICKED,) * len(self)
+
+    @property
+    def boxes(self) -> Float32[np.ndarray, "mask 4"]:
+        """Tightest boxes around the masks, xyxy in pixels; zeros around an empty one."""
+        return self.as_image_result.boxes
+
+    @property
+    def areas(self) -> Int64[np.ndarray, " mask"]:
+        """Pixels of each mask."""
+        return self.as_image_result.areas
+
+    @property
     def masks(self) -> Bool[np.ndarray, "mask height width"]:
         """Masks at the size of the image, holes of up to `MAX_HOLE_AREA` cells filled."""
-        return resize_mask_logits(self.filled, *self.image.shape[:2]).cpu().numpy()
+        return self.as_image_result.masks
+
+    def mask(self, index: int) -> Bool[np.ndarray, "height width"]:
+        """One mask at the size of the image."""
+        return self.as_image_result.mask(index)
+
+    @cached
+    def as_image_result(self) -> ImageResult:
+        """The masks as instances of the phrase "object", which drawing and exports take."""
+        logits = self.filled.cpu()
+        nothing = ImageResult(image=self.image, detections=_detections(logits, self.iou_scores), queries=(CLICKED,))
+        boxes = [mask_to_box(nothing.mask(index)) or (0, 0, 0, 0) for index in range(len(self))]
+        detections = replace(nothing.detections, boxes_xyxy=torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4))
+        return replace(nothing, detections=detections)
+
+    def counts(self) -> dict[str, int]:
+        """How many masks there are."""
+        return {CLICKED: len(self)}
+
+    def summary(self) -> str:
+        """One line for people: "3 masks, expected IoU 0.91, 0.85, 0.40"."""
+        return f"{len(self)} masks, expected IoU {', '.join(f'{score:.2f}' for score in self.iou_scores) or '-'}"
 
     def plot(self, index: int = 0) -> Image.Image:
-        """The image with one of the masks."""
-        rows, columns = np.nonzero(self.masks[index])
-        box = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1) if len(rows) else (0, 0, 0, 0)
-        detections = Detections(
-            boxes_xyxy=torch.tensor([box], dtype=torch.float32),
-            scores=torch.from_numpy(self.iou_scores[index : index + 1]),
-            mask_logits=self.filled[index : index + 1].cpu(),
-            prompt_index=torch.zeros(1, dtype=torch.long),
-            presence=torch.ones(1),
-        )
-        return ImageResult(image=self.image, detections=detections, queries=("object",)).plot()
+        """The image with one of the masks, by default the best."""
+        return self.as_image_result[index : index + 1].plot()
+
+    def to_json(self) -> dict[str, Any]:
+        """Score, box and run-length mask of each mask."""
+        return self.as_image_result.to_json()
+
+    def to_rows(self) -> list[Row]:
+        """A dict for each mask, as of `ImageResult`."""
+        return self.as_image_result.to_rows()
+
+    def to_supervision(self) -> Any:
+        """The same as `supervision.Detections`; needs the package `supervision`."""
+        return self.as_image_result.to_supervision()
+
+
+def _detections(logits: Float[Tensor, "mask low_height low_width"], scores: np.ndarray) -> Detections:
+    count = len(scores)
+    return Detections(
+        boxes_xyxy=torch.zeros(count, 4),
+        scores=torch.from_numpy(scores),
+        mask_logits=logits,
+        prompt_index=torch.zeros(count, dtype=torch.long),
+        presence=torch.ones(1),
+    )
 
 
 def click_prompt(

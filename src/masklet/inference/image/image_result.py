@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Bool, Float32, Int64, UInt8
 from PIL import Image
 
+from masklet.inference.result import Result, Row, box_entries, choose
 from masklet.ops.enlarge import resize_mask_logits
 from masklet.phrases import phrase_key
 from masklet.protocols import absence, cached
@@ -23,8 +24,8 @@ from masklet.types import Detections
 
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
-class ImageResult:
-    """Detections on one image, best first. Selecting (`[...]`, `above`, `for_phrase`) gives another result.
+class ImageResult(Result):
+    """Detections on one image, best first. Selecting (`[...]`, `filter`, `for_phrase`) gives another result.
 
     `queries` are the phrases asked for, in the order of the prompts in `detections`; a query without detections is
     absent. `path` is where the image came from, if it came from a file.
@@ -35,6 +36,11 @@ class ImageResult:
     queries: tuple[str, ...]
     path: Path | None = None
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the image."""
+        return self.image.shape[0], self.image.shape[1]
+
     def __len__(self) -> int:
         return len(self.detections.scores)
 
@@ -42,9 +48,9 @@ class ImageResult:
         height, width = self.image.shape[:2]
         return f"ImageResult({width} x {height}: {self.summary()})"
 
-    def __getitem__(self, index: int | slice | list | np.ndarray) -> "ImageResult":
+    def __getitem__(self, index: int | slice | Sequence[int] | np.ndarray) -> "ImageResult":
         """The detections chosen by number, slice, list of numbers or array of bools; one number selects one."""
-        chosen = np.arange(len(self))[index].reshape(-1)
+        chosen = choose(len(self), index)
         rows = torch.from_numpy(chosen).to(self.detections.scores.device)
         return replace(self, detections=self.detections.take(rows))
 
@@ -94,7 +100,12 @@ class ImageResult:
 
     @cached
     def areas(self) -> Int64[np.ndarray, " detection"]:
-        """Size of each mask in the units of its small logits, good for sorting."""
+        """Pixels of each mask at the size of the image; every mask is made for it, one after another."""
+        return np.array([mask.sum() for mask in self.iterate_masks()], dtype=np.int64)
+
+    @cached
+    def small_areas(self) -> Int64[np.ndarray, " detection"]:
+        """Size of each mask in the cells of its small logits: costs next to nothing, good for sorting."""
         return (self.detections.mask_logits > 0).sum((1, 2)).cpu().numpy()
 
     @cached
@@ -132,13 +143,7 @@ class ImageResult:
 
         return image_overlay(self, legend=legend, scale=scale)
 
-    def save(self, path: str | PathLike) -> Path:
-        """Writes the overlay (.png, .jpg, .webp) or the numbers (.json), whole or not at all."""
-        from masklet.inference.output.export import save
-
-        return save(self, Path(path))
-
-    def save_masks(self, folder: str | PathLike) -> list[Path]:
+    def save_masks(self, folder: str | PathLike[str]) -> list[Path]:
         """Writes one black and white PNG for each mask, as `001-phrase.png`."""
         from masklet.inference.output.export import save_masks
 
@@ -149,6 +154,23 @@ class ImageResult:
         from masklet.inference.output.export import to_json
 
         return to_json(self)
+
+    def to_rows(self) -> list[Row]:
+        """A dict for each detection: image, id, phrase, score, x0, y0, x1, y1 and area, for tables of any kind."""
+        name = str(self.path) if self.path else None
+        return [
+            {
+                "image": name,
+                "id": row + 1,
+                "phrase": phrase,
+                "score": round(float(score), 5),
+                **box_entries(box),
+                "area": int(area),
+            }
+            for row, (phrase, score, box, area) in enumerate(
+                zip(self.phrases, self.scores, self.boxes, self.areas, strict=True)
+            )
+        ]
 
     def to_coco(self) -> dict[str, Any]:
         """A COCO data set of this image; `export.CocoWriter` joins several."""

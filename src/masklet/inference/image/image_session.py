@@ -35,12 +35,16 @@ class ImageSession(AbstractContextManager):
     """One image, encoded once. Ask for concepts, refine the last one with examples, or click on objects."""
 
     def __init__(
-        self, predictor: Predictor, pixels: UInt8[np.ndarray, "height width 3"], path: Path | None = None
+        self,
+        predictor: Predictor,
+        pixels: UInt8[np.ndarray, "height width 3"],
+        path: Path | None = None,
+        features: ImageFeatures | None = None,
     ) -> None:
         self.predictor = predictor
         self.pixels = pixels
         self.path = path
-        self._features: ImageFeatures | None = predictor.encode(pixels)
+        self._features: ImageFeatures | None = predictor.encode(pixels) if features is None else features
         self._click_features = None
         self._last: _Question | None = None
 

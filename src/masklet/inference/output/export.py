@@ -19,7 +19,7 @@ from masklet.formats.tools.labelstudio import LabelStudioRegion, to_task
 from masklet.formats.yolo import to_line
 from masklet.inference.output.overlays import image_overlay
 from masklet.ops.masks import mask_to_outline, rle_area, rle_encode
-from masklet.protocols import ImageInstances
+from masklet.protocols import Drawable, ImageInstances
 
 OUTLINE_TOLERANCE = 0.75  # pixels an exported outline may stray; keeps the points of a smooth edge down to a tenth
 OVERLAY_KINDS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
@@ -170,14 +170,24 @@ def to_supervision(result: ImageInstances) -> Any:
     )
 
 
-def save(result: ImageInstances, path: Path) -> Path:
+def save(result: Drawable, path: Path) -> Path:
     """Overlay or JSON, by the suffix."""
     suffix = path.suffix.lower()
     if suffix == ".json":
-        return write_atomically(path, json.dumps(to_json(result)))
+        return write_atomically(path, json.dumps(result.to_json()))
     if suffix not in OVERLAY_KINDS:
         raise InputError(f"cannot write {path}: the suffix must be one of {', '.join([*OVERLAY_KINDS, '.json'])}")
-    return _write_image(path, image_overlay(result), OVERLAY_KINDS[suffix])
+    return _write_image(path, result.plot(), OVERLAY_KINDS[suffix])
+
+
+def write_overlay(result: ImageInstances, path: Path) -> Path:
+    """The overlay as a PNG, of anything that can be drawn as an image's instances."""
+    return _write_image(path, image_overlay(result), "PNG")
+
+
+def write_json(result: ImageInstances, path: Path) -> Path:
+    """The numbers, of anything that has them as an image's instances."""
+    return write_atomically(path, json.dumps(to_json(result)))
 
 
 def save_masks(result: ImageInstances, folder: Path) -> list[Path]:

@@ -13,18 +13,16 @@ from masklet.formats.mot import MotBox
 from masklet.formats.records import RunLengths
 from masklet.protocols import TrackedFrame
 
-CLICKED = "object"  # the category of what was clicked and has no phrase
-
 
 def frame_to_coco(result: TrackedFrame) -> dict[str, Any]:
     """A COCO dataset of one frame; annotations also carry `track_id`."""
     height, width = result.size
-    names = list(dict.fromkeys(category(phrase) for phrase in result.concepts))
+    names = list(dict.fromkeys(result.phrases))
     annotations = [
         CocoAnnotation(
             id=place + 1,
             image_id=1,
-            category_id=names.index(category(result.concepts[place])) + 1,
+            category_id=names.index(result.phrases[place]) + 1,
             track_id=int(result.ids[place]),
             bbox=box_xywh(result.boxes[place].tolist()),
             area=int(result.areas[place]),
@@ -46,20 +44,15 @@ def frame_to_supervision(result: TrackedFrame) -> Any:
         import supervision  # type: ignore[import-not-found]
     except ImportError as error:
         raise ImportError("to_supervision needs the package supervision: pip install supervision") from error
-    names = list(dict.fromkeys(map(category, result.concepts)))
+    names = list(dict.fromkeys(result.phrases))
     return supervision.Detections(
         xyxy=result.boxes,
         mask=result.masks,
         confidence=result.object_scores,
-        class_id=np.array([names.index(category(phrase)) for phrase in result.concepts], dtype=int),
+        class_id=np.array([names.index(phrase) for phrase in result.phrases], dtype=int),
         tracker_id=result.ids,
-        data={"class_name": np.array([category(phrase) for phrase in result.concepts])},
+        data={"class_name": np.array(result.phrases)},
     )
-
-
-def category(phrase: str) -> str:
-    """The name of a phrase's category."""
-    return phrase or CLICKED
 
 
 def box_xywh(box: Sequence[float | int]) -> list[float]:

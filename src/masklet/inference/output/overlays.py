@@ -34,7 +34,7 @@ def image_overlay(result: ImageInstances, *, legend: bool = True, scale: int | N
     # Masks, large ones first, so that small ones in front of them stay visible
     queries = list(result.presence)
     colours = instance_colours([queries.index(phrase) for phrase in result.phrases], len(queries))
-    for row in np.argsort(-result.areas, kind="stable").tolist():
+    for row in np.argsort(-result.small_areas, kind="stable").tolist():
         paint_mask(canvas, result.mask(row, size=(canvas.height, canvas.width)), colours[row], outline_width(unit))
     # Tags, the best detection first to choose its place
     font = load_font(max(10.0, 17 * unit))

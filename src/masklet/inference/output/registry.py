@@ -11,12 +11,11 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from masklet.files import whole_or_none, write_atomically
-from masklet.inference.output.export import save, save_masks, to_coco, to_yolo
-from masklet.protocols import ImageInstances
 
 if TYPE_CHECKING:
     from masklet.inference.output.video_writer import Writer
     from masklet.media.frames import FrameSource
+    from masklet.protocols import ImageInstances
 
 
 # --- images -------------------------------------------------------------------------------------------------------
@@ -36,26 +35,32 @@ class ImageOutput:
         return base.with_name(f"{base.name}.{suffix}")
 
 
-def _write_yolo(result: ImageInstances, output: ImageOutput) -> list[Path]:
-    lines = to_yolo(result, list(result.queries))
+def _write_yolo(result: "ImageInstances", output: ImageOutput) -> list[Path]:
+    lines = _exports().to_yolo(result, list(result.queries))
     write_atomically(output.folder / "classes.txt", "\n".join([*result.queries, ""]))
     return [write_atomically(output.file("txt"), "\n".join([*lines, ""]))]
 
 
+def _exports() -> ModuleType:
+    from masklet.inference.output import export
+
+    return export
+
+
 SHARED_FILES = {"coco": "coco.json", "yolo": "classes.txt"}  # of all images of a folder together
 
-IMAGE_FORMATS: Mapping[str, Callable[[ImageInstances, ImageOutput], list[Path]]] = {
-    "overlay": lambda result, output: [save(result, output.file("overlay.png"))],
-    "json": lambda result, output: [save(result, output.file("json"))],
+IMAGE_FORMATS: Mapping[str, Callable[["ImageInstances", ImageOutput], list[Path]]] = {
+    "overlay": lambda result, output: [_exports().write_overlay(result, output.file("overlay.png"))],
+    "json": lambda result, output: [_exports().write_json(result, output.file("json"))],
     "coco": lambda result, output: [
-        write_atomically(output.file("coco.json"), json.dumps(to_coco(result, output.name)))
+        write_atomically(output.file("coco.json"), json.dumps(_exports().to_coco(result, output.name)))
     ],
     "yolo": _write_yolo,
-    "png": lambda result, output: save_masks(result, output.file("masks")),
+    "png": lambda result, output: _exports().save_masks(result, output.file("masks")),
 }
 
 
-def write_image_formats(result: ImageInstances, formats: Sequence[str], output: ImageOutput) -> list[Path]:
+def write_image_formats(result: "ImageInstances", formats: Sequence[str], output: ImageOutput) -> list[Path]:
     """Writes one result in each format and returns the files, in the order of the table: the overlay comes first.
 
     Raises: InputError when a file cannot be written; then none is left of this result.

@@ -18,7 +18,7 @@ from masklet.errors import InputError
 from masklet.files import cannot_write, replacing
 from masklet.formats.records import RunLengths, to_json
 from masklet.formats.ytvis import YtvisTrack, YtvisVideo
-from masklet.inference.output.frame_export import box_xywh, category
+from masklet.inference.output.frame_export import box_xywh
 from masklet.inference.video.frame_result import FrameResult
 from masklet.media.frames import FrameSource
 from masklet.ops.masks import mask_to_box, rle_area, rle_decode
@@ -112,12 +112,12 @@ def write_ytvis(journal: Path, path: Path, name: str, file_names: Sequence[str] 
     for result in read_journal(journal):
         frames.append(result.index)
         height, width = result.size
-        rows = zip(result.ids.tolist(), result.concepts, result.scores.tolist(), result.rles, strict=True)
+        rows = zip(result.ids.tolist(), result.phrases, result.scores.tolist(), result.rles, strict=True)
         for object_id, phrase, score, rle in rows:
             concepts.setdefault(object_id, phrase)
             scores[object_id].append(score)
             sizes[object_id] += len(rle)
-    names = list(dict.fromkeys(category(phrase) for phrase in concepts.values()))
+    names = list(dict.fromkeys(concepts.values()))
     files = None if file_names is None else [file_names[frame] for frame in frames]
     video = YtvisVideo(id=1, name=name, file_names=files, height=height, width=width, length=len(frames), frames=frames)
     categories = [{"id": number, "name": each} for number, each in enumerate(names, start=1)]
@@ -132,7 +132,7 @@ def write_ytvis(journal: Path, path: Path, name: str, file_names: Sequence[str] 
                     id=next(numbers),
                     video_id=1,
                     track_id=object_id,
-                    category_id=names.index(category(concepts[object_id])) + 1,
+                    category_id=names.index(concepts[object_id]) + 1,
                     height=height,
                     width=width,
                     length=len(frames),

@@ -22,7 +22,9 @@ from masklet.errors import InputError
 from masklet.files import cannot_write, write_atomically
 from masklet.formats.davis import label_image
 from masklet.formats.mask_folders import result_name
-from masklet.inference.output.frame_export import category, indexed_mask, mot_lines
+from masklet.formats.mot import MOT_FRAMES
+from masklet.formats.object_masks import OBJECTS
+from masklet.inference.output.frame_export import indexed_mask, mot_lines
 from masklet.inference.output.overlays import frame_overlay
 from masklet.inference.output.video_export import write_ytvis
 from masklet.inference.output.video_sound import with_sound
@@ -33,8 +35,6 @@ ENCODERS = ("libx264", "mpeg4")  # the first that is there is taken
 OPTIONS = {"libx264": {"crf": "20", "preset": "veryfast"}, "mpeg4": {"qmin": "3", "qmax": "5"}}
 TICKS = 60_000  # per second: times are kept to 8 microseconds, and MPEG-4 counts no finer than 65535
 BT_601 = 5  # the matrix by which PyAV turns RGB into YUV; untold, players take that of HD for large videos
-OBJECTS = "objects.json"
-MOT_FRAMES = "mot_frames.json"
 
 FrameNames = Sequence[str] | None  # files that the frames came from, in the order of their numbers
 
@@ -189,7 +189,7 @@ class MaskWriter(_FolderWriter):
     def _write(self, result: TrackedFrame) -> None:
         for place, object_id in enumerate(result.ids.tolist()):
             if object_id not in self._folders:
-                name = category(result.concepts[place])
+                name = result.phrases[place]
                 self._folders[object_id] = self._beside / result_name(object_id, name)
                 self._folders[object_id].mkdir()
                 entry = {"id": object_id, "name": name, "folder": self._folders[object_id].name}
@@ -213,9 +213,9 @@ class DavisWriter(_FolderWriter):
     def _write(self, result: TrackedFrame) -> None:
         known = len(self._indices)
         ids = indexed_mask(result, self._indices)
-        names = dict(zip(result.ids.tolist(), result.concepts, strict=True))
+        names = dict(zip(result.ids.tolist(), result.phrases, strict=True))
         for object_id in list(self._indices)[known:]:
-            entry = {"index": self._indices[object_id], "id": object_id, "name": category(names[object_id])}
+            entry = {"index": self._indices[object_id], "id": object_id, "name": names[object_id]}
             self._objects.append(entry)
         label_image(ids).save(self._beside / self._name_of(result))
 

@@ -17,7 +17,7 @@ from masklet.errors import InputError
 from masklet.files import cannot_write, replacing
 from masklet.inference.concepts import LARGEST
 
-FORMAT = "masklet session 2"
+FORMAT = "masklet session 3"
 DOCUMENT = "document"
 Json = dict[str, Any]
 

@@ -75,6 +75,11 @@ class FrameCache:
         return None if self.source is None else self.source.num_frames
 
     @property
+    def has_begun(self) -> bool:
+        """Whether there is a frame: always of a source, of a live stream once the first one was pushed."""
+        return self.source is not None or self.pushed_size is not None
+
+    @property
     def has_ended(self) -> bool:
         """Whether the source was a stream and its last frame has passed."""
         return self.source is not None and not self.source.seekable and self.source.num_frames is not None

@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from masklet.errors import InputError
+from masklet.inference.result import CLICKED, Result, Row, box_entries, choose
 from masklet.ops.enlarge import resize_mask_logits
 from masklet.ops.masks import fills, mask_to_box, rle_area, rle_decode, rle_encode
 from masklet.phrases import phrase_key
@@ -23,7 +24,7 @@ Numbers = Sequence[float | int] | np.ndarray | Tensor
 
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
-class FrameResult:
+class FrameResult(Result):
     """The objects on frame `index`, at `time` seconds. Selecting (`[...]`, `for_concept`, `for_id`) gives another.
 
     `concepts` holds the phrase of each object, "" for one that was clicked. `scores` are those of the detections
@@ -82,6 +83,22 @@ class FrameResult:
         return result[np.array([rle != "" for rle in rles], dtype=bool)]
 
     @classmethod
+    def empty(cls, index: int, time: float, size: tuple[int, int]) -> "FrameResult":
+        """A frame with nothing on it."""
+        none = np.zeros(0, dtype=np.float32)
+        return cls(
+            index=index,
+            time=time,
+            size=size,
+            ids=np.zeros(0, dtype=np.int64),
+            concepts=(),
+            scores=none,
+            object_scores=none,
+            precedence=none,
+            rles=(),
+        )
+
+    @classmethod
     def from_json(cls, entry: dict[str, Any]) -> "FrameResult":
         """What `to_json` made. Raises: InputError when it is something else."""
         try:
@@ -128,9 +145,9 @@ class FrameResult:
         listed = ", ".join(f"{phrase} #{number}".strip() for phrase, number in objects)
         return f"FrameResult({self.index} at {self.time:.3f} s, {self.size[1]} x {self.size[0]}: {listed or 'nothing'})"
 
-    def __getitem__(self, index: int | slice | list | np.ndarray) -> "FrameResult":
+    def __getitem__(self, index: int | slice | Sequence[int] | np.ndarray) -> "FrameResult":
         """The objects chosen by place, slice, list of places or array of bools; one place selects one."""
-        chosen = np.arange(len(self))[index].reshape(-1)
+        chosen = choose(len(self), index)
         return replace(
             self,
             ids=self.ids[chosen],
@@ -141,6 +158,20 @@ class FrameResult:
             rles=tuple(self.rles[place] for place in chosen),
         )
 
+    @property
+    def phrases(self) -> tuple[str, ...]:
+        """The phrase of each object, "object" for one that was clicked."""
+        return tuple(concept or CLICKED for concept in self.concepts)
+
+    def counts(self) -> dict[str, int]:
+        """How many objects of each phrase are on the frame."""
+        return {phrase: self.phrases.count(phrase) for phrase in dict.fromkeys(self.phrases)}
+
+    def summary(self) -> str:
+        """One line for people: "frame 12 at 0.400 s: cup 2, object 1"."""
+        found = ", ".join(f"{phrase} {count}" for phrase, count in self.counts().items())
+        return f"frame {self.index} at {self.time:.3f} s: {found or 'nothing'}"
+
     def for_concept(self, phrase: str) -> "FrameResult":
         """The objects of one phrase; none when it is not on this frame."""
         return self[np.array([phrase_key(each) == phrase_key(phrase) for each in self.concepts], dtype=bool)]
@@ -149,9 +180,9 @@ class FrameResult:
         """One object, or none when it is not on this frame."""
         return self[self.ids == object_id]
 
-    def mask(self, place: int) -> Bool[np.ndarray, "height width"]:
+    def mask(self, index: int) -> Bool[np.ndarray, "height width"]:
         """The mask of one object as it is, whatever it overlaps."""
-        return rle_decode(self.rles[place], *self.size)
+        return rle_decode(self.rles[index], *self.size)
 
     @cached
     def masks(self) -> Bool[np.ndarray, "object height width"]:
@@ -183,6 +214,22 @@ class FrameResult:
         from masklet.inference.output.overlays import frame_overlay
 
         return Image.fromarray(frame_overlay(self, image))
+
+    def to_rows(self) -> list[Row]:
+        """A dict for each object: frame, time, id, phrase, score, object_score, x0, y0, x1, y1 and area."""
+        return [
+            {
+                "frame": self.index,
+                "time": self.time,
+                "id": int(self.ids[place]),
+                "phrase": phrase,
+                "score": round(float(self.scores[place]), 5),
+                "object_score": round(float(self.object_scores[place]), 5),
+                **box_entries(self.boxes[place]),
+                "area": int(self.areas[place]),
+            }
+            for place, phrase in enumerate(self.phrases)
+        ]
 
     def to_supervision(self) -> Any:
         """`supervision.Detections` with the ids as tracker ids; needs the package `supervision`."""

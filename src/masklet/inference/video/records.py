@@ -33,11 +33,19 @@ class SessionState:
     cohorts: tuple[Cohort, ...] = ()
     next_id: int = 0
     scores: Mapping[int, float] = field(default_factory=dict)
+    clicked: frozenset[int] = field(default_factory=frozenset)  # objects that the user began
 
     @property
     def object_ids(self) -> tuple[int, ...]:
         """All objects that are tracked."""
         return tuple(object_id for cohort in self.cohorts for object_id in cohort.object_ids)
+
+    def shown_phrase(self, object_id: int, concept: str | None) -> str:
+        """The phrase that an object is shown under: that of its concept, "" for one that the user began.
+
+        Such an object may be tracked with a concept, so that it is not detected again; its phrase is nobody's word.
+        """
+        return "" if concept is None or object_id in self.clicked else concept
 
     def cohort_of(self, object_id: int) -> int | None:
         """The place of an object's cohort."""
@@ -74,7 +82,8 @@ class SessionState:
             place = joinable[0] if joinable else len(self.cohorts)
             cohort = self.cohorts[place] if joinable else Cohort(object_ids=(), concept=concept)
             next_id = max(self.next_id, object_id + 1)
-            state = replace(self.with_cohort(place, cohort.join(object_id)), next_id=next_id)
+            clicked = self.clicked | {object_id}
+            state = replace(self.with_cohort(place, cohort.join(object_id)), next_id=next_id, clicked=clicked)
         concepts, name = dict(state.concepts), state.cohorts[place].concept
         if name is not None:
             lifecycle = concepts[name].state.with_user_track(object_id, frame, rules)

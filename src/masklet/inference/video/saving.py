@@ -35,6 +35,7 @@ def pack_state(state: SessionState, store: TensorStore) -> Json:
         "concepts": [_pack_concept(concept, store) for concept in state.concepts.values()],
         "cohorts": [_pack_cohort(cohort, store) for cohort in state.cohorts],
         "next_id": state.next_id,
+        "clicked": sorted(state.clicked),
         "scores": {str(object_id): score for object_id, score in state.scores.items()},
     }
 
@@ -46,13 +47,14 @@ def unpack_state(document: Json, store: TensorStore, device: torch.device) -> Se
         concepts={concept.name: concept for concept in concepts},
         cohorts=tuple(_unpack_cohort(entry, store, device) for entry in document["cohorts"]),
         next_id=int(document["next_id"]),
+        clicked=frozenset(map(int, document["clicked"])),
         scores={int(object_id): float(score) for object_id, score in document["scores"].items()},
     )
 
 
 def check_state(state: SessionState, predictor: Predictor) -> None:
     """Raises: ValueError when a tensor of the state does not fit the model, or an id or a frame is out of range."""
-    check_counts(state.object_ids, [state.next_id])
+    check_counts(state.object_ids, [state.next_id], state.clicked)
     if state.object_ids and state.next_id <= max(state.object_ids):
         raise ValueError(f"the next object would be {state.next_id}, and there is {max(state.object_ids)}")
     if len(set(state.object_ids)) < len(state.object_ids):

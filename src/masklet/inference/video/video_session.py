@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike
 from masklet.checkpoints.configs import to_dict
 from masklet.errors import InputError
 from masklet.formats.calibration import Calibration
-from masklet.inference.concepts import Box, Boxes, Labels, Phrases, Points, Whole, read_concepts, read_whole
+from masklet.inference.concepts import Box, Boxes, Labels, Phrases, Points, Whole, read_concepts, read_rows, read_whole
 from masklet.inference.image.clicks import click_prompt
 from masklet.inference.predictor import Predictor
 from masklet.inference.rules.rules import Rules
@@ -128,8 +128,12 @@ class VideoSession(AbstractContextManager):
         already tracked is asked again, with the new examples in place of the old. A session may track several concepts;
         none disturbs another.
 
+        On a live stream phrases may be given before the first frame; they wait for it, and the result is empty.
+
         Raises: InputError on a phrase, a box or a frame that cannot be used.
         """
+        if frame is None and not self.cache.has_begun:
+            return self._await_concepts(phrase, boxes, not_boxes)
         features = self.cache.at(_read_frame(frame))
         names = []
         for concept in read_concepts(phrase, boxes, not_boxes, self.size, self.predictor.tokenizer):
@@ -144,6 +148,15 @@ class VideoSession(AbstractContextManager):
         fresh = self._track(features, Traversal(num_frames=self.num_frames), work)
         known = self.results.history.records.get(fresh.frame, fresh)
         return self.results.preview(update(known, fresh, self.state.members(names)), self.state.scores)
+
+    def _await_concepts(self, phrase: Phrases, boxes: Boxes, not_boxes: Boxes) -> FrameResult:
+        """Takes phrases into a stream that has no frame yet: the first one pushed is asked for them."""
+        if len(read_rows(boxes, 4, "box")) or len(read_rows(not_boxes, 4, "box")):
+            raise InputError("example boxes lie on a frame, and none was pushed yet: push it first, or give a phrase")
+        for concept in read_concepts(phrase, (), (), (0, 0), self.predictor.tokenizer):
+            name = self.state.name_of(concept.phrase) or concept.phrase
+            self.state = self.state.with_concept(VideoConcept(name=name, concept=concept))
+        return FrameResult.empty(0, 0.0, (0, 0))
 
     def remove_concept(self, phrase: str) -> None:
         """Ends a concept and all of its objects. Raises: InputError when it was not tracked."""
@@ -271,7 +284,7 @@ class VideoSession(AbstractContextManager):
 
     # --- saving ---------------------------------------------------------------------------------------------------
 
-    def save(self, path: str | PathLike) -> None:
+    def save(self, path: str | PathLike[str]) -> None:
         """Writes everything but the video, so that `Model.resume_video` goes on from here with the same result.
 
         May be called between any two results. What waits to be shown is kept; `track` from the first frame that was not
@@ -379,7 +392,7 @@ class VideoSession(AbstractContextManager):
             time=features.frame.time,
             size=self.size,
             ids=tracked.ids,
-            concepts=tracked.concepts,
+            concepts=list(map(self.state.shown_phrase, tracked.ids, tracked.concepts)),
             scores=[self.state.scores[object_id] for object_id in tracked.ids],
             object_scores=tracked.object_scores,
             precedence=tracked.precedence,
@@ -441,7 +454,7 @@ class VideoSession(AbstractContextManager):
             time=features.frame.time,
             size=self.size,
             ids=np.array([object_id]),
-            concepts=(cohort.concept or "",),
+            concepts=(self.state.shown_phrase(object_id, cohort.concept),),
             scores=ones,
             object_scores=ones,
             precedence=ones,

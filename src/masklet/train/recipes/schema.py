@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import torch
-import yaml
 from pydantic import (
     BeforeValidator,
     Field,
@@ -29,6 +28,7 @@ from masklet.data.pointing import ClicksConfig
 from masklet.data.tracking import TrackingConfig
 from masklet.data.transforms import AugmentConfig
 from masklet.errors import InputError
+from masklet.formats.yaml_files import parse_yaml, read_yaml
 from masklet.nn.lora import LoraConfig
 from masklet.nn.precision import multiplies_bfloat16
 from masklet.scenes.layout import SceneConfig
@@ -303,7 +303,7 @@ def _completed(given: Any, kind: type[Recipe]) -> Any:
     generated = {
         name: spec.get("options") or {}
         for name, spec in (sources.items() if isinstance(sources, dict) else ())
-        if isinstance(spec, dict) and spec.get("kind") in GENERATED_KINDS
+        if isinstance(spec, dict) and str(spec.get("kind")) in GENERATED_KINDS
     }
     kind_of_phase = get_args(kind.model_fields["phases"].annotation)[0]
 
@@ -334,7 +334,7 @@ def load_recipe(name: str, overrides: Sequence[str] = ()) -> Recipe:
         path, separator, text = override.partition("=")
         if not separator:
             raise InputError(f"override {override!r} is not of the form key.sub=value")
-        _set(values, path.split("."), yaml.safe_load(text), override)
+        _set(values, path.split("."), parse_yaml(text, f"override {override!r}"), override)
     return parse_recipe(values)
 
 
@@ -402,22 +402,31 @@ def _named_sources(recipe: Recipe) -> list[tuple[str, str]]:
     return named
 
 
-def _read(name: str) -> Table:
+def _read(name: str, derived: tuple[Path, ...] = ()) -> Table:
+    """The values of a recipe over those of its base; `derived` are the files that led here."""
     path = Path(name) if name.endswith((".yaml", ".yml")) else RECIPES / f"{name}.yaml"
-    if not path.is_file():
+    if path in derived:
+        raise InputError(f"{path}: base: leads back to this recipe")
+    if not _is_file(path):
         known = ", ".join(sorted(file.stem for file in RECIPES.glob("*.yaml")))
         raise InputError(f"no recipe {name!r}; the shipped ones are {known}")
-    try:
-        values = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
-        raise InputError(f"{path} is not YAML: {error}") from error
-    if not isinstance(values, dict):
+    values = read_yaml(path)
+    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
         raise InputError(f"{path} does not hold a table of settings")
     base = values.pop("base", None)
     if base is None:
         return values
+    if not isinstance(base, str):
+        raise InputError(f"{path}: base: is {base!r}; the name of a recipe is expected")
     beside = path.parent / f"{base}.yaml"
-    return _merge(_read(str(beside) if beside.is_file() else base), values)
+    return _merge(_read(str(beside if _is_file(beside) else base), (*derived, path)), values)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # no name that a file can have
+        return False
 
 
 def _merge(base: Any, changes: Any) -> Any:

@@ -109,7 +109,7 @@ class DavisSpec(_Files, frozen=True):
 class ToolSpec(_Asked, frozen=True):
     """Labels as an annotation tool exports them, a file or a folder, and the folder of their images."""
 
-    kind: Literal["labelme", "cvat", "voc", "labelstudio", "mot"]
+    kind: Literal["labelme", "cvat", "voc", "labelstudio", "imagefolder", "mot", "objects"]
     annotations: str
     images: str
 

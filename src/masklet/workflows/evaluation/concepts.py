@@ -1,18 +1,22 @@
 """Evaluation of concepts in images: cgF1 and its parts, of files of predictions or of a model."""
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from masklet.eval.concepts.buckets import Source
 from masklet.eval.concepts.concept_run import ConceptEvaluation, summarise
 from masklet.eval.concepts.outcomes import RunFiles
+from masklet.eval.concepts.pairs import Kind
 from masklet.eval.concepts.tally import ConceptTally
 from masklet.eval.metrics import formatted
 from masklet.eval.predict.predict import Request, write_predictions
 from masklet.eval.reports.concept_report import build_concept_report, concept_table
 from masklet.formats.saco import Subset, find_predictions, find_subsets, read_pairs
+from masklet.workflows.evaluation.concept_labels import labels_as_saco, predictions_as_saco
 from masklet.workflows.evaluation.evaluate import (
     AskedModel,
     Evaluation,
@@ -26,9 +30,11 @@ from masklet.workflows.observer import SILENT, JobObserver
 
 @dataclass(frozen=True, kw_only=True)
 class ConceptsJob:
-    """SA-Co labels and the predictions of files, or of a model, which needs the folder `out`.
+    """Labels and the predictions of files, or of a model, which needs the folder `out`.
 
-    An entry of `gt` is a file, `FILE,FILE,FILE` of several annotators, or a folder of published files. `iou` is
+    An entry of `gt` is a file, `FILE,FILE,FILE` of several annotators, or a folder of published files of SA-Co; or
+    labels in any layout that `masklet convert-labels` reads. Predictions are lists as published, or COCO datasets with
+    scores. `iou` is
     "masks", "boxes" or "both"; `images` are the folders of the images that the page shows.
     """
 
@@ -50,12 +56,22 @@ def evaluate_concepts(job: ConceptsJob, observer: JobObserver = SILENT) -> Evalu
     Raises: InputError naming file, record and field.
     """
     kinds = kinds_of(job.iou)
-    subsets = find_subsets(list(job.gt))
+    with ExitStack() as stack:
+        beside = (job.out or Path(stack.enter_context(TemporaryDirectory(prefix="masklet-")))) / "labels"
+        return _evaluate(job, kinds, beside, observer)
+
+
+def _evaluate(job: ConceptsJob, kinds: tuple[Kind, ...], beside: Path, observer: JobObserver) -> Evaluation:
+    """`beside` is the folder for labels and predictions that are written anew to be scored."""
+    subsets = find_subsets([labels_as_saco(each, job.images, beside) for each in job.gt])
     images = list(job.images)
     if job.model is not None and job.out is not None:
         predictions = list(_predict(subsets, job.model, RunFiles(job.out), observer))
     else:
-        predictions = find_predictions(list(job.pred or ()), subsets)
+        given = find_predictions(list(job.pred or ()), subsets)
+        predictions = [
+            predictions_as_saco(path, subset, beside, observer) for path, subset in zip(given, subsets, strict=True)
+        ]
     evaluation = ConceptEvaluation(
         sources=tuple(map(Source.of, subsets, predictions)),
         kinds=kinds,

@@ -5,12 +5,14 @@ from functools import partial
 from pathlib import Path
 
 from masklet.errors import InputError
+from masklet.eval.predict.predict_objects import predict_objects
 from masklet.eval.predict.predict_video import predict_videos, write_predictions
 from masklet.eval.reports.video_report import describe, figure_table, make_report
 from masklet.eval.reports.vos_report import describe_objects, make_object_report, object_table
 from masklet.eval.videos.video_files import VideoTruth, read_predictions, read_truth
 from masklet.eval.videos.video_scores import score_videos
 from masklet.eval.videos.vos_files import find_videos, score_followed
+from masklet.formats.davis import list_videos
 from masklet.workflows.evaluation.evaluate import Evaluation, EvaluationJob, check_exist, finish
 from masklet.workflows.observer import SILENT, JobObserver, stage
 
@@ -27,17 +29,16 @@ class VideoJob(EvaluationJob):
 
 
 @dataclass(frozen=True, kw_only=True)
-class VosJob:
+class VosJob(EvaluationJob):
     """Folders with a folder of indexed images for each video, or YouTube-VIS files: of the truth and as predicted.
 
-    DAVIS leaves out the first and the last frame, which `all_frames` counts.
+    A model is given each object by its first mask, in the folders of frames below `videos`. DAVIS leaves out the first
+    and the last frame, which `all_frames` counts.
     """
 
-    gt: Path
-    pred: Path
+    videos: Path | None = None
     all_frames: bool = False
     processes: int = 1
-    out: Path | None = None
 
 
 def evaluate_video(job: VideoJob, observer: JobObserver = SILENT) -> Evaluation:
@@ -66,13 +67,22 @@ def _predict(truth: VideoTruth, job: VideoJob, observer: JobObserver) -> Path:
         return write_predictions(records, job.out / "predictions.json")
 
 
+def _follow_objects(job: VosJob, observer: JobObserver) -> Path:
+    if job.model is None or job.out is None or job.videos is None:
+        raise InputError("give a folder of predictions, or a model with the folders of the videos and of the results")
+    num_videos = len(list_videos(job.gt)) if job.gt.is_dir() else 1
+    with stage(observer, num_videos, "videos") as advance:
+        return predict_objects(job.gt, job.videos, job.out / "predictions", job.model.choice.load(), advance)
+
+
 def evaluate_vos(job: VosJob, observer: JobObserver = SILENT) -> Evaluation:
     """Scores objects that were given and followed: J&F, as DAVIS does. Raises: InputError naming the file."""
-    check_exist(job.gt, job.pred)
-    videos = find_videos(job.gt, job.pred, all_frames=job.all_frames)
+    check_exist(job.gt, *([job.pred] if job.pred else []))
+    pred = job.pred or _follow_objects(job, observer)
+    videos = find_videos(job.gt, pred, all_frames=job.all_frames)
     with stage(observer, len(videos), "videos") as advance:
         scores = score_followed(videos, job.processes, advance)
-    settings = {"gt": str(job.gt), "pred": str(job.pred), "all_frames": job.all_frames}
+    settings = job.settings(pred) | {"all_frames": job.all_frames}
     described = describe_objects(videos, scores, settings)
-    page = partial(make_object_report, described, f"{job.gt.name}, {job.pred.name}")
+    page = partial(make_object_report, described, f"{job.gt.name}, {job.model_name or pred.name}")
     return finish(Evaluation(scores=described, tables=(object_table(described),)), page, job.out, observer)
