@@ -6,10 +6,10 @@ from typing import Annotated
 import typer
 
 from masklet.cli.app import Device
-from masklet.cli.engine.commands import engine_app, tell
+from masklet.cli.engine.commands import engine_command, tell
 
 
-@engine_app.command()
+@engine_command("clips", 'engine clips VIDEOS --phrases "dog, red car" --out project')
 def clips(  # noqa: PLR0913 - one argument for each option
     *,
     videos: Annotated[Path, typer.Argument(help="Folder of videos, or of folders of frames.", show_default=False)],

@@ -6,10 +6,10 @@ from typing import Annotated
 import typer
 
 from masklet.cli.app import Device
-from masklet.cli.engine.commands import ProjectFolder, engine_app, opened, tell
+from masklet.cli.engine.commands import ProjectFolder, engine_command, opened, tell
 
 
-@engine_app.command()
+@engine_command("protect", "engine protect project GOLD/images --name gold")
 def protect(
     project: ProjectFolder,
     images: Annotated[Path, typer.Argument(help="Folder of the images of an evaluation set.", show_default=False)],
@@ -24,7 +24,7 @@ def protect(
     tell([f"{found.images} images of {name} are guarded{broken}; go on: masklet engine resume {project}"])
 
 
-@engine_app.command()
+@engine_command("describe", "engine describe project")
 def describe(project: ProjectFolder, *, device: Device = "auto") -> None:
     """Describe each photo by the model's own features, for the map, for `alike` and for --order coreset."""
     from masklet.workflows.engine.curate import describe_project
@@ -35,7 +35,7 @@ def describe(project: ProjectFolder, *, device: Device = "auto") -> None:
     tell([f"{count} photos were described; the map is in {project / 'index.html'}"])
 
 
-@engine_app.command()
+@engine_command("profile", "engine profile project")
 def profile(project: ProjectFolder) -> None:
     """Write a table of all photos: kind, number of masks, how crowded, how small what they show."""
     from masklet.workflows.engine.curate import write_profile
@@ -44,7 +44,7 @@ def profile(project: ProjectFolder) -> None:
     tell([*lines, f"-> {path}"])
 
 
-@engine_app.command()
+@engine_command("alike", "engine alike project beach.jpg --count 10")
 def alike(
     project: ProjectFolder,
     photos: Annotated[list[str], typer.Argument(help="Names of photos of the project.", show_default=False)],
@@ -57,7 +57,9 @@ def alike(
     tell([f"{score:.3f}  {uri}" for uri, score in more_like(project, photos, count)])
 
 
-@engine_app.command()
+@engine_command(
+    "mine", "engine mine POOL --like mug.jpg --count 200", 'engine mine POOL --phrases "umbrella" --out rainy'
+)
 def mine(
     *,
     pool: Annotated[Path, typer.Argument(help="Folder of many photos.", show_default=False)],

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from masklet.cli.engine.commands import Person, ProjectFolder, engine_app, opened, tell
+from masklet.cli.engine.commands import Person, ProjectFolder, engine_command, opened, tell
 from masklet.errors import InputError
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ def slot_of(text: str) -> "Slot":
     return cast("Slot", text)
 
 
-@engine_app.command("gold-choose")
+@engine_command("gold-choose", "engine gold-choose project 200")
 def gold_choose(
     project: ProjectFolder, count: Annotated[int, typer.Argument(help="How many pairs.", min=1, show_default=False)]
 ) -> None:
@@ -31,7 +31,7 @@ def gold_choose(
     tell([f"{choose_gold(opened(project), count)} pairs are gold; hand them out: masklet engine gold-export {project}"])
 
 
-@engine_app.command("gold-export")
+@engine_command("gold-export", "engine gold-export project --slot a --format cvat --out for-ada")
 def gold_export(
     project: ProjectFolder,
     *,
@@ -45,7 +45,7 @@ def gold_export(
     tell([f"{export_slot(opened(project), slot_of(slot), out, format)} pairs -> {out}"])
 
 
-@engine_app.command("gold-import")
+@engine_command("gold-import", "engine gold-import project annotations.xml --slot a --name Ada")
 def gold_import(
     project: ProjectFolder,
     file: Annotated[Path, typer.Argument(help="Labels from a tool, in any layout.", show_default=False)],
@@ -60,7 +60,7 @@ def gold_import(
     tell([counted(import_slot(opened(project), file, slot_of(slot), name))])
 
 
-@engine_app.command()
+@engine_command("gold", "engine gold project --out gold")
 def gold(project: ProjectFolder, *, out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("gold")) -> None:
     """Write the gold files of all three slots for `masklet eval concepts`, and show how far the people agree."""
     from masklet.workflows.engine.gold_scores import people_against_people

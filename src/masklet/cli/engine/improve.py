@@ -7,7 +7,7 @@ import typer
 
 from masklet.cli.app import Device, Stopped
 from masklet.cli.display import Display
-from masklet.cli.engine.commands import ProjectFolder, engine_app, tell
+from masklet.cli.engine.commands import ProjectFolder, engine_command, tell
 from masklet.errors import InputError
 
 if TYPE_CHECKING:
@@ -32,7 +32,9 @@ def held_out(text: str) -> "HeldOut":
     return HeldOut(name=path.stem if path.stem != "annotations" else path.parent.name, labels=path, images=folder)
 
 
-@engine_app.command()
+@engine_command(
+    "loop", "engine loop project", "engine loop project --gold gold.json:images --tier HQ-human phases.0.steps=300"
+)
 def loop(
     project: ProjectFolder,
     overrides: Overrides = None,
@@ -62,7 +64,7 @@ def loop(
     tell(result.lines())
 
 
-@engine_app.command()
+@engine_command("adapt", 'engine adapt PHOTOS --phrases "scallop, sea star" --general general.json:images')
 def adapt(  # noqa: PLR0913 - one argument for each option
     *,
     photos: Annotated[Path, typer.Argument(help="Folder of photos of the new field.", show_default=False)],
@@ -106,7 +108,7 @@ def adapt(  # noqa: PLR0913 - one argument for each option
     tell(result.lines())
 
 
-@engine_app.command()
+@engine_command("distil", "engine distil project --out yolo")
 def distil(
     project: ProjectFolder,
     *,

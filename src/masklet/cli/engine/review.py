@@ -7,10 +7,14 @@ from typing import Annotated
 import typer
 
 from masklet.cli.app import Device
-from masklet.cli.engine.commands import Person, ProjectFolder, engine_app, opened, tell
+from masklet.cli.engine.commands import Person, ProjectFolder, engine_command, opened, tell
 
 
-@engine_app.command()
+@engine_command(
+    "review",
+    "engine review project --task masks --out sheet.html",
+    "engine review project --task exhaustivity --order uncertainty",
+)
 def review(
     project: ProjectFolder,
     *,
@@ -37,7 +41,7 @@ def review(
     tell([f"{min(limit, len(items))} of {len(items)} questions -> {out}"])
 
 
-@engine_app.command()
+@engine_command("people", "engine people project")
 def people(project: ProjectFolder) -> None:
     """Show how fast everybody answers, and how often they are right on known questions hidden in their sheets."""
     from masklet.engine.review.people import people_scores
@@ -45,7 +49,7 @@ def people(project: ProjectFolder) -> None:
     tell([score.line() for score in people_scores(opened(project).view)] or ["nobody has answered yet"])
 
 
-@engine_app.command("review-import")
+@engine_command("review-import", "engine review-import project verdicts-masks.json --name Ada")
 def review_import(
     project: ProjectFolder,
     file: Annotated[Path, typer.Argument(help="The file that a sheet gave.", show_default=False)],
@@ -60,7 +64,7 @@ def review_import(
     tell([counted(counts), "go on: masklet engine resume " + str(project)])
 
 
-@engine_app.command("correct-import")
+@engine_command("correct-import", "engine correct-import project annotations.xml --name Ada --all-done")
 def correct_import(
     project: ProjectFolder,
     file: Annotated[Path, typer.Argument(help="Labels from Label Studio, CVAT, LabelMe, COCO.", show_default=False)],
@@ -88,7 +92,7 @@ def counted(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{count} {what}" for what, count in counts.items() if count) or "nothing was in it"
 
 
-@engine_app.command()
+@engine_command("resume", "engine resume project")
 def resume(project: ProjectFolder) -> None:
     """Go on with a project as it was last run, after people have answered; takes a new snapshot."""
     from masklet.cli.display import Display
@@ -99,7 +103,7 @@ def resume(project: ProjectFolder) -> None:
     tell([*result.stats.lines(), f"next: {result.next_step}", f"-> {result.page}"])
 
 
-@engine_app.command("train-verifier")
+@engine_command("train-verifier", "engine train-verifier project --most-false 0.02")
 def train_verifier(
     project: ProjectFolder,
     *,
@@ -112,7 +116,7 @@ def train_verifier(
     tell(train_project_verifier(project, most_false=most_false, device=device))
 
 
-@engine_app.command("verifier-eval")
+@engine_command("verifier-eval", "engine verifier-eval project --gt holdout.json --images images")
 def verifier_eval(
     project: ProjectFolder,
     *,
@@ -129,7 +133,7 @@ def verifier_eval(
     tell(lines)
 
 
-@engine_app.command()
+@engine_command("errors", "engine errors project --out errors.html")
 def errors(
     project: ProjectFolder,
     *,

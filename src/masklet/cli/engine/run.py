@@ -8,14 +8,18 @@ import typer
 
 from masklet.cli.app import Device, Dtype, Json, Model, Stopped
 from masklet.cli.display import Display
-from masklet.cli.engine.commands import ProjectFolder, engine_app, opened, tell
+from masklet.cli.engine.commands import ProjectFolder, engine_command, opened, tell
 from masklet.workflows.model_choice import ModelChoice
 
 if TYPE_CHECKING:
     from masklet.workflows.engine.cost import Cost
 
 
-@engine_app.command()
+@engine_command(
+    "run",
+    'engine run PHOTOS --phrases "coin, cat, red mug" --out project',
+    "engine run PHOTOS --labels annotations.json --out project",
+)
 def run(  # noqa: PLR0913 - one argument for each option
     *,
     photos: Annotated[Path, typer.Argument(help="Folder of photos.", show_default=False)],
@@ -64,7 +68,7 @@ def run(  # noqa: PLR0913 - one argument for each option
         raise Stopped(f"stopped; the same command goes on where {out} stands")
 
 
-@engine_app.command()
+@engine_command("stats", "engine stats project", "engine stats project --json")
 def stats(project: ProjectFolder, *, json: Json = False) -> None:
     """Show where pairs stand, who answered what, and how far people and models agree."""
     from masklet.engine.project.statistics import next_step, statistics

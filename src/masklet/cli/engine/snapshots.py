@@ -5,13 +5,13 @@ from typing import Annotated
 
 import typer
 
-from masklet.cli.engine.commands import ProjectFolder, engine_app, opened, tell
+from masklet.cli.engine.commands import ProjectFolder, engine_command, opened, tell
 from masklet.errors import InputError
 
 Name = Annotated[str, typer.Argument(metavar="SNAPSHOT", help="The beginning of its name, or `latest`.")]
 
 
-@engine_app.command()
+@engine_command("snapshot", "engine snapshot project", "engine snapshot project --tier HQ-human --licence CC0-1.0")
 def snapshot(
     project: ProjectFolder,
     *,
@@ -30,7 +30,11 @@ def snapshot(
     tell([f"-> {folder}; learn from it: masklet train finetune data.root={folder}"])
 
 
-@engine_app.command()
+@engine_command(
+    "export",
+    "engine export project --format coco --out labels",
+    "engine export project --for-correction --format labelstudio --out fix",
+)
 def export(
     project: ProjectFolder,
     *,
@@ -65,7 +69,7 @@ def export(
     tell([f"{len(written)} files -> {out}"])
 
 
-@engine_app.command()
+@engine_command("diff", "engine diff project 3fa9c1", "engine diff project 3fa9c1 77b0e2")
 def diff(project: ProjectFolder, earlier: Name, later: Name = "latest") -> None:
     """Show which labels changed between two snapshots."""
     from masklet.engine.project.versions import diff as compare
@@ -76,7 +80,7 @@ def diff(project: ProjectFolder, earlier: Name, later: Name = "latest") -> None:
     tell([*lines, *(f"~ {image}: {phrase}: {word}" for image, phrase, word in found.changed)])
 
 
-@engine_app.command()
+@engine_command("revert", "engine revert project 3fa9c1")
 def revert(project: ProjectFolder, name: Name) -> None:
     """Make an earlier snapshot the latest again."""
     from masklet.engine.project.versions import revert as go_back
