@@ -85,9 +85,9 @@ def test_the_second_answer_changes_nothing(doubtful: Project, tmp_path: Path) ->
     given = answers(doubtful, "masks", "reject")
     give(doubtful, tmp_path, "masks", given)
     before = doubtful.view.ledger.count("verdict"), doubtful.view.counts()
-    assert give(doubtful, tmp_path, "masks", answers_like(given, "accept"), name="Grace") == {
-        "decided before": len(given)
-    }
+    counts = give(doubtful, tmp_path, "masks", answers_like(given, "accept"), name="Grace")
+    assert counts.keys() <= {"decided before", "known before"}  # some masks serve as known questions
+    assert sum(counts.values()) == len(given)
     assert (doubtful.view.ledger.count("verdict"), doubtful.view.counts()) == before
 
 
