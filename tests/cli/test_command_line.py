@@ -18,7 +18,7 @@ from masklet.errors import InputError
 from masklet.train.recipes.listing import describe_recipes
 
 COMMANDS = ["demo", "segment", "track", "train", "train-report", "calibrate", "models", "convert", "doctor", "merge"]
-ENGINE = ["run", "review", "correct-import", "export", "loop", "clips", "mine", "gold", "why"]
+ENGINE = ["run", "review", "correct-import", "export", "snapshot", "loop", "clips", "mine", "alike", "gold", "why"]
 EVALUATIONS = ["concepts", "video", "vos", "clicks", "coco", "counting", "semantic", "verdicts", "report", "compare"]
 
 

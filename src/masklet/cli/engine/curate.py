@@ -47,7 +47,9 @@ def profile(project: ProjectFolder) -> None:
 @engine_command("alike", "engine alike project beach.jpg --count 10")
 def alike(
     project: ProjectFolder,
-    photos: Annotated[list[str], typer.Argument(help="Names of photos of the project.", show_default=False)],
+    photos: Annotated[
+        list[str], typer.Argument(metavar="PHOTO...", help="Names of photos of the project.", show_default=False)
+    ],
     *,
     count: Annotated[int, typer.Option(help="How many to list.", min=1)] = 20,
 ) -> None:
@@ -63,7 +65,9 @@ def alike(
 def mine(
     *,
     pool: Annotated[Path, typer.Argument(help="Folder of many photos.", show_default=False)],
-    like: Annotated[list[Path] | None, typer.Option(help="A photo to find others like; repeatable.")] = None,
+    like: Annotated[
+        list[Path] | None, typer.Option(metavar="FILE", help="A photo to find others like; repeatable.")
+    ] = None,
     phrases: Annotated[str, typer.Option(help="Photos with any of these, with commas between.")] = "",
     count: Annotated[int, typer.Option(help="How many photos to take.", min=1)] = 100,
     out: Annotated[Path, typer.Option(help="Folder for the photos that are taken.")] = Path("mined"),

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 Overrides = Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE...", help="Changes of the recipe.")]
 Gold = Annotated[
-    list[str] | None, typer.Option(help="SA-Co labels to measure on, LABELS:IMAGES; repeatable.", show_default=False)
+    list[str] | None,
+    typer.Option(metavar="LABELS:IMAGES", help="SA-Co labels to measure on; repeatable.", show_default=False),
 ]
 Run = Annotated[Path, typer.Option("--out", help="Folder of the training run.")]
 
@@ -43,7 +44,9 @@ def loop(
         str | None, typer.Option(help="Name or file of a recipe, by default the one that fits the model.")
     ] = None,
     gold: Gold = None,
-    tier: Annotated[list[str] | None, typer.Option(help="Learn from this tier alone; repeatable.")] = None,
+    tier: Annotated[
+        list[str] | None, typer.Option(metavar="TIER", help="Learn from this tier alone; repeatable.")
+    ] = None,
     out: Run = Path("round"),
     device: Device = "auto",
 ) -> None:

@@ -15,8 +15,12 @@ Name = Annotated[str, typer.Argument(metavar="SNAPSHOT", help="The beginning of 
 def snapshot(
     project: ProjectFolder,
     *,
-    licence: Annotated[list[str] | None, typer.Option(help="Images under this one alone; repeatable.")] = None,
-    tier: Annotated[list[str] | None, typer.Option(help="HQ-human, HQ-ai or SYN alone; repeatable.")] = None,
+    licence: Annotated[
+        list[str] | None, typer.Option(metavar="LICENCE", help="Images under this one alone; repeatable.")
+    ] = None,
+    tier: Annotated[
+        list[str] | None, typer.Option(metavar="TIER", help="HQ-human, HQ-ai or SYN alone; repeatable.")
+    ] = None,
 ) -> None:
     """Fix the present labels as a data set that `masklet train` learns from, under a name that its content gives it."""
     from masklet.engine.snapshots import export_saco, take_snapshot
