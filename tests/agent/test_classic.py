@@ -22,7 +22,7 @@ class FirstIsRight:
 
     asked: list[int] = field(default_factory=list)
 
-    def judge(self, image, marks, question) -> Judged:
+    def judge(self, image, marks, question) -> Judged:  # noqa: ARG002 - a protocol's
         self.asked.append(len(marks))
         return Judged(probabilities=(1.0, *[0.0] * (len(marks) - 1)), usage=Usage(requests=len(marks)))
 

@@ -165,7 +165,7 @@ def test_a_server_that_dies_leaves_what_was_found() -> None:
 
 def test_a_planner_that_cannot_be_asked_is_no_exception() -> None:
     class Dead:
-        def reply(self, messages, tools):
+        def reply(self, messages, tools):  # noqa: ARG002 - a protocol's
             raise ServerProblem("nobody answers")
 
     hands = Hands(session=OracleSession(world=SCENE), image=SCENE.image)

@@ -63,7 +63,7 @@ def test_a_server_that_died_dies_again(tmp_path) -> None:
         def __init__(self) -> None:
             self.left = 1
 
-        def reply(self, messages, tools):
+        def reply(self, messages, tools):  # noqa: ARG002 - a protocol's
             self.left -= 1
             if self.left < 0:
                 raise ServerProblem("gone")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fault_server import chat_server, said
 from PIL import Image
 
 import masklet
@@ -80,3 +81,94 @@ def test_a_sentence_that_cannot_be_read_is_refused_before_a_model_is_loaded(monk
     monkeypatch.setattr(masklet, "load", lambda *_, **__: pytest.fail("loaded"), raising=False)
     assert cli.main(["ask", str(tmp_path / "no.png"), "the dog that wants a ball"]) == 1
     assert "the word 'wants' cannot be placed" in capsys.readouterr().err
+
+
+class FakeModel:
+    """Opens images on which mugs and a table stand where `BOXES` says."""
+
+    def open(self, image):  # noqa: ARG002 - any
+        class Session:
+            size = (100, 100)
+
+            def find(self, phrases, **_):
+                rows = [(phrase, box) for phrase in phrases for box in BOXES.get(phrase, [])]
+                boxes = np.array([box for _, box in rows], np.float32).reshape(-1, 4)
+                presence = {phrase: 0.9 if phrase in BOXES else 0.1 for phrase in phrases}
+                return Found(tuple(phrase for phrase, _ in rows), np.full(len(rows), 0.9, np.float32), boxes, presence)
+
+            def click(self, *_, **__):
+                raise NotImplementedError
+
+            def close(self) -> None:
+                return
+
+            def __enter__(self):
+                return self
+
+            def __exit__(self, *_):
+                return None
+
+        return Session()
+
+
+@pytest.fixture
+def agent_photo(monkeypatch, tmp_path) -> Path:
+    monkeypatch.setattr(masklet, "load", lambda *_, **__: FakeModel(), raising=False)
+    Image.new("RGB", (100, 100)).save(tmp_path / "photo.png")
+    return tmp_path / "photo.png"
+
+
+def test_the_agent_answers_by_rules_and_leaves_a_trace(agent_photo, tmp_path, capsys) -> None:
+    record, out = tmp_path / "traces", tmp_path / "out"
+    arguments = ["--planner", "rules", "--record", str(record), "--out", str(out)]
+    assert cli.main(["ask", str(agent_photo), "the mug on the table", *arguments]) == 0
+    assert "answered: mug" in capsys.readouterr().out
+    assert (out / "photo.png").is_file()
+    lines = [json.loads(line) for line in (record / "photo.jsonl").read_text().splitlines()]
+    assert [line["kind"] for line in lines] == ["begin", "ask", "reply", "ran", "ask", "reply", "finish"]
+
+
+def test_a_server_plans_and_is_checked(agent_photo, capsys) -> None:
+    def behave(body):
+        content = body["messages"][-1]["content"]
+        words = content if isinstance(content, str) else content[0]["text"]
+        if "echo" in words and isinstance(content, str):
+            return said({"content": '{"tool": "echo", "arguments": {"colour": "green"}}'})
+        if len(body["messages"]) == 2:
+            return said({"content": '{"tool": "segment", "arguments": {"phrases": ["mug"]}}'})
+        return said({"content": '{"tool": "answer", "arguments": {"masks": ["A1"]}}'})
+
+    with chat_server(behave) as (url, _):
+        assert cli.main(["ask", str(agent_photo), "what one drinks from", "--planner", url, "--json"]) == 0
+        printed = json.loads(capsys.readouterr().out)
+        assert (printed["status"], [each["id"] for each in printed["instances"]]) == ("answered", ["A1"])
+        assert cli.main(["ask", "--check", url]) == 0
+    assert "does not see images" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--planner", "https://api.example.com/v1"], "allow it with --allow-remote"),
+        (["--planner", "nonsense"], "is no address of a server"),
+        (["--mode", "wild"], "unknown mode 'wild'"),
+    ],
+)
+def test_planners_that_cannot_be_used_are_refused(agent_photo, arguments, sentence, capsys) -> None:
+    assert cli.main(["ask", str(agent_photo), "mugs", *arguments]) in (1, 2)
+    assert sentence in capsys.readouterr().err
+
+
+def test_a_dead_server_is_one_sentence(agent_photo, capsys) -> None:
+    assert cli.main(["ask", str(agent_photo), "mugs", "--planner", "http://127.0.0.1:9/v1"]) == 1
+    assert "no way of calling a tool worked" in capsys.readouterr().err
+
+
+def test_the_tools_are_printed_as_schemas(capsys) -> None:
+    assert cli.main(["ask", "--tools-schema"]) == 0
+    assert {each["type"] for each in json.loads(capsys.readouterr().out)} == {"function"}
+
+
+def test_without_an_image_or_a_question_it_says_what_is_missing(capsys) -> None:
+    assert cli.main(["ask"]) == 2
+    assert "ask needs an image and a question" in capsys.readouterr().err

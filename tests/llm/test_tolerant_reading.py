@@ -10,6 +10,7 @@ from masklet.llm.tolerant import MOST_CHARACTERS, values_in
 
 KNOWN = frozenset({"segment", "answer"})
 WANTED = {"phrases": ["cup", "mug"]}
+CURLED = json.dumps({"tool": "segment", "arguments": WANTED}).replace(' "', " \u201c").replace('":', "\u201d:")
 
 
 @pytest.mark.parametrize(
@@ -21,7 +22,7 @@ WANTED = {"phrases": ["cup", "mug"]}
         "{'tool': 'segment', 'arguments': {'phrases': ['cup', 'mug'],}}",
         '{"tool": "segment", "arguments": {"phrases": ["cup", "mug"]',
         '{"function": {"name": "segment", "arguments": "{\\"phrases\\": [\\"cup\\", \\"mug\\"]}"}}',
-        "{\u201ctool\u201d: \u201csegment\u201d, \u201carguments\u201d: {\u201cphrases\u201d: [\u201ccup\u201d, \u201cmug\u201d]}}",
+        CURLED,
         '{"thought": "x", "call": 1} {"tool": "segment", "phrases": ["cup", "mug"], // two\n "thought": "y"}',
         '{"segment": {"phrases": ["cup", "mug"]}}',
         '[{"tool": "segment", "args": {"phrases": ["cup", "mug"]}}]',

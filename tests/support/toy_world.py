@@ -1,3 +1,4 @@
+# ruff: noqa: ARG002 - the arguments of a protocol
 """Drawn worlds whose relations are known by how they were made, requests about them, and a segmenter that sees all.
 
 Things stand on tables or on the floor; requests are made from the same facts, so the exact set that answers each is

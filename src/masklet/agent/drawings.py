@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from masklet.agent.pool import Box, Mark
+from masklet.agent.pool import Box, Mark, box_of
 from masklet.llm.messages import Picture
 from masklet.protocols import Pixels
 from masklet.render.marks import outline_width, paint_mask, unit_of
@@ -59,7 +59,7 @@ def painted(image: Pixels, marks: Sequence[Mark]) -> UInt8[np.ndarray, "height w
     for mark in marks:
         paint_mask(canvas, mark.mask, colours[mark.id], thickness)
     font = load_font(max(LEAST_FONT, FONT_SHARE * max(canvas.size)))
-    requests = [TagRequest(texts=(mark.id,), box=mark.box, colour=colours[mark.id]) for mark in marks]
+    requests = [TagRequest(texts=(mark.id,), box=box_of(mark.box), colour=colours[mark.id]) for mark in marks]
     for tag in place_tags(requests, font, canvas.size):
         draw_tag(canvas, tag, font)
     return np.asarray(canvas)

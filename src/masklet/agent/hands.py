@@ -8,7 +8,7 @@ import numpy as np
 from masklet.agent import drawings, facts
 from masklet.agent.core import Ran
 from masklet.agent.judge import Judging
-from masklet.agent.pool import Box, Find, Mark, Pool
+from masklet.agent.pool import Box, Find, Mark, Pool, box_of
 from masklet.agent.rules import readings
 from masklet.agent.tools import Arguments, Combine, Facts, Inspect, Judge, Query, Refine, Segment, SegmentBox
 from masklet.errors import InputError
@@ -203,12 +203,6 @@ def finds_of(found: Instances, name: str | None = None) -> list[Find]:
 def _one(mask: np.ndarray, name: str) -> tuple[Find, ...]:
     box = mask_to_box(mask)
     return () if box is None else (Find(phrase=name, score=1.0, box=box_of(box), mask=mask),)
-
-
-def box_of(box: Sequence[float] | np.ndarray) -> Box:
-    """Four numbers as a box."""
-    x0, y0, x1, y1 = (float(value) for value in box)
-    return x0, y0, x1, y1
 
 
 def _verdict(probability: float) -> str:

@@ -15,6 +15,12 @@ MOST_MARKS = 300
 Box = tuple[Number, Number, Number, Number]
 
 
+def box_of(box: Sequence[Number] | np.ndarray) -> tuple[float, float, float, float]:
+    """Four numbers as a box."""
+    x0, y0, x1, y1 = (float(value) for value in box)
+    return x0, y0, x1, y1
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Find:
     """An instance as a segmenter gave it: xyxy in pixels."""

@@ -15,6 +15,7 @@ from masklet.cli import (  # noqa: I001 - the order of the commands in the help
     models,
     merge,
     convert_labels,
+    mcp,
 )
 from masklet.cli.app import main
 
@@ -26,6 +27,7 @@ __all__ = [
     "engine",
     "evaluation",
     "main",
+    "mcp",
     "merge",
     "models",
     "segment",

@@ -2,28 +2,70 @@
 
 import json as json_module
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from masklet.cli.app import Device, Dtype, Json, Model, command
+from masklet.cli.app import Device, Dtype, Json, Model, WrongUsage, command
 from masklet.cli.arguments import parse_formats
 from masklet.inference.output.registry import IMAGE_FORMATS
 from masklet.workflows.ask_image import Asked, AskJob, ask_images
 from masklet.workflows.model_choice import ModelChoice
+
+if TYPE_CHECKING:
+    from masklet.workflows.ask_agent import Planner
+
+MODES = ("two-call", "free")
+
+
+AGENT = "Agent"
+CheckUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--check", metavar="URL", help="Find out what a server's language model can do.", rich_help_panel=AGENT
+    ),
+]
+PlannerUrl = Annotated[
+    str | None,
+    typer.Option(
+        metavar="rules|URL",
+        help="Let the agent answer: by rules, or by the language model of a server.",
+        rich_help_panel=AGENT,
+    ),
+]
+Llm = Annotated[str, typer.Option(metavar="NAME", help="The server's model.", rich_help_panel=AGENT)]
+CallMode = Annotated[
+    str, typer.Option(metavar="two-call|free", help="two-call suits models below 8 B.", rich_help_panel=AGENT)
+]
+Remote = Annotated[bool, typer.Option("--allow-remote", help="Let images leave this network.", rich_help_panel=AGENT)]
+Record = Annotated[
+    Path | None, typer.Option(metavar="FOLDER", help="Keep a trace of what happened.", rich_help_panel=AGENT)
+]
+ToolsSchema = Annotated[
+    bool, typer.Option("--tools-schema", help="Print masklet's tools as OpenAI-style JSON.", rich_help_panel=AGENT)
+]
 
 
 @command(
     "ask",
     "ask photo.jpg 'the three leftmost coins'",
     "ask photo.jpg 'the cup on the table, not the one in the box' --explain",
+    "ask photo.jpg 'what one drinks from' --planner http://127.0.0.1:8080/v1",
+    "ask --check http://127.0.0.1:8080/v1",
 )
 def ask(  # noqa: PLR0913 - one argument for each option
     *,
-    image: Annotated[Path, typer.Argument(help="An image.", show_default=False)],
-    question: Annotated[str, typer.Argument(help="What to find, in English.", show_default=False)],
+    image: Annotated[Path | None, typer.Argument(help="An image.", show_default=False)] = None,
+    question: Annotated[str | None, typer.Argument(help="What to find, in English.", show_default=False)] = None,
     threshold: Annotated[float, typer.Option(help="Keep answers of at least this probability.")] = 0.5,
     explain: Annotated[bool, typer.Option("--explain", help="Tell what was found and left out, and why.")] = False,
+    planner: PlannerUrl = None,
+    llm: Llm = "default",
+    mode: CallMode = "two-call",
+    allow_remote: Remote = False,
+    record: Record = None,
+    check: CheckUrl = None,
+    tools_schema: ToolsSchema = False,
     model: Model = "tiny",
     device: Device = "auto",
     dtype: Dtype = "auto",
@@ -33,18 +75,94 @@ def ask(  # noqa: PLR0913 - one argument for each option
 ) -> None:
     """Answer a compound question, such as "the cups on the table, not the one in the box".
 
-    No language model takes part: docs/query.md has the grammar.
+    By itself no language model takes part: docs/query.md has the grammar. With --planner the agent answers, which may
+    ask a language model for what the grammar does not hold: docs/agent.md.
     """
+    if tools_schema:
+        from masklet.mcp.requests import openai_tools
+
+        typer.echo(json_module.dumps(openai_tools(), indent=2))
+        return
+    if mode not in MODES:
+        raise WrongUsage(f"unknown mode {mode!r}: choose from {', '.join(MODES)}")
+    if check is not None:
+        _check(check, llm, allow_remote=allow_remote, json=json)
+        return
+    if image is None or question is None:
+        raise WrongUsage("ask needs an image and a question, such as: masklet ask photo.jpg 'the leftmost cup'")
+    choice, folder = ModelChoice(name=model, device=device, dtype=dtype), out or (None if json else Path("out"))
+    if planner is not None:
+        _ask_agent(
+            image,
+            question,
+            planner_of(planner, llm, mode, allow_remote=allow_remote),
+            choice,
+            folder,
+            record,
+            json=json,
+        )
+        return
     job = AskJob(
         images=(image,),
         question=question,
         threshold=threshold,
-        model=ModelChoice(name=model, device=device, dtype=dtype),
+        model=choice,
         formats=tuple(parse_formats(format, IMAGE_FORMATS)),
-        folder=out or (None if json else Path("out")),
+        folder=folder,
     )
     for asked in ask_images(job):
         typer.echo(json_module.dumps(_plain(asked)) if json else _shown(asked, explain=explain))
+
+
+def planner_of(planner: str, llm: str, mode: str, *, allow_remote: bool) -> "Planner":
+    """Who plans, as it was written."""
+    from masklet.workflows.ask_agent import Planner
+
+    url = None if planner == "rules" else planner
+    return Planner(url=url, model=llm, mode="free" if mode == "free" else "two-call", allow_remote=allow_remote)
+
+
+def _check(url: str, llm: str, *, allow_remote: bool, json: bool) -> None:
+    from masklet.workflows.ask_agent import check_server
+
+    found = check_server(
+        planner_of(url, llm, MODES[0], allow_remote=allow_remote),
+        lambda line: None if json else typer.echo(line),
+    )
+    if json:
+        plain = {"way": found.way, "sees": found.sees, "notes": list(found.notes), "verdict": found.verdict}
+        typer.echo(json_module.dumps(plain))
+        return
+    typer.echo("\n".join([*(f"  {note}" for note in found.notes), found.verdict]))
+
+
+def _ask_agent(
+    image: Path,
+    question: str,
+    planner: "Planner",
+    model: ModelChoice,
+    folder: Path | None,
+    record: Path | None,
+    *,
+    json: bool,
+) -> None:
+    from masklet.workflows.ask_agent import AgentJob, run_agent
+
+    job = AgentJob(images=(image,), request=question, model=model, planner=planner, folder=folder, record=record)
+    for answer in run_agent(job):
+        outcome = answer.outcome
+        found = [
+            {"id": mark.id, "phrase": "/".join(mark.phrases), "score": round(mark.score, 4), "box": list(mark.box)}
+            for mark in outcome.marks
+        ]
+        if json:
+            cost = {"rounds": outcome.rounds, "prompts": outcome.prompts, "requests": outcome.usage.requests}
+            plain = {"image": str(answer.path), "status": outcome.status, "reason": outcome.reason, "instances": found}
+            typer.echo(json_module.dumps({**plain, **cost, "files": [str(file) for file in answer.files]}))
+            continue
+        told = ", ".join(f"{each['phrase']} {each['score']:.2f}" for each in found) or "nothing"
+        typer.echo(f"{answer.path}: {outcome.status}: {told}{f' ({outcome.reason})' if outcome.reason else ''}")
+        typer.echo("\n".join(f"-> {file}" for file in answer.files))
 
 
 def _shown(asked: Asked, *, explain: bool) -> str:

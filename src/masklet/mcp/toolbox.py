@@ -13,9 +13,9 @@ import numpy as np
 
 from masklet.agent import facts
 from masklet.agent.drawings import marked
-from masklet.agent.hands import box_of, finds_of
+from masklet.agent.hands import finds_of
 from masklet.agent.pool import Find as FoundMask
-from masklet.agent.pool import Mark, Pool
+from masklet.agent.pool import Mark, Pool, box_of
 from masklet.errors import InputError
 from masklet.files import natural_order
 from masklet.inference.image.image_session import ImageSession
@@ -194,7 +194,7 @@ class Toolbox:
     def _click(self, opened: OpenedImage, request: Click) -> Given:
         mask = opened.session.click(request.points, request.labels).masks[0]
         box = mask_to_box(mask)
-        finds = [] if box is None else [FoundMask(phrase="clicked", score=1.0, box=box, mask=mask)]
+        finds = [] if box is None else [FoundMask(phrase="clicked", score=1.0, box=box_of(box), mask=mask)]
         return self._given(opened, finds)
 
     def _ask(self, opened: OpenedImage, request: Ask) -> Given:
