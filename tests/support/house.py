@@ -18,7 +18,7 @@ BUDGETS = {
     "": 1050,  # the files that lie in no folder
     "agent": 1950,
     "checkpoints": 860,
-    "cli": 2350,
+    "cli": 2560,
     "data": 3400,
     "engine": 6850,
     "eval": 7100,
