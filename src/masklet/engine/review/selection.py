@@ -5,7 +5,9 @@ Source: Lewis and Gale (1994) for uncertainty, Seung, Opper and Sompolinsky (199
 """
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from statistics import fmean
 
 import numpy as np
 from jaxtyping import Float
@@ -90,9 +92,20 @@ ORDERS: Mapping[str, Order] = {
 
 
 def ordered(project: Project, items: Sequence[ReviewItem], order: str) -> list[ReviewItem]:
-    """The questions in an order. Raises: InputError for one that does not exist."""
+    """The questions in an order, those of a pair together, for only a pair that is answered whole can go on.
+
+    Raises: InputError for an order that does not exist.
+    """
     if order not in ORDERS:
         raise InputError(f"there is no order {order!r}: choose from {', '.join(ORDERS)}")
     scores = ORDERS[order](project, items) if items else []
-    ranked = sorted(zip(scores, items, strict=True), key=lambda each: (-each[0], each[1].pair_id, each[1].number or 0))
-    return [item for _, item in ranked]
+    by_pair: dict[str, list[float]] = defaultdict(list)
+    for score, item in zip(scores, items, strict=True):
+        by_pair[item.pair_id].append(score)
+    of_pair = {pair_id: fmean(several) for pair_id, several in by_pair.items()}  # not the most: that favours many masks
+
+    def place(each: tuple[float, ReviewItem]) -> tuple[float, str, float, int]:
+        score, item = each
+        return -of_pair[item.pair_id], item.pair_id, -score, item.number or 0
+
+    return [item for _, item in sorted(zip(scores, items, strict=True), key=place)]
