@@ -6,6 +6,7 @@ import subprocess
 import sys
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,6 +14,8 @@ from house import ROOT
 from random_model import random_weights
 
 from masklet.inference.model import make_model
+from masklet.scenes.layout import SceneConfig
+from masklet.scenes.scene import render_scene
 
 SCRIPTS = sorted(path for folder in ("benchmarks", "examples", "runs") for path in (ROOT / folder).glob("*.py"))
 SMALLEST = {
@@ -21,6 +24,8 @@ SMALLEST = {
     "benchmarks/tracking.py": ["--clips", "1", "--frames", "3", "--image-size", "112"],
     "benchmarks/train.py": ["--steps", "1", "--size", "112", "--batch", "1"],
     "benchmarks/scenes.py": [],
+    "benchmarks/video.py": ["--objects", "1", "--concepts", "1"],
+    "runs/report.py": ["--pictures", "2", "--clips", "1", "--users", "1", "--out", "OUT"],
     "examples/track.py": ["OUT"],
 }
 
@@ -47,13 +52,29 @@ def test_scripts_run_at_their_smallest_size(name: str, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_the_image_benchmark_asks_a_model_through_its_public_names() -> None:
-    """Its other side is transformers at the published size, which is no smoke run."""
-    spec = spec_from_file_location("image_benchmark", ROOT / "benchmarks" / "image.py")
+def load_script(name: str) -> Any:
+    """A script as a module."""
+    spec = spec_from_file_location(Path(name).stem + "_script", ROOT / name)
     assert spec is not None
     assert spec.loader is not None
     module = module_from_spec(spec)
     spec.loader.exec_module(module)
+    return module
+
+
+def test_the_last_step_of_the_built_in_model_judges_every_pair() -> None:
+    """Its whole is a run on data that is not here."""
+    module = load_script("runs/finish_builtin.py")
+    example = render_scene(7_000_000, SceneConfig(size=112))
+    found = module.pairs_at(module.shifted(random_weights(), 1.0), [example])
+    asked = [each for each in example.queries if each.exhaustive]
+    assert found.keys() == set(module.EVEN_SCORES)
+    assert {len(pairs) for pairs in found.values()} == {len(asked)}
+
+
+def test_the_image_benchmark_asks_a_model_through_its_public_names() -> None:
+    """Its other side is transformers at the published size, which is no smoke run."""
+    module = load_script("benchmarks/image.py")
     model = make_model(random_weights(), torch.device("cpu"), torch.float32)
     ours = module.Ours(model)
     with torch.inference_mode():

@@ -18,7 +18,7 @@ def test_the_demo_of_the_wheel_runs_in_an_empty_folder(tmp_path: Path) -> None:
         (tmp_path / "tree").mkdir(exist_ok=True)
         (shutil.copytree if (ROOT / name).is_dir() else shutil.copy)(ROOT / name, tmp_path / "tree" / name)
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
-    wheel = [*pip, "wheel", "--no-deps", "--no-build-isolation", "--no-index", "-w", "dist", "tree"]
+    wheel = [*pip, "wheel", "--no-deps", "--no-build-isolation", "--no-index", "-w", "dist", "./tree"]
     subprocess.run(wheel, check=True, capture_output=True, cwd=tmp_path)
     (made,) = (tmp_path / "dist").glob("*.whl")
     subprocess.run(

@@ -304,7 +304,7 @@ def test_doctor_measures_the_model(model, capsys):
     status, out, _ = run(capsys, "doctor", "--json")
     report = json.loads(out)
     assert status == 0
-    assert report["packages"]["torch"] == torch.__version__
+    assert report["packages"]["torch"].split("+")[0] == torch.__version__.split("+")[0]
     assert report["image_seconds"] >= 0
     assert len(model.calls) == 4
     assert "median of 3" in run(capsys, "doctor")[1]

@@ -7,7 +7,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-import masklet.cli.merge  # noqa: F401 - which adds the command
+import masklet.cli.models  # noqa: F401 - which adds the command
 from masklet.checkpoints.adapters import read, write_adapter
 from masklet.checkpoints.hub import find
 from masklet.cli.app import app

@@ -1,5 +1,6 @@
 """The Python of README is run word for word and type-checked strictly."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -56,8 +57,10 @@ def test_the_code_of_readme_and_cookbook_is_typed_strictly(tmp_path: Path) -> No
     assert len(typed) == 11
     for number, snippet in enumerate((IMAGES, WEBCAM, *typed)):
         (tmp_path / f"snippet_{number}.py").write_text("# pyright: strict\n" + snippet)
+    settings = {"extraPaths": [str(ROOT / "src")], "include": ["."]}  # which an editable installation hides
+    (tmp_path / "pyrightconfig.json").write_text(json.dumps(settings))
     done = subprocess.run(
-        [sys.executable, "-m", "pyright", "--pythonpath", sys.executable, str(tmp_path)],
+        [sys.executable, "-m", "pyright", "--pythonpath", sys.executable, "--project", str(tmp_path)],
         capture_output=True,
         text=True,
         check=False,

@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 
 import pytest
 
@@ -10,7 +11,7 @@ from masklet.llm.tolerant import MOST_CHARACTERS, values_in
 
 KNOWN = frozenset({"segment", "answer"})
 WANTED = {"phrases": ["cup", "mug"]}
-CURLED = json.dumps({"tool": "segment", "arguments": WANTED}).replace(' "', " \u201c").replace('":', "\u201d:")
+CURLED = re.sub(r'"([^"]*)"', "\u201c\\1\u201d", json.dumps({"tool": "segment", "arguments": WANTED}))
 
 
 @pytest.mark.parametrize(
@@ -40,7 +41,7 @@ def test_a_call_under_a_schema_is_the_one_inside() -> None:
     assert [(call.name, dict(call.arguments)) for call in calls] == [("answer", {"masks": ["A1"]})]
 
 
-@pytest.mark.parametrize("reply", ["", "nothing to see", "<tool></tool>", '{"a": 1}', "[[[[[", "<think>and so on"])
+@pytest.mark.parametrize("reply", ["", "nothing to see", "<tool></tool>", '{"a": 1}', "[[[[[", "<think>and so on", "{'tool': {'segment'}}"])
 def test_what_holds_no_call_is_said_in_a_sentence(reply: str) -> None:
     calls, problem = calls_in(reply, KNOWN)
     assert calls == ()
@@ -92,6 +93,7 @@ def test_ten_thousand_mutated_replies_give_calls_or_a_sentence() -> None:
             )
         calls, problem = calls_in(text, KNOWN)
         assert bool(calls) != bool(problem)
+        json.dumps([dict(call.arguments) for call in calls])
         read += bool(calls)
     assert read > 3000
 

@@ -19,7 +19,7 @@ BUDGETS = {
     "agent": 1950,
     "checkpoints": 860,
     "cli": 2560,
-    "data": 3400,
+    "data": 3430,
     "engine": 6850,
     "eval": 7100,
     "formats": 2800,
@@ -33,7 +33,7 @@ BUDGETS = {
     "query": 1580,
     "render": 260,
     "scenes": 2850,
-    "train": 4130,
+    "train": 4150,
     "workflows": 4800,
 }
 

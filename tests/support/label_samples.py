@@ -67,6 +67,11 @@ def write_labels(folder: Path, layout: str) -> LabelFiles:
             (folder / "img1").mkdir()
             (folder / "img1.png").rename(folder / "img1/000001.jpg")
         return LabelFiles(labels=folder / TOOLS[layout], images=folder)
+    if layout == "objects":
+        (folder / "objects/001-mug").mkdir(parents=True)
+        Image.fromarray(MASK).save(folder / "objects/001-mug/0.png")
+        (folder / "objects/objects.json").write_text(json.dumps([{"id": 1, "name": "mug", "folder": "001-mug"}]))
+        return LabelFiles(labels=folder / "objects", images=folder / "v")
     place = folder / ("masks/mug/a.png" if layout == "masks" else "labels/v/0.png")
     place.parent.mkdir(parents=True)
     Image.fromarray(MASK.astype(np.uint8)).save(place)

@@ -13,7 +13,6 @@ from masklet.cli import (  # noqa: I001 - the order of the commands in the help
     engine,
     calibrate,
     models,
-    merge,
     convert_labels,
     mcp,
 )
@@ -28,7 +27,6 @@ __all__ = [
     "evaluation",
     "main",
     "mcp",
-    "merge",
     "models",
     "segment",
     "track",

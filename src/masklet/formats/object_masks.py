@@ -7,11 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from masklet.errors import InputError
-from masklet.formats.coco import CocoBuilder, CocoFile
-from masklet.formats.records import RunLengths, inside, read_list
-from masklet.media.images import read_numbers
-from masklet.media.suffixes import list_images
-from masklet.ops.masks import mask_to_box, rle_encode
+from masklet.formats.records import inside, read_list
 
 OBJECTS = "objects.json"
 
@@ -31,33 +27,12 @@ def has_object_folders(path: Path) -> bool:
     return (path / OBJECTS).is_file() and any(each.is_dir() for each in path.iterdir())
 
 
-def read_object_masks(folder: Path, images: Path) -> CocoFile:
-    """The frames of the folder `images` on which an object is seen; objects keep their id as `track_id`.
-
-    Raises: InputError naming the file, the object and the frame that cannot be used.
-    """
-    builder = CocoBuilder()
-    frames = {path.stem: path for path in list_images(images)}
-    seen: dict[str, list[tuple[ObjectFolder, Path]]] = {}
+def read_object_folders(folder: Path) -> list[tuple[ObjectFolder, Path]]:
+    """The objects, each with the folder of its masks. Raises: InputError naming the file, the object and the field."""
+    found = []
     for place, each in enumerate(read_list(folder / OBJECTS, ObjectFolder, "object")):
         where = f"{folder / OBJECTS}: object {place}"
         if each.folder is None:
             raise InputError(f"{where}: folder: is missing")
-        builder.add_category(each.name)
-        for mask in list_images(inside(folder, each.folder, where)):
-            if mask.stem not in frames:
-                raise InputError(f"{mask}: there is no frame {mask.stem} in {images}")
-            seen.setdefault(mask.stem, []).append((each, mask))
-    for stem in (stem for stem in frames if stem in seen):
-        masks = [(each, read_numbers(mask) > 0) for each, mask in seen[stem]]
-        height, width = masks[0][1].shape
-        builder.add_image(frames[stem].name, (height, width))
-        for each, mask in masks:
-            if mask.shape != (height, width):
-                raise InputError(f"{folder}: the masks of frame {stem} differ in size")
-            box = mask_to_box(mask)
-            if box is not None:
-                corner, sides = box[:2], (box[2] - box[0], box[3] - box[1])
-                counts = RunLengths(size=[height, width], counts=rle_encode(mask))
-                builder.add_object(each.name, [*corner, *sides], counts, track_id=each.id)
-    return builder.build()
+        found.append((each, inside(folder, each.folder, where)))
+    return found

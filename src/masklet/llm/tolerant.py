@@ -31,6 +31,10 @@ def without_thinking(text: str) -> str:
 def values_in(text: str) -> list[Any]:
     """Every JSON object or list of a reply, in order; those in tags alone where there are tags, else in fences."""
     said = without_thinking(text)
+    return _values_of(said) or _values_of(said.translate(_QUOTES))
+
+
+def _values_of(said: str) -> list[Any]:
     marked = [match[2] for match in _TAGGED.finditer(said)] or [match[1] for match in _FENCED.finditer(said)]
     for places in (marked, [said]):
         found = [value for place in places for value in _values(place)]
@@ -108,7 +112,7 @@ def _read(piece: str) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # odd escapes are the model's
-            value = ast.literal_eval(_repaired(piece))
+            value = json.loads(json.dumps(ast.literal_eval(_repaired(piece))))  # no sets, no bytes
     except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
         return None
     return value if isinstance(value, (dict, list)) else None

@@ -14,6 +14,7 @@ import yaml
 from PIL import Image
 
 from masklet.data.labels.layouts import LabelFiles, recognise
+from masklet.data.labels.object_masks import read_object_masks
 from masklet.data.labels.yolo import YoloSource
 from masklet.data.sources import QueryConfig
 from masklet.errors import InputError
@@ -22,7 +23,6 @@ from masklet.formats.coco import CocoAnnotation, CocoBuilder, CocoFile, CocoImag
 from masklet.formats.lvis import phrase_of
 from masklet.formats.mask_folders import find_masks, split_instances
 from masklet.formats.mot import read_mot, write_mot
-from masklet.formats.object_masks import read_object_masks
 from masklet.formats.records import Id, RunLengths, decode_mask, inside, to_json
 from masklet.formats.saco import SacoFile, SacoLabel, SacoPair, read_saco
 from masklet.formats.tools.cvat import read_cvat, write_cvat

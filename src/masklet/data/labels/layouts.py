@@ -9,6 +9,7 @@ from pathlib import Path
 from masklet.data.labels.coco import CocoSource
 from masklet.data.labels.davis import DavisVideos
 from masklet.data.labels.mask_folders import MaskFolderSource
+from masklet.data.labels.object_masks import read_object_masks
 from masklet.data.labels.saco import SacoSource
 from masklet.data.labels.yolo import YoloSource
 from masklet.data.labels.ytvis import YtvisVideos
@@ -18,7 +19,7 @@ from masklet.errors import InputError
 from masklet.formats.coco import CocoFile
 from masklet.formats.lvis import read_lvis
 from masklet.formats.mot import read_mot
-from masklet.formats.object_masks import has_object_folders, read_object_masks
+from masklet.formats.object_masks import has_object_folders
 from masklet.formats.stream import iterate_items
 from masklet.formats.tools.cvat import read_cvat
 from masklet.formats.tools.imagefolder import METADATA, read_imagefolder
@@ -91,12 +92,6 @@ def _holds(path: Path, pattern: str, text: str) -> bool:
 _FIRST_LOOK, _FEW = 2**16, 5
 
 LAYOUTS: Mapping[str, LabelLayout] = {
-    "objects": LabelLayout(
-        recognise=lambda path, _: has_object_folders(path),
-        open=lambda files, config: CocoSource(
-            files.labels, files.images, config, read=partial(read_object_masks, images=files.images)
-        ),
-    ),
     "saco": LabelLayout(
         recognise=lambda _, known: "text_input" in known,
         open=lambda files, config: SacoSource(files.labels, files.images, config.split, config.limit),
@@ -115,6 +110,12 @@ LAYOUTS: Mapping[str, LabelLayout] = {
     "yolo": LabelLayout(
         recognise=lambda path, _: path.suffix in (".yaml", ".yml"),
         open=lambda files, config: YoloSource(files.labels, files.part, config),
+    ),
+    "objects": LabelLayout(
+        recognise=lambda path, _: has_object_folders(path),
+        open=lambda files, config: CocoSource(
+            files.labels, files.images, config, read=partial(read_object_masks, images=files.images)
+        ),
     ),
     "masks": LabelLayout(
         recognise=lambda path, _: (path / "masks").is_dir(),

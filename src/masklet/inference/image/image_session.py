@@ -31,7 +31,7 @@ class _Question:
     calibration: Calibration | None
 
 
-class ImageSession(AbstractContextManager):
+class ImageSession(AbstractContextManager["ImageSession"]):
     """One image, encoded once. Ask for concepts, refine the last one with examples, or click on objects."""
 
     def __init__(

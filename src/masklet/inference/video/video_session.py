@@ -58,7 +58,7 @@ from masklet.ops.masks import rle_encode
 Direction = Literal["forward", "backward", "both"]
 
 
-class VideoSession(AbstractContextManager):
+class VideoSession(AbstractContextManager["VideoSession"]):
     """Tracks concepts and objects through a video. Made by `Model.open_video`."""
 
     def __init__(

@@ -28,6 +28,7 @@ from masklet.data.pointing import ClicksConfig
 from masklet.data.tracking import TrackingConfig
 from masklet.data.transforms import AugmentConfig
 from masklet.errors import InputError
+from masklet.formats.records import explain
 from masklet.formats.yaml_files import parse_yaml, read_yaml
 from masklet.nn.lora import LoraConfig
 from masklet.nn.precision import multiplies_bfloat16
@@ -349,7 +350,7 @@ def parse_recipe(values: Mapping[str, Any]) -> Recipe:
     try:
         recipe = RECIPE_OF_TASK[task].model_validate(values)
     except ValidationError as error:
-        problems = "; ".join(_explain(each["loc"], each["type"], each["msg"], task) for each in error.errors())
+        problems = "; ".join(_explain(each, task) for each in error.errors())
         raise InputError(f"the recipe does not fit: {problems}") from error
     for path, name in _named_sources(recipe):
         if name not in recipe.data.sources:
@@ -380,15 +381,20 @@ def parse_saved_recipe(values: Mapping[str, Any]) -> Recipe:
     return parse_recipe({**read, "phases": phases})
 
 
-def _explain(place: tuple[int | str, ...], kind: str, message: str, task: str) -> str:
+def _explain(error: Any, task: str) -> str:
     """Where in the recipe something does not fit, as an override would name it, and what."""
+    place, kind = error["loc"], error["type"]
     for parent in (("data", "sources"), ("validation",)):
         if place[: len(parent)] == parent:  # the kind of a source, which the path of its settings does not hold
             place = (*place[: len(parent) + 1], *place[len(parent) + 2 :])
     if kind in ("extra_forbidden", "unexpected_keyword_argument"):
         is_section = place[-1] in (SECTIONS if len(place) == 1 else PHASE_SECTIONS if len(place) == 3 else ())
         message = f"the task {task} reads no such section" if is_section else "there is no such setting"
-    return f"{'.'.join(map(str, place))}: {message.removeprefix('Value error, ')}"
+    elif kind == "value_error":
+        message = error["msg"].removeprefix("Value error, ")
+    else:
+        message = explain(error)
+    return f"{'.'.join(map(str, place))}: {message}"
 
 
 def _named_sources(recipe: Recipe) -> list[tuple[str, str]]:
