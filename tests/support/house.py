@@ -23,7 +23,7 @@ BUDGETS = {
     "engine": 6850,
     "eval": 7100,
     "formats": 2800,
-    "inference": 5600,
+    "inference": 5650,
     "llm": 800,
     "mcp": 570,
     "media": 1170,
