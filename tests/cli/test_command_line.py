@@ -30,10 +30,13 @@ COMMANDS = [
     "merge",
     "serve",
 ]
+ENGINE = ["run", "review", "correct-import", "export", "snapshot", "loop", "clips", "mine", "alike", "gold", "why"]
 EVALUATIONS = ["concepts", "video", "vos", "clicks", "coco", "counting", "semantic", "verdicts", "report", "compare"]
 
 
-@pytest.mark.parametrize("command", [*COMMANDS, *(f"eval {each}" for each in EVALUATIONS)])
+@pytest.mark.parametrize(
+    "command", [*COMMANDS, *(f"eval {each}" for each in EVALUATIONS), *(f"engine {each}" for each in ENGINE)]
+)
 def test_every_help_has_examples_and_no_types_of_python(command: str, capsys: pytest.CaptureFixture) -> None:
     assert main([*command.split(), "-h"]) == 0
     page = capsys.readouterr().out

@@ -18,15 +18,15 @@ BUDGETS = {
     "": 1360,
     "agent": 2000,
     "checkpoints": 860,
-    "cli": 2250,
+    "cli": 2560,
     "data": 3430,
-    "engine": 5200,
+    "engine": 6850,
     "eval": 7100,
     "formats": 2800,
-    "inference": 5600,
+    "inference": 5650,
     "llm": 850,
     "mcp": 600,
-    "media": 1160,
+    "media": 1170,
     "models": 2400,
     "nn": 520,
     "ops": 1060,
@@ -35,7 +35,7 @@ BUDGETS = {
     "scenes": 2850,
     "serve": 5000,
     "train": 4150,
-    "workflows": 3700,
+    "workflows": 4800,
 }
 
 
