@@ -18,11 +18,11 @@ BUDGETS = {
     "": 1360,
     "agent": 2000,
     "checkpoints": 860,
-    "cli": 2560,
+    "cli": 2700,
     "data": 3430,
     "engine": 6850,
     "eval": 7100,
-    "formats": 2800,
+    "formats": 2950,
     "inference": 5650,
     "llm": 850,
     "mcp": 600,
@@ -35,7 +35,7 @@ BUDGETS = {
     "scenes": 2850,
     "serve": 5000,
     "train": 4150,
-    "workflows": 4800,
+    "workflows": 5000,
 }
 
 
