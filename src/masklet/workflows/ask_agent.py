@@ -8,7 +8,7 @@ from PIL import Image
 
 from masklet.agent import drawings
 from masklet.agent.core import Budget, Mode, Settings
-from masklet.agent.episode import Outcome, run
+from masklet.agent.episode import AgentOutcome, run
 from masklet.agent.hands import THOUSAND, Hands
 from masklet.agent.judge import Judging, ModelJudge
 from masklet.agent.planners import RulesPlanner
@@ -61,7 +61,7 @@ class AgentAnswer:
     """What came of one image, and what was written."""
 
     path: Path
-    outcome: Outcome
+    outcome: AgentOutcome
     files: tuple[Path, ...]
 
 
@@ -116,7 +116,7 @@ def run_agent(job: AgentJob) -> Iterator[AgentAnswer]:
         yield AgentAnswer(path=path, outcome=outcome, files=tuple(files))
 
 
-def _drawn(image: Pixels, outcome: Outcome, path: Path) -> Path:
+def _drawn(image: Pixels, outcome: AgentOutcome, path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     picture = Image.fromarray(drawings.painted(image, outcome.marks))
     return write_atomically(path, lambda file: picture.save(file, "PNG"))

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from masklet.agent.episode import Outcome, run
+from masklet.agent.episode import AgentOutcome, run
 from masklet.agent.hands import Hands
 from masklet.errors import InputError
 from masklet.eval.tasks.referring import RegionScore, region_metrics
@@ -118,7 +118,7 @@ def _read_lines(path: Path) -> list[Json]:
     return found
 
 
-def _plain(sentence: Sentence, outcome: Outcome, size: tuple[int, int]) -> Json:
+def _plain(sentence: Sentence, outcome: AgentOutcome, size: tuple[int, int]) -> Json:
     mask = np.zeros(size, dtype=bool) if outcome.mask is None else outcome.mask
     return {
         "id": sentence.id,
