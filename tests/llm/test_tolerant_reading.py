@@ -41,7 +41,9 @@ def test_a_call_under_a_schema_is_the_one_inside() -> None:
     assert [(call.name, dict(call.arguments)) for call in calls] == [("answer", {"masks": ["A1"]})]
 
 
-@pytest.mark.parametrize("reply", ["", "nothing to see", "<tool></tool>", '{"a": 1}', "[[[[[", "<think>and so on", "{'tool': {'segment'}}"])
+@pytest.mark.parametrize(
+    "reply", ["", "nothing to see", "<tool></tool>", '{"a": 1}', "[[[[[", "<think>and so on", "{'tool': {'segment'}}"]
+)
 def test_what_holds_no_call_is_said_in_a_sentence(reply: str) -> None:
     calls, problem = calls_in(reply, KNOWN)
     assert calls == ()

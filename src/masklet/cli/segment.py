@@ -44,6 +44,9 @@ def segment(  # noqa: PLR0913 - one argument for each option
     ] = None,
     threshold: Annotated[float | None, typer.Option(help="Keep scores above this, between 0 and 1.")] = None,
     calibration: Annotated[Path | None, typer.Option(help="Thresholds by phrase, from `masklet calibrate`.")] = None,
+    exclusive: Annotated[
+        bool, typer.Option("--exclusive", help="Of phrases that find the same thing, the surest keeps it.")
+    ] = False,
     model: Model = "tiny",
     device: Device = "auto",
     dtype: Dtype = "auto",
@@ -64,6 +67,7 @@ def segment(  # noqa: PLR0913 - one argument for each option
                 not_boxes=parse_boxes(not_box or []),
                 threshold=threshold,
                 calibration=thresholds,
+                exclusive=exclusive,
                 model=ModelChoice(name=model, device=device, dtype=dtype),
                 formats=parse_formats(format, FORMATS),
                 folder=out or (None if json else Path("out")),

@@ -44,6 +44,7 @@ class SegmentJob:
     not_boxes: tuple[Box, ...] = ()
     threshold: float | None = None
     calibration: Calibration | None = None
+    exclusive: bool = False
     model: ModelChoice = field(default_factory=ModelChoice)
     formats: tuple[str, ...] = ("overlay",)
     folder: Path | None = None
@@ -70,6 +71,7 @@ class SegmentJob:
             "dtype": self.model.dtype,
             "formats": self.formats,
             "calibration": self.calibration and self.calibration.digest,
+            **({"exclusive": True} if self.exclusive else {}),
         }
 
 
@@ -187,7 +189,7 @@ def _segment(file: ImageFile, job: SegmentJob, load: "Callable[[], Model]") -> "
         )
     except InputError as error:
         return error
-    return replace(result, path=file.source)
+    return replace(result.exclusive() if job.exclusive else result, path=file.source)
 
 
 def _read(source: Path, job: SegmentJob) -> "ndarray":

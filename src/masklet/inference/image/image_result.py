@@ -5,7 +5,7 @@ at a time, as bools. Drawing and exports go mask by mask, so a hundred instances
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Bool, Float32, Int64, UInt8
 from PIL import Image
 
+from masklet.inference.arbitration import owners
 from masklet.inference.result import Result, Row, box_entries, choose
 from masklet.ops.enlarge import resize_mask_logits
 from masklet.phrases import phrase_key
@@ -57,6 +58,13 @@ class ImageResult(Result):
     def above(self, threshold: float) -> "ImageResult":
         """Detections whose score exceeds `threshold`."""
         return self[self.scores > threshold]
+
+    def exclusive(self, together: Collection[tuple[str, str]] = ()) -> "ImageResult":
+        """One owner a region: of instances that are one thing under several phrases the surest stays.
+
+        Phrases compete unless one has the other's noun ("car", "red car", "car door") or their pair is in `together`.
+        """
+        return self[owners(self.phrases, self.scores, self.iou(self), together)]
 
     def for_phrase(self, phrase: str) -> "ImageResult":
         """Detections of one phrase, with its presence alone."""
