@@ -22,7 +22,7 @@ BUDGETS = {
     "engine": 5200,
     "eval": 7100,
     "formats": 2800,
-    "inference": 5600,
+    "inference": 5700,
     "media": 1160,
     "models": 2260,
     "nn": 520,
