@@ -43,6 +43,25 @@ def write_atomically(path: str | os.PathLike[str], content: bytes | str | Callab
     return Path(path)
 
 
+def link_or_copy(source: Path, target: Path) -> Path:
+    """A further name of a file where the disk allows it, else a copy; what has the name already is left.
+
+    Raises: InputError when the file cannot be read or the place not be written.
+    """
+    if target.exists():
+        return target
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        os.link(source, target)
+    except OSError:
+        try:
+            content = source.read_bytes()
+        except OSError as error:
+            raise InputError(f"cannot read {source}: {error.strerror or error}") from error
+        write_atomically(target, content)
+    return target
+
+
 @contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
     """The path of a file to write instead of `path`, in the same folder, which takes its place when all went well.

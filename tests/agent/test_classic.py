@@ -8,7 +8,7 @@ from toy_world import OracleSession, world
 
 from masklet.agent.classic import SYSTEM, Classic
 from masklet.agent.hands import Hands
-from masklet.agent.judge import Judged
+from masklet.agent.judge import JudgedMasks
 from masklet.agent.planners import ScriptedPlanner
 from masklet.llm.calls import calls_in
 from masklet.llm.messages import Picture, Reply, Usage
@@ -22,9 +22,9 @@ class FirstIsRight:
 
     asked: list[int] = field(default_factory=list)
 
-    def judge(self, image, marks, question) -> Judged:  # noqa: ARG002 - a protocol's
+    def judge(self, image, marks, question) -> JudgedMasks:  # noqa: ARG002 - a protocol's
         self.asked.append(len(marks))
-        return Judged(probabilities=(1.0, *[0.0] * (len(marks) - 1)), usage=Usage(requests=len(marks)))
+        return JudgedMasks(probabilities=(1.0, *[0.0] * (len(marks) - 1)), usage=Usage(requests=len(marks)))
 
 
 def said(name: str, after: str = "", **parameters) -> Reply:

@@ -9,6 +9,7 @@ import pytest
 from toy_world import OracleSession, world
 
 from masklet.agent.core import (
+    AgentState,
     AskPlanner,
     Begun,
     Budget,
@@ -17,7 +18,6 @@ from masklet.agent.core import (
     RunTool,
     Said,
     Settings,
-    State,
     Unreachable,
     messages,
     offered,
@@ -26,7 +26,7 @@ from masklet.agent.core import (
 from masklet.agent.episode import run
 from masklet.agent.hands import Hands
 from masklet.agent.planners import ScriptedPlanner
-from masklet.agent.pool import MOST_MARKS, Find, Pool, letters
+from masklet.agent.pool import MOST_MARKS, FoundMask, Pool, letters
 from masklet.llm.messages import Message, Picture, Reply, ToolCall, Usage
 from masklet.llm.server import ServerProblem
 
@@ -137,7 +137,7 @@ def test_budgets_end_with_the_best_so_far(budget, reason) -> None:
 
 
 def test_time_is_a_budget() -> None:
-    state, effect = step(State(settings=Settings(is_fast=False)), Begun(request="cups", picture=PICTURE))
+    state, effect = step(AgentState(settings=Settings(is_fast=False)), Begun(request="cups", picture=PICTURE))
     assert isinstance(effect, AskPlanner)
     state, effect = step(state, Said(reply=SEGMENT, seconds=130.0))
     assert isinstance(effect, RunTool)
@@ -155,10 +155,10 @@ def test_when_nothing_new_is_found_the_planner_is_asked_to_decide() -> None:
 
 
 def test_a_server_that_dies_leaves_what_was_found() -> None:
-    state, _ = step(State(settings=Settings(is_fast=False)), Begun(request="the cup", picture=PICTURE))
+    state, _ = step(AgentState(settings=Settings(is_fast=False)), Begun(request="the cup", picture=PICTURE))
     state, _ = step(state, Said(reply=SEGMENT))
     mask = np.ones((4, 4), bool)
-    state, _ = step(state, Ran(finds=(Find(phrase="cup", score=0.9, box=(0, 0, 4, 4), mask=mask),)))
+    state, _ = step(state, Ran(finds=(FoundMask(phrase="cup", score=0.9, box=(0, 0, 4, 4), mask=mask),)))
     _, effect = step(state, Unreachable(sentence="gone"))
     assert effect == Finish(status="degraded", masks=("A1",), confidence=0.45, reason="gone")
 
@@ -188,7 +188,7 @@ def test_an_answer_to_a_negation_needs_a_look_first() -> None:
 def test_two_calls_are_enough_for_small_models_and_ids_are_an_enum() -> None:
     outcome, planner, _ = answer("cups", SEGMENT, reply(call("answer", masks=["A1"])), mode="two-call")
     assert (outcome.status, outcome.rounds, len(planner.heard)) == ("answered", 2, 2)
-    state = State(settings=Settings(mode="two-call"), rounds=1, pool=Pool().add([_find("cup")])[0])
+    state = AgentState(settings=Settings(mode="two-call"), rounds=1, pool=Pool().add([_find("cup")])[0])
     tools = {tool.name: tool for tool in offered(state)}
     assert set(tools) == {"answer", "answer_none"}
     assert tools["answer"].parameters["properties"]["masks"]["items"]["enum"] == ["A1"]
@@ -196,17 +196,18 @@ def test_two_calls_are_enough_for_small_models_and_ids_are_an_enum() -> None:
 
 def test_a_model_that_knows_no_places_is_offered_no_boxes() -> None:
     names = {
-        tool.name for tool in offered(State(settings=Settings(can_ground=False), pool=Pool().add([_find("cup")])[0]))
+        tool.name
+        for tool in offered(AgentState(settings=Settings(can_ground=False), pool=Pool().add([_find("cup")])[0]))
     }
     assert not names & {"segment_box", "refine"}
-    assert "ask_user" in {tool.name for tool in offered(State(settings=Settings(may_ask=True)))}
+    assert "ask_user" in {tool.name for tool in offered(AgentState(settings=Settings(may_ask=True)))}
 
 
-def _find(phrase: str, at: int = 0, score: float = 0.9) -> Find:
+def _find(phrase: str, at: int = 0, score: float = 0.9) -> FoundMask:
     mask = np.zeros((64, 64), bool)
     row, column = divmod(at, 16)
     mask[4 * row : 4 * row + 3, 4 * column : 4 * column + 3] = True
-    return Find(phrase=phrase, score=score, box=(4 * column, 4 * row, 4 * column + 3, 4 * row + 3), mask=mask)
+    return FoundMask(phrase=phrase, score=score, box=(4 * column, 4 * row, 4 * column + 3, 4 * row + 3), mask=mask)
 
 
 def test_ids_are_stable_unique_and_merged() -> None:
@@ -230,7 +231,7 @@ def test_the_pool_is_bounded_and_keeps_what_was_judged() -> None:
 
 
 def test_old_views_become_words_and_the_beginning_stays() -> None:
-    state = State(prefix=(Message(role="system", parts=("rules",)), Message(role="user", parts=(PICTURE, "go"))))
+    state = AgentState(prefix=(Message(role="system", parts=("rules",)), Message(role="user", parts=(PICTURE, "go"))))
     for number in range(30):
         said = Message(role="assistant", parts=("look",), calls=(call("inspect", masks=["A1"]),))
         shown = Message(

@@ -18,10 +18,13 @@ from masklet.errors import InputError
 from masklet.train.recipes.listing import describe_recipes
 
 COMMANDS = ["demo", "segment", "track", "train", "train-report", "calibrate", "models", "convert", "doctor", "merge"]
+ENGINE = ["run", "review", "correct-import", "export", "snapshot", "loop", "clips", "mine", "alike", "gold", "why"]
 EVALUATIONS = ["concepts", "video", "vos", "clicks", "coco", "counting", "semantic", "verdicts", "report", "compare"]
 
 
-@pytest.mark.parametrize("command", [*COMMANDS, *(f"eval {each}" for each in EVALUATIONS)])
+@pytest.mark.parametrize(
+    "command", [*COMMANDS, *(f"eval {each}" for each in EVALUATIONS), *(f"engine {each}" for each in ENGINE)]
+)
 def test_every_help_has_examples_and_no_types_of_python(command: str, capsys: pytest.CaptureFixture) -> None:
     assert main([*command.split(), "-h"]) == 0
     page = capsys.readouterr().out

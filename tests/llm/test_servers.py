@@ -6,13 +6,13 @@ import pytest
 from fault_server import chat_server, refused, said
 
 from masklet.errors import InputError
-from masklet.llm.messages import Message, Picture, ToolCall, ToolSpec
+from masklet.llm.messages import Message, Picture, ToolCall, ToolDescription
 from masklet.llm.places import Convention
 from masklet.llm.probe import Shown, probe
 from masklet.llm.server import MOST_BYTES, ChatServer, ServerProblem, checked_address
 from masklet.llm.transports import ServedModel, written
 
-TOOL = ToolSpec(
+TOOL = ToolDescription(
     name="answer",
     description="Answers.",
     parameters={

@@ -15,23 +15,26 @@ MOST_FILES = 15  # of a folder, without its __init__.py
 
 # Lines of Python by folder, rooms included. A folder that needs more is to be looked through first: what is said twice?
 BUDGETS = {
-    "": 1030,  # the files that lie in no folder
+    "": 1050,  # the files that lie in no folder
+    "agent": 1950,
     "checkpoints": 860,
-    "cli": 2150,
+    "cli": 2620,
     "data": 3430,
-    "engine": 5200,
+    "engine": 6850,
     "eval": 7100,
-    "formats": 2800,
-    "inference": 5700,
-    "media": 1160,
-    "models": 2260,
+    "formats": 2950,
+    "inference": 5650,
+    "llm": 800,
+    "mcp": 570,
+    "media": 1170,
+    "models": 2360,
     "nn": 520,
     "ops": 1060,
     "query": 1580,
     "render": 260,
     "scenes": 2850,
     "train": 4150,
-    "workflows": 3700,
+    "workflows": 5000,
 }
 
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 from masklet.agent import drawings
 from masklet.agent.hands import Hands, finds_of
 from masklet.agent.judge import Judging
-from masklet.agent.pool import Find, Mark
-from masklet.llm.messages import Message, Picture, Reply, ToolCall, ToolSpec, Usage
+from masklet.agent.pool import FoundMask, Mark
+from masklet.llm.messages import Message, Picture, Reply, ToolCall, ToolDescription, Usage
 from masklet.llm.server import ServerProblem
 from masklet.llm.transports import LanguageModel
 from masklet.protocols import Pixels
@@ -31,9 +31,9 @@ The first call is segment_phrase or report_no_mask. No phrase is used twice."""
 _NO_ARGUMENTS = {"type": "object", "properties": {}, "required": [], "additionalProperties": False}
 
 
-def _spec(name: str, description: str, **properties: object) -> ToolSpec:
+def _spec(name: str, description: str, **properties: object) -> ToolDescription:
     schema = {**_NO_ARGUMENTS, "properties": properties, "required": list(properties)}
-    return ToolSpec(name=name, description=description, parameters=schema)
+    return ToolDescription(name=name, description=description, parameters=schema)
 
 
 TOOLS = (
@@ -53,7 +53,7 @@ class ClassicOutcome:
     """What the published loop ends with, and the messages as they stood at its end."""
 
     status: str
-    finds: tuple[Find, ...]
+    finds: tuple[FoundMask, ...]
     messages: tuple[Message, ...]
     rounds: int
     usage: Usage
@@ -69,7 +69,7 @@ class Classic:
     planner: LanguageModel
     judge: Judging
     used: list[str] = field(default_factory=list)
-    finds: tuple[Find, ...] = ()
+    finds: tuple[FoundMask, ...] = ()
     usage: Usage = field(default_factory=Usage)
     messages: list[Message] = field(default_factory=list)
     request: str = ""
@@ -192,15 +192,15 @@ def _until_call(reply: Reply) -> str:
     return reply.text if end < 0 else reply.text[: end + len("</tool>")]
 
 
-def _marks(finds: Sequence[Find]) -> list[Mark]:
+def _marks(finds: Sequence[FoundMask]) -> list[Mark]:
     return [
         Mark(id=f"A{place}", phrases=(find.phrase,), score=find.score, box=find.box, mask=find.mask)
         for place, find in enumerate(finds, 1)
     ]
 
 
-def _uncovered(finds: Sequence[Find]) -> tuple[Find, ...]:
-    kept: list[Find] = []
+def _uncovered(finds: Sequence[FoundMask]) -> tuple[FoundMask, ...]:
+    kept: list[FoundMask] = []
     for find in sorted(finds, key=lambda each: -each.score):
         area = find.mask.sum()
         if all((find.mask & other.mask).sum() <= COVERED * min(area, other.mask.sum()) for other in kept):

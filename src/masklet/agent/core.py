@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from masklet.agent.pool import Find, Pool
+from masklet.agent.pool import FoundMask, Pool
 from masklet.agent.prompts import SYSTEM, hint, request_turn, view_of
 from masklet.agent.rules import expected_count, needs_a_look, plain_phrase
 from masklet.agent.tools import (
@@ -25,7 +25,7 @@ from masklet.agent.tools import (
     spec,
 )
 from masklet.llm.calls import as_text
-from masklet.llm.messages import Message, Picture, Reply, ToolCall, ToolSpec, Usage
+from masklet.llm.messages import Message, Picture, Reply, ToolCall, ToolDescription, Usage
 
 Status = Literal["answered", "none", "budget", "degraded", "asked"]
 Mode = Literal["free", "two-call"]
@@ -91,7 +91,7 @@ class Ran:
     """What a tool gave. `finds` become candidates; `verdicts` are probabilities by id; `prompts` is what it cost."""
 
     text: str = ""
-    finds: tuple[Find, ...] | None = None
+    finds: tuple[FoundMask, ...] | None = None
     pictures: tuple[Picture, ...] = ()
     verdicts: Mapping[str, float] = field(default_factory=dict)
     answers: bool = False
@@ -105,7 +105,7 @@ class AskPlanner:
     """Ask the planner, with these tools."""
 
     messages: tuple[Message, ...]
-    tools: tuple[ToolSpec, ...]
+    tools: tuple[ToolDescription, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,7 +131,7 @@ Effect = AskPlanner | RunTool | Finish
 
 
 @dataclass(frozen=True, kw_only=True)
-class State:
+class AgentState:
     """All that is known of a request."""
 
     settings: Settings = field(default_factory=Settings)
@@ -154,7 +154,7 @@ class State:
     is_fast: bool = False
 
 
-def step(state: State, event: Event) -> tuple[State, Effect]:
+def step(state: AgentState, event: Event) -> tuple[AgentState, Effect]:
     """The state after an event, and what is to be done next."""
     match event:
         case Begun():
@@ -167,7 +167,7 @@ def step(state: State, event: Event) -> tuple[State, Effect]:
             return _take(state, event)
 
 
-def _begin(state: State, event: Begun) -> tuple[State, Effect]:
+def _begin(state: AgentState, event: Begun) -> tuple[AgentState, Effect]:
     prefix = (Message(role="system", parts=(SYSTEM,)), request_turn(event.request, event.picture))
     state = replace(state, request=event.request, prefix=prefix)
     phrase = plain_phrase(event.request) if state.settings.is_fast else None
@@ -177,7 +177,7 @@ def _begin(state: State, event: Begun) -> tuple[State, Effect]:
     return _ask(state)
 
 
-def _hear(state: State, event: Said) -> tuple[State, Effect]:
+def _hear(state: AgentState, event: Said) -> tuple[AgentState, Effect]:
     reply = event.reply
     state = replace(state, rounds=state.rounds + 1, usage=state.usage + reply.usage, seconds=event.seconds)
     said = Message(role="assistant", parts=(view_of(reply.text),), calls=reply.calls)
@@ -187,7 +187,7 @@ def _hear(state: State, event: Said) -> tuple[State, Effect]:
     return _next(replace(state, pending=reply.calls))
 
 
-def _next(state: State) -> tuple[State, Effect]:
+def _next(state: AgentState) -> tuple[AgentState, Effect]:
     """Checks and begins the next call of a reply; when there is none left, the planner is asked."""
     if not state.pending:
         return _ask(state)
@@ -206,7 +206,7 @@ def _next(state: State) -> tuple[State, Effect]:
     return _run(state, call, arguments)
 
 
-def _run(state: State, call: ToolCall, arguments: Arguments) -> tuple[State, Effect]:
+def _run(state: AgentState, call: ToolCall, arguments: Arguments) -> tuple[AgentState, Effect]:
     match arguments:
         case AnswerWith():
             masks = tuple(dict.fromkeys(arguments.masks))
@@ -220,7 +220,7 @@ def _run(state: State, call: ToolCall, arguments: Arguments) -> tuple[State, Eff
             return replace(state, pending=waiting), RunTool(call=call, arguments=arguments)
 
 
-def _take(state: State, event: Ran) -> tuple[State, Effect]:
+def _take(state: AgentState, event: Ran) -> tuple[AgentState, Effect]:
     call, rest = state.pending[0], state.pending[1:]
     text, pool, stale = event.text, state.pool, state.stale
     last_answers = state.last_answers
@@ -246,7 +246,7 @@ def _take(state: State, event: Ran) -> tuple[State, Effect]:
     return _next(replace(state, turns=(*state.turns, shown)))
 
 
-def _fast_end(state: State) -> Finish:
+def _fast_end(state: AgentState) -> Finish:
     marks = [mark for mark in state.pool.marks.values() if mark.score >= SURE]
     if not marks:
         return Finish(status="none", reason="absent")
@@ -258,7 +258,7 @@ def _fast_end(state: State) -> Finish:
 # --- what is wrong, and what is told ------------------------------------------------------------------------------
 
 
-def _problem(state: State, call: ToolCall, arguments: Arguments) -> str:
+def _problem(state: AgentState, call: ToolCall, arguments: Arguments) -> str:
     """Why a call cannot be run as it is, or what should be thought of first; empty when it can."""
     if call.name not in {tool.name for tool in offered(state)}:
         return f"{call.name} is not offered now"
@@ -277,7 +277,7 @@ def _problem(state: State, call: ToolCall, arguments: Arguments) -> str:
     return ""
 
 
-def _second_thought(state: State, given: int) -> str:
+def _second_thought(state: AgentState, given: int) -> str:
     """What speaks against an answer; told once, as the planner may know better."""
     count = expected_count(state.request)
     if count is not None and count != given and "count" not in state.told:
@@ -288,7 +288,7 @@ def _second_thought(state: State, given: int) -> str:
     return ""
 
 
-def _reject(state: State, call: ToolCall, problem: str) -> tuple[State, Effect]:
+def _reject(state: AgentState, call: ToolCall, problem: str) -> tuple[AgentState, Effect]:
     told = (
         {"count"}
         if "answer again to insist" in problem
@@ -307,7 +307,7 @@ def _reject(state: State, call: ToolCall, problem: str) -> tuple[State, Effect]:
 # --- what is asked ------------------------------------------------------------------------------------------------
 
 
-def offered(state: State) -> tuple[ToolSpec, ...]:
+def offered(state: AgentState) -> tuple[ToolDescription, ...]:
     """The tools of this moment; ids that can be written are those that exist."""
     ids = list(state.pool.marks)
     if state.settings.mode == "two-call":
@@ -322,7 +322,7 @@ def offered(state: State) -> tuple[ToolSpec, ...]:
     return (*map(spec, names), *known, *(chooser(name, ids) for name in ("judge", "answer") if ids))
 
 
-def _ask(state: State) -> tuple[State, Effect]:
+def _ask(state: AgentState) -> tuple[AgentState, Effect]:
     budget = state.settings.budget
     spent = (
         f"{budget.rounds} rounds"
@@ -351,7 +351,7 @@ KEPT_VIEWS = 2  # of the latest images; earlier ones become a line
 KEPT_TURNS = 16
 
 
-def messages(state: State) -> tuple[Message, ...]:
+def messages(state: AgentState) -> tuple[Message, ...]:
     """What the planner reads: a beginning that never changes, then the latest turns."""
     turns = list(state.turns[-KEPT_TURNS:])
     while turns and turns[0].role == "tool":  # a result whose call was left out means nothing
@@ -370,7 +370,7 @@ def messages(state: State) -> tuple[Message, ...]:
 # --- the best so far ----------------------------------------------------------------------------------------------
 
 
-def _best(state: State, status: Status, reason: str) -> tuple[State, Effect]:
+def _best(state: AgentState, status: Status, reason: str) -> tuple[AgentState, Effect]:
     """An end before an answer: what was judged right, else what a query answered, else what is nearest in words."""
     marks = state.pool.marks
     accepted = [key for key, value in state.verdicts.items() if value >= ACCEPTED and key in marks]

@@ -11,6 +11,7 @@ from jaxtyping import Bool
 
 from masklet.agent import drawings
 from masklet.agent.core import (
+    AgentState,
     AskPlanner,
     Begun,
     Effect,
@@ -19,7 +20,6 @@ from masklet.agent.core import (
     RunTool,
     Said,
     Settings,
-    State,
     Status,
     Unreachable,
     step,
@@ -45,7 +45,7 @@ class Doing(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Outcome:
+class AgentOutcome:
     """What came of a request: the masks that answer it, how sure, how it ended, and what it cost."""
 
     request: str
@@ -74,18 +74,18 @@ def run(
     *,
     clock: Callable[[], float] | None = None,
     keep_images: bool = True,
-) -> Outcome:
+) -> AgentOutcome:
     """Answers a request. Nothing that a planner or a server does is raised: the outcome says how it ended."""
     settings = Settings() if settings is None else settings
     began = time.monotonic()
     seconds = clock or (lambda: round(time.monotonic() - began, DIGITS))
     recorder = Recorder(keep_images=keep_images)
     recorder.begin(request, hashlib.sha256(image.tobytes()).hexdigest()[:16], image.shape[:2], settings)
-    state, effect = step(State(settings=settings), Begun(request=request, picture=drawings.plain(image)))
+    state, effect = step(AgentState(settings=settings), Begun(request=request, picture=drawings.plain(image)))
     while not isinstance(effect, Finish):
         state, effect = step(state, _do(effect, state, planner, hands, seconds, recorder))
     recorder.finished(effect)
-    return Outcome(
+    return AgentOutcome(
         request=request,
         status=effect.status,
         marks=tuple(state.pool.marks[key] for key in effect.masks),
@@ -101,7 +101,7 @@ def run(
 
 def _do(
     effect: Effect,
-    state: State,
+    state: AgentState,
     planner: LanguageModel,
     hands: Doing,
     seconds: Callable[[], float],
@@ -124,7 +124,7 @@ def _do(
     return ran
 
 
-def run_again(tape: Tape, image: Pixels, settings: Settings) -> Outcome:
+def run_again(tape: Tape, image: Pixels, settings: Settings) -> AgentOutcome:
     """The same request from its trace, with no model and no server. Raises: Mismatch where it goes another way."""
     outcome = run(tape.request, image, tape, tape, settings, clock=tape.seconds, keep_images=tape.keeps_images)
     tape.check(outcome.trace)

@@ -8,7 +8,7 @@ import numpy as np
 from masklet.agent import drawings, facts
 from masklet.agent.core import Ran
 from masklet.agent.judge import Judging
-from masklet.agent.pool import Box, Find, Mark, Pool, box_of
+from masklet.agent.pool import Box, FoundMask, Mark, Pool, box_of
 from masklet.agent.rules import readings
 from masklet.agent.tools import Arguments, Combine, Facts, Inspect, Judge, Query, Refine, Segment, SegmentBox
 from masklet.errors import InputError
@@ -28,7 +28,7 @@ class Found:
     """Instances of several phrases, put together from what was asked before. See `protocols.Instances`."""
 
     presence: Mapping[str, float]
-    finds: tuple[Find, ...]
+    finds: tuple[FoundMask, ...]
 
     def __len__(self) -> int:
         return len(self.finds)
@@ -61,7 +61,7 @@ class Hands:
     image: Pixels
     judge: Judging | None = None
     convention: Convention = THOUSAND
-    known: dict[str, tuple[float, tuple[Find, ...]]] = field(default_factory=dict)
+    known: dict[str, tuple[float, tuple[FoundMask, ...]]] = field(default_factory=dict)
 
     def run(self, arguments: Arguments, pool: Pool, request: str) -> Ran:  # noqa: PLR0911 - one of each tool
         """The result of a tool. What the segmenter refuses is told, not raised."""
@@ -97,7 +97,7 @@ class Hands:
         fresh = [phrase for phrase in dict.fromkeys(phrases) if phrase not in self.known]
         if fresh:
             result = self.session.find(fresh, threshold=LOWEST)
-            by_phrase: dict[str, list[Find]] = {phrase: [] for phrase in fresh}
+            by_phrase: dict[str, list[FoundMask]] = {phrase: [] for phrase in fresh}
             for find in finds_of(result):
                 by_phrase[find.phrase].append(find)
             self.known |= {phrase: (float(result.presence[phrase]), tuple(by_phrase[phrase])) for phrase in fresh}
@@ -128,7 +128,7 @@ class Hands:
 
         answer = ask(find, self.image, node)
         finds = tuple(
-            Find(phrase=each.phrase, score=each.score, box=box_of(each.box), mask=each.mask)
+            FoundMask(phrase=each.phrase, score=each.score, box=box_of(each.box), mask=each.mask)
             for each in answer.instances
         )
         return Ran(text=f"read as {to_text(node)}\n{answer.explain()}", finds=finds, answers=True, prompts=cost)
@@ -189,20 +189,20 @@ class Hands:
 SHOWN = 0.4  # score of what an example box brings
 
 
-def finds_of(found: Instances, name: str | None = None) -> list[Find]:
+def finds_of(found: Instances, name: str | None = None) -> list[FoundMask]:
     """Instances as finds, without empty masks."""
-    finds: list[Find] = []
+    finds: list[FoundMask] = []
     for index, phrase in enumerate(found.phrases):
         mask = found.mask(index)
         if mask.any():
             score = float(found.scores[index])
-            finds.append(Find(phrase=name or phrase, score=score, box=box_of(found.boxes[index]), mask=mask))
+            finds.append(FoundMask(phrase=name or phrase, score=score, box=box_of(found.boxes[index]), mask=mask))
     return finds
 
 
-def _one(mask: np.ndarray, name: str) -> tuple[Find, ...]:
+def _one(mask: np.ndarray, name: str) -> tuple[FoundMask, ...]:
     box = mask_to_box(mask)
-    return () if box is None else (Find(phrase=name, score=1.0, box=box_of(box), mask=mask),)
+    return () if box is None else (FoundMask(phrase=name, score=1.0, box=box_of(box), mask=mask),)
 
 
 def _verdict(probability: float) -> str:

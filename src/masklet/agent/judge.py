@@ -6,14 +6,14 @@ from typing import Protocol, runtime_checkable
 
 from masklet.agent.drawings import marked, zoomed
 from masklet.agent.pool import Mark
-from masklet.llm.messages import Message, ToolSpec, Usage
+from masklet.llm.messages import Message, ToolDescription, Usage
 from masklet.llm.server import ServerProblem
 from masklet.llm.transports import LanguageModel
 from masklet.protocols import Pixels
 
 UNSURE = 0.5
 WORTH = {"accept": 1.0, "reject": 0.0, "unsure": UNSURE}
-VERDICT = ToolSpec(
+VERDICT = ToolDescription(
     name="verdict",
     description="Says whether the outlined thing is what is asked for.",
     parameters={
@@ -30,7 +30,7 @@ ASKED = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Judged:
+class JudgedMasks:
     """Probabilities in the order of the masks, and what they cost."""
 
     probabilities: tuple[float, ...]
@@ -41,7 +41,7 @@ class Judged:
 class Judging(Protocol):
     """Judges masks of one image."""
 
-    def judge(self, image: Pixels, marks: Sequence[Mark], question: str) -> Judged:
+    def judge(self, image: Pixels, marks: Sequence[Mark], question: str) -> JudgedMasks:
         """The probability of each mask to be asked for; one half where it cannot be said. Raises nothing."""
         ...
 
@@ -52,7 +52,7 @@ class ModelJudge:
 
     model: LanguageModel
 
-    def judge(self, image: Pixels, marks: Sequence[Mark], question: str) -> Judged:
+    def judge(self, image: Pixels, marks: Sequence[Mark], question: str) -> JudgedMasks:
         """An answer that cannot be read, or none, is unsure."""
         probabilities, usage = list[float](), Usage()
         for mark in marks:
@@ -65,4 +65,4 @@ class ModelJudge:
             usage += reply.usage
             said = str(reply.calls[0].arguments.get("verdict", "")).lower() if reply.calls else ""
             probabilities.append(WORTH.get(said, UNSURE))
-        return Judged(probabilities=tuple(probabilities), usage=usage)
+        return JudgedMasks(probabilities=tuple(probabilities), usage=usage)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from masklet.agent.rules import readings
-from masklet.llm.messages import Message, Reply, ToolCall, ToolSpec
+from masklet.llm.messages import Message, Reply, ToolCall, ToolDescription
 from masklet.query.text import to_text
 
 
@@ -12,7 +12,7 @@ from masklet.query.text import to_text
 class RulesPlanner:
     """One query in the exact form of the likeliest reading, then its answer: a default that works offline."""
 
-    def reply(self, messages: Sequence[Message], tools: Sequence[ToolSpec]) -> Reply:  # noqa: ARG002 - a protocol's
+    def reply(self, messages: Sequence[Message], tools: Sequence[ToolDescription]) -> Reply:  # noqa: ARG002 - a protocol's
         """The next call. A request beyond the query language is segmented word by word as it is."""
         results = [message for message in messages if message.role == "tool"]
         if not results:
@@ -53,7 +53,7 @@ class ScriptedPlanner:
     replies: Sequence[Reply]
     heard: list[tuple[Message, ...]] = field(default_factory=list)
 
-    def reply(self, messages: Sequence[Message], tools: Sequence[ToolSpec]) -> Reply:  # noqa: ARG002 - a protocol's
+    def reply(self, messages: Sequence[Message], tools: Sequence[ToolDescription]) -> Reply:  # noqa: ARG002 - a protocol's
         """The next of the list."""
         self.heard.append(tuple(messages))
         return self.replies[min(len(self.heard), len(self.replies)) - 1]

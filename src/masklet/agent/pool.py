@@ -22,7 +22,7 @@ def box_of(box: Sequence[Number] | np.ndarray) -> tuple[float, float, float, flo
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Find:
+class FoundMask:
     """An instance as a segmenter gave it: xyxy in pixels."""
 
     phrase: str
@@ -54,7 +54,9 @@ class Pool:
     marks: Mapping[str, Mark] = field(default_factory=dict)
     calls: int = 0
 
-    def add(self, finds: Sequence[Find], pinned: frozenset[str] = frozenset()) -> tuple["Pool", tuple[str, ...], int]:
+    def add(
+        self, finds: Sequence[FoundMask], pinned: frozenset[str] = frozenset()
+    ) -> tuple["Pool", tuple[str, ...], int]:
         """The pool with these, the id of each find, and how many are new. One that is there already is that one."""
         marks, ids, new = dict(self.marks), list[str](), 0
         for find in finds:
@@ -94,7 +96,7 @@ def _run(letter: str, numbers: list[int]) -> str:
     return ", ".join(f"{letter}{number}" for number in numbers)
 
 
-def _twin(find: Find, marks: Mapping[str, Mark]) -> str | None:
+def _twin(find: FoundMask, marks: Mapping[str, Mark]) -> str | None:
     near = [key for key, mark in marks.items() if _touch(find.box, mark.box)]
     if not near:
         return None

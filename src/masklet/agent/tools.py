@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from masklet.llm.messages import ToolCall, ToolSpec
+from masklet.llm.messages import ToolCall, ToolDescription
 
 MOST_PHRASES, MOST_WORDS = 6, 6
 MOST_INSPECTED = 12
@@ -20,7 +20,7 @@ class Arguments(BaseModel):
 
 
 class Segment(Arguments):
-    """Find all instances of short noun phrases in the whole image. Give several ways to say it at once."""
+    """FoundMask all instances of short noun phrases in the whole image. Give several ways to say it at once."""
 
     phrases: list[str] = Field(min_length=1, max_length=MOST_PHRASES)
     min_score: float = Field(default=0.4, ge=0.05, le=0.95)
@@ -127,10 +127,12 @@ TOOLS: Mapping[str, type[Arguments]] = {
 }
 
 
-def spec(name: str) -> ToolSpec:
+def spec(name: str) -> ToolDescription:
     """A tool as models are told of it."""
     kind = TOOLS[name]
-    return ToolSpec(name=name, description=(kind.__doc__ or "").strip(), parameters=strict(kind.model_json_schema()))
+    return ToolDescription(
+        name=name, description=(kind.__doc__ or "").strip(), parameters=strict(kind.model_json_schema())
+    )
 
 
 def strict(schema: Any) -> Any:
@@ -152,12 +154,14 @@ def strict(schema: Any) -> Any:
     return kept
 
 
-def chooser(name: str, ids: Sequence[str]) -> ToolSpec:
+def chooser(name: str, ids: Sequence[str]) -> ToolDescription:
     """`answer` or `judge` with the ids that exist as the only ones that can be written."""
     plain = spec(name)
     properties = dict(plain.parameters["properties"])
     properties["masks"] = {"type": "array", "items": {"type": "string", "enum": list(ids)}}
-    return ToolSpec(name=name, description=plain.description, parameters={**plain.parameters, "properties": properties})
+    return ToolDescription(
+        name=name, description=plain.description, parameters={**plain.parameters, "properties": properties}
+    )
 
 
 def checked(call: ToolCall) -> Arguments | str:

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from masklet.agent.core import Finish, Ran
-from masklet.agent.pool import Find
+from masklet.agent.pool import FoundMask
 from masklet.agent.tools import Arguments
 from masklet.errors import InputError
 from masklet.files import write_atomically
-from masklet.llm.messages import Message, Picture, Reply, ToolCall, ToolSpec, Usage
+from masklet.llm.messages import Message, Picture, Reply, ToolCall, ToolDescription, Usage
 from masklet.ops.masks import rle_decode, rle_encode
 
 VERSION = 1
@@ -32,7 +32,7 @@ def line(kind: str, **values: Any) -> str:
     return json.dumps({"kind": kind, **values}, ensure_ascii=False, separators=(",", ":"))
 
 
-def digest_of(messages: Sequence[Message], tools: Sequence[ToolSpec]) -> str:
+def digest_of(messages: Sequence[Message], tools: Sequence[ToolDescription]) -> str:
     """A digest of what a planner was asked."""
     plain = [[message.role, message.name, [_part(part) for part in message.parts]] for message in messages]
     told = json.dumps([plain, [asdict(tool) for tool in tools]], sort_keys=True, default=str)
@@ -55,7 +55,7 @@ class Recorder:
         about = {"request": request, "image": image_digest, "size": list(size), "settings": asdict(settings)}
         self.lines.append(line("begin", version=VERSION, **about))
 
-    def asked(self, messages: Sequence[Message], tools: Sequence[ToolSpec]) -> None:
+    def asked(self, messages: Sequence[Message], tools: Sequence[ToolDescription]) -> None:
         """What the planner was asked; the newest turn is kept in full."""
         last = [part for part in messages[-1].parts if isinstance(part, str)]
         shown = [part for message in messages[-1:] for part in message.parts if isinstance(part, Picture)]
@@ -89,7 +89,7 @@ class Recorder:
         return write_atomically(path, "\n".join([*self.lines, ""]))
 
 
-def _written(find: Find) -> Json:
+def _written(find: FoundMask) -> Json:
     height, width = find.mask.shape
     return {
         "phrase": find.phrase,
@@ -100,11 +100,11 @@ def _written(find: Find) -> Json:
     }
 
 
-def _read_find(values: Mapping[str, Any]) -> Find:
+def _read_find(values: Mapping[str, Any]) -> FoundMask:
     x0, y0, x1, y1 = map(float, values["box"])
     height, width = map(int, values["size"])
     mask = rle_decode(values["counts"], height, width)
-    return Find(phrase=str(values["phrase"]), score=float(values["score"]), box=(x0, y0, x1, y1), mask=mask)
+    return FoundMask(phrase=str(values["phrase"]), score=float(values["score"]), box=(x0, y0, x1, y1), mask=mask)
 
 
 class Mismatch(InputError):
@@ -168,7 +168,7 @@ class Tape:
         self.place += 1
         return event
 
-    def reply(self, messages: Sequence[Message], tools: Sequence[ToolSpec]) -> Reply:  # noqa: ARG002 - a protocol's
+    def reply(self, messages: Sequence[Message], tools: Sequence[ToolDescription]) -> Reply:  # noqa: ARG002 - a protocol's
         """What the planner said then."""
         event = self._next("reply")
         if event["kind"] == "unreachable":

@@ -72,13 +72,18 @@ class Unit:
 
 @dataclass(frozen=True, kw_only=True)
 class MaskRow:
-    """One mask of a set: run lengths in COCO's compressed text, box xyxy in pixels, score in [0, 1]."""
+    """One mask of a set: run lengths in COCO's compressed text, box xyxy in pixels, score in [0, 1].
+
+    Of a masklet it is the mask of the frame where that is largest; `track` is the digest of all its frames.
+    """
 
     counts: str
     size: tuple[int, int]
     box: tuple[float, float, float, float]
     score: float
     group: bool = False
+    frame: int | None = None
+    track: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; scores and boxes rounded, so that digests do not hang on the last bit."""
@@ -88,6 +93,7 @@ class MaskRow:
             "box": [round(value, 2) for value in self.box],
             "score": round(self.score, 5),
             "group": self.group,
+            **({"frame": self.frame, "track": self.track} if self.track is not None else {}),
         }
 
     @classmethod
@@ -101,4 +107,6 @@ class MaskRow:
             box=(x0, y0, x1, y1),
             score=values["score"],
             group=values["group"],
+            frame=values.get("frame"),
+            track=values.get("track"),
         )

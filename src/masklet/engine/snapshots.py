@@ -7,7 +7,7 @@ killed on the way.
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,12 @@ from sqlalchemy import select
 
 from masklet.engine.digests import digest_of
 from masklet.engine.ledger import tables as t
+from masklet.engine.project.datasheet import datasheet
+from masklet.engine.project.licences import check_mix
 from masklet.engine.records import Fact
 from masklet.engine.view import LedgerView, Row
 from masklet.errors import InputError
-from masklet.files import write_atomically
+from masklet.files import link_or_copy, write_atomically
 from masklet.formats.records import RunLengths
 from masklet.formats.saco import SacoFile, SacoLabel, SacoPair
 from masklet.ops.masks import rle_area
@@ -35,47 +37,66 @@ class Snapshot:
     manifest: Mapping[str, Any]
 
 
-def take_snapshot(view: LedgerView) -> Snapshot:
+def take_snapshot(view: LedgerView, licences: Collection[str] = ()) -> Snapshot:
     """The present annotations of images that stand for themselves, as a row of the ledger.
 
-    Raises: InputError when nothing is final yet.
+    With `licences` those of images under one of them alone. Images that an evaluation set shows as well are left out.
+    Raises: InputError when nothing is final yet, or the licences of the images do not mix.
     """
     annotations = view.annotations()
     if not annotations:
         counts = ", ".join(f"{count} {state}" for state, count in view.counts().items()) or "no pairs"
         raise InputError(f"there is nothing to take a snapshot of: no pair is final ({counts})")
-    media = {row["media_id"]: row for row in view.media()}
-    stands_for = view.clusters()
-    licences = {row["source_id"]: row["licence"] for row in view.ledger.read(select(t.source))}
+    manifest = _manifest(view, annotations, licences)
+    snapshot = Snapshot(snapshot_id=digest_of("snapshot", manifest), manifest=manifest)
+    position = view.ledger.count("snapshot")
+    values = {"snapshot_id": snapshot.snapshot_id, "manifest": json.dumps(manifest, sort_keys=True)}
+    view.ledger.add([Fact(table="snapshot", values=values | {"position": position})])
+    return snapshot
+
+
+def _manifest(view: LedgerView, annotations: Sequence[Row], licences: Collection[str]) -> dict[str, Any]:
+    licence_of = {row["source_id"]: row["licence"] for row in view.ledger.read(select(t.source))}
+    media = {row["media_id"]: row for row in view.media() if not licences or licence_of[row["source_id"]] in licences}
+    leaks, stands_for, gold = view.leaks(), view.clusters(), view.gold_media()
+    chosen = [row for row in annotations if row["media_id"] in media and row["media_id"] not in leaks]
+    if not chosen:
+        raise InputError(
+            f"no label is left: the licences of the images are {', '.join(sorted({*licence_of.values()}))}"
+        )
+
+    def split(media_id: str) -> str:
+        return "test" if media_id in gold else split_of(stands_for.get(media_id) or media_id)
+
     entries = [
         {
             "annotation": row["annotation_id"],
             "media": row["media_id"],
             "phrase": row["text"],
             "tier": row["tier"],
-            "split": split_of(stands_for.get(row["media_id"]) or row["media_id"]),
+            "split": split(row["media_id"]),
         }
-        for row in annotations
-        if row["media_id"] in media
+        for row in chosen
     ]
-    tiers = Counter(entry["tier"] for entry in entries)
-    used = sorted({licences[media[entry["media"]]["source_id"]] for entry in entries})
-    manifest = {
+    used = sorted({licence_of[media[entry["media"]]["source_id"]] for entry in entries})
+    return {
         "annotations": entries,
         "counts": {
             "images": len({entry["media"] for entry in entries}),
             "pairs": len(entries),
-            "positive": sum(row["polarity"] for row in annotations),
-            "masks": sum(len(json.loads(row["masks"])) for row in annotations),
+            "positive": sum(row["polarity"] for row in chosen),
+            "masks": sum(len(json.loads(row["masks"])) for row in chosen),
+            "groups": sum(not row["instance_exhaustive"] for row in chosen),
         },
-        "tiers": dict(sorted(tiers.items())),
+        "tiers": dict(sorted(Counter(entry["tier"] for entry in entries).items())),
         "licences": used,
+        "licence": check_mix(used),
+        "left_out": [
+            {"media": media_id, "set": leak["name"], "image": leak["uri"]}
+            for media_id, leak in sorted(leaks.items())
+            if media_id in media
+        ],
     }
-    snapshot = Snapshot(snapshot_id=digest_of("snapshot", manifest), manifest=manifest)
-    position = view.ledger.count("snapshot")
-    values = {"snapshot_id": snapshot.snapshot_id, "manifest": json.dumps(manifest, sort_keys=True)}
-    view.ledger.add([Fact(table="snapshot", values=values | {"position": position})])
-    return snapshot
 
 
 def load_snapshot(view: LedgerView, snapshot_id: str) -> Snapshot:
@@ -98,18 +119,38 @@ def split_of(cluster: str) -> str:
     return SPLITS[-1][0]
 
 
-def export_saco(view: LedgerView, snapshot: Snapshot, folder: Path) -> list[Path]:
-    """One SA-Co file a split, and the manifest; images are referred to by their paths below the originals."""
+def export_saco(
+    view: LedgerView, snapshot: Snapshot, folder: Path, *, originals: Path | None = None, tiers: Collection[str] = ()
+) -> list[Path]:
+    """One SA-Co file a split, the manifest and the datasheet; files of splits that are empty now are taken away.
+
+    With `originals`, `images/` gets the images by their paths there, as further names of the same files where the disk
+    allows it: `masklet train finetune data.root=FOLDER` learns from the folder then. With `tiers` labels of those only.
+    """
     chosen = {entry["annotation"]: entry for entry in snapshot.manifest["annotations"]}
     rows = [row for row in view.all_annotations() if row["annotation_id"] in chosen]
+    rows = [row for row in rows if not tiers or row["tier"] in tiers]
+    if not rows:
+        raise InputError(
+            f"no label is of tier {' or '.join(tiers)}; there are: {', '.join(snapshot.manifest['tiers'])}"
+        )
     written = []
     for split, _ in SPLITS:
         mine = [row for row in rows if chosen[row["annotation_id"]]["split"] == split]
         if mine:
             text = json.dumps(saco_of(view, mine).to_json(), sort_keys=True)
             written.append(write_atomically(folder / f"{split}.json", text))
+        else:
+            (folder / f"{split}.json").unlink(missing_ok=True)
+    sheet = datasheet(view, snapshot.snapshot_id, snapshot.manifest)
+    written.append(write_atomically(folder / "DATASHEET.md", sheet))
     manifest = json.dumps({"snapshot": snapshot.snapshot_id, **snapshot.manifest}, indent=1, sort_keys=True)
-    return [*written, write_atomically(folder / "manifest.json", manifest)]
+    written.append(write_atomically(folder / "manifest.json", manifest))
+    if originals is not None:
+        uris = {row["media_id"]: row["uri"] for row in view.all_media()}
+        for media_id in sorted({row["media_id"] for row in rows}):
+            link_or_copy(originals / uris[media_id], folder / "images" / uris[media_id])
+    return written
 
 
 def saco_of(view: LedgerView, annotations: Iterable[Row]) -> SacoFile:

@@ -40,6 +40,19 @@ class LedgerView:
         rows = self.ledger.read(select(t.cluster).order_by(t.cluster.c.position))
         return {row["media_id"]: row["representative"] for row in rows}
 
+    def leaks(self) -> dict[str, Row]:
+        """Images that registered evaluation sets show as well, by their id, with the name of the set and its image."""
+        return {row["media_id"]: row for row in self.ledger.read(select(t.leak).order_by(t.leak.c.leak_id.desc()))}
+
+    def gold_media(self) -> set[str]:
+        """Images with a gold pair."""
+        query = select(t.pair.c.media_id).join(t.gold, t.gold.c.pair_id == t.pair.c.pair_id)
+        return {row["media_id"] for row in self.ledger.read(query)}
+
+    def guards(self) -> list[Row]:
+        """Images of the registered evaluation sets."""
+        return self.ledger.read(select(t.guard).order_by(t.guard.c.guard_id))
+
     def phrases(self) -> list[Row]:
         """The phrases that are not revoked."""
         return self.ledger.read(select(t.phrase).where(t.phrase.c.revoked == 0).order_by(t.phrase.c.text))
@@ -82,8 +95,8 @@ class LedgerView:
         return {State(row["state"]): row["n"] for row in self.ledger.read(query)}
 
     def maskset(self, pair_id: str) -> Row | None:
-        """The latest masks of a pair."""
-        query = select(t.maskset).where(t.maskset.c.pair_id == pair_id)
+        """The latest masks of a pair, those of gold slots aside."""
+        query = select(t.maskset).where(t.maskset.c.pair_id == pair_id, t.maskset.c.position >= 0)
         rows = self.ledger.read(query.order_by(t.maskset.c.position.desc(), t.maskset.c.maskset_id).limit(1))
         return rows[0] if rows else None
 
@@ -135,5 +148,10 @@ class LedgerView:
     def reachable(self) -> set[str]:
         """Digests of all blobs that a row refers to."""
         rows: Iterable[Row] = self.ledger.read(select(t.maskset.c.blob.label("digest")))
+        guards = self.ledger.read(select(t.guard.c.blob.label("digest")))
+        vectors = self.ledger.read(select(t.description.c.blob.label("digest")))
+        clips = select(t.maskset.c.maskset_id, t.maskset.c.blob).join(t.pair, t.pair.c.pair_id == t.maskset.c.pair_id)
+        clips = clips.join(t.media, t.media.c.media_id == t.pair.c.media_id).where(t.media.c.profile.is_not(None))
+        tracks = [{"digest": m.track} for row in self.ledger.read(clips) for m in self.masks(row) if m.track]
         renders = self.ledger.read(select(t.verdict.c.render.label("digest")).where(t.verdict.c.render != "-"))
-        return {row["digest"] for row in (*rows, *renders)}
+        return {row["digest"] for row in (*rows, *renders, *guards, *vectors, *tracks)}

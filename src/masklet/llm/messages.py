@@ -45,7 +45,7 @@ class Message:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ToolSpec:
+class ToolDescription:
     """A tool as a model is told of it: `parameters` is a JSON schema of an object."""
 
     name: str

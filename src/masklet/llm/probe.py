@@ -4,12 +4,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from masklet.llm.messages import Message, Picture, ToolSpec
+from masklet.llm.messages import Message, Picture, ToolDescription
 from masklet.llm.places import Box, Convention, best_convention
 from masklet.llm.server import ChatServer, ServerProblem
 from masklet.llm.transports import WAYS, ServedModel, Way, described
 
-ECHO = ToolSpec(
+ECHO = ToolDescription(
     name="echo",
     description="Says a colour.",
     parameters={

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from masklet.llm.calls import as_text, calls_in
-from masklet.llm.messages import Message, Picture, Reply, ToolCall, ToolSpec, Usage
+from masklet.llm.messages import Message, Picture, Reply, ToolCall, ToolDescription, Usage
 from masklet.llm.server import ChatServer, ServerProblem
 
 Way = Literal["json", "tools", "text"]
@@ -23,7 +23,7 @@ HURRY = "The reply was cut off. Answer now, with the tool call alone."
 class LanguageModel(Protocol):
     """Whoever answers messages with tool calls."""
 
-    def reply(self, messages: Sequence[Message], tools: Sequence[ToolSpec]) -> Reply:
+    def reply(self, messages: Sequence[Message], tools: Sequence[ToolDescription]) -> Reply:
         """What it says. Raises: ServerProblem when it cannot be asked."""
         ...
 
@@ -37,7 +37,7 @@ class ServedModel:
     temperature: float = 0.0
     max_tokens: int = MOST_TOKENS
 
-    def reply(self, messages: Sequence[Message], tools: Sequence[ToolSpec]) -> Reply:
+    def reply(self, messages: Sequence[Message], tools: Sequence[ToolDescription]) -> Reply:
         """What it says; a reply that was cut off is asked for once more, with twice the room."""
         first = self._once(messages, tools, self.max_tokens)
         known = {tool.name for tool in tools}
@@ -52,7 +52,7 @@ class ServedModel:
             usage=first.usage + again.usage,
         )
 
-    def _once(self, messages: Sequence[Message], tools: Sequence[ToolSpec], room: int) -> Reply:
+    def _once(self, messages: Sequence[Message], tools: Sequence[ToolDescription], room: int) -> Reply:
         request = {
             "messages": [each for message in messages for each in written(message, self.way)],
             "temperature": self.temperature,
@@ -62,7 +62,7 @@ class ServedModel:
         return read_reply(self.server.complete(request), tools)
 
 
-def offer(tools: Sequence[ToolSpec], way: Way) -> dict[str, Any]:
+def offer(tools: Sequence[ToolDescription], way: Way) -> dict[str, Any]:
     """The part of a request that tells of tools. The text way tells of them in words (`described`)."""
     if way == "json":
         schema = {"name": "call", "strict": True, "schema": call_schema(tools)}
@@ -76,7 +76,7 @@ def offer(tools: Sequence[ToolSpec], way: Way) -> dict[str, Any]:
     return {}
 
 
-def call_schema(tools: Sequence[ToolSpec]) -> dict[str, Any]:
+def call_schema(tools: Sequence[ToolDescription]) -> dict[str, Any]:
     """A JSON schema of one call of any of the tools, in the subset that all servers take."""
     kinds = [_one_call(tool) for tool in tools]
     call = kinds[0] if len(kinds) == 1 else {"anyOf": kinds}
@@ -89,12 +89,12 @@ def call_schema(tools: Sequence[ToolSpec]) -> dict[str, Any]:
     }
 
 
-def _one_call(tool: ToolSpec) -> dict[str, Any]:
+def _one_call(tool: ToolDescription) -> dict[str, Any]:
     properties = {"tool": {"type": "string", "enum": [tool.name]}, "arguments": dict(tool.parameters)}
     return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
 
 
-def described(tools: Sequence[ToolSpec]) -> str:
+def described(tools: Sequence[ToolDescription]) -> str:
     """The tools in words, for models that are told of them no other way."""
     lines = [f"- {tool.name}: {tool.description} arguments: {json.dumps(tool.parameters)}" for tool in tools]
     return "Tools:\n" + "\n".join(lines)
@@ -140,7 +140,7 @@ def _content(parts: Sequence[str | Picture]) -> str | list[dict[str, Any]]:
     return content
 
 
-def read_reply(document: Mapping[str, Any], tools: Sequence[ToolSpec]) -> Reply:
+def read_reply(document: Mapping[str, Any], tools: Sequence[ToolDescription]) -> Reply:
     """A server's answer as a reply: its own tool calls where it made any, else those in its text.
 
     Raises: ServerProblem when it holds neither.

@@ -27,8 +27,8 @@ class ListFiles(ToolRequest):
     """The images and videos of the shared folder."""
 
 
-class Find(ToolRequest):
-    """Find every instance of each short noun phrase. Gives ids with boxes (x0 y0 x1 y1 in pixels) and scores."""
+class FindPhrases(ToolRequest):
+    """FindPhrases every instance of each short noun phrase. Gives ids with boxes (x0 y0 x1 y1 in pixels) and scores."""
 
     image: str
     phrases: list[str] = Field(min_length=1, max_length=12)
@@ -43,7 +43,7 @@ class AddExemplar(ToolRequest):
     is_positive: bool = True
 
 
-class Click(ToolRequest):
+class ClickObject(ToolRequest):
     """The one object at points (x, y in pixels): label 1 is on it, 0 is off it."""
 
     image: str
@@ -107,9 +107,9 @@ class TrackCancel(ToolRequest):
 REQUESTS: Mapping[str, type[ToolRequest]] = {
     "list_files": ListFiles,
     "open_image": OpenImage,
-    "find": Find,
+    "find": FindPhrases,
     "add_exemplar": AddExemplar,
-    "click": Click,
+    "click": ClickObject,
     "ask": Ask,
     "facts": ReadFacts,
     "show": Show,

@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 import anyio
-from mcp import types
 from mcp.server import Server, ServerRequestContext
 from mcp.server.stdio import stdio_server
 from pydantic import ValidationError
@@ -15,6 +14,7 @@ from pydantic import ValidationError
 from masklet.errors import InputError
 from masklet.mcp.requests import REQUESTS, description, input_schema
 from masklet.mcp.toolbox import Given, Toolbox
+from mcp import types
 
 READS_ONLY = frozenset({"list_files", "facts", "show", "export", "track_status"})
 INSTRUCTIONS = (

@@ -14,8 +14,7 @@ import numpy as np
 from masklet.agent import facts
 from masklet.agent.drawings import marked
 from masklet.agent.hands import finds_of
-from masklet.agent.pool import Find as FoundMask
-from masklet.agent.pool import Mark, Pool, box_of
+from masklet.agent.pool import FoundMask, Mark, Pool, box_of
 from masklet.errors import InputError
 from masklet.files import natural_order
 from masklet.inference.image.image_session import ImageSession
@@ -23,10 +22,10 @@ from masklet.inference.model import Model
 from masklet.mcp.requests import (
     AddExemplar,
     Ask,
-    Click,
+    ClickObject,
     Close,
     Export,
-    Find,
+    FindPhrases,
     ListFiles,
     OpenImage,
     ReadFacts,
@@ -68,7 +67,7 @@ class OpenedImage:
 
 
 @dataclass(kw_only=True)
-class TrackJob:
+class BackgroundTrack:
     """A video that is being followed. `seen` has the frames of each object."""
 
     phrase: str
@@ -86,7 +85,7 @@ class Toolbox:
     model: Model
     folder: Path | None = None
     images: dict[str, OpenedImage] = field(default_factory=dict)
-    jobs: dict[str, TrackJob] = field(default_factory=dict)
+    jobs: dict[str, BackgroundTrack] = field(default_factory=dict)
     lock: threading.RLock = field(default_factory=threading.RLock)
 
     def run(self, request: ToolRequest) -> Given:
@@ -98,7 +97,7 @@ class Toolbox:
         match request:
             case ListFiles() | OpenImage() | Close():
                 return self._files(request)
-            case Find() | AddExemplar() | Click() | Ask():
+            case FindPhrases() | AddExemplar() | ClickObject() | Ask():
                 return self._look(request)
             case ReadFacts() | Show() | Export():
                 return self._tell(request)
@@ -120,16 +119,16 @@ class Toolbox:
             case Close():
                 return self._close(request)
 
-    def _look(self, request: Find | AddExemplar | Click | Ask) -> Given:
+    def _look(self, request: FindPhrases | AddExemplar | ClickObject | Ask) -> Given:
         opened = self._image(request.image)
         match request:
-            case Find():
+            case FindPhrases():
                 return self._find(opened, request)
             case AddExemplar():
                 x0, y0, x1, y1 = request.box
                 found = opened.session.add_exemplar((x0, y0, x1, y1), positive=request.is_positive)
                 return self._given(opened, finds_of(found))
-            case Click():
+            case ClickObject():
                 return self._click(opened, request)
             case Ask():
                 return self._ask(opened, request)
@@ -186,12 +185,12 @@ class Toolbox:
 
     # --- finding --------------------------------------------------------------------------------------------------
 
-    def _find(self, opened: OpenedImage, request: Find) -> Given:
+    def _find(self, opened: OpenedImage, request: FindPhrases) -> Given:
         found = opened.session.find(request.phrases, threshold=request.min_score)
         presence = {phrase: round(value, 3) for phrase, value in found.presence.items()}
         return self._given(opened, finds_of(found), presence=presence)
 
-    def _click(self, opened: OpenedImage, request: Click) -> Given:
+    def _click(self, opened: OpenedImage, request: ClickObject) -> Given:
         mask = opened.session.click(request.points, request.labels).masks[0]
         box = mask_to_box(mask)
         finds = [] if box is None else [FoundMask(phrase="clicked", score=1.0, box=box_of(box), mask=mask)]
@@ -225,7 +224,7 @@ class Toolbox:
         path = self._file(request.name)
         if sum(job.state == "working" for job in self.jobs.values()) >= MOST_JOBS:
             raise InputError(f"{MOST_JOBS} jobs are running; wait for one, or cancel it")
-        handle, job = f"job_{secrets.token_hex(4)}", TrackJob(phrase=request.phrase)
+        handle, job = f"job_{secrets.token_hex(4)}", BackgroundTrack(phrase=request.phrase)
         self.jobs[handle] = job
         while len(self.jobs) > 4 * MOST_JOBS:
             done = next((key for key, each in self.jobs.items() if each.state != "working"), None)
@@ -235,7 +234,7 @@ class Toolbox:
         threading.Thread(target=self._follow, args=(path, job), daemon=True).start()
         return Given(values={"job": handle})
 
-    def _follow(self, path: Path, job: TrackJob) -> None:
+    def _follow(self, path: Path, job: BackgroundTrack) -> None:
         try:
             with self.model.open_video(path) as session:
                 session.add_concept(job.phrase)
@@ -261,7 +260,7 @@ class Toolbox:
         self._job(request.job).stop.set()
         return Given(values={"job": request.job, "state": "cancelling"})
 
-    def _job(self, handle: str) -> TrackJob:
+    def _job(self, handle: str) -> BackgroundTrack:
         if handle not in self.jobs:
             raise InputError(f"there is no job {handle[:40]!r}; call track_start to begin one")
         return self.jobs[handle]

@@ -8,17 +8,18 @@ from PIL import Image
 
 from masklet.agent import drawings
 from masklet.agent.core import Budget, Mode, Settings
-from masklet.agent.episode import Outcome, run
+from masklet.agent.episode import AgentOutcome, run
 from masklet.agent.hands import THOUSAND, Hands
-from masklet.agent.judge import ModelJudge
+from masklet.agent.judge import Judging, ModelJudge
 from masklet.agent.planners import RulesPlanner
 from masklet.agent.probe_images import probe_images
 from masklet.agent.trace import Recorder
 from masklet.errors import InputError
 from masklet.files import write_atomically
+from masklet.llm.places import Convention
 from masklet.llm.probe import Abilities, probe
 from masklet.llm.server import ChatServer, checked_address
-from masklet.llm.transports import ServedModel
+from masklet.llm.transports import LanguageModel, ServedModel
 from masklet.media.images import read_image
 from masklet.protocols import Pixels
 from masklet.workflows.model_choice import ModelChoice
@@ -60,7 +61,7 @@ class AgentAnswer:
     """What came of one image, and what was written."""
 
     path: Path
-    outcome: Outcome
+    outcome: AgentOutcome
     files: tuple[Path, ...]
 
 
@@ -69,25 +70,43 @@ def check_server(planner: Planner, told: Callable[[str], None]) -> Abilities:
     return probe(planner.server(), probe_images(), told)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Team:
+    """Who plans, who judges, and how places are written."""
+
+    planner: LanguageModel
+    settings: Settings
+    judge: Judging | None = None
+    convention: Convention = THOUSAND
+
+
+def planned(planner: Planner, budget: Budget | None = None) -> Team:
+    """The planner, with what its server turned out to be able to do. Raises: InputError when it cannot be used."""
+    budget = budget or Budget()
+    if planner.url is None:
+        return Team(planner=RulesPlanner(), settings=Settings(budget=budget))
+    server = planner.server()
+    able = probe(server, probe_images())
+    if able.way is None:
+        raise InputError(f"{able.verdict}; {able.notes[0] if able.notes else 'it did not say why'}")
+    model = ServedModel(server=server, way=able.way)
+    return Team(
+        planner=model,
+        settings=Settings(budget=budget, mode=planner.mode, can_ground=able.convention is not None),
+        judge=ModelJudge(model=model) if able.sees else None,
+        convention=able.convention or THOUSAND,
+    )
+
+
 def run_agent(job: AgentJob) -> Iterator[AgentAnswer]:
     """Answers image after image. Raises: InputError on a server that cannot be used, or an image that is none."""
-    planner, judge, settings, convention = RulesPlanner(), None, Settings(budget=job.budget), THOUSAND
-    if job.planner.url is not None:
-        server = job.planner.server()
-        able = probe(server, probe_images())
-        if able.way is None:
-            raise InputError(f"{able.verdict}; {able.notes[0] if able.notes else 'it did not say why'}")
-        planner = ServedModel(server=server, way=able.way)
-        judge = ModelJudge(model=planner) if able.sees else None
-        convention = able.convention or THOUSAND
-        can_ground = able.convention is not None
-        settings = Settings(budget=job.budget, mode=job.planner.mode, can_ground=can_ground)
+    team = planned(job.planner, job.budget)
     model = job.model.load()
     for path in job.images:
         image = read_image(path)
         with model.open(image) as session:
-            hands = Hands(session=session, image=image, judge=judge, convention=convention)
-            outcome = run(job.request, image, planner, hands, settings)
+            hands = Hands(session=session, image=image, judge=team.judge, convention=team.convention)
+            outcome = run(job.request, image, team.planner, hands, team.settings)
         files: list[Path] = []
         if job.folder is not None:
             files.append(_drawn(image, outcome, job.folder / f"{path.stem}.png"))
@@ -97,7 +116,7 @@ def run_agent(job: AgentJob) -> Iterator[AgentAnswer]:
         yield AgentAnswer(path=path, outcome=outcome, files=tuple(files))
 
 
-def _drawn(image: Pixels, outcome: Outcome, path: Path) -> Path:
+def _drawn(image: Pixels, outcome: AgentOutcome, path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     picture = Image.fromarray(drawings.painted(image, outcome.marks))
     return write_atomically(path, lambda file: picture.save(file, "PNG"))

@@ -85,9 +85,9 @@ def test_the_second_answer_changes_nothing(doubtful: Project, tmp_path: Path) ->
     given = answers(doubtful, "masks", "reject")
     give(doubtful, tmp_path, "masks", given)
     before = doubtful.view.ledger.count("verdict"), doubtful.view.counts()
-    assert give(doubtful, tmp_path, "masks", answers_like(given, "accept"), name="Grace") == {
-        "decided before": len(given)
-    }
+    counts = give(doubtful, tmp_path, "masks", answers_like(given, "accept"), name="Grace")
+    assert counts.keys() <= {"decided before", "known before"}  # some masks serve as known questions
+    assert sum(counts.values()) == len(given)
     assert (doubtful.view.ledger.count("verdict"), doubtful.view.counts()) == before
 
 
@@ -209,8 +209,8 @@ def to_correct(tmp_path: Path) -> Project:
 
 def corrected_file(project: Project, path: Path) -> int:
     """What waits, with every square in it, as a person would leave it."""
-    export_for_correction(project, path)
-    document = read_coco(path)
+    export_for_correction(project, path.parent / "out")
+    document = read_coco(path.parent / "out" / "coco.json")
     found = []
     for image in document.images.values():
         pixels = read_image(project.originals / (image.file_name or ""))
@@ -241,8 +241,8 @@ def test_corrections_come_back_and_are_peoples_labels(to_correct: Project, tmp_p
 
 
 def test_what_comes_back_unchanged_was_not_worked_on(to_correct: Project, tmp_path: Path) -> None:
-    number = export_for_correction(to_correct, tmp_path / "out.json")
-    counts = import_corrections(to_correct, tmp_path / "out.json", "Ada")
+    number = export_for_correction(to_correct, tmp_path / "out")
+    counts = import_corrections(to_correct, tmp_path / "out" / "coco.json", "Ada")
     assert counts["unchanged"] == number == len(to_correct.view.pairs(State.TO_CORRECT))
     assert counts["corrected"] == 0
 

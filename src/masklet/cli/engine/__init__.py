@@ -1,5 +1,5 @@
 """`masklet engine`: the commands of the data engine."""
 
-from masklet.cli.engine import run, review, lineage, snapshots  # noqa: I001 - the order of the commands in the help
+from masklet.cli.engine import run, clips, review, curate, gold, improve, lineage, snapshots  # noqa: I001 - the order of the commands in the help
 
-__all__ = ["lineage", "review", "run", "snapshots"]
+__all__ = ["clips", "curate", "gold", "improve", "lineage", "review", "run", "snapshots"]

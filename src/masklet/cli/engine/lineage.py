@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from masklet.cli.engine.commands import ProjectFolder, engine_app, opened, tell
+from masklet.cli.engine.commands import ProjectFolder, engine_command, opened, tell
 from masklet.errors import InputError
 
 Kind = Annotated[str, typer.Argument(help="actor, source or phrase.", show_default=False)]
@@ -13,7 +13,7 @@ Named = Annotated[
 ]
 
 
-@engine_app.command()
+@engine_command("why", "engine why project 3fa9c1")
 def why(
     project: ProjectFolder,
     annotation: Annotated[str, typer.Argument(help="The beginning of its name.", show_default=False)],
@@ -24,7 +24,7 @@ def why(
     tell(chain_of(opened(project).view, annotation).lines())
 
 
-@engine_app.command()
+@engine_command("impact", 'engine impact project phrase "red mug"', "engine impact project actor Ada")
 def impact(project: ProjectFolder, kind: Kind, name: Named) -> None:
     """List the labels that rest on a model or person, a source or a phrase."""
     from masklet.engine.project.lineage import impact as found
@@ -33,7 +33,7 @@ def impact(project: ProjectFolder, kind: Kind, name: Named) -> None:
     tell([f"{row['annotation_id'][:16]}  {row['text']}, tier {row['tier']}" for row in rows])
 
 
-@engine_app.command()
+@engine_command("revoke", "engine revoke project source flickr")
 def revoke(
     project: ProjectFolder,
     kind: Kind,
@@ -52,7 +52,7 @@ def revoke(
         tell([f"{count} labels were taken back; go on: masklet engine resume {project}"])
 
 
-@engine_app.command("verify-store")
+@engine_command("verify-store", "engine verify-store project")
 def verify_store(project: ProjectFolder) -> None:
     """Check that nothing in a project is missing, damaged or changed."""
     from masklet.engine.project.upkeep import verify_store as check
@@ -63,7 +63,7 @@ def verify_store(project: ProjectFolder) -> None:
         raise InputError(f"{len(found)} things are not as they should be")
 
 
-@engine_app.command()
+@engine_command("gc", "engine gc project --dry-run")
 def gc(
     project: ProjectFolder, *, dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what.")] = False
 ) -> None:

@@ -8,14 +8,18 @@ import typer
 
 from masklet.cli.app import Device, Dtype, Json, Model, Stopped
 from masklet.cli.display import Display
-from masklet.cli.engine.commands import ProjectFolder, engine_app, opened, tell
+from masklet.cli.engine.commands import ProjectFolder, engine_command, opened, tell
 from masklet.workflows.model_choice import ModelChoice
 
 if TYPE_CHECKING:
     from masklet.workflows.engine.cost import Cost
 
 
-@engine_app.command()
+@engine_command(
+    "run",
+    'engine run PHOTOS --phrases "coin, cat, red mug" --out project',
+    "engine run PHOTOS --labels annotations.json --out project",
+)
 def run(  # noqa: PLR0913 - one argument for each option
     *,
     photos: Annotated[Path, typer.Argument(help="Folder of photos.", show_default=False)],
@@ -24,7 +28,12 @@ def run(  # noqa: PLR0913 - one argument for each option
     labels: Annotated[Path | None, typer.Option(help="Labels to check, in any layout that `train` reads.")] = None,
     captions: Annotated[Path | None, typer.Option(help="Lines of FILE<tab>caption to take phrases from.")] = None,
     negatives: Annotated[int, typer.Option(help="Look-alikes to ask of each image that shows something.", min=0)] = 0,
-    licence: Annotated[str, typer.Option(help="Of the photos, such as CC-BY-4.0.")] = "unknown",
+    harder: Annotated[
+        bool, typer.Option("--harder", help="Try weak phrases again, by an example and by broader names.")
+    ] = False,
+    licence: Annotated[
+        str, typer.Option(help="Of the photos, such as CC-BY-4.0; or FOLDER=CC-BY-4.0, with commas between.")
+    ] = "unknown",
     yes: Annotated[bool, typer.Option("--yes", help="Start without asking.")] = False,
     model: Model = "tiny",
     device: Device = "auto",
@@ -42,6 +51,7 @@ def run(  # noqa: PLR0913 - one argument for each option
         captions=captions,
         licence=licence,
         negatives=negatives,
+        harder=harder,
         model=ModelChoice(name=model, device=device, dtype=dtype),
     )
 
@@ -58,7 +68,7 @@ def run(  # noqa: PLR0913 - one argument for each option
         raise Stopped(f"stopped; the same command goes on where {out} stands")
 
 
-@engine_app.command()
+@engine_command("stats", "engine stats project", "engine stats project --json")
 def stats(project: ProjectFolder, *, json: Json = False) -> None:
     """Show where pairs stand, who answered what, and how far people and models agree."""
     from masklet.engine.project.statistics import next_step, statistics

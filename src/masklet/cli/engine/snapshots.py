@@ -5,48 +5,75 @@ from typing import Annotated
 
 import typer
 
-from masklet.cli.engine.commands import ProjectFolder, engine_app, opened, tell
+from masklet.cli.engine.commands import ProjectFolder, engine_command, opened, tell
 from masklet.errors import InputError
 
 Name = Annotated[str, typer.Argument(metavar="SNAPSHOT", help="The beginning of its name, or `latest`.")]
 
 
-@engine_app.command()
-def snapshot(project: ProjectFolder) -> None:
-    """Fix the present labels as a data set under a name that its content gives it."""
-    from masklet.engine.snapshots import take_snapshot
+@engine_command("snapshot", "engine snapshot project", "engine snapshot project --tier HQ-human --licence CC0-1.0")
+def snapshot(
+    project: ProjectFolder,
+    *,
+    licence: Annotated[
+        list[str] | None, typer.Option(metavar="LICENCE", help="Images under this one alone; repeatable.")
+    ] = None,
+    tier: Annotated[
+        list[str] | None, typer.Option(metavar="TIER", help="HQ-human, HQ-ai or SYN alone; repeatable.")
+    ] = None,
+) -> None:
+    """Fix the present labels as a data set that `masklet train` learns from, under a name that its content gives it."""
+    from masklet.engine.snapshots import export_saco, take_snapshot
 
-    taken = take_snapshot(opened(project).view)
+    work = opened(project)
+    taken = take_snapshot(work.view, licence or ())
+    folder = project / "snapshots" / taken.snapshot_id[:12]
+    export_saco(work.view, taken, folder, originals=work.originals, tiers=tier or ())
     counts = ", ".join(f"{count} {what}" for what, count in taken.manifest["counts"].items())
     tell([f"{taken.snapshot_id[:12]}: {counts}; licences {', '.join(taken.manifest['licences'])}"])
+    tell([f"-> {folder}; learn from it: masklet train finetune data.root={folder}"])
 
 
-@engine_app.command()
+@engine_command(
+    "export",
+    "engine export project --format coco --out labels",
+    "engine export project --for-correction --format labelstudio --out fix",
+)
 def export(
     project: ProjectFolder,
     *,
-    out: Annotated[Path, typer.Option(help="Folder, or with --for-correction a file, to write.")] = Path("export"),
-    format: Annotated[str, typer.Option(help="saco, coco or yolo.")] = "saco",
+    out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("export"),
+    format: Annotated[
+        str | None,
+        typer.Option(help="saco, coco, yolo, labelstudio, cvat, labelme; ytvis of clips.", show_default=False),
+    ] = None,
     of: Annotated[str, typer.Option("--snapshot", help="The beginning of its name, or `latest`.")] = "latest",
-    for_correction: Annotated[bool, typer.Option(help="What waits for correction, as COCO labels.")] = False,
+    for_correction: Annotated[
+        bool, typer.Option(help="What waits for correction, as coco, labelstudio, cvat or labelme.")
+    ] = False,
 ) -> None:
     """Write a snapshot as labels for other programs; the same snapshot gives the same bytes."""
+    from masklet.engine.clips.exchange import export_clip_corrections, export_ytvis
     from masklet.engine.project.exports import EXPORTS
     from masklet.engine.review.corrections import export_for_correction
     from masklet.engine.snapshots import load_snapshot
 
     work = opened(project)
     if for_correction:
-        path = out if out.suffix == ".json" else out / "correct.json"
-        tell([f"{export_for_correction(work, path)} pairs -> {path}"])
+        is_of_clips = any(row["profile"] is not None for row in work.view.media())
+        count = (
+            export_clip_corrections(work, out) if is_of_clips else export_for_correction(work, out, format or "coco")
+        )
+        tell([f"{count} pairs -> {out}; bring them back: masklet engine correct-import {project} FILE --name YOU"])
         return
-    if format not in EXPORTS:
-        raise InputError(f"there is no format {format!r}: choose from {', '.join(EXPORTS)}")
-    written = EXPORTS[format](work, load_snapshot(work.view, of), out)
+    layout, layouts = format or "saco", {**EXPORTS, "ytvis": export_ytvis}
+    if layout not in layouts:
+        raise InputError(f"there is no format {layout!r}: choose from {', '.join(layouts)}")
+    written = layouts[layout](work, load_snapshot(work.view, of), out)
     tell([f"{len(written)} files -> {out}"])
 
 
-@engine_app.command()
+@engine_command("diff", "engine diff project 3fa9c1", "engine diff project 3fa9c1 77b0e2")
 def diff(project: ProjectFolder, earlier: Name, later: Name = "latest") -> None:
     """Show which labels changed between two snapshots."""
     from masklet.engine.project.versions import diff as compare
@@ -57,7 +84,7 @@ def diff(project: ProjectFolder, earlier: Name, later: Name = "latest") -> None:
     tell([*lines, *(f"~ {image}: {phrase}: {word}" for image, phrase, word in found.changed)])
 
 
-@engine_app.command()
+@engine_command("revert", "engine revert project 3fa9c1")
 def revert(project: ProjectFolder, name: Name) -> None:
     """Make an earlier snapshot the latest again."""
     from masklet.engine.project.versions import revert as go_back

@@ -6,7 +6,8 @@ from masklet.cli.evaluation import (  # noqa: I001 - the order of the commands i
     clicks,
     coco,
     tasks,
+    agent,
     report,
 )
 
-__all__ = ["clicks", "coco", "concepts", "report", "tasks", "video"]
+__all__ = ["agent", "clicks", "coco", "concepts", "report", "tasks", "video"]

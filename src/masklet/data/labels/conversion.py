@@ -4,8 +4,6 @@ COCO's records hold all that the others do: boxes, polygons, masks, crowds, ids 
 """
 
 import json
-import os
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -20,7 +18,7 @@ from masklet.data.labels.object_masks import read_object_masks
 from masklet.data.labels.yolo import YoloSource
 from masklet.data.sources import QueryConfig
 from masklet.errors import InputError
-from masklet.files import write_atomically
+from masklet.files import link_or_copy, write_atomically
 from masklet.formats.coco import CocoAnnotation, CocoBuilder, CocoFile, CocoImage, read_coco
 from masklet.formats.lvis import phrase_of
 from masklet.formats.mask_folders import find_masks, split_instances
@@ -176,14 +174,8 @@ class LabelExport:
     def copy_images(self, below: str) -> Iterator[Path]:
         """Copies of all images, or further names of the same files where the disk allows it."""
         for image in self.labels.images.values():
-            source, target = self.find_image(name_of_image(image)), self.folder / below / name_of_image(image)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            if not target.exists():
-                try:
-                    os.link(source, target)
-                except OSError:
-                    shutil.copyfile(source, target)
-            yield target
+            name = name_of_image(image)
+            yield link_or_copy(self.find_image(name), self.folder / below / name)
 
 
 def _write_coco(export: LabelExport) -> list[Path]:

@@ -66,7 +66,7 @@ media = _table(
     _number("height"),
     _text("hash64"),
     _text("error", null=True),
-    _text("profile", null=True),
+    _text("profile", null=True),  # of a clip, its frames as JSON
 )
 cluster = _table(
     "cluster",
@@ -75,6 +75,8 @@ cluster = _table(
     _text("representative", "media.media_id"),
     _number("position"),  # how many images were compared: the answer over most counts
 )
+guard = _table("guard", _key("guard_id"), _text("name"), _text("uri"), _text("hashes"), _text("blob"))
+leak = _table("leak", _key("leak_id"), _text("media_id", "media.media_id"), _text("name"), _text("uri"))
 phrase = _table("phrase", _key("phrase_id"), _text("text"), _text("concept", null=True), _number("revoked"))
 pair = _table(
     "pair",
@@ -120,6 +122,25 @@ verdict = _table(
     UniqueConstraint("task", "subject", "slot", "actor_id", "render"),
 )
 Index("verdict_of_pair", verdict.c.pair_id)
+description = _table(
+    "description",
+    _key("description_id"),
+    _text("media_id", "media.media_id"),
+    _text("actor_id", "actor.actor_id"),
+    _text("blob"),  # the vector, half floats
+    _text("kind"),
+    _text("presence"),
+)
+frame_range = _table(
+    "frame_range",
+    _key("range_id"),
+    _text("pair_id", "pair.pair_id"),
+    _text("actor_id", "actor.actor_id"),
+    _number("first"),
+    _number("last"),
+    _text("kind"),
+)
+gold = _table("gold", _key("pair_id"), _number("position"))
 correction = _table(
     "correction",
     _key("correction_id"),

@@ -20,6 +20,7 @@ ALWAYS_PLURAL = _words(
     "scissors glasses sunglasses trousers jeans shorts pants tongs pliers tweezers binoculars goggles headphones "
     "clothes tights leggings pyjamas"
 )
+IRREGULAR = {"women": "woman", "people": "person", "persons": "person", "lenses": "lens"}  # which the ontology lacks
 NOT_SEEN = _words(
     "other same different several many various few new old good own next last first second third main "
     "one two three four five six seven eight nine ten eleven twelve dozen hundred"
@@ -66,9 +67,11 @@ def singular(noun: str, ontology: Ontology) -> str:
 
 def _singular_word(word: str, before: str, ontology: Ontology) -> str:
     if word in ALWAYS_PLURAL:
-        return word
-    if word in ontology.plurals:
-        return ontology.plurals[word]
+        single = word.removesuffix("es") if word == "glasses" else word.removesuffix("s")
+        is_compound = before and (ontology.find(f"{before} {single}") or ontology.find(before + single))
+        return single if is_compound else word
+    if word in IRREGULAR or word in ontology.plurals:
+        return IRREGULAR.get(word) or ontology.plurals[word]
 
     def known(each: str) -> bool:
         return ontology.find(f"{before} {each}".strip()) is not None or ontology.find(each) is not None

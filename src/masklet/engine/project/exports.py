@@ -7,10 +7,12 @@ those of which every instance is labelled are its `exhaustive`.
 import json
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import yaml
 
+from masklet.data.labels.conversion import WRITERS, LabelExport
 from masklet.engine.snapshots import SPLITS, Snapshot, export_saco
 from masklet.engine.stages.stage import Project
 from masklet.engine.view import Row
@@ -134,11 +136,22 @@ def _by_image(rows: Sequence[Row], media: Mapping[str, Row]) -> dict[str, list[R
 
 
 def _saco(project: Project, snapshot: Snapshot, folder: Path) -> list[Path]:
-    return export_saco(project.view, snapshot, folder)
+    return export_saco(project.view, snapshot, folder, originals=project.originals)
+
+
+def _of_tool(tool: str, project: Project, snapshot: Snapshot, folder: Path) -> list[Path]:
+    """A folder a split in the layout of a labelling tool, whose masks stay masks."""
+    written = []
+    for split, rows in rows_by_split(project, snapshot).items():
+        labels = coco_of(project, rows, sorted({row["text"] for row in rows}))
+        export = LabelExport(labels=labels, folder=folder / split, find_image=lambda name: project.originals / name)
+        written += WRITERS[tool](export)
+    return written
 
 
 EXPORTS: Mapping[str, Callable[[Project, Snapshot, Path], list[Path]]] = {
     "saco": _saco,
     "coco": export_coco,
     "yolo": export_yolo,
+    **{tool: partial(_of_tool, tool) for tool in ("labelstudio", "cvat", "labelme")},
 }

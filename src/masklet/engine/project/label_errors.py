@@ -12,7 +12,8 @@ from sqlalchemy import select
 
 from masklet.engine.ledger import tables as t
 from masklet.engine.records import MaskRow
-from masklet.engine.stages.labels import SAME, overlap_table
+from masklet.engine.stages.labels import SAME
+from masklet.engine.stages.mask_rows import overlap_table
 from masklet.engine.view import LedgerView, Row
 
 SURE = 0.5  # score of a find that counts against a label

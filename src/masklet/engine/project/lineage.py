@@ -109,7 +109,7 @@ def impact(view: LedgerView, kind: str, name: str) -> list[Row]:
     Raises: InputError unless exactly one has that name.
     """
     row = resolve(view, kind, name)
-    rows = view.annotations()
+    rows = view.annotations() + [each for each in view.all_annotations() if each["slot"] != "-" and not each["revoked"]]
     if kind == "phrase":
         return [each for each in rows if each["text"] == row["text"]]
     if kind == "source":
@@ -133,7 +133,9 @@ def revoke(view: LedgerView, kind: str, name: str) -> list[Row]:
     if kind == "actor" and row["actor_id"] == RULES.actor_id:
         raise InputError("the rules of masklet itself cannot be revoked: revoke a source or a phrase instead")
     lapsed = _verdicts_on(view, row["actor_id"]) if kind == "actor" else []
-    reopened = {each["pair_id"]: Cause.REVOKED for each in rows if State(each["state"]) in FINAL}
+    reopened = {
+        each["pair_id"]: Cause.REVOKED for each in rows if each["slot"] == "-" and State(each["state"]) in FINAL
+    }
     pairs = {each["pair_id"]: State(each["state"]) for each in view.pairs(revoked=True)}
     for verdict in lapsed:
         if Cause.STALE in TRANSITIONS[pairs[verdict["pair_id"]]]:
@@ -150,6 +152,22 @@ def revoke(view: LedgerView, kind: str, name: str) -> list[Row]:
         view.ledger.apply(connection, outcome, RULES)
         view.ledger.tell(connection, RULES, "revoked", row[key], {"kind": kind, "annotations": len(rows)})
     return rows
+
+
+def reopen_unfinished(view: LedgerView) -> int:
+    """Asks anew what is not final, as after a change of model; how many pairs. What a person said or labelled stays."""
+    open_pairs = [
+        row
+        for row in view.pairs()
+        if Cause.STALE in TRANSITIONS[State(row["state"])]
+        and State(row["state"]) not in FINAL
+        and row["origin"] != "labels"
+        and all(verdict["kind"] != "person" for verdict in view.verdicts(row["pair_id"]))
+    ]
+    moves = [Move(pair_id=row["pair_id"], cause=Cause.STALE) for row in open_pairs]
+    lapsed = [verdict["verdict_id"] for row in open_pairs for verdict in view.verdicts(row["pair_id"])]
+    view.ledger.act(Outcome(moves=moves, lapsed=lapsed), RULES)
+    return len(moves)
 
 
 def _verdicts_on(view: LedgerView, actor_id: str) -> list[Row]:

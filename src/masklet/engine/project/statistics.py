@@ -140,7 +140,7 @@ def next_step(states: Mapping[str, int], folder: str) -> str:
         return f"{count} pairs may be incomplete: masklet engine review {folder} --task exhaustivity --out sheet.html"
     if states.get(str(State.TO_CORRECT)) or states.get(str(State.TO_CORRECT_GROUP)):
         count = states.get(str(State.TO_CORRECT), 0) + states.get(str(State.TO_CORRECT_GROUP), 0)
-        return f"{count} pairs wait for correction: masklet engine export {folder} --for-correction --out correct.json"
+        return f"{count} pairs wait for correction: masklet engine export {folder} --for-correction --out correct"
     if states.get(str(State.FINAL_POSITIVE)):
         return f"look at some of what nobody asked about: masklet engine review {folder} --task audit --out sheet.html"
     return "nothing was found: try other phrases, or more photos"

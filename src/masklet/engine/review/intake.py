@@ -4,11 +4,12 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 from masklet.engine.records import Author, Fact, Move, Outcome
+from masklet.engine.review.people import CHECKED, is_hidden, known_answer
 from masklet.engine.review.verdict_file import Decision, VerdictFile
 from masklet.engine.stages.stage import Project
 from masklet.engine.stages.verification import cause_of, verdict_fact
 from masklet.engine.states import FINAL, Cause, State
-from masklet.engine.verify.choices import UNSURE, Choice
+from masklet.engine.verify.choices import TAKES_MASK, UNSURE, Choice
 from masklet.engine.view import Row
 from masklet.errors import InputError
 
@@ -52,13 +53,31 @@ def _take_in_pair(
     if not said or maskset is None:
         return
     if State(pair["state"]) not in OPEN[task] or (task != "masks" and _has_said(project, pair, actor)):
-        counts["decided before"] += len(said)
+        checked = _check_known(project, pair, said, actor) if task == "masks" else 0
+        counts["known before"] += checked
+        counts["decided before"] += len(said) - checked
         return
     outcome = (
         _of_masks(project, pair, maskset, said, actor) if task == "masks" else _of_all(project, pair, said[-1], actor)
     )
     project.view.ledger.act(outcome, actor)
     counts["taken"] += len(said)
+
+
+def _check_known(project: Project, pair: Row, said: Sequence[Decision], actor: Author) -> int:
+    """Answers to questions that were hidden in the sheet are kept beside the known ones; how many there were."""
+    count, ledger = 0, project.view.ledger
+    for each in said:
+        subject = f"{each.maskset}#{each.number}"
+        known = known_answer(project.view, pair["pair_id"], subject, asked_by=actor.actor_id)
+        if known is None or not is_hidden(subject):
+            continue
+        payload = {"known": known, "said": each.label in TAKES_MASK, "seconds": float(each.seconds)}
+        with ledger.transaction() as connection:
+            ledger.apply(connection, Outcome(facts=[actor.fact()]), actor)
+            ledger.tell(connection, actor, CHECKED, subject, payload)
+        count += 1
+    return count
 
 
 def _has_said(project: Project, pair: Row, actor: Author) -> bool:

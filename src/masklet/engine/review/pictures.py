@@ -20,12 +20,12 @@ SIDE = 320  # of the longer side, in pixels
 MARGIN = 0.25  # of a mask's box, at least, around it in the view from near
 LEAST_MARGIN = 16
 QUALITY = 80
-BOX: Colour = (255, 0, 220)  # no thing has this colour
+MARKS: tuple[Colour, ...] = ((255, 0, 220), (0, 230, 60), (30, 120, 255))  # the one least like the mask's surroundings
 
 
 def whole(image: Pixels, masks: Sequence[MaskRow], side: int = SIDE) -> Image.Image:
     """The image with all masks in colours of their own, its longer side `side` pixels."""
-    canvas = _shrunk(image, side)
+    canvas = shrunk(image, side)
     size = canvas.height, canvas.width
     width = outline_width(unit_of(canvas.width, canvas.height) * 2)
     for number, mask in enumerate(masks):
@@ -35,10 +35,11 @@ def whole(image: Pixels, masks: Sequence[MaskRow], side: int = SIDE) -> Image.Im
 
 def from_near(image: Pixels, mask: MaskRow, side: int = SIDE) -> Image.Image:
     """Two panels: the image with the mask's box, and the mask from near with some of what is around it."""
-    context = _shrunk(image, side)
+    context = shrunk(image, side)
+    colour = _mark_of(image, mask)
     scale = context.width / image.shape[1]
     x0, y0, x1, y1 = mask.box
-    ImageDraw.Draw(context).rectangle([value * scale for value in (x0, y0, x1, y1)], outline=BOX, width=2)
+    ImageDraw.Draw(context).rectangle([value * scale for value in (x0, y0, x1, y1)], outline=colour, width=2)
     margin_x, margin_y = (max(LEAST_MARGIN, MARGIN * length) for length in (x1 - x0, y1 - y0))
     height, width = image.shape[:2]
     left, top = max(0, int(x0 - margin_x)), max(0, int(y0 - margin_y))
@@ -48,11 +49,17 @@ def from_near(image: Pixels, mask: MaskRow, side: int = SIDE) -> Image.Image:
     near = Image.fromarray(image[top:bottom, left:right]).resize((size[1], size[0]), Image.Resampling.BILINEAR)
     cut = rle_decode(mask.counts, *mask.size)[top:bottom, left:right]
     pixels = np.asarray(Image.fromarray(cut).resize((size[1], size[0]), Image.Resampling.NEAREST), bool)
-    paint_mask(near, pixels, BOX, outline_width(unit_of(side, side) * 2))
+    paint_mask(near, pixels, colour, outline_width(unit_of(side, side) * 2))
     both = Image.new("RGB", (context.width + 4 + near.width, max(context.height, near.height)), (24, 25, 30))
     both.paste(context, (0, 0))
     both.paste(near, (context.width + 4, 0))
     return both
+
+
+def _mark_of(image: Pixels, mask: MaskRow) -> Colour:
+    x0, y0, x1, y1 = (int(value) for value in mask.box)
+    mean = image[max(0, y0) : y1 + 1, max(0, x0) : x1 + 1].reshape(-1, 3).mean(axis=0)
+    return max(MARKS, key=lambda each: float(np.abs(np.array(each) - mean).sum()))
 
 
 def decoded(mask: MaskRow, size: tuple[int, int]) -> np.ndarray:
@@ -70,7 +77,8 @@ def jpeg(picture: Image.Image) -> bytes:
     return file.getvalue()
 
 
-def _shrunk(image: Pixels, side: int) -> Image.Image:
+def shrunk(image: Pixels, side: int) -> Image.Image:
+    """The image with its longer side `side` pixels."""
     picture = Image.fromarray(image)
     scale = side / max(picture.size)
     size = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))

@@ -86,12 +86,12 @@ def _shape(mask: MaskRow) -> tuple[float, float, float]:
     return math.log(area), math.log(width / height), area * mask.size[0] * mask.size[1] / (width * height)
 
 
-def _whole_items(project: Project, task: str) -> list[ReviewItem]:
+def _whole_items(project: Project, task: str, *, share: float = AUDIT_SHARE) -> list[ReviewItem]:
     view = project.view
     states = (State.HUMAN_PENDING, State.RECHECK) if task == "exhaustivity" else tuple(FINAL)
     items = []
     for pair in view.pairs(*states):
-        if task == "audit" and not (is_audited(pair["pair_id"]) and _untouched(project, pair)):
+        if task == "audit" and not (is_audited(pair["pair_id"], share) and _untouched(project, pair)):
             continue
         maskset = view.maskset(pair["pair_id"])
         if maskset is not None:
@@ -102,14 +102,27 @@ def _whole_items(project: Project, task: str) -> list[ReviewItem]:
     return items
 
 
-def is_audited(pair_id: str) -> bool:
+def unseen(project: Project) -> list[ReviewItem]:
+    """Every final pair that nobody looked at, as questions of the audit, in an order by their names' digests."""
+    return sorted(
+        _whole_items(project, "audit", share=1.0),
+        key=lambda item: hashlib.sha256(f"unseen {item.pair_id}".encode()).hexdigest(),
+    )
+
+
+def is_audited(pair_id: str, share: float = AUDIT_SHARE) -> bool:
     """Whether people look at a pair that was decided without them; by its name alone, so that no run changes it."""
     place = int(hashlib.sha256(f"audit {pair_id}".encode()).hexdigest()[:8], 16) / 2**32
-    return place < AUDIT_SHARE
+    return place < share
 
 
 def _untouched(project: Project, pair: Row) -> bool:
     return all(row["kind"] != "person" for row in project.view.verdicts(pair["pair_id"]))
+
+
+def mask_item(project: Project, pair: Row, maskset: Row, number: int) -> ReviewItem:
+    """The question about one mask."""
+    return _item("masks", pair, maskset, number, [project.view.masks(maskset)[number]], 0.0)
 
 
 def _item(

@@ -9,6 +9,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from masklet.engine.clips.drawing import strip
 from masklet.engine.review.pictures import from_near, jpeg, whole
 from masklet.engine.review.queues import ANSWERS, ReviewItem
 from masklet.engine.stages.stage import Project
@@ -54,6 +55,11 @@ def render_sheet(project: Project, items: Sequence[ReviewItem]) -> str:
 
 
 def _picture(project: Project, item: ReviewItem) -> str:
-    image = project.picture(item.media_id)
-    drawn = whole(image, item.masks) if item.number is None else from_near(image, item.masks[0])
+    is_clip = project.view.one_media(item.media_id)["profile"] is not None
+    if item.number is not None:
+        drawn = from_near(project.picture(item.media_id, item.masks[0].frame), item.masks[0])
+    elif is_clip:
+        drawn = strip(project, item.media_id, item.masks)
+    else:
+        drawn = whole(project.picture(item.media_id), item.masks)
     return "data:image/jpeg;base64," + base64.b64encode(jpeg(drawn)).decode()

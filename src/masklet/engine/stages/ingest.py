@@ -1,7 +1,7 @@
 """Images come in: read once, upright, named by their bytes. One that cannot be read is a row that says why."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -22,9 +22,10 @@ THUMBNAIL = 32
 
 @dataclass(frozen=True, kw_only=True)
 class Ingest:
-    """Reads the images of a folder as one source."""
+    """Reads the images of a folder as one source; what lies in a folder below it may be one of its own."""
 
     source_id: str
+    by_folder: Mapping[str, str] = field(default_factory=dict)  # sources of folders, by their paths below
     name: str = "ingest"
     version: int = 1
     actor: Author = RULES
@@ -35,7 +36,7 @@ class Ingest:
         for position, path in enumerate(image_files(project.originals)):
             status = path.stat()
             where = path.relative_to(project.originals).as_posix()
-            inputs = [self.source_id, str(status.st_size), str(status.st_mtime_ns)]
+            inputs = [self._source_of(where), str(status.st_size), str(status.st_mtime_ns)]
             units.append(
                 Unit(stage=self.name, version=self.version, subject=where, inputs=inputs, priority=-float(position))
             )
@@ -50,7 +51,7 @@ class Ingest:
             raise InputError(f"{path} cannot be read: {error.strerror}") from error
         values = {
             "media_id": digest_of_bytes(content),
-            "source_id": self.source_id,
+            "source_id": self._source_of(subject),
             "uri": subject,
             "width": 0,
             "height": 0,
@@ -66,6 +67,10 @@ class Ingest:
             )
         sizes = {"height": image.shape[0], "width": image.shape[1], "hash64": perceptual_hash(image)}
         return Outcome(facts=[Fact(table="media", values=values | sizes)])
+
+    def _source_of(self, where: str) -> str:
+        folders = [folder for folder in self.by_folder if where.startswith(f"{folder}/")]
+        return self.by_folder[max(folders, key=len)] if folders else self.source_id
 
 
 def image_files(folder: Path) -> list[Path]:

@@ -16,12 +16,12 @@ from masklet.data.sources import CocoConfig, IndexedSource
 from masklet.engine.digests import digest_of, digest_of_bytes
 from masklet.engine.records import Author, Fact, MaskRow, Move, Outcome, Unit
 from masklet.engine.review.corrections import to_row
-from masklet.engine.stages.masks import KEEP_SCORE, MOST_MASKS, masks_by_phrase, maskset_fact
+from masklet.engine.stages.mask_rows import masks_by_phrase, maskset_fact, overlap_table
+from masklet.engine.stages.masks import KEEP_SCORE, MOST_MASKS
 from masklet.engine.stages.phrases import normalise, pair_fact, pair_id_of, phrase_fact, phrase_id_of
 from masklet.engine.stages.stage import Project
 from masklet.engine.states import Cause
 from masklet.errors import InputError
-from masklet.ops.masks import mask_iou, rle_decode
 from masklet.protocols import Segmenter
 
 SAME = 0.5  # overlap of a label and a find that are the same thing
@@ -143,14 +143,6 @@ def with_support(labels: Sequence[MaskRow], finds: Sequence[MaskRow]) -> list[Ma
         MaskRow(counts=label.counts, size=label.size, box=label.box, score=score, group=label.group)
         for label, score in zip(labels, scores, strict=True)
     ]
-
-
-def overlap_table(masks: Sequence[MaskRow], others: Sequence[MaskRow]) -> np.ndarray:
-    """Intersection over union of every mask with every other."""
-    if not masks or not others:
-        return np.zeros((len(masks), len(others)))
-    left, right = (np.stack([rle_decode(mask.counts, *mask.size) for mask in each]) for each in (masks, others))
-    return mask_iou(left, right)
 
 
 def second_set(project: Project, pair: dict, masks: Sequence[MaskRow], author: Author, presence: float) -> Fact:

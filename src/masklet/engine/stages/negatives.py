@@ -16,7 +16,8 @@ import numpy as np
 from masklet.engine.ledger.ledger import RULES
 from masklet.engine.ontology.concepts import Noun, Ontology, concepts_of
 from masklet.engine.records import Author, Fact, MaskRow, Move, Outcome, Unit
-from masklet.engine.stages.masks import KEEP_SCORE, MOST_MASKS, masks_by_phrase, maskset_fact
+from masklet.engine.stages.mask_rows import masks_by_phrase, maskset_fact
+from masklet.engine.stages.masks import KEEP_SCORE, MOST_MASKS
 from masklet.engine.stages.phrases import pair_fact, pair_id_of, phrase_fact, phrase_id_of
 from masklet.engine.stages.stage import Project
 from masklet.engine.stages.verification import verdict_fact

@@ -2,17 +2,18 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 from masklet.engine.digests import digest_of
 from masklet.engine.ledger.ledger import RULES
 from masklet.engine.ontology.captions import noun_phrases
 from masklet.engine.ontology.concepts import Noun, Ontology
+from masklet.engine.ontology.normal import LONGEST, normal_phrase
 from masklet.engine.records import Author, Fact, Move, Outcome, Unit
-from masklet.engine.stages.phrases import normalise, pair_fact, pair_id_of, phrase_fact, phrase_id_of
+from masklet.engine.stages.phrases import pair_fact, pair_id_of, phrase_fact, phrase_id_of
 from masklet.engine.stages.stage import Project
 from masklet.engine.states import Cause
-from masklet.errors import InputError
-from masklet.protocols import Instances, Segmenter
+from masklet.protocols import Instances, Pixels, Segmenter
 
 MOST_PHRASES = 20  # of an image
 PRESENT = 0.5  # presence of a concept, above which narrower ones are asked
@@ -43,7 +44,50 @@ class CaptionPhrases:
     def run(self, project: Project, subject: str) -> Outcome:
         """Pairs of the caption's phrases; those with too many words are rejected and stay on record."""
         caption = self.captions[project.view.one_media(subject)["uri"]]
-        return pairs_outcome(project, subject, noun_phrases(caption, self.ontology)[:MOST_PHRASES], "caption")
+        phrases = noun_phrases(caption, self.ontology)[:MOST_PHRASES]
+        return pairs_outcome(project, subject, _normal(phrases, self.ontology), "caption")
+
+
+@runtime_checkable
+class PhraseTeller(Protocol):
+    """Says in words what an image shows, such as a language model that sees; what it says is not trusted."""
+
+    @property
+    def identity(self) -> str:
+        """Changes whenever its words would."""
+        ...
+
+    def tell_phrases(self, image: Pixels) -> Sequence[str]:
+        """Noun phrases. Raises: InputError when it gives no answer that can be used."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToldPhrases:
+    """Phrases that somebody tells of each image, in their normal form; others are on record as rejected."""
+
+    teller: PhraseTeller
+    ontology: Ontology
+    name: str = "told-phrases"
+    version: int = 1
+
+    @property
+    def actor(self) -> Author:
+        """Whoever tells."""
+        return Author(kind="model", name=self.teller.identity)
+
+    def plan(self, project: Project) -> Sequence[Unit]:
+        """A unit an image."""
+        inputs = [self.teller.identity]
+        return [
+            Unit(stage=self.name, version=self.version, subject=row["media_id"], inputs=inputs)
+            for row in unlike_media(project)
+        ]
+
+    def run(self, project: Project, subject: str) -> Outcome:
+        """Pairs of what was told. Raises: InputError when there is no answer."""
+        told = list(self.teller.tell_phrases(project.picture(subject)))[:MOST_PHRASES]
+        return pairs_outcome(project, subject, _normal(told, self.ontology), "told")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +122,7 @@ class WalkPhrases:
             found = walk(session.find, self.ontology)
         finally:
             session.close()
-        return pairs_outcome(project, subject, found, "ontology")
+        return pairs_outcome(project, subject, dict.fromkeys(found, True), "ontology")
 
 
 def walk(find: Callable[..., Instances], ontology: Ontology) -> list[str]:
@@ -125,22 +169,27 @@ def unlike_media(project: Project) -> list:
     return [row for row in project.view.media() if stands_for.get(row["media_id"], row["media_id"]) == row["media_id"]]
 
 
-def pairs_outcome(project: Project, media_id: str, phrases: Sequence[str], origin: str) -> Outcome:
-    """Pairs of an image and new phrases, queued; what is no phrase by its length is on record as rejected."""
+def pairs_outcome(project: Project, media_id: str, phrases: Mapping[str, bool], origin: str) -> Outcome:
+    """Pairs of an image and new phrases, those that may be asked queued; the others are on record as rejected."""
     there = {row["pair_id"] for row in project.view.pairs(media_id=media_id, revoked=True)}
     facts: list[Fact] = []
     moves: list[Move] = []
-    for text in dict.fromkeys(phrases):
+    for text, may_be_asked in phrases.items():
         pair_id = pair_id_of(media_id, phrase_id_of(text))
         if pair_id in there:
             continue
         facts += [phrase_fact(text), pair_fact(media_id, phrase_id_of(text), origin)]
-        moves.append(Move(pair_id=pair_id, cause=Cause.ACCEPTED_PHRASE if _is_fit(text) else Cause.PHRASE_UNFIT))
+        moves.append(Move(pair_id=pair_id, cause=Cause.ACCEPTED_PHRASE if may_be_asked else Cause.PHRASE_UNFIT))
     return Outcome(facts=facts, moves=moves)
 
 
-def _is_fit(text: str) -> bool:
-    try:
-        return normalise(text) == text
-    except InputError:
-        return False
+def _normal(phrases: Sequence[str], ontology: Ontology) -> dict[str, bool]:
+    """Phrases in their normal form, and whether each may be asked; those that may not, as they were written."""
+    found: dict[str, bool] = {}
+    for text in phrases:
+        normal = normal_phrase(text, ontology)
+        if normal.text:
+            found[normal.text] = True
+        elif plain := " ".join(text.lower().split())[:LONGEST]:
+            found.setdefault(plain, False)
+    return found

@@ -1,5 +1,6 @@
 """What a stage is: it plans units from what is known, and turns a unit into what should be added. Nothing else."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -8,7 +9,7 @@ from typing import Protocol, runtime_checkable
 
 from masklet.engine.blobs import Blobs
 from masklet.engine.records import Author, Outcome, Unit
-from masklet.engine.view import LedgerView
+from masklet.engine.view import LedgerView, Row
 from masklet.errors import InputError
 from masklet.media.images import read_image
 from masklet.protocols import Pixels
@@ -22,10 +23,23 @@ class Project:
     blobs: Blobs
     originals: Path
 
-    def picture(self, media_id: str) -> Pixels:
-        """The pixels of an image; that of the last one is kept. Raises: InputError when it is gone or has changed."""
+    def picture(self, media_id: str, frame: int | None = None) -> Pixels:
+        """The pixels of an image, or of a frame of a clip, the middle one by default; that of the last one is kept.
+
+        Raises: InputError when it is gone or has changed.
+        """
         media = self.view.one_media(media_id)
-        return _read_unchanged(self.originals / media["uri"], media["uri"], (media["height"], media["width"]))
+        uri, frames = media["uri"], frames_of(media)
+        if frames:
+            uri = frames[len(frames) // 2 if frame is None else frame]
+        return _read_unchanged(self.originals / uri, uri, (media["height"], media["width"]))
+
+
+def frames_of(media: Row) -> list[str]:
+    """The frames of a clip as paths below the originals; none of an image."""
+    if media["profile"] is None:
+        return []
+    return [f"{media['uri']}/{name}" for name in json.loads(media["profile"])["frames"]]
 
 
 @lru_cache(maxsize=1)

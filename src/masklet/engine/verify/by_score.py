@@ -1,19 +1,24 @@
 """The verifier of first use: it takes the proposing model's own probabilities, and asks people between two bands.
 
 It knows nothing that the model did not know, so what it accepts is of the lowest tier; a trained head or people replace
-it. What it gives is order: sure things first, doubtful ones on the review sheet.
+it. What it gives is order: sure things first, doubtful ones on the review sheet. Its bands may be fitted to what people
+said in a project, until there are enough answers for a head.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from masklet.engine.digests import digest_of
 from masklet.engine.records import Author
-from masklet.engine.verify.bands import Bands
-from masklet.engine.verify.choices import UNSURE, Choice, ExhaustivityItem, MaskItem
+from masklet.engine.stages.stage import Project
+from masklet.engine.verify.bands import Bands, fit_bands
+from masklet.engine.verify.choices import TAKES_MASK, UNSURE, Choice, ExhaustivityItem, MaskItem
+from masklet.errors import InputError
 
 MASK_BANDS = Bands(accept=0.7, reject=0.4)
 PRESENCE_BANDS = Bands(accept=0.7, reject=0.2)
+LEAST_ANSWERS = 40
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +53,36 @@ class ByScore:
             else:
                 choices.append(_choice(1 - item.presence, side=True if side is False else None))
         return choices
+
+
+def fit_by_score(project: Project, most_false: float) -> ByScore:
+    """Bands of scores and of presence that keep a bound on wrong answers, from what people said in a project.
+
+    A question without `LEAST_ANSWERS` answers is left to people. Raises: InputError when both are.
+    """
+    masks: list[tuple[float, bool]] = []
+    whole: list[tuple[float, bool]] = []
+    for pair in project.view.pairs():
+        for row in project.view.verdicts(pair["pair_id"]):
+            set_id, _, number = row["subject"].partition("#")
+            maskset = project.view.maskset_by_id(set_id) if row["kind"] == "person" else None
+            if maskset is None or maskset["presence"] is None:
+                continue
+            is_yes = row["label"] in TAKES_MASK
+            if row["task"] == "mask" and int(number) < maskset["num_masks"]:
+                masks.append((project.view.masks(maskset)[int(number)].score, is_yes))
+            elif row["task"] == "exhaustivity" and project.view.accepted(pair["pair_id"], maskset):
+                whole.append((maskset["presence"], is_yes))
+    if max(len(masks), len(whole)) < LEAST_ANSWERS:
+        raise InputError(f"{len(masks)} and {len(whole)} answers of people are too few: {LEAST_ANSWERS} are needed")
+    return ByScore(masks=_fitted(masks, most_false), present=_fitted(whole, most_false))
+
+
+def _fitted(answers: Sequence[tuple[float, bool]], most_false: float) -> Bands:
+    if len(answers) < LEAST_ANSWERS:
+        return Bands(accept=math.inf, reject=-math.inf)
+    scores, truths = zip(*answers, strict=True)
+    return fit_bands(scores, truths, most_false=most_false)
 
 
 def _choice(probability: float, *, side: bool | None) -> Choice:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from masklet.engine.records import MaskRow
 from masklet.engine.stages.ingest import image_files
-from masklet.engine.stages.masks import KEEP_SCORE, masks_by_phrase
+from masklet.engine.stages.mask_rows import masks_by_phrase
+from masklet.engine.stages.masks import KEEP_SCORE
 from masklet.engine.stages.stage import Project
 from masklet.engine.states import State
 from masklet.engine.verify.by_score import ByScore

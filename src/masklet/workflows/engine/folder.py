@@ -30,6 +30,8 @@ class ProjectSettings:
     licence: str = "unknown"
     model: str = "tiny"
     negatives: Annotated[int, Field(ge=0, le=100)] = 0
+    harder: bool = False
+    videos: str | None = None  # of a project of clips
 
 
 _ADAPTER = TypeAdapter(ProjectSettings)
@@ -60,6 +62,14 @@ def read_settings(folder: Path) -> ProjectSettings:
         raise InputError(f"{path}: {where}: {first['msg']}") from error
 
 
+def read_photo_settings(folder: Path) -> ProjectSettings:
+    """The settings of a project of photos. Raises: InputError when it is none, or one of clips."""
+    settings = read_settings(folder)
+    if settings.videos is not None:
+        raise InputError(f"{folder} is a project of clips: go on with `masklet engine clips {settings.videos} ...`")
+    return settings
+
+
 def open_project(folder: Path) -> Project:
     """A project to work with. Raises: InputError when the folder is none."""
     settings = read_settings(folder)
@@ -84,7 +94,9 @@ def write_readme(folder: Path, lines: Sequence[str]) -> Path:
             "|---|---|",
             f"| go on, or take in new photos | `masklet engine run PHOTOS --out {folder.name}` |",
             f"| answer what is doubtful | `masklet engine review {folder.name} --task masks --out sheet.html` |",
+            f"| correct what is missing | `masklet engine export {folder.name} --for-correction --format cvat` |",
             f"| bring answers back | `masklet engine review-import {folder.name} verdicts-masks.json --name YOU` |",
+            f"| learn from it | `masklet engine loop {folder.name}` or `masklet train finetune data.root={SNAPSHOT}` |",
             f"| ask why a label exists | `masklet engine why {folder.name} ANNOTATION` |",
             "",
         ]

@@ -1,16 +1,23 @@
 """The page of a project: figures, samples of each state with their masks, people's answers, and what is next."""
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
+from PIL import Image
+
+from masklet.engine.clips.drawing import strip
 from masklet.engine.project.label_errors import label_errors
 from masklet.engine.project.statistics import EngineStats
+from masklet.engine.records import MaskRow
+from masklet.engine.review.people import people_scores
 from masklet.engine.review.pictures import from_near, jpeg, whole
 from masklet.engine.stages.stage import Project
 from masklet.engine.states import State
 from masklet.errors import InputError
 from masklet.eval.reports.page import Card, Figure, Gallery, Report, Section, Table, write_report
 from masklet.workflows.engine.folder import PAGE
+from masklet.workflows.engine.page_map import map_of
 
 SAMPLES = 8  # of each state
 MEANINGS = {
@@ -42,6 +49,12 @@ def write_page(project: Project, stats: EngineStats, step: str, folder: Path) ->
     sections: list[Section] = [Table("States", ("state", "pairs", "meaning"), states)]
     sections += [gallery for state in State if (gallery := _samples(project, state)) is not None]
     sections.append(Table("Answers", ("who", "answer", "times"), answers))
+    drawn = map_of(project)
+    sections += [drawn] if drawn is not None else []
+    scores = [(s.name, s.answers, s.seconds, s.right, s.known) for s in people_scores(project.view)]
+    if scores:
+        columns = ("person", "answers", "seconds each", "right", "of known questions")
+        sections.append(Table("People", columns, scores, "known questions are hidden among the open ones"))
     report = Report(title="Data engine", subtitle=f"next: {step}", figures=figures, sections=sections)
     return write_report(report, folder / PAGE)
 
@@ -55,12 +68,18 @@ def _samples(project: Project, state: State) -> Gallery | None:
         accepted = project.view.accepted(pair["pair_id"], maskset) if maskset else []
         shown = [masks[number] for number in accepted] if accepted else masks
         try:
-            picture = jpeg(whole(project.picture(pair["media_id"]), shown))
+            picture = jpeg(_drawn(project, pair["media_id"], shown))
         except InputError:  # an original that is gone has no sample
             continue
         uri = project.view.one_media(pair["media_id"])["uri"]
         cards.append(Card(picture, f"{pair['text']} in {uri}", (pair["text"],), f"{len(shown)} masks"))
     return Gallery(f"Samples: {state}", cards, MEANINGS.get(state, "")) if cards else None
+
+
+def _drawn(project: Project, media_id: str, shown: Sequence[MaskRow]) -> Image.Image:
+    if project.view.one_media(media_id)["profile"] is not None:
+        return strip(project, media_id, shown)
+    return whole(project.picture(media_id), shown)
 
 
 def write_errors(project: Project, path: Path, limit: int) -> Counter[str]:

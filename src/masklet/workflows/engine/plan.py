@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from masklet.engine.curation.guard import LeakGuard
 from masklet.engine.ontology.concepts import shipped
 from masklet.engine.stages.duplicates import Duplicates
 from masklet.engine.stages.finalise import Finalise
@@ -55,9 +56,7 @@ def stages_of(
 ) -> list[Stage]:
     """The stages from photos to annotations; registers the source of the photos."""
     judge = verifier or ByScore()
-    source = source_fact(Path(settings.photos).name or "photos", settings.licence)
-    project.view.ledger.add([source])
-    stages: list[Stage] = [Ingest(source_id=source.values["source_id"]), Duplicates()]
+    stages: list[Stage] = [ingest_of(project, settings), Duplicates(), LeakGuard()]
     if settings.labels:
         stages.append(CheckLabels.read(Path(settings.labels), project.originals, segmenter))
     if settings.phrases:
@@ -67,13 +66,40 @@ def stages_of(
     if not (settings.phrases or settings.captions or settings.labels):
         stages.append(WalkPhrases(segmenter=segmenter, ontology=shipped()))
     stages += [
-        ProposeMasks(segmenter=segmenter),
+        ProposeMasks(segmenter=segmenter, ontology=shipped() if settings.harder else None),
         VerifyMasks(verifier=judge),
         VerifyExhaustivity(verifier=judge),
     ]
     if settings.negatives:
         stages.append(HardNegatives(segmenter=segmenter, ontology=shipped(), per_image=settings.negatives))
     return [*stages, Finalise()]
+
+
+def ingest_of(project: Project, settings: ProjectSettings) -> Ingest:
+    """The sources of the photos, registered with their licences, and the stage that reads them."""
+    name, licences = Path(settings.photos).name or "photos", parse_licences(settings.licence)
+    sources = {
+        folder: source_fact(f"{name}/{folder}" if folder else name, licence) for folder, licence in licences.items()
+    }
+    project.view.ledger.add(list(sources.values()))
+    ids = {folder: source.values["source_id"] for folder, source in sources.items()}
+    return Ingest(source_id=ids.pop(""), by_folder=ids)
+
+
+def parse_licences(text: str) -> dict[str, str]:
+    """A licence, or FOLDER=LICENCE, ... for folders below the photos; under "" that of all others, unknown if not said.
+
+    Raises: InputError for a part without a licence.
+    """
+    found = {"": "unknown"}
+    for part in text.split(","):
+        folder, equals, licence = part.strip().rpartition("=")
+        if not licence.strip() or (equals and not folder.strip()):
+            raise InputError(
+                f"licence {text!r}: got {part.strip()!r}, expected one such as CC-BY-4.0, or FOLDER=CC-BY-4.0"
+            )
+        found[folder.strip().strip("/")] = licence.strip()
+    return found
 
 
 def read_captions(path: Path) -> dict[str, str]:

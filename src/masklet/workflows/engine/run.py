@@ -20,7 +20,7 @@ from masklet.workflows.engine.folder import (
     SNAPSHOT,
     ProjectSettings,
     open_project,
-    read_settings,
+    read_photo_settings,
     write_readme,
     write_settings,
 )
@@ -45,6 +45,7 @@ class EngineJob:
     captions: Path | None = None
     licence: str = "unknown"
     negatives: int = 0
+    harder: bool = False
     model: ModelChoice = field(default_factory=ModelChoice)
 
     def __post_init__(self) -> None:
@@ -63,6 +64,7 @@ class EngineJob:
             licence=self.licence,
             model=self.model.name,
             negatives=self.negatives,
+            harder=self.harder,
         )
 
 
@@ -102,7 +104,7 @@ def run_engine(
 
 def resume_engine(folder: Path, observer: JobObserver = SILENT, *, segmenter: Segmenter | None = None) -> EngineResult:
     """Goes on with a project as it was last run. Raises: InputError when the folder is none."""
-    settings = read_settings(folder)
+    settings = read_photo_settings(folder)
     model = segmenter or LateModel(ModelChoice(name=settings.model))
     return _run(open_project(folder), settings, model, folder, observer)
 
@@ -111,10 +113,7 @@ def _run(
     project: Project, settings: ProjectSettings, model: Segmenter, folder: Path, observer: JobObserver
 ) -> EngineResult:
     stages = stages_of(project, settings, model, project_verifier(folder, settings.model))
-    run_id = digest_of("run", time.time_ns())
-    config = digest_of(str(settings))
-    values = {"run_id": run_id, "started_at": int(time.time()), "code": masklet.__version__, "config": config}
-    project.view.ledger.add([Fact(table="run", values=values)])
+    run_id = start_run(project, settings)
     with ExitStack() as stack:
         told = _Told(observer)
         stack.callback(told.end)
@@ -122,13 +121,25 @@ def _run(
     return conclude(project, folder, is_complete=is_complete)
 
 
+def start_run(project: Project, settings: ProjectSettings) -> str:
+    """A new run on record; its id."""
+    run_id = digest_of("run", time.time_ns())
+    config = digest_of(str(settings))
+    values = {"run_id": run_id, "started_at": int(time.time()), "code": masklet.__version__, "config": config}
+    project.view.ledger.add([Fact(table="run", values=values)])
+    return run_id
+
+
 def conclude(project: Project, folder: Path, *, is_complete: bool = True) -> EngineResult:
     """Takes a snapshot if anything is final, exports it, and writes the pages of the project anew."""
-    snapshot = take_snapshot(project.view) if project.view.annotations() else None
-    if snapshot is not None:
-        export_saco(project.view, snapshot, folder / SNAPSHOT)
     stats = statistics(project.view)
-    step = next_step(stats.states, str(folder))
+    step, snapshot = next_step(stats.states, str(folder)), None
+    try:
+        snapshot = take_snapshot(project.view) if project.view.annotations() else None
+    except InputError as error:  # licences that do not mix, or images that are all of evaluation sets
+        step = str(error)
+    if snapshot is not None:
+        export_saco(project.view, snapshot, folder / SNAPSHOT, originals=project.originals)
     write_readme(folder, [*stats.lines(), f"next: {step}"])
     page = write_page(project, stats, step, folder)
     return EngineResult(

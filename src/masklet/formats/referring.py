@@ -1,0 +1,184 @@
+"""Benchmarks of sentences that mean regions: ReasonSeg, RefCOCO, RefCOCO+ and RefCOCOg, gRefCOCO.
+
+The region of a sentence is one mask of all that it means, empty where it means nothing. Pickles of the RefCOCO family
+are read by an unpickler that knows plain values only.
+"""
+
+import io
+import json
+import pickle
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+from jaxtyping import Bool
+from pydantic import Field
+
+from masklet.errors import InputError
+from masklet.formats.records import Id, Pixel, Polygons, RunLengths, Size, by_id, decode_mask, parse, read_records
+from masklet.ops.masks import polygon_area, polygons_to_mask
+
+MOST_BYTES = 512 * 2**20
+BENCHMARKS = ("reasonseg", "refcoco", "grefcoco")
+Point = Annotated[list[Pixel], Field(min_length=2, max_length=2)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sentence:
+    """A sentence about an image. `is_long` is of ReasonSeg: a question, not a short description."""
+
+    id: str
+    image: str
+    text: str
+    shapes: tuple["Region", ...]
+    is_long: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Region:
+    """A part of what a sentence means, or of what is not judged: polygons in pixels, or run lengths."""
+
+    segmentation: Polygons | RunLengths
+    is_ignored: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReasonShape:
+    """A shape of ReasonSeg."""
+
+    label: str
+    points: list[Point]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReasonFile:
+    """The labels of one image of ReasonSeg."""
+
+    text: list[str]
+    is_sentence: bool
+    shapes: list[ReasonShape]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefAnnotation:
+    """An object of `instances.json`, with its outline."""
+
+    id: Id
+    image_id: Id
+    segmentation: Polygons | RunLengths | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefImage:
+    """An image of `instances.json`."""
+
+    id: Id
+    file_name: str
+    height: Size
+    width: Size
+
+
+def read_benchmark(kind: str, path: Path, split: str = "val") -> Iterator[Sentence]:
+    """The sentences of a folder of ReasonSeg, or of a file `refs(...)` beside its `instances.json`.
+
+    Raises: InputError naming the file and what is wrong in it.
+    """
+    if kind == "reasonseg":
+        return read_reasonseg(path)
+    if kind in BENCHMARKS:
+        return read_refs(path, split)
+    raise InputError(f"unknown benchmark {kind!r}: choose from {', '.join(BENCHMARKS)}")
+
+
+def read_reasonseg(folder: Path) -> Iterator[Sentence]:
+    """Each sentence of each JSON file; what is labelled "flag" is no region. Some files are cp1252, not UTF-8."""
+    paths = sorted(folder.glob("*.json"))
+    if not paths:
+        raise InputError(f"{folder} holds no JSON file of ReasonSeg")
+    for path in paths:
+        content = path.read_bytes()
+        try:
+            text = content.decode("utf-8")
+        except UnicodeDecodeError:
+            text = content.decode("cp1252", "replace")
+        labels = parse(ReasonFile, text, path, "file")
+        # Larger ones first: what is painted later lies on top
+        shapes = sorted(labels.shapes, key=lambda shape: -polygon_area(np.array(shape.points, float)))
+        regions = tuple(
+            Region(
+                segmentation=[[float(value) for point in shape.points for value in point]],
+                is_ignored="ignore" in shape.label.lower(),
+            )
+            for shape in shapes
+            if "flag" not in shape.label.lower()
+        )
+        for place, sentence in enumerate(labels.text):
+            yield Sentence(
+                id=f"{path.stem}-{place}",
+                image=f"{path.stem}.jpg",
+                text=sentence,
+                shapes=regions,
+                is_long=labels.is_sentence,
+            )
+
+
+def read_refs(path: Path, split: str) -> Iterator[Sentence]:
+    """Each sentence of a split; a reference to no object, or to several, is gRefCOCO's."""
+    objects: dict[Any, RefAnnotation] = {}
+    images: dict[Any, RefImage] = {}
+    labels = path.with_name("instances.json")
+    for kind, found in (("annotations", RefAnnotation), ("images", RefImage)):
+        records = by_id(read_records(labels, {kind: found}), labels, kind)
+        (objects if kind == "annotations" else images).update(records)
+    for number, ref in enumerate(_refs(path)):
+        try:
+            if ref["split"] != split:
+                continue
+            named = ref["ann_id"] if isinstance(ref["ann_id"], list) else [ref["ann_id"]]
+            image = images[ref["image_id"]]
+            chosen = [objects[key].segmentation for key in named if key != -1]
+            sentences = [(str(each["sent_id"]), str(each["sent"])) for each in ref["sentences"]]
+        except (KeyError, TypeError) as error:
+            raise InputError(
+                f"{path}: reference {number + 1} lacks {error} or names what is not in {labels}"
+            ) from error
+        regions = tuple(Region(segmentation=each) for each in chosen if each is not None)
+        for key, text in sentences:
+            yield Sentence(id=key, image=image.file_name, text=text, shapes=regions)
+
+
+class _PlainUnpickler(pickle.Unpickler):
+    """Reads lists, dictionaries, texts and numbers; any name of code in the file is refused."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        raise pickle.UnpicklingError(f"it names {module}.{name}, and only plain values are read")
+
+
+def _refs(path: Path) -> list[Mapping[str, Any]]:
+    try:
+        if path.stat().st_size > MOST_BYTES:
+            raise InputError(f"{path} is larger than {MOST_BYTES // 2**20} MB")
+        content = path.read_bytes()
+        refs = json.loads(content) if path.suffix == ".json" else _PlainUnpickler(io.BytesIO(content)).load()
+    except (OSError, ValueError, EOFError, pickle.UnpicklingError, AttributeError, IndexError, KeyError) as error:
+        raise InputError(f"{path} is no file of references: {error}") from error
+    if not isinstance(refs, list) or not all(isinstance(each, dict) for each in refs):
+        raise InputError(f"{path} is no file of references: it should hold a list of them")
+    return refs
+
+
+def draw(
+    sentence: Sentence, size: tuple[int, int]
+) -> tuple[Bool[np.ndarray, "height width"], Bool[np.ndarray, "height width"]]:
+    """What a sentence means, and what is not judged, at the size (height, width) of its image."""
+    target, ignored = np.zeros(size, dtype=bool), np.zeros(size, dtype=bool)
+    for region in sentence.shapes:
+        if isinstance(region.segmentation, RunLengths):
+            mask = decode_mask(region.segmentation, size)
+        else:
+            mask = polygons_to_mask(region.segmentation, *size)
+        ignored = (ignored | mask) if region.is_ignored else ignored & ~mask
+        target = target & ~mask if region.is_ignored else target | mask
+    return target, ignored
