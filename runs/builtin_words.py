@@ -172,6 +172,15 @@ def _unit(vector: Tensor) -> Tensor:
     return vector / vector.square().mean().sqrt()
 
 
+def classes_below(net: WordNet, ids: list[str]) -> dict[str, list[int]]:
+    """The classes below each synset that has any."""
+    above: dict[str, list[int]] = defaultdict(list)
+    for index, synset in enumerate(ids):
+        for each in net.above(synset):
+            above[each].append(index)
+    return above
+
+
 def phrase_classes(
     net: WordNet, ids: list[str], labels: dict[str, str]
 ) -> tuple[dict[str, list[int]], dict[str, float]]:
@@ -184,10 +193,7 @@ def phrase_classes(
             if phrase not in classes and found:
                 classes[phrase], share[phrase] = found, weight
 
-    above: dict[str, list[int]] = defaultdict(list)
-    for index, synset in enumerate(ids):
-        for each in net.above(synset):
-            above[each].append(index)
+    above = classes_below(net, ids)
     for phrase, found in EVERYDAY.items():
         put([phrase], found, 4.0)
     own = {synset: index for index, synset in enumerate(ids)}
@@ -197,17 +203,25 @@ def phrase_classes(
         if synset not in own and net.kind[synset] in VISIBLE and len(found) <= MOST_LEAVES:
             put(net.usual(synset), found, 2.0)
     for synset, kind in net.kind.items():
-        if kind not in VISIBLE or synset in own or synset in above:
-            continue
-        over = net.above(synset)[:4]
-        nearest = next((each for each in over if each in own), None)
-        broader = next((each for each in over if 0 < len(above.get(each, ())) <= MOST_LEAVES), None)
-        if nearest is not None:
-            put(net.usual(synset), [own[nearest]], 0.4)
-        elif broader is not None:  # "puppy" lies below no class, but below "dog"
-            for word in net.usual(synset):
-                put([word], above[broader], 0.4 if word.lower() in net.common else 0.03)
+        if kind in VISIBLE and synset not in own and synset not in above:
+            for phrases, found, weight in narrower_words(net, synset, own, above):
+                put(phrases, found, weight)
     return classes, share
+
+
+def narrower_words(
+    net: WordNet, synset: str, own: dict[str, int], above: dict[str, list[int]]
+) -> list[tuple[list[str], list[int], float]]:
+    """Words below a class or below something broader, with the classes that they mean and how often to draw them."""
+    over = net.above(synset)[:4]
+    nearest = next((each for each in over if each in own), None)
+    if nearest is not None:
+        return [(net.usual(synset), [own[nearest]], 0.4)]
+    broader = next((each for each in over if 0 < len(above.get(each, ())) <= MOST_LEAVES), None)
+    if broader is None:
+        return []
+    # "puppy" lies below no class, but below "dog"
+    return [([word], above[broader], 0.4 if word.lower() in net.common else 0.03) for word in net.usual(synset)]
 
 
 def data_phrases(data: Path) -> list[str]:

@@ -24,7 +24,6 @@ SMALLEST = {
     "benchmarks/tracking.py": ["--clips", "1", "--frames", "3", "--image-size", "112"],
     "benchmarks/train.py": ["--steps", "1", "--size", "112", "--batch", "1"],
     "benchmarks/scenes.py": [],
-    "benchmarks/video.py": ["--objects", "1", "--concepts", "1"],
     "runs/report.py": ["--pictures", "2", "--clips", "1", "--users", "1", "--out", "OUT"],
     "examples/track.py": ["OUT"],
 }
@@ -70,6 +69,17 @@ def test_the_last_step_of_the_built_in_model_judges_every_pair() -> None:
     asked = [each for each in example.queries if each.exhaustive]
     assert found.keys() == set(module.EVEN_SCORES)
     assert {len(pairs) for pairs in found.values()} == {len(asked)}
+
+
+def test_the_video_benchmark_counts_a_part_within_another_for_itself() -> None:
+    """Its whole runs transformers at published widths, which is no smoke run."""
+    module = load_script("benchmarks/video.py")
+    clock = module.Clock(torch.device("cpu"))
+    ticks = iter((0.0, 1.0, 3.0, 7.0))
+    clock.now = lambda: next(ticks)
+    inner = clock.timed("detect", lambda: None)
+    clock.timed("vision", inner)()
+    assert clock.spent == {"detect": 2.0, "vision": 5.0}
 
 
 def test_the_image_benchmark_asks_a_model_through_its_public_names() -> None:
