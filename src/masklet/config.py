@@ -21,8 +21,8 @@ def sam3() -> Detector.Config:
     return Detector.Config()
 
 
-def tiny() -> Detector.Config:
-    """The built-in model, trained from scratch by this project: docs/model_card.md."""
+def first() -> Detector.Config:
+    """The first design of the built-in model, from scratch; the heads of the second begin with its own."""
     return Detector.Config(
         image_size=336,
         vision=VisionEncoder.Config(
@@ -42,14 +42,14 @@ def tiny() -> Detector.Config:
     )
 
 
-def tiny_next() -> Detector.Config:
-    """The second design of the built-in model, still in training: it begins with an ImageNet classifier's trunk."""
-    first = tiny()
+def tiny() -> Detector.Config:
+    """The built-in model, which begins with an ImageNet classifier's trunk: docs/model_card.md."""
+    heads = first()
     return replace(
-        first,
+        heads,
         image_size=448,
         vision=VisionEncoder.Config(dim=128, trunk=ConvTrunk.Config(width=1.1, depth=1.2)),
-        text=replace(first.text, meaning_dim=128),
+        text=replace(heads.text, meaning_dim=128),
         recognition=Recognition.Config(meaning_dim=128),
     )
 
@@ -72,4 +72,4 @@ def debug() -> Detector.Config:
     )
 
 
-PRESETS: dict[str, Callable[[], Detector.Config]] = {"sam3": sam3, "tiny": tiny, "tiny-next": tiny_next, "debug": debug}
+PRESETS: dict[str, Callable[[], Detector.Config]] = {"sam3": sam3, "tiny": tiny, "first": first, "debug": debug}

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from masklet.config import tiny_next
+from masklet.config import tiny
 from masklet.models.conv_trunk import ConvMaps, ConvTrunk, LateralNeck, same_conv
 from masklet.models.detector import Detector
 from masklet.nn.positions import sine_map
@@ -115,7 +115,7 @@ def test_the_coarse_level_begins_as_a_projection_of_what_the_classifier_reads() 
 
 
 def test_a_frozen_trunk_costs_no_gradient() -> None:
-    model = Detector(replace(tiny_next(), image_size=64))
+    model = Detector(replace(tiny(), image_size=64))
     model.vision.trunk.requires_grad_(requires_grad=False)
     assert not model.vision.trunk(torch.zeros(1, 3, 64, 64)).top.requires_grad
 

@@ -180,7 +180,7 @@ def test_the_debug_model_learns_one_clip() -> None:
 @pytest.fixture(scope="module")
 def started() -> Detector:
     torch.manual_seed(0)
-    model = Detector(PRESETS["tiny"]())
+    model = Detector(PRESETS["first"]())
     start_tracker(model)
     return model.eval().requires_grad_(requires_grad=False)
 
