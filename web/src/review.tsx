@@ -139,7 +139,7 @@ export function Review() {
       {now && !now.cards.length && <p class="welcome">Nothing is open here.</p>}
       <ul class={isLarge.value ? 'sheet large' : 'sheet'} aria-label="Questions">
         {now?.cards.map((card, place) => (
-          <li key={keyOf(card)} class={place === at.value ? 'card chosen' : 'card'} ref={(each) => { if (each && place === at.value) each.scrollIntoView({ block: 'nearest' }) }}>
+          <li key={keyOf(card)} class={`card${place === at.value ? ' chosen' : ''}${verdicts.value.has(keyOf(card)) ? ' judged' : ''}`} ref={(each) => { if (each && place === at.value) each.scrollIntoView({ block: 'nearest' }) }}>
             <button type="button" aria-pressed={place === at.value} onClick={() => { at.value = place; began = performance.now() }}>
               <img src={`data:image/jpeg;base64,${card.picture}`} alt={`${card.phrase}, ${card.number === null ? `${card.masks} masks` : 'one mask'}`} />
               <span><b>{card.phrase}</b> <em>{verdicts.value.get(keyOf(card))?.label ?? ''}</em></span>
