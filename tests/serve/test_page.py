@@ -12,6 +12,7 @@ import pytest
 from engine_world import ColourSegmenter, open_world, run_world, write_photos
 from serving import Running, running_server, write_clip
 
+from masklet.engine.records import Author
 from masklet.workflows.engine.folder import ProjectSettings, write_settings
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -62,7 +63,7 @@ def said_by(project: Path, name: str) -> Counter[str]:
     """The labels of a person's verdicts on masks in the ledger."""
     view = open_world(project, project.parent / "photos").view
     rows = [row for pair in view.pairs() for row in view.verdicts(pair["pair_id"], "mask")]
-    return Counter(row["label"] for row in rows if row["name"] == name)
+    return Counter(row["label"] for row in rows if row["actor_id"] == Author(kind="person", name=name).actor_id)
 
 
 @pytest.fixture
