@@ -10,7 +10,8 @@ RUN pip install --no-cache-dir -c constraints.txt torch \
     && useradd --create-home --uid 10001 masklet \
     && mkdir /data && chown masklet /data
 
-USER masklet
+# by number, so that a cluster can see that it is not root
+USER 10001
 VOLUME /data
 EXPOSE 8765
 HEALTHCHECK --interval=30s --timeout=3s --start-period=5s \

@@ -9,8 +9,10 @@ import pytest
 import torch
 
 import masklet
-from masklet.serve.lane import LATER, NOW, Batcher, Lane, LanedModel
+from masklet.inference.concepts import Concept
+from masklet.serve.lane import LATER, NOW, Batcher, Lane, LanedModel, Question
 from masklet.serve.problems import HttpProblem
+from masklet.types import Detections
 
 
 def wait_for(lane: Lane, count: int) -> None:
@@ -94,3 +96,54 @@ def test_images_encoded_together_are_as_those_encoded_alone(base: Path) -> None:
         torch.testing.assert_close(features.pyramid.fine, alone.pyramid.fine, rtol=1e-4, atol=1e-4)
         torch.testing.assert_close(features.begun, alone.begun, rtol=1e-4, atol=1e-4)
     assert laned.identity == model.identity
+
+
+def test_concepts_of_several_requests_are_asked_in_one_pass_and_answered_as_alone(
+    base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = masklet.load(base, device="cpu")
+    laned, rng = LanedModel.of(model, Lane(9)), np.random.default_rng(1)
+    wide, tall = (model.encode(rng.integers(0, 255, size, dtype=np.uint8)) for size in ((40, 60, 3), (50, 30, 3)))
+    coin, cup = Concept(phrase="coin"), Concept(phrase="a large cup", boxes=((3, 4, 20, 30),), labels=(1,))
+    least = 0.0  # an untrained model is sure of nothing
+    questions = [
+        Question(wide, [coin, cup], (40, 60), least, None, assume_present=False),
+        Question(tall, [cup], (50, 30), least, None, assume_present=False),
+        Question(wide, [Concept(phrase="cat")], (40, 60), 0.5, None, assume_present=True),
+        Question(tall, [coin], (50, 30), 0.02, None, assume_present=False),
+    ]
+    passes: list[int] = []
+    ground = model.detector.ground
+    monkeypatch.setattr(
+        model.detector, "ground", lambda *given: passes.append(len(given[2].phrase_index)) or ground(*given)
+    )
+    together: dict[int, Detections] = {}
+
+    def ask(place: int) -> None:
+        q = questions[place]
+        together[place] = laned.detect(
+            q.features, q.concepts, q.size, q.threshold, q.calibration, assume_present=q.assume_present
+        )
+
+    threads = [threading.Thread(target=ask, args=(place,)) for place in range(4)]
+    with laned.lane.turn():
+        for count, thread in enumerate(threads, start=1):
+            thread.start()
+            wait_for(laned.lane, count)
+    for thread in threads:
+        thread.join()
+    assert passes == [4, 1]  # what takes presence for granted has a pass of its own
+    for place, q in enumerate(questions):
+        alone = model.detect(q.features, q.concepts, q.size, q.threshold, assume_present=q.assume_present)
+        assert len(alone.scores) or q.threshold
+        same(together[place], alone)
+
+
+def same(one: Detections, other: Detections) -> None:
+    """The same detections but for the last bits, by which two that score alike may change places."""
+    assert one.scores.shape == other.scores.shape
+    torch.testing.assert_close(one.presence, other.presence, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(one.scores, other.scores, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(one.prompt_index, other.prompt_index)
+    torch.testing.assert_close(one.boxes_xyxy, other.boxes_xyxy, rtol=1e-3, atol=1e-2)
+    torch.testing.assert_close(one.mask_logits, other.mask_logits, rtol=1e-3, atol=1e-3)

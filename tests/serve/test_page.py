@@ -3,12 +3,17 @@
 import os
 import re
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from engine_world import ColourSegmenter, open_world, run_world, write_photos
 from serving import Running, running_server, write_clip
+
+from masklet.engine.records import Author
+from masklet.workflows.engine.folder import ProjectSettings, write_settings
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
 sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
@@ -42,6 +47,23 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """The built-in model: what is looked at should be worth a look."""
     with running_server(tmp_path_factory.mktemp("page"), "tiny") as running:
         yield running
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """Photos of squares whose masks wait for people."""
+    photos = write_photos(tmp_path / "photos", 6)
+    folder = tmp_path / "project"
+    write_settings(folder, ProjectSettings(photos=str(photos)))
+    run_world(open_world(folder, photos), ColourSegmenter(score=0.5))
+    return folder
+
+
+def said_by(project: Path, name: str) -> Counter[str]:
+    """The labels of a person's verdicts on masks in the ledger."""
+    view = open_world(project, project.parent / "photos").view
+    rows = [row for pair in view.pairs() for row in view.verdicts(pair["pair_id"], "mask")]
+    return Counter(row["label"] for row in rows if row["actor_id"] == Author(kind="person", name=name).actor_id)
 
 
 @pytest.fixture
@@ -220,6 +242,66 @@ def test_a_video_is_tracked_cancelled_and_corrected(page: "Page", tmp_path: Path
     expect(page.locator(".timeline canvas")).to_have_attribute(
         "aria-label", "Timeline: 16 of 16 frames tracked, 0 stale"
     )
+
+
+def test_reviews_go_by_keyboard_and_no_verdict_is_lost(page: "Page", project: Path, base: Path, tmp_path: Path) -> None:
+    with running_server(tmp_path / "kept", str(base), "--project", str(project)) as server:
+        page.goto(f"{server.address}/#review")
+        cards, marks = page.locator(".sheet .card"), page.locator(".sheet em")
+        expect(cards).to_have_count(24)
+        first = page.locator(".sheet img").first.get_attribute("src") or ""
+        page.get_by_label("your name").fill("Ada")
+        page.get_by_label("your name").press("Tab")
+        expect(page.locator(".sheet img").first).not_to_have_attribute("src", first)  # an order of Ada's own
+        for key in ("a", "r", "3", "u"):
+            page.keyboard.press(key)
+        expect(cards.nth(4)).to_have_class("card chosen")
+        assert marks.all_inner_texts()[:5] == ["accept", "reject", "reject", "unsure", ""]
+        page.keyboard.press("z")
+        page.keyboard.press("Control+z")
+        expect(cards.nth(2)).to_have_class("card chosen")
+        assert marks.all_inner_texts()[:4] == ["accept", "reject", "", ""]
+        page.keyboard.press("ArrowDown")
+        page.keyboard.press("ArrowLeft")
+        page.keyboard.press("a")
+        keep(page, "page-review")
+        page.keyboard.press("f")
+        expect(page.locator(".sheet.large .card.chosen img")).to_be_visible()
+        expect(page.locator(".sheet.large .card:not(.chosen)").first).to_be_hidden()
+        keep(page, "page-review-large")
+        page.keyboard.press("f")
+        before = marks.all_inner_texts()
+        page.reload()  # verdicts that were not sent can still be taken back
+        expect(cards).to_have_count(24)
+        assert marks.all_inner_texts() == before
+        page.keyboard.press("z")
+        expect(page.get_by_role("button", name="Send 2")).to_be_visible()
+        assert not said_by(project, "Ada")
+        page.context.set_offline(True)
+        page.keyboard.press("Enter")
+        expect(page.locator(".notice.error")).to_be_visible()
+        expect(page.get_by_role("button", name="Send 2")).to_be_visible()
+        page.context.set_offline(False)
+        page.keyboard.press("Enter")
+        expect(page.locator(".score")).to_contain_text("Ada: 2 answers")
+        assert said_by(project, "Ada") == {"accept": 1, "reject": 1}
+
+
+def test_verdicts_of_two_tabs_all_arrive(page: "Page", project: Path, base: Path, tmp_path: Path) -> None:
+    with running_server(tmp_path / "kept", str(base), "--project", str(project)) as server:
+        page.goto(f"{server.address}/#review")
+        expect(page.locator(".sheet .card")).to_have_count(24)
+        other = page.context.new_page()
+        other.goto(f"{server.address}/#review")
+        expect(other.locator(".sheet .card")).to_have_count(24)
+        page.keyboard.press("a")
+        other.keyboard.press("ArrowRight")
+        other.keyboard.press("r")
+        other.keyboard.press("Enter")
+        expect(other.locator(".score")).to_contain_text("2 answers")
+        page.keyboard.press("Enter")
+        expect(page.locator(".score")).to_contain_text("2 answers")
+        assert said_by(project, "reviewer") == {"accept": 1, "reject": 1}
 
 
 @pytest.mark.skipif(not AXE.is_file(), reason="axe-core is not installed: npm ci --prefix web")

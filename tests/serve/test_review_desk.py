@@ -16,7 +16,7 @@ from masklet.serve.schemas import ReviewSheet, VerdictRow, VerdictsBody
 from masklet.serve.settings import Person, ServeSettings
 from masklet.workflows.engine.folder import ProjectSettings, write_settings
 
-ANNOTATOR, REVIEWER = "annotator-0123456789", "reviewer-0123456789"
+ANNOTATOR, REVIEWER, LEAD = "annotator-0123456789", "reviewer-0123456789", "lead-0123456789"
 
 
 @pytest.fixture
@@ -30,7 +30,11 @@ def project(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def reviewed(settings: ServeSettings, project: Path, tmp_path: Path) -> Iterator[TestClient]:
-    people = {ANNOTATOR: Person(name="Ann", role="annotator"), REVIEWER: Person(name="Rea", role="reviewer")}
+    people = {
+        ANNOTATOR: Person(name="Ann", role="annotator"),
+        REVIEWER: Person(name="Rea", role="reviewer"),
+        LEAD: Person(name="Lea", role="lead"),
+    }
     own = replace(settings, folder=tmp_path / "serve", project=project, people=people)
     with TestClient(create_app(own), base_url="http://127.0.0.1") as http:
         yield http
@@ -58,6 +62,40 @@ def test_a_verdict_that_is_sent_twice_counts_once(reviewed: TestClient) -> None:
     body = verdicts(client.review(limit=60), "accept")
     assert "taken" in client.decide(body).counts
     assert "taken" not in client.decide(body).counts
+
+
+def test_known_questions_are_hidden_among_open_ones_and_make_a_score(
+    reviewed: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("masklet.engine.review.people.HIDDEN_SHARE", 1.0)
+    rea, lea = Client(http=reviewed, token=REVIEWER), Client(http=reviewed, token=LEAD)
+    sheet = rea.review(limit=60)
+    pairs = sorted({card.pair for card in sheet.cards})[:2]
+    decided = [card for card in sheet.cards if card.pair in pairs]
+    rea.decide(verdicts(sheet.model_copy(update={"cards": decided}), "accept"))
+    assert not [card for card in rea.review(limit=60).cards if card.pair in pairs]  # nobody is asked what they said
+    asked = []
+    for label in ("accept", "reject"):
+        sheet = lea.review(limit=20)
+        known = [card for card in sheet.cards if card.pair in pairs]
+        assert len(known) == 1
+        assert lea.decide(verdicts(sheet.model_copy(update={"cards": known}), label)).counts == {"known before": 1}
+        asked += [(card.pair, card.number) for card in known]
+    assert len(set(asked)) == 2
+    assert "right on 1 of 2 known questions" in lea.review().score
+    assert "no known question yet" in rea.review().score
+
+
+def test_on_this_machine_a_person_has_the_name_they_give(
+    settings: ServeSettings, project: Path, tmp_path: Path
+) -> None:
+    own = replace(settings, folder=tmp_path / "serve", project=project)
+    with TestClient(create_app(own), base_url="http://127.0.0.1") as http:
+        client = Client(http=http)
+        body = verdicts(client.review(limit=2), "reject").model_copy(update={"name": " Ada  L "})
+        assert client.decide(body).counts == {"taken": 2}
+        assert http.get("/v1/review", params={"name": "Ada L"}).json()["score"].startswith("Ada L: 2 answers, 2.0 s")
+        assert not http.get("/v1/review", params={"name": "Bob"}).json()["score"]
 
 
 def test_annotators_look_and_do_not_decide(reviewed: TestClient) -> None:

@@ -59,6 +59,7 @@ function App() {
     void follow()
   }, [])
   const go = (to: string) => { location.hash = to }
+  const key = location.hash.split('=')[1]
   const latest = (kind: string) => sessions.value.find((each) => each.kind === kind)
   return (
     <>
@@ -71,7 +72,7 @@ function App() {
           <Button label="Review" pressed={room.value === 'review'} onClick={() => go('review')} />
         </nav>
         <label class="sessions"><span class="hidden-label">Sessions</span>
-          <select value={location.hash.slice(1)} onChange={(event) => go(event.currentTarget.value)}>
+          <select value={key && sessions.value.some((each) => each.id === key) ? location.hash.slice(1) : ''} onChange={(event) => go(event.currentTarget.value)}>
             <option value="">open another file</option>
             {sessions.value.map((each) => <option key={each.id} value={`${each.kind}=${each.id}`}>{each.name}</option>)}
           </select>

@@ -1,12 +1,11 @@
-// Reviews of a data-engine project: a sheet of questions, one key a verdict. Verdicts wait in the browser until the
-// server has them, so that a reload or a lost connection costs none.
+// Reviews of a data-engine project: a sheet of questions, one key a verdict. Verdicts wait in the browser, those of all
+// tabs together, until the server has them, so that a reload or a lost connection costs none.
 import { computed, signal } from '@preact/signals'
 import { useEffect } from 'preact/hooks'
-import { get, post, ServerError, type Card, type Sheet } from './api'
+import { get, post, ServerError, type Sheet } from './api'
 import { Button, run, say, server, useKeys } from './shell'
 
 interface Verdict { pair: string; maskset: string; number: number | null; label: string; seconds: number }
-interface Waiting { task: string; answers: Verdict[] }
 
 const TASKS = [['masks', 'Masks'], ['exhaustivity', 'All there?'], ['audit', 'Audit']] as const
 const task = signal<string>('masks')
@@ -19,22 +18,42 @@ const done = signal(0)
 const name = signal(localStorage.getItem('reviewer') ?? '')
 let began = performance.now()
 
-const keyOf = (card: Card) => `${card.maskset} ${card.number}`
+const keyOf = (card: { maskset: string; number: number | null }) => `${card.maskset} ${card.number}`
+const who = () => name.value.trim() || 'reviewer'
 const counts = computed(() => {
   const found = new Map<string, number>()
   for (const each of verdicts.value.values()) found.set(each.label, (found.get(each.label) ?? 0) + 1)
   return found
 })
 
+// Verdicts of a task that the server has not got, by what they are about.
+function waiting(of: string): Map<string, Verdict> {
+  const rows = JSON.parse(localStorage.getItem(`verdicts ${of}`) ?? '[]') as Verdict[]
+  return new Map(rows.map((each) => [keyOf(each), each]))
+}
+
+function keep(of: string, change: (rows: Map<string, Verdict>) => void): void {
+  const rows = waiting(of)
+  change(rows)
+  if (rows.size) localStorage.setItem(`verdicts ${of}`, JSON.stringify([...rows.values()]))
+  else localStorage.removeItem(`verdicts ${of}`)
+}
+
+// A sheet whose verdicts wait from before a reload goes on where it was.
 async function load(): Promise<void> {
-  await send() // what waits from before comes first
-  const next = await run(() => get<Sheet>(`/v1/review?task=${task.value}&limit=24`))
+  const next = await run(() => get<Sheet>(`/v1/review?task=${task.value}&limit=24&name=${encodeURIComponent(who())}`))
   if (!next) return
+  const before = waiting(next.task)
   sheet.value = next
-  verdicts.value = new Map()
-  order.value = []
-  at.value = 0
+  order.value = [...before.keys()].filter((key) => next.cards.some((card) => keyOf(card) === key))
+  verdicts.value = new Map(order.value.map((key) => [key, before.get(key)!]))
+  const open = next.cards.findIndex((card) => !before.has(keyOf(card)))
+  at.value = Math.max(0, open < 0 ? next.cards.length - 1 : open)
   began = performance.now()
+}
+
+async function goOn(): Promise<void> {
+  if (await send()) await load()
 }
 
 function decide(label: string): void {
@@ -42,12 +61,10 @@ function decide(label: string): void {
   if (!now || !card) return
   const seconds = Math.min(600, Math.round((performance.now() - began) / 10) / 100)
   began = performance.now()
-  const { pair, maskset, number } = card
-  const next = new Map(verdicts.value)
-  next.set(keyOf(card), { pair, maskset, number, label, seconds })
-  verdicts.value = next
+  const { pair, maskset, number } = card, verdict = { pair, maskset, number, label, seconds }
+  verdicts.value = new Map(verdicts.value).set(keyOf(card), verdict)
   order.value = [...order.value.filter((each) => each !== keyOf(card)), keyOf(card)]
-  localStorage.setItem('verdicts', JSON.stringify({ task: now.task, answers: [...next.values()] } satisfies Waiting))
+  keep(now.task, (rows) => rows.set(keyOf(card), verdict))
   if (at.value < now.cards.length - 1) at.value++
 }
 
@@ -59,26 +76,33 @@ function takeBack(): void {
   verdicts.value = next
   order.value = order.value.slice(0, -1)
   at.value = Math.max(0, now.cards.findIndex((card) => keyOf(card) === last))
-  localStorage.setItem('verdicts', JSON.stringify({ task: now.task, answers: [...next.values()] }))
+  keep(now.task, (rows) => rows.delete(last))
 }
 
-async function send(): Promise<void> {
-  const text = localStorage.getItem('verdicts')
-  if (!text) return
-  const waiting = JSON.parse(text) as Waiting
-  if (!waiting.answers.length) { localStorage.removeItem('verdicts'); return }
-  const answer = await run(async () => {
-    try {
-      return await post<{ counts: Record<string, number> }>('/v1/review/verdicts', { ...waiting, name: name.value || 'reviewer' })
-    } catch (error) {
-      if (error instanceof ServerError && error.status >= 400 && error.status < 500) localStorage.removeItem('verdicts')
-      throw error
-    }
-  })
-  if (!answer) return
-  localStorage.removeItem('verdicts')
-  done.value += answer.counts.taken ?? 0
-  say(Object.entries(answer.counts).map(([what, count]) => `${count} ${what}`).join(', ') || 'nothing new')
+// Sends what waits, of every task; whether nothing waits any more.
+async function send(): Promise<boolean> {
+  const told = new Map<string, number>()
+  for (const [of] of TASKS) {
+    const answers = [...waiting(of).values()]
+    if (!answers.length) continue
+    const forget = () => keep(of, (rows) => answers.forEach((each) => {
+      if (rows.get(keyOf(each))?.label === each.label) rows.delete(keyOf(each))
+    }))
+    const answer = await run(async () => {
+      try {
+        return await post<{ counts: Record<string, number> }>('/v1/review/verdicts', { task: of, answers, name: who() })
+      } catch (error) {
+        if (error instanceof ServerError && [400, 403, 422].includes(error.status)) forget() // it would never be taken
+        throw error
+      }
+    })
+    if (!answer) return false
+    forget()
+    done.value += answer.counts.taken ?? 0
+    for (const [what, count] of Object.entries(answer.counts)) told.set(what, (told.get(what) ?? 0) + count)
+  }
+  if (told.size) say([...told].map(([what, count]) => `${count} ${what}`).join(', '))
+  return true
 }
 
 export function Review() {
@@ -96,25 +120,26 @@ export function Review() {
     ['ArrowDown', 'A row down', () => move(rowLength())], ['ArrowUp', 'A row up', () => move(-rowLength())],
     ['f', 'Larger, or the sheet again', () => { isLarge.value = !isLarge.value }],
     ['z / Ctrl+z', 'Take the last verdict back', takeBack],
-    ['Enter', 'Send, and the next sheet', () => void load()],
+    ['Enter', 'Send, and the next sheet', () => void goOn()],
   ])
   const now = sheet.value
   if (!server.value?.has_project) return <main class="welcome"><h1>Review</h1><p>Start the server with <code>--project FOLDER</code> to review a project of the data engine.</p></main>
   return (
     <main class="review">
       <div class="tools" role="toolbar" aria-label="Tasks">
-        {TASKS.map(([value, label]) => <Button key={value} label={label} pressed={task.value === value} onClick={() => { task.value = value; void load() }} />)}
-        <label>your name <input value={name.value} maxLength={100} onChange={(event) => { name.value = event.currentTarget.value; localStorage.setItem('reviewer', name.value) }} /></label>
+        {TASKS.map(([value, label]) => <Button key={value} label={label} pressed={task.value === value} onClick={() => { task.value = value; void goOn() }} />)}
+        <label>your name <input value={name.value} maxLength={100} onChange={(event) => { name.value = event.currentTarget.value; localStorage.setItem('reviewer', name.value); void load() }} /></label>
         <span class="gap" />
         <output>{now?.open ?? 0} open, {done.value} done by you</output>
         <Button label="Take back" disabled={!order.value.length} onClick={takeBack} />
-        <Button label={`Send ${verdicts.value.size}`} class="primary" onClick={() => void load()} />
+        <Button label={`Send ${verdicts.value.size}`} class="primary" onClick={() => void goOn()} />
       </div>
+      {now?.score && <p class="score">{now.score}</p>}
       {now && <p class="question">{now.question} {answers.map((label, place) => <Button key={label} label={`${label} (${letters[place]}) ${counts.value.get(label) ?? ''}`} onClick={() => decide(label)} />)}</p>}
       {now && !now.cards.length && <p class="welcome">Nothing is open here.</p>}
       <ul class={isLarge.value ? 'sheet large' : 'sheet'} aria-label="Questions">
         {now?.cards.map((card, place) => (
-          <li key={keyOf(card)} class={place === at.value ? 'card chosen' : 'card'} ref={(each) => { if (each && place === at.value) each.scrollIntoView({ block: 'nearest' }) }}>
+          <li key={keyOf(card)} class={`card${place === at.value ? ' chosen' : ''}${verdicts.value.has(keyOf(card)) ? ' judged' : ''}`} ref={(each) => { if (each && place === at.value) each.scrollIntoView({ block: 'nearest' }) }}>
             <button type="button" aria-pressed={place === at.value} onClick={() => { at.value = place; began = performance.now() }}>
               <img src={`data:image/jpeg;base64,${card.picture}`} alt={`${card.phrase}, ${card.number === null ? `${card.masks} masks` : 'one mask'}`} />
               <span><b>{card.phrase}</b> <em>{verdicts.value.get(keyOf(card))?.label ?? ''}</em></span>

@@ -1,4 +1,4 @@
-"""The order in which requests get the model: one computation at a time, the urgent first, images in batches.
+"""The order in which requests get the model: one computation at a time, the urgent first, what fits in batches.
 
 Clicks take no turn: they need the decoder alone, and run beside whatever else is computed.
 """
@@ -6,9 +6,9 @@ Clicks take no turn: they need the decoder alone, and run beside whatever else i
 import heapq
 import itertools
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -21,10 +21,11 @@ from masklet.inference.model import Model
 from masklet.media.images import preprocess
 from masklet.models.detector import ImageFeatures
 from masklet.serve.problems import HttpProblem
-from masklet.types import Bundle, Detections
+from masklet.types import Bundle, Detections, PromptBatch, TokenSet
 
 NOW, LATER = 0, 1  # a person waits; a job goes on
 MOST_IMAGES = 8  # of one batch
+MOST_QUESTIONS = 8  # requests whose prompts are answered in one pass
 Given = TypeVar("Given")
 Made = TypeVar("Made")
 
@@ -117,11 +118,79 @@ def _row(trunk: torch.Tensor | Bundle, row: int) -> Any:
     return trunk.map(lambda tensor: tensor[row : row + 1].clone())
 
 
+@dataclass(frozen=True, eq=False)
+class Question:
+    """Concepts of one request about an image of `size` (height, width)."""
+
+    features: ImageFeatures
+    concepts: Sequence[Concept]
+    size: tuple[int, int]
+    threshold: float | int
+    calibration: Calibration | None
+    assume_present: bool
+
+    @property
+    def manner(self) -> tuple[int, bool]:
+        """What questions have to share to be answered in one pass."""
+        return id(self.calibration), self.assume_present
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Placed(Concept):
+    """A concept of a batch: which of its images it is asked of, with boxes as fractions of that image."""
+
+    image: int
+
+
+def _placed(concept: Concept, image: int, size: tuple[int, int]) -> _Placed:
+    whole = (size[1], size[0], size[1], size[0])
+    boxes = tuple(tuple(value / side for value, side in zip(box, whole, strict=True)) for box in concept.boxes)
+    return _Placed(phrase=concept.phrase, boxes=boxes, labels=concept.labels, image=image)
+
+
+def _joined(features: Sequence[ImageFeatures]) -> ImageFeatures:
+    """Features of several images as one batch; positions are alike in all of them."""
+    if len(features) == 1:
+        return features[0]
+    rows: list[list[torch.Tensor]] = []
+    for each in features:
+        tensors: list[torch.Tensor] = []
+        each.map(lambda tensor, into=tensors: into.append(tensor) or tensor)
+        rows.append(tensors)
+    columns = iter(zip(*rows, strict=True))
+
+    def join(tensor: torch.Tensor) -> torch.Tensor:
+        column = next(columns)
+        return tensor if tensor is features[0].position else torch.cat(column)
+
+    return features[0].map(join)
+
+
+def _part(found: Detections, first: int, question: Question) -> Detections:
+    """The detections of one question, whose concepts begin at `first`, in pixels of its image."""
+    count = len(question.concepts)
+    prompt = found.prompt_index - first
+    rows = ((prompt >= 0) & (prompt < count) & (found.scores > question.threshold)).nonzero()[:, 0]
+    height, width = question.size
+    mine = found.take(rows)
+    scale = torch.tensor([width, height, width, height], device=rows.device)
+    return replace(
+        mine,
+        boxes_xyxy=mine.boxes_xyxy * scale,
+        prompt_index=prompt[rows],
+        presence=found.presence[first : first + count],
+    )
+
+
 class LanedModel(Model):
-    """A model whose work on images and concepts waits its turn; images of several requests are encoded together."""
+    """A model whose work on images and concepts waits its turn.
+
+    Images of several requests are encoded together, and their concepts are asked together, of one image or of several.
+    """
 
     lane: Lane
     encoder: Batcher[np.ndarray, ImageFeatures]
+    finder: Batcher[Question, Detections]
 
     @classmethod
     def of(cls, model: Model, lane: Lane) -> "LanedModel":
@@ -130,6 +199,7 @@ class LanedModel(Model):
         laned = cls(**values)
         laned.lane = lane
         laned.encoder = Batcher(lane, laned.encode_batch, MOST_IMAGES)
+        laned.finder = Batcher(lane, laned.detect_batch, MOST_QUESTIONS)
         return laned
 
     def encode(self, pixels: UInt8[np.ndarray, "height width 3"]) -> ImageFeatures:
@@ -153,7 +223,48 @@ class LanedModel(Model):
         *,
         assume_present: bool = False,
     ) -> Detections:
-        """As `Predictor.detect`, in its turn."""
-        asked: list[Concept] = list(concepts)
-        with self.lane.turn():
-            return super().detect(features, asked, size, threshold, calibration, assume_present=assume_present)
+        """As `Predictor.detect`, in its turn, and together with what others that wait have asked."""
+        return self.finder(Question(features, list(concepts), size, threshold, calibration, assume_present))
+
+    def detect_batch(self, questions: list[Question]) -> list[Detections]:
+        """Detections of several questions: one pass for those that are asked in the same manner."""
+        found: dict[int, Detections] = {}
+        for manner in dict.fromkeys(each.manner for each in questions):
+            places = [place for place, each in enumerate(questions) if each.manner == manner]
+            found.update(zip(places, self._detect_alike([questions[place] for place in places]), strict=True))
+        return [found[place] for place in range(len(questions))]
+
+    def _detect_alike(self, questions: Sequence[Question]) -> list[Detections]:
+        first = questions[0]
+        if len(questions) == 1:
+            return [
+                super().detect(
+                    first.features,
+                    first.concepts,
+                    first.size,
+                    first.threshold,
+                    first.calibration,
+                    assume_present=first.assume_present,
+                )
+            ]
+        images = list({id(each.features): each.features for each in questions}.values())
+        places = {id(each): place for place, each in enumerate(images)}
+        concepts = [
+            _placed(concept, places[id(each.features)], each.size) for each in questions for concept in each.concepts
+        ]
+        found = super().detect(
+            _joined(images),
+            concepts,
+            (1, 1),
+            min(each.threshold for each in questions),
+            first.calibration,
+            assume_present=first.assume_present,
+        )
+        firsts = itertools.accumulate([len(each.concepts) for each in questions[:-1]], initial=0)
+        return [_part(found, begin, each) for begin, each in zip(firsts, questions, strict=True)]
+
+    def prompts(self, concepts: Sequence[Concept], size: tuple[int, int]) -> tuple[TokenSet, PromptBatch]:
+        """As `Predictor.prompts`, each concept for its image."""
+        words, prompts = super().prompts(concepts, size)
+        images = [each.image if isinstance(each, _Placed) else 0 for each in concepts]
+        return words, replace(prompts, image_index=torch.tensor(images, device=self.device))

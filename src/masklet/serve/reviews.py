@@ -7,20 +7,29 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from sqlalchemy import select
+
+from masklet.engine.clips.drawing import strip
+from masklet.engine.ledger import tables
+from masklet.engine.records import Author
 from masklet.engine.review.intake import take_in
+from masklet.engine.review.people import CHECKED, EVERY, hidden_items, known_answer, people_scores
 from masklet.engine.review.pictures import from_near, jpeg, whole
 from masklet.engine.review.queues import ANSWERS, ReviewItem, queue
 from masklet.engine.review.sheet import QUESTIONS
 from masklet.engine.review.verdict_file import Decision, VerdictFile
 from masklet.engine.stages.stage import Project
+from masklet.engine.states import State
 from masklet.engine.verify.choices import UNSURE
 from masklet.errors import InputError
+from masklet.serve.guard import LOCAL_PERSON
 from masklet.serve.problems import HttpProblem
 from masklet.serve.schemas import ReviewCard, ReviewSheet, VerdictsBody
 from masklet.serve.settings import Person
 from masklet.workflows.engine.folder import open_project
 
 MOST_CARDS = 60
+MOST_KNOWN = 1000  # known questions that one sheet chooses from
 
 
 class ReviewDesk:
@@ -31,19 +40,27 @@ class ReviewDesk:
         self._lock = threading.Lock()
         open_project(folder)  # says at once what is wrong with it
 
-    def sheet(self, task: str, limit: int, person: Person) -> ReviewSheet:
-        """The next questions: strange ones first, and within a sheet in an order that is a person's own."""
+    def sheet(self, task: str, limit: int, person: Person, name: str = "") -> ReviewSheet:
+        """The next questions: strange ones first, and within a sheet in an order that is a person's own.
+
+        Among those about masks are known ones; their answers change nothing and make the person's score.
+        """
+        asker = _author(person, name)
         with self._lock:
             project = open_project(self.folder)
             items = queue(project, task)
-            chosen = sorted(items[: min(limit, MOST_CARDS)], key=lambda item: _place(item, person.name))
+            asked = items[: min(limit, MOST_CARDS)]
+            known = _known(project, len(asked), asker) if task == "masks" and asked else []
+            chosen = sorted([*asked, *known], key=lambda item: _place(item, asker.name))
             cards = [_card(project, item) for item in chosen]
+            score = next((each.line() for each in people_scores(project.view) if each.name == asker.name), "")
         return ReviewSheet(
             task=task,  # type: ignore[arg-type] - queue has checked it
             question=QUESTIONS[task],
             answers=[*ANSWERS[task], UNSURE],
             open=len(items),
             cards=cards,
+            score=score,
         )
 
     def decide(self, body: VerdictsBody, person: Person) -> Counter[str]:
@@ -58,11 +75,33 @@ class ReviewDesk:
             if each.label not in allowed or (each.number is None) == (body.task == "masks"):
                 raise InputError(f"an answer of {body.task} is one of {', '.join(allowed)}, with the number of a mask")
         decisions: Sequence[Decision] = [Decision(**each.model_dump()) for each in body.answers]
-        name = body.name or person.name if person.name == "local" else person.name
         with self._lock:
             file = VerdictFile(format="masklet-verdicts", version=1, task=body.task, answers=list(decisions))
-            counts = take_in(open_project(self.folder), file, name)
+            counts = take_in(open_project(self.folder), file, _author(person, body.name).name)
         return Counter({what: count for what, count in counts.items() if count})
+
+
+def _author(person: Person, name: str) -> Author:
+    """Who answers: the name that goes with the token, and on this machine the one that is given."""
+    chosen = name if person.name == LOCAL_PERSON.name and name.strip() else person.name
+    return Author(kind="person", name=" ".join(chosen.split()))
+
+
+def _known(project: Project, count: int, asker: Author) -> list[ReviewItem]:
+    """Questions that somebody else decided and that this person was not asked: one on so many open ones."""
+    view = project.view
+    told = select(tables.event.c.subject).where(tables.event.c.kind == CHECKED)
+    answered = {row["subject"] for row in view.ledger.read(told.where(tables.event.c.actor_id == asker.actor_id))}
+    found: list[ReviewItem] = []
+    for item in hidden_items(project, MOST_KNOWN * EVERY):
+        subject = f"{item.maskset_id}#{item.number}"
+        is_open = view.one_pair(item.pair_id)["state"] == State.HUMAN_MASKS
+        if subject in answered or is_open or known_answer(view, item.pair_id, subject, asked_by=asker.actor_id) is None:
+            continue
+        found.append(item)
+        if len(found) == max(1, count // EVERY):
+            break
+    return found
 
 
 def _place(item: ReviewItem, name: str) -> str:
@@ -71,8 +110,12 @@ def _place(item: ReviewItem, name: str) -> str:
 
 
 def _card(project: Project, item: ReviewItem) -> ReviewCard:
-    image = project.picture(item.media_id)
-    drawn = whole(image, item.masks) if item.number is None else from_near(image, item.masks[0])
+    if item.number is not None:
+        drawn = from_near(project.picture(item.media_id, item.masks[0].frame), item.masks[0])
+    elif project.view.one_media(item.media_id)["profile"] is not None:
+        drawn = strip(project, item.media_id, item.masks)
+    else:
+        drawn = whole(project.picture(item.media_id), item.masks)
     return ReviewCard(
         pair=item.pair_id,
         maskset=item.maskset_id,

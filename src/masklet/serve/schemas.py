@@ -383,13 +383,14 @@ class ReviewCard(WireModel):
 
 
 class ReviewSheet(WireModel):
-    """The next questions of a task."""
+    """The next questions of a task, and how well this person has answered so far (nothing before the first answer)."""
 
     task: Literal["masks", "exhaustivity", "audit"]
     question: str
     answers: list[str]
     open: int
     cards: list[ReviewCard]
+    score: str = ""
 
 
 class VerdictRow(WireModel):

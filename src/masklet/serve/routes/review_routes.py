@@ -18,9 +18,10 @@ def sheet(
     person: Asker,
     task: Literal["masks", "exhaustivity", "audit"] = "masks",
     limit: Annotated[int, Query(ge=1, le=60)] = 24,
+    name: Annotated[str, Query(max_length=100)] = "",
 ) -> ReviewSheet:
-    """The next questions of a task."""
-    return _desk(server).sheet(task, limit, person)
+    """The next questions of a task, for the person of the token, or on this machine for `name`."""
+    return _desk(server).sheet(task, limit, person, name)
 
 
 @router.post("/verdicts")
