@@ -184,8 +184,8 @@ def test_a_project_verified_by_a_language_model(tmp_path: Path) -> None:
     assert cost.requests == result.spent.requests - 1 == before - 1  # the trial comes on top
     assert cost.tokens == 12 * cost.requests
     assert f"up to {cost.requests} requests to m (about {cost.tokens} tokens" in str(told[0])
-    why = [row["name"] for row in open_project(tmp_path / "project").view.verdicts(rows[0]["pair_id"])]
-    assert set(why) == {"language model m"}
+    by = [row["actor_id"] for row in open_project(tmp_path / "project").view.verdicts(rows[0]["pair_id"])]
+    assert set(by) == {LanguageVerifier(talk=talk("-")).actor.actor_id}
 
 
 def test_phrases_are_told_where_none_are_listed_and_never_walked_later(tmp_path: Path) -> None:
