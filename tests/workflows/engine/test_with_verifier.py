@@ -66,15 +66,15 @@ def test_segment_has_the_verifiers_presence_and_only_what_it_takes(base, photo, 
     alone = segmented(photo, base, capsys)
     takes = verifier(base, tmp_path / "takes.npz", yes=0.95)
     taken = segmented(photo, base, capsys, "--with-verifier", str(takes))
-    assert len(alone["detections"]) > 1
-    assert len(taken["detections"]) == len(alone["detections"])
-    presence = {each: alone["presence"][each] for each in ("coin", "cat")}
-    assert taken["presence"] == pytest.approx(dict.fromkeys(presence, 1 - ABSENT), abs=1e-4)
-    expected = [min(1.0, each["score"] * 0.7 / presence[each["phrase"]]) for each in alone["detections"]]
-    scores = [each["score"] for each in taken["detections"]]
-    assert scores == pytest.approx(sorted(expected, reverse=True), rel=0.01, abs=1e-3)
+    for before, after in zip(alone["phrases"], taken["phrases"], strict=True):
+        assert len(before["detections"]) > 1
+        assert after["presence"] == pytest.approx(1 - ABSENT, abs=1e-4)
+        expected = [min(1.0, each["score"] * (1 - ABSENT) / before["presence"]) for each in before["detections"]]
+        assert [each["score"] for each in after["detections"]] == pytest.approx(expected, rel=0.01, abs=1e-3)
+        assert [each["box"] for each in after["detections"]] == [each["box"] for each in before["detections"]]
     rejects = verifier(base, tmp_path / "rejects.npz", yes=0.05)
-    assert segmented(photo, base, capsys, "--with-verifier", str(rejects))["detections"] == []
+    refused = segmented(photo, base, capsys, "--with-verifier", str(rejects))
+    assert [each["detections"] for each in refused["phrases"]] == [[], []]
 
 
 def test_eval_concepts_measures_both_as_one_system(base, photo, tmp_path, capsys) -> None:
