@@ -78,7 +78,7 @@ def measure_steps(given: argparse.Namespace) -> dict[str, Any]:
     from masklet.train.run.loop import Trainer, make_task
 
     recipe = recipe_of(given)
-    config = PRESETS["sam3" if given.full else "tiny"]()
+    config = PRESETS["sam3" if given.full else "first"]()
     torch.manual_seed(0)
     task = make_task(recipe.model_copy(update={"lora": None}), Weights(config=config, state={}, origin="random"))
     with tempfile.TemporaryDirectory() as folder:

@@ -58,9 +58,11 @@ def test_the_demo_runs_and_writes_its_pictures(tmp_path: Path) -> None:
     assert told is not None
     assert found is not None
     assert abs(int(told[1]) - int(found[1])) <= 1, "README tells what the demo finds: make docs-images"
+    assert "an everyday photo:   cat 1, dog absent" in done.stdout
     assert {path.name for path in (tmp_path / "pictures").iterdir()} == {
         "coins.png",
         "coins_by_example.png",
+        "cat.png",
         "coins.json",
     }
 

@@ -11,12 +11,11 @@ DETERMINERS: tuple[tuple[str, ...], ...] = (
 OF_THE: tuple[tuple[str, ...], ...] = (("of", "all", "the"), ("of", "the"), ("of", "these"), ("of",))
 ARTICLES = frozenset({"the", "a", "an", "all", "any", "some", "this", "these", "those", "each", "every"})
 EVERY = (("everything",), ("anything",), ("all", "things"), ("all", "the", "things"), ("all", "objects"))
-NUMBERS = {
-    word: value
-    for value, word in enumerate(
-        ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"), start=1
-    )
-}
+_SMALL = "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen"
+_SMALL += " eighteen nineteen"
+_TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
+NUMBERS = {word: value for value, word in enumerate(_SMALL.split(), start=1)}
+NUMBERS |= {word: 10 * value for value, word in enumerate(_TENS.split(), start=2)}
 ORDINALS = {
     "first": 1,
     "second": 2,

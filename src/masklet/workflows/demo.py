@@ -1,4 +1,4 @@
-"""The first run: three questions about a photo that comes with the package, answered by the built-in model."""
+"""The first run: questions about two photos that come with the package, answered by the built-in model."""
 
 import time
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from importlib.resources import files
 from pathlib import Path
 
 EXAMPLE = (81, 175, 124, 217)  # a box around one coin, x0, y0, x1, y1 in pixels
-PHOTO = Path(str(files("masklet") / "assets" / "coins.jpg"))
+PHOTO, EVERYDAY = (Path(str(files("masklet") / "assets" / name)) for name in ("coins.jpg", "cat.jpg"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,6 +15,7 @@ class DemoRun:
 
     by_words: str
     by_example: str
+    everyday: str
     seconds: float
     device: str
     files: tuple[Path, ...]
@@ -23,13 +24,14 @@ class DemoRun:
         return (
             f"asked in words:      {self.by_words}\n"
             f"shown one example:   {self.by_example}\n"
-            f"{self.seconds:.2f} s for three questions on {self.device}\n"
-            f"look at {self.files[0]} and {self.files[1]}; masks are in {self.files[2]}"
+            f"an everyday photo:   {self.everyday}\n"
+            f"{self.seconds:.2f} s for five questions on {self.device}\n"
+            f"look at {self.files[0]}, {self.files[1].name} and {self.files[3].name}; masks are in {self.files[2].name}"
         )
 
 
 def run_demo(folder: Path) -> DemoRun:
-    """Asks for coins and a cat in words, then for what a box shows; writes pictures. Raises: InputError."""
+    """Asks for coins and a cat in words, for what a box shows, and for a cat; writes pictures. Raises: InputError."""
     from masklet.inference.model import load
 
     model = load("tiny")
@@ -37,15 +39,18 @@ def run_demo(folder: Path) -> DemoRun:
     with model.open(PHOTO) as session:
         by_words = session.find(["coin", "cat"])
         by_example = session.find(boxes=[EXAMPLE])
+    everyday = model.segment(EVERYDAY, ["cat", "dog"])
     seconds = time.perf_counter() - started
     written = (
         by_words.save(folder / "coins.png"),
         by_example.save(folder / "coins_by_example.png"),
         by_words.save(folder / "coins.json"),
+        everyday.save(folder / "cat.png"),
     )
     return DemoRun(
         by_words=by_words.summary(),
         by_example=by_example.summary(),
+        everyday=everyday.summary(),
         seconds=seconds,
         device=f"{model.device}, {str(model.dtype).removeprefix('torch.')}",
         files=written,

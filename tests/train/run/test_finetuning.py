@@ -34,7 +34,7 @@ def is_optional(name: str) -> bool:
 
 RECIPES = {
     "finetune": lambda name: not name.startswith("text.") and not is_optional(name),
-    "builtin-finetune": lambda name: not is_optional(name),
+    "builtin-finetune": lambda name: not is_optional(name) and not name.startswith("vision.trunk."),
     "presence-only": lambda name: name.startswith("decoder.presence_head."),
     "tracker-finetune": is_optional,
 }
