@@ -20,7 +20,7 @@ BUDGETS = {
     "checkpoints": 860,
     "cli": 2700,
     "data": 3430,
-    "engine": 6850,
+    "engine": 6950,
     "eval": 7100,
     "formats": 2950,
     "inference": 5650,
@@ -35,7 +35,7 @@ BUDGETS = {
     "scenes": 2850,
     "serve": 5000,
     "train": 4150,
-    "workflows": 5000,
+    "workflows": 5150,
 }
 
 

@@ -161,6 +161,8 @@ OTHER_SEGMENTS = {
     "not_boxes": ((0.0, 0.0, 1.0, 1.0),),
     "threshold": 0.4,
     "calibration": Calibration(model="a", default=Thresholds(), phrases={}, validation={}),
+    "exclusive": True,
+    "verifier": Path(__file__),  # its bytes count
     "model": ModelChoice(dtype="float32"),
     "formats": ("json",),
 }

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
+from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
 import typer
@@ -30,6 +31,14 @@ OUTPUT, MODEL = "Output", "Model"
 Json = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else.", rich_help_panel=OUTPUT)]
 Model = Annotated[
     str, typer.Option(help="Name or path of a model; see `masklet models`.", metavar="NAME", rich_help_panel=MODEL)
+]
+WithVerifier = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="A verifier judges what is found: project/verifier.npz of `masklet engine train-verifier`.",
+        rich_help_panel=MODEL,
+    ),
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.", metavar="NAME", rich_help_panel=MODEL)]
 Dtype = Annotated[str, typer.Option(help="auto, float32, bfloat16, float16.", metavar="NAME", rich_help_panel=MODEL)]

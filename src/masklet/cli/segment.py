@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from masklet.cli.app import OUTPUT, Device, Dtype, Json, Model, command, usage
+from masklet.cli.app import OUTPUT, Device, Dtype, Json, Model, WithVerifier, command, usage
 from masklet.cli.arguments import parse_boxes, parse_formats, parse_phrases
 from masklet.cli.display import Display
 from masklet.cli.standard_input import with_standard_input
@@ -47,6 +47,7 @@ def segment(  # noqa: PLR0913 - one argument for each option
     exclusive: Annotated[
         bool, typer.Option("--exclusive", help="Of phrases that find the same thing, the surest keeps it.")
     ] = False,
+    with_verifier: WithVerifier = None,
     model: Model = "tiny",
     device: Device = "auto",
     dtype: Dtype = "auto",
@@ -68,6 +69,7 @@ def segment(  # noqa: PLR0913 - one argument for each option
                 threshold=threshold,
                 calibration=thresholds,
                 exclusive=exclusive,
+                verifier=with_verifier,
                 model=ModelChoice(name=model, device=device, dtype=dtype),
                 formats=parse_formats(format, FORMATS),
                 folder=out or (None if json else Path("out")),

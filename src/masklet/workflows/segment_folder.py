@@ -1,11 +1,12 @@
 """Segmentation of many images: each result is written in the chosen formats, and finished images are not repeated."""
 
+import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from masklet.workflows.observer import SILENT, JobObserver, stage
 if TYPE_CHECKING:
     from numpy import ndarray
 
+    from masklet.engine.verify.choices import Verifier
     from masklet.inference.image.image_result import ImageResult
     from masklet.inference.model import Model
 
@@ -45,6 +47,7 @@ class SegmentJob:
     threshold: float | None = None
     calibration: Calibration | None = None
     exclusive: bool = False
+    verifier: Path | None = None  # of a project of the data engine, trained for the model
     model: ModelChoice = field(default_factory=ModelChoice)
     formats: tuple[str, ...] = ("overlay",)
     folder: Path | None = None
@@ -57,6 +60,10 @@ class SegmentJob:
             raise InputError("nothing to look for: give a phrase or an example box")
         if self.threshold is not None and not 0 <= self.threshold <= 1:
             raise InputError(f"the threshold must lie between 0 and 1, not {self.threshold:g}")
+        if self.verifier is not None and not self.phrases:
+            raise InputError("a verifier judges phrases, not examples: give a phrase")
+        if self.verifier is not None and self.calibration is not None:
+            raise InputError("a calibration is of the model alone: leave out either it or the verifier")
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -72,6 +79,7 @@ class SegmentJob:
             "formats": self.formats,
             "calibration": self.calibration and self.calibration.digest,
             **({"exclusive": True} if self.exclusive else {}),
+            **({"verifier": _digest(self.verifier)} if self.verifier else {}),
         }
 
 
@@ -109,12 +117,7 @@ def segment_folder(job: SegmentJob, observer: JobObserver = SILENT) -> Segmented
     files = find_images(job.images, job.folder)
     manifest = Manifest.open(job.folder, job.arguments, files) if job.folder else None
 
-    @cache
-    def load() -> "Model":
-        model = job.model.load()
-        if job.calibration is not None:
-            job.calibration.check_model(model.identity)
-        return model
+    load = cache(partial(_load, job))
 
     for note in passed_over(job.images):
         observer.warned(note)
@@ -140,6 +143,24 @@ def segment_folder(job: SegmentJob, observer: JobObserver = SILENT) -> Segmented
                 observer.produced(result)
             advance()
     return SegmentedFolder(num_images=len(files), num_skipped=num_skipped, failures=tuple(failures))
+
+
+def _digest(file: Path) -> str:
+    try:
+        return hashlib.sha256(file.read_bytes()).hexdigest()
+    except OSError as error:
+        raise InputError(f"{file} cannot be read as a verifier: {error.strerror}") from error
+
+
+def _load(job: SegmentJob) -> "tuple[Model, Verifier | None]":
+    if job.verifier is not None:
+        from masklet.workflows.engine.verified import with_verifier
+
+        return with_verifier(job.model, job.verifier)
+    model = job.model.load()
+    if job.calibration is not None:
+        job.calibration.check_model(model.identity)
+    return model, None
 
 
 def _write(
@@ -171,13 +192,15 @@ def _recorded(manifest: Manifest | None, formats: Sequence[str]) -> Iterator[Non
             manifest.save()
 
 
-def _segment(file: ImageFile, job: SegmentJob, load: "Callable[[], Model]") -> "ImageResult | InputError":
+def _segment(
+    file: ImageFile, job: SegmentJob, load: "Callable[[], tuple[Model, Verifier | None]]"
+) -> "ImageResult | InputError":
     """The result of one image, or what is wrong with the image. Raises: InputError when the model is wrong."""
     try:
         image = _read(file.source, job)
     except InputError as error:
         return error
-    model = load()
+    model, verifier = load()
     try:
         result: Any = model.segment(  # one image gives one result
             image,
@@ -189,6 +212,10 @@ def _segment(file: ImageFile, job: SegmentJob, load: "Callable[[], Model]") -> "
         )
     except InputError as error:
         return error
+    if verifier is not None:
+        from masklet.workflows.engine.verified import judged_result
+
+        result = judged_result(result, verifier, 0.5 if job.threshold is None else job.threshold)
     return replace(result.exclusive() if job.exclusive else result, path=file.source)
 
 

@@ -1,6 +1,7 @@
 """A folder becomes a project that can be read, told about, reviewed and exported, all by commands."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from masklet.engine.review.verdict_file import Decision, to_text
 from masklet.engine.states import FINAL, State
 from masklet.errors import InputError
 from masklet.workflows.engine.cost import Cost
-from masklet.workflows.engine.folder import SETTINGS, open_project, parse_phrase_list, read_settings
+from masklet.workflows.engine.folder import SETTINGS, open_project, parse_phrase_list, read_settings, write_settings
 from masklet.workflows.engine.run import EngineJob, EngineResult, resume_engine, run_engine
 from masklet.workflows.observer import JobObserver
 
@@ -165,3 +166,20 @@ def test_phrases_come_in_normal_form() -> None:
     assert parse_phrase_list(" Red  Mug, cat,,cat ") == ("red mug", "cat")
     with pytest.raises(InputError, match="at most"):
         parse_phrase_list("a sentence that goes on and on for too long")
+
+
+def test_a_promoted_model_stays_unless_another_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made(tmp_path)
+    folder = tmp_path / "project"
+    write_settings(folder, replace(read_settings(folder), model="/rounds/1/weights.safetensors"))
+    made(tmp_path)
+    assert read_settings(folder).model == "/rounds/1/weights.safetensors"
+    jobs: list[EngineJob] = []
+    monkeypatch.setattr("masklet.workflows.engine.run.run_engine", lambda job, *_, **__: jobs.append(job))
+    arguments = ["engine", "run", str(tmp_path / "photos"), "--phrases", "coin", "--out", str(folder)]
+    main(arguments)
+    main([*arguments, "--model", "tiny"])
+    main([*arguments[:-1], str(tmp_path / "new")])
+    main(["engine", "adapt", str(tmp_path / "photos"), "--phrases", "coin", "--project", str(folder)])
+    models = [each.settings().model for each in jobs]
+    assert models == ["/rounds/1/weights.safetensors", "tiny", "tiny", "/rounds/1/weights.safetensors"]

@@ -77,7 +77,9 @@ def adapt(  # noqa: PLR0913 - one argument for each option
     general: Annotated[str | None, typer.Option(help="General labels, LABELS:IMAGES, to mix one to one.")] = None,
     gold: Gold = None,
     out: Run = Path("round"),
-    model: Annotated[str, typer.Option(help="The model that labels and learns.")] = "tiny",
+    model: Annotated[
+        str | None, typer.Option(help="The model that labels and learns; by default the project's own.")
+    ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Start without asking.")] = False,
     device: Device = "auto",
 ) -> None:
@@ -85,10 +87,10 @@ def adapt(  # noqa: PLR0913 - one argument for each option
     from masklet.workflows.engine.folder import parse_phrase_list
     from masklet.workflows.engine.improve import LoopJob, run_loop
     from masklet.workflows.engine.run import EngineJob, run_engine
-    from masklet.workflows.model_choice import ModelChoice
 
-    choice = ModelChoice(name=model, device=device)
-    job = EngineJob(photos=photos, folder=project, phrases=parse_phrase_list(phrases), model=choice, negatives=10)
+    job = EngineJob(
+        photos=photos, folder=project, phrases=parse_phrase_list(phrases), model=model, device=device, negatives=10
+    )
 
     def confirm(cost: object) -> bool:
         typer.echo(str(cost))

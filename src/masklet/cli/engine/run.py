@@ -6,19 +6,29 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from masklet.cli.app import Device, Dtype, Json, Model, Stopped
+from masklet.cli.app import MODEL, Device, Dtype, Json, Stopped
 from masklet.cli.display import Display
 from masklet.cli.engine.commands import ProjectFolder, engine_command, opened, tell
-from masklet.workflows.model_choice import ModelChoice
 
 if TYPE_CHECKING:
     from masklet.workflows.engine.cost import Cost
+
+
+ProjectModel = Annotated[
+    str | None,
+    typer.Option(
+        help="Name or path of a model; by default the project's own, of a new one tiny.",
+        metavar="NAME",
+        rich_help_panel=MODEL,
+    ),
+]
 
 
 @engine_command(
     "run",
     'engine run PHOTOS --phrases "coin, cat, red mug" --out project',
     "engine run PHOTOS --labels annotations.json --out project",
+    "engine run PHOTOS --out project --llm http://127.0.0.1:8080/v1",
 )
 def run(  # noqa: PLR0913 - one argument for each option
     *,
@@ -35,7 +45,16 @@ def run(  # noqa: PLR0913 - one argument for each option
         str, typer.Option(help="Of the photos, such as CC-BY-4.0; or FOLDER=CC-BY-4.0, with commas between.")
     ] = "unknown",
     yes: Annotated[bool, typer.Option("--yes", help="Start without asking.")] = False,
-    model: Model = "tiny",
+    llm: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="A language model that sees verifies; without --phrases it also tells what is in each photo.",
+        ),
+    ] = None,
+    llm_model: Annotated[str, typer.Option(metavar="NAME", help="The server's model.")] = "default",
+    allow_remote: Annotated[bool, typer.Option("--allow-remote", help="Let photos leave this network.")] = False,
+    model: ProjectModel = None,
     device: Device = "auto",
     dtype: Dtype = "auto",
 ) -> None:
@@ -52,18 +71,28 @@ def run(  # noqa: PLR0913 - one argument for each option
         licence=licence,
         negatives=negatives,
         harder=harder,
-        model=ModelChoice(name=model, device=device, dtype=dtype),
+        model=model,
+        device=device,
+        dtype=dtype,
     )
+    language = None
+    if llm is not None:
+        from masklet.workflows.ask_agent import Planner
+        from masklet.workflows.engine.language import open_language_model
+
+        language = open_language_model(Planner(url=llm, model=llm_model, allow_remote=allow_remote))
 
     def confirm(cost: "Cost") -> bool:
         typer.echo(str(cost))
         return yes or typer.confirm("Start?", default=True)
 
     with Display() as display:
-        result = run_engine(job, display, confirm=confirm)
+        result = run_engine(job, display, confirm=confirm, language=language)
     if result is None:
         raise Stopped("not started")
-    tell([*result.stats.lines(), f"next: {result.next_step}", f"-> {result.page}"])
+    spent = result.spent
+    used = [f"language model: {spent.requests} requests, {spent.prompt_tokens + spent.completion_tokens} tokens"]
+    tell([*result.stats.lines(), *(used if language else []), f"next: {result.next_step}", f"-> {result.page}"])
     if not result.is_complete:
         raise Stopped(f"stopped; the same command goes on where {out} stands")
 

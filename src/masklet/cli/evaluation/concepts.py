@@ -1,11 +1,12 @@
 """`masklet eval concepts`: cgF1 and its parts, of a file of predictions or of a model."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from masklet.cli.app import Device, Dtype, Json, command
+from masklet.cli.app import Device, Dtype, Json, WithVerifier, WrongUsage, command
 from masklet.cli.evaluation.evaluate import Asked, Cache, Images, Out, Overlap, Processes, asked_model, eval_app, run
 
 HELP_GT = (
@@ -31,6 +32,7 @@ def concepts(  # noqa: PLR0913 - one argument for each option
         ),
     ] = None,
     model: Asked = None,
+    with_verifier: WithVerifier = None,
     images: Images = None,
     iou: Overlap = "both",
     processes: Processes = 1,
@@ -43,6 +45,10 @@ def concepts(  # noqa: PLR0913 - one argument for each option
     """Score predictions for phrases: is the concept present, and are its instances found."""
     target = out or (None if json else Path("out"))
     asked = asked_model(pred, model, images, target, device=device, dtype=dtype, cache=cache)
+    if with_verifier is not None:
+        if asked is None:
+            raise WrongUsage("--with-verifier judges what a model finds: give --model in place of --pred")
+        asked = replace(asked, verifier=with_verifier)
     from masklet.workflows.evaluation.concepts import ConceptsJob, evaluate_concepts
 
     job = ConceptsJob(

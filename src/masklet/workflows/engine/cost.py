@@ -11,6 +11,7 @@ from masklet.engine.stages.mask_rows import masks_by_phrase
 from masklet.engine.stages.masks import KEEP_SCORE
 from masklet.engine.stages.stage import Project
 from masklet.engine.states import State
+from masklet.engine.verify.by_language import VOTES, LanguageTalk, try_question
 from masklet.engine.verify.by_score import ByScore
 from masklet.engine.verify.choices import UNSURE, ExhaustivityItem, MaskItem
 from masklet.errors import InputError
@@ -20,6 +21,21 @@ from masklet.protocols import Segmenter
 MEASURED = 10  # photos, or
 MEASURED_SECONDS = 20.0
 PERSON_SECONDS = 2.0  # an answer on a sheet
+ASSUMED_PHRASES = 8  # of a photo, each with one mask, where nobody knows yet what will be asked
+
+
+@dataclass(frozen=True, kw_only=True)
+class LanguageCost:
+    """What a language model is asked: requests at most, tokens of them (0 where the server does not say), minutes."""
+
+    requests: int
+    tokens: int
+    minutes: float
+    name: str
+
+    def __str__(self) -> str:
+        tokens = f"about {self.tokens} tokens" if self.tokens else "tokens unknown, as the server counts none"
+        return f"up to {self.requests} requests to {self.name} ({tokens}, {self.minutes:.1f} minutes at its speed now)"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,24 +48,36 @@ class Cost:
     minutes: float
     items_for_people: int
     measured: int
+    language: LanguageCost | None = None
 
     def __str__(self) -> str:
         if not self.photos:
             return "nothing is left to do"
+        todo = f"{self.photos} photos, {self.pairs} pairs, {self.units} units"
+        if not self.measured:
+            assumed = f"if {ASSUMED_PHRASES} phrases a photo are asked"
+            return f"{todo}, {assumed}; {self.language}; the model's time comes on top"
+        here = f"{todo}: about {self.minutes:.1f} minutes here (measured on {self.measured} photos)"
+        if self.language is not None:
+            return f"{here}; {self.language}; people are asked what it is unsure of"
         people = self.items_for_people * PERSON_SECONDS / 60
         return (
-            f"{self.photos} photos, {self.pairs} pairs, {self.units} units: about {self.minutes:.1f} minutes here "
-            f"(measured on {self.measured} photos), no calls to a language model; "
+            f"{here}, no calls to a language model; "
             f"about {self.items_for_people} questions for people ({people:.0f} minutes)"
         )
 
 
-def estimate(project: Project, phrases: Sequence[str], segmenter: Segmenter) -> Cost:
+NOTHING = Cost(photos=0, pairs=0, units=0, minutes=0.0, items_for_people=0, measured=0)
+
+
+def estimate(
+    project: Project, phrases: Sequence[str], segmenter: Segmenter, language: LanguageTalk | None = None
+) -> Cost:
     """Tries the first unfinished photos. Raises: InputError when the folder has no photos, or the model is wrong."""
     left = unfinished(project, phrases)
     if not left:
-        return Cost(photos=0, pairs=0, units=0, minutes=0.0, items_for_people=0, measured=0)
-    start, questions, seconds = time.monotonic(), 0, []
+        return NOTHING
+    start, questions, found, seconds = time.monotonic(), 0, 0, []
     for path in left[:MEASURED]:
         try:
             image = read_image(path)
@@ -57,28 +85,53 @@ def estimate(project: Project, phrases: Sequence[str], segmenter: Segmenter) -> 
             continue
         begun = time.monotonic()
         session = segmenter.open(image)
-        found = session.find(list(phrases), threshold=KEEP_SCORE)
-        masks = masks_by_phrase(found, (image.shape[0], image.shape[1]))
+        proposed = session.find(list(phrases), threshold=KEEP_SCORE)
+        masks = masks_by_phrase(proposed, (image.shape[0], image.shape[1]))
         session.close()
-        questions += sum(_questions(masks.get(phrase, []), found.presence[phrase]) for phrase in phrases)
+        questions += sum(_questions(masks.get(phrase, []), proposed.presence[phrase]) for phrase in phrases)
+        found += sum(map(len, masks.values()))
         seconds.append(time.monotonic() - begun)
         if time.monotonic() - start > MEASURED_SECONDS:
             break
     if not seconds:
         raise InputError(f"none of the first {min(MEASURED, len(left))} photos can be read: {left[0]} is one of them")
     warm = seconds[1:] or seconds  # the first pays for warming up
+    pairs, each = len(left) * len(phrases), len(left) / len(seconds)
     return Cost(
         photos=len(left),
-        pairs=len(left) * len(phrases),
+        pairs=pairs,
         units=len(left) * (3 + 3 * len(phrases)),
         minutes=sum(warm) / len(warm) * len(left) / 60,
-        items_for_people=round(questions / len(seconds) * len(left)),
+        items_for_people=0 if language else round(questions * each),
         measured=len(seconds),
+        language=None if language is None else _of_language(language, VOTES * (pairs + round(found * each))),
     )
 
 
+def estimate_blind(project: Project, language: LanguageTalk, *, is_told: bool) -> Cost:
+    """By assumption, where what will be asked is not known yet: told by the language model, from captions or labels."""
+    left = len(unfinished(project, ()))
+    if not left:
+        return NOTHING
+    pairs = left * ASSUMED_PHRASES
+    asked = _of_language(language, 2 * VOTES * pairs + is_told * left)
+    units = left * (3 + 3 * ASSUMED_PHRASES)
+    return Cost(photos=left, pairs=pairs, units=units, minutes=0.0, items_for_people=0, measured=0, language=asked)
+
+
+def _of_language(language: LanguageTalk, requests: int) -> LanguageCost:
+    begun = time.monotonic()
+    usage = try_question(language)
+    seconds = time.monotonic() - begun
+    tokens = (usage.prompt_tokens + usage.completion_tokens) * requests // max(1, usage.requests)
+    return LanguageCost(requests=requests, tokens=tokens, minutes=seconds * requests / 60, name=language.name)
+
+
 def unfinished(project: Project, phrases: Sequence[str]) -> list[Path]:
-    """Photos that are new, or of which a phrase was not asked yet. Raises: InputError when there are no photos."""
+    """Photos that are new, or of which a phrase was not asked yet (any, where none is given).
+
+    Raises: InputError when there are no photos.
+    """
     files = image_files(project.originals)
     if not files:
         raise InputError(f"no photos in {project.originals}")
@@ -93,7 +146,7 @@ def unfinished(project: Project, phrases: Sequence[str]) -> list[Path]:
         uri = path.relative_to(project.originals).as_posix()
         media = known.get(uri)
         is_copy = media is not None and stands_for.get(media, media) != media
-        if media is None or not (is_copy or set(phrases) <= asked.get(media, set())):
+        if media is None or not (is_copy or (media in asked and set(phrases) <= asked[media])):
             left.append(path)
     return left
 

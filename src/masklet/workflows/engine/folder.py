@@ -31,6 +31,7 @@ class ProjectSettings:
     model: str = "tiny"
     negatives: Annotated[int, Field(ge=0, le=100)] = 0
     harder: bool = False
+    told: bool = False  # phrases come from a language model, and from nothing else where none is at hand
     videos: str | None = None  # of a project of clips
 
 

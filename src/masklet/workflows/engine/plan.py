@@ -14,7 +14,7 @@ from masklet.engine.stages.labels import CheckLabels
 from masklet.engine.stages.masks import ProposeMasks
 from masklet.engine.stages.negatives import HardNegatives
 from masklet.engine.stages.phrases import ListedPhrases
-from masklet.engine.stages.proposals import CaptionPhrases, WalkPhrases
+from masklet.engine.stages.proposals import CaptionPhrases, PhraseTeller, ToldPhrases, WalkPhrases
 from masklet.engine.stages.stage import Project, Stage
 from masklet.engine.stages.verification import VerifyExhaustivity, VerifyMasks
 from masklet.engine.verify.by_score import ByScore
@@ -52,7 +52,11 @@ class LateModel:
 
 
 def stages_of(
-    project: Project, settings: ProjectSettings, segmenter: Segmenter, verifier: Verifier | None = None
+    project: Project,
+    settings: ProjectSettings,
+    segmenter: Segmenter,
+    verifier: Verifier | None = None,
+    teller: PhraseTeller | None = None,
 ) -> list[Stage]:
     """The stages from photos to annotations; registers the source of the photos."""
     judge = verifier or ByScore()
@@ -63,7 +67,9 @@ def stages_of(
         stages.append(ListedPhrases(phrases=settings.phrases))
     if settings.captions:
         stages.append(CaptionPhrases(captions=read_captions(Path(settings.captions)), ontology=shipped()))
-    if not (settings.phrases or settings.captions or settings.labels):
+    if settings.told and teller is not None:
+        stages.append(ToldPhrases(teller=teller, ontology=shipped()))
+    if not (settings.phrases or settings.captions or settings.labels or settings.told):
         stages.append(WalkPhrases(segmenter=segmenter, ontology=shipped()))
     stages += [
         ProposeMasks(segmenter=segmenter, ontology=shipped() if settings.harder else None),

@@ -1,9 +1,9 @@
 """`masklet engine run`: from a folder of photos to a verified data set, with what it costs said before."""
 
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import masklet
@@ -13,10 +13,18 @@ from masklet.engine.records import Fact
 from masklet.engine.runner import Progress, Runner
 from masklet.engine.snapshots import Snapshot, export_saco, take_snapshot
 from masklet.engine.stages.stage import Project
+from masklet.engine.verify.by_language import (
+    LanguageModelGoneError,
+    LanguageTalk,
+    LanguageTeller,
+    LanguageVerifier,
+)
 from masklet.errors import InputError
+from masklet.llm.messages import Usage
 from masklet.protocols import Segmenter
-from masklet.workflows.engine.cost import Cost, estimate
+from masklet.workflows.engine.cost import Cost, estimate, estimate_blind
 from masklet.workflows.engine.folder import (
+    SETTINGS,
     SNAPSHOT,
     ProjectSettings,
     open_project,
@@ -35,7 +43,8 @@ from masklet.workflows.observer import SILENT, JobObserver
 class EngineJob:
     """Photos, what to look for in them, and the folder of the project.
 
-    Raises: InputError when there is nothing to look for, or the photos are no folder.
+    Without a `model` it is the project's own, which may be one that a round of learning has made, and `tiny` for a new
+    project. Raises: InputError when there is nothing to look for, or the photos are no folder.
     """
 
     photos: Path
@@ -46,7 +55,9 @@ class EngineJob:
     licence: str = "unknown"
     negatives: int = 0
     harder: bool = False
-    model: ModelChoice = field(default_factory=ModelChoice)
+    model: str | None = None
+    device: str = "auto"
+    dtype: str = "auto"
 
     def __post_init__(self) -> None:
         if not self.photos.is_dir():
@@ -54,23 +65,31 @@ class EngineJob:
         if self.folder.resolve() == self.photos.resolve():
             raise InputError("the project needs a folder of its own: name another one with --out")
 
-    def settings(self) -> ProjectSettings:
-        """What is kept of the job."""
+    def settings(self, *, has_language: bool = False) -> ProjectSettings:
+        """What is kept of the job; a language model tells phrases where nothing else does."""
         return ProjectSettings(
             photos=str(self.photos.resolve()),
             phrases=self.phrases,
             labels=str(self.labels.resolve()) if self.labels else None,
             captions=str(self.captions.resolve()) if self.captions else None,
             licence=self.licence,
-            model=self.model.name,
+            model=self.model or self._model_so_far(),
             negatives=self.negatives,
             harder=self.harder,
+            told=has_language and not (self.phrases or self.captions or self.labels),
         )
+
+    def _model_so_far(self) -> str:
+        is_there = (self.folder / SETTINGS).is_file()
+        return read_photo_settings(self.folder).model if is_there else ModelChoice().name
 
 
 @dataclass(frozen=True, kw_only=True)
 class EngineResult:
-    """How a project stands after a run; no snapshot while nothing is final, `is_complete` False after Ctrl-C."""
+    """How a project stands after a run; no snapshot while nothing is final, `is_complete` False after Ctrl-C.
+
+    `spent` is what the language model took, trial included.
+    """
 
     folder: Path
     is_complete: bool
@@ -78,6 +97,7 @@ class EngineResult:
     snapshot: Snapshot | None
     next_step: str
     page: Path
+    spent: Usage = field(default_factory=Usage)
 
 
 def run_engine(
@@ -86,39 +106,66 @@ def run_engine(
     *,
     confirm: Callable[[Cost], bool] = lambda _: True,
     segmenter: Segmenter | None = None,
+    language: LanguageTalk | None = None,
 ) -> EngineResult | None:
     """Runs a project until nothing is left to do; None when `confirm` said no to what it costs.
 
-    What is done stays done, whenever it is stopped. Raises: InputError for photos, labels or a project that cannot be
-    used.
+    With `language` a language model verifies, and tells what is in the photos where nothing else does. What is done
+    stays done, whenever it is stopped. Raises: InputError for photos, labels or a project that cannot be used, or a
+    language model that is gone.
     """
-    settings = job.settings()
+    settings = job.settings(has_language=language is not None)
     write_settings(job.folder, settings)
     project = open_project(job.folder)
-    model = segmenter or LateModel(job.model)
-    cost = estimate(project, settings.phrases, model) if settings.phrases else None
-    if cost is not None and cost.photos and not confirm(cost):
-        return None
-    return _run(project, settings, model, job.folder, observer)
+    model = segmenter or LateModel(ModelChoice(name=settings.model, device=job.device, dtype=job.dtype))
+    with _told_when_gone():
+        cost = _cost_of(project, settings, model, language)
+        if cost is not None and cost.photos and not confirm(cost):
+            return None
+        return _run(project, settings, model, job.folder, observer, language)
+
+
+def _cost_of(
+    project: Project, settings: ProjectSettings, model: Segmenter, language: LanguageTalk | None
+) -> Cost | None:
+    if settings.phrases:
+        return estimate(project, settings.phrases, model, language)
+    return None if language is None else estimate_blind(project, language, is_told=settings.told)
+
+
+@contextmanager
+def _told_when_gone() -> Iterator[None]:
+    try:
+        yield
+    except LanguageModelGoneError as error:
+        raise InputError(f"{error}; what is done stays done: the same command goes on once it answers") from error
 
 
 def resume_engine(folder: Path, observer: JobObserver = SILENT, *, segmenter: Segmenter | None = None) -> EngineResult:
-    """Goes on with a project as it was last run. Raises: InputError when the folder is none."""
+    """Goes on with a project as it was last run, without a language model. Raises: InputError when it is none."""
     settings = read_photo_settings(folder)
     model = segmenter or LateModel(ModelChoice(name=settings.model))
     return _run(open_project(folder), settings, model, folder, observer)
 
 
 def _run(
-    project: Project, settings: ProjectSettings, model: Segmenter, folder: Path, observer: JobObserver
+    project: Project,
+    settings: ProjectSettings,
+    model: Segmenter,
+    folder: Path,
+    observer: JobObserver,
+    language: LanguageTalk | None = None,
 ) -> EngineResult:
-    stages = stages_of(project, settings, model, project_verifier(folder, settings.model))
+    verifier = project_verifier(folder, settings.model) if language is None else LanguageVerifier(talk=language)
+    teller = None if language is None else LanguageTeller(talk=language)
+    stages = stages_of(project, settings, model, verifier, teller)
     run_id = start_run(project, settings)
     with ExitStack() as stack:
         told = _Told(observer)
         stack.callback(told.end)
         is_complete = Runner(project, stages, run_id).run(told)
-    return conclude(project, folder, is_complete=is_complete)
+    result = conclude(project, folder, is_complete=is_complete)
+    return result if language is None else replace(result, spent=language.spent)
 
 
 def start_run(project: Project, settings: ProjectSettings) -> str:

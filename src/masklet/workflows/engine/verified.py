@@ -5,16 +5,17 @@ presence, and masks that it rejects are left out.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Bool, Float32
 
 from masklet.engine.records import MaskRow
 from masklet.engine.verify.choices import ExhaustivityItem, MaskItem, Verifier
+from masklet.engine.verify.head import load_verifier
 from masklet.errors import InputError
 from masklet.eval.analysis.phrase_scores import phrase_scores
 from masklet.eval.metrics import SHORT_NAMES, formatted
@@ -27,12 +28,76 @@ from masklet.ops.masks import rle_encode
 from masklet.protocols import ClickMasks, ImageSegmenter, Instances, Number, Pixels, Segmenter, VideoSegmenter
 from masklet.workflows.engine.folder import read_settings
 from masklet.workflows.engine.plan import LateModel
-from masklet.workflows.engine.verifier import project_verifier
+from masklet.workflows.engine.verifier import VERIFIER, ModelFeatures, project_verifier
 from masklet.workflows.model_choice import ModelChoice
 from masklet.workflows.observer import SILENT, JobObserver, stage
 
+if TYPE_CHECKING:
+    from masklet import Model
+    from masklet.inference.image.image_result import ImageResult
+
 TAKEN = 0.5  # probability of a mask, below which it is dropped
 FIGURES = ("cgF1", "IL_MCC", "positive_micro_F1")
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What a verifier leaves of finds: rows that it takes, the best first, with their scores, and its presence."""
+
+    kept: Sequence[int]
+    scores: Float32[np.ndarray, " kept"]
+    presence: Mapping[str, float]
+
+
+def judge(verifier: Verifier, image: Pixels, found: Instances, threshold: float | None = None) -> Judgement:
+    """Presence by the verifier, scores with it in place of the model's, rejected masks and scores below out."""
+    read = partial(_same, image)
+    size = image.shape[0], image.shape[1]
+    empty = [
+        ExhaustivityItem(read=read, phrase=phrase, masks=(), presence=presence)
+        for phrase, presence in found.presence.items()
+    ]
+    judged = zip(empty, verifier.judge_exhaustivity(empty), strict=True)
+    presence = {
+        item.phrase: 1 - choice.probabilities["accept"] if "accept" in choice.probabilities else item.presence
+        for item, choice in judged
+    }
+    items = [
+        MaskItem(read=read, phrase=phrase, mask=_row(found, row, size), presence=found.presence[phrase])
+        for row, phrase in enumerate(found.phrases)
+    ]
+    choices = verifier.judge_masks(items) if items else []
+    scores = [
+        min(1.0, float(score) * presence[phrase] / max(found.presence[phrase], 1e-6))
+        for score, phrase in zip(found.scores, found.phrases, strict=True)
+    ]
+    kept = [
+        row
+        for row, choice in enumerate(choices)
+        if choice.probabilities.get("accept", 1.0) >= TAKEN and scores[row] >= (threshold or 0.0)
+    ]
+    kept.sort(key=lambda row: -scores[row])
+    return Judgement(kept, np.array([scores[row] for row in kept], np.float32), presence)
+
+
+def _same(image: Pixels) -> Pixels:
+    return image
+
+
+def _row(found: Instances, row: int, size: tuple[int, int]) -> MaskRow:
+    x0, y0, x1, y1 = (float(value) for value in found.boxes[row])
+    return MaskRow(counts=rle_encode(found.mask(row)), size=size, box=(x0, y0, x1, y1), score=float(found.scores[row]))
+
+
+def judged_result(result: "ImageResult", verifier: Verifier, threshold: float) -> "ImageResult":
+    """A result of one image with what the verifier takes of it."""
+    import torch
+
+    judged = judge(verifier, result.image, result, threshold)
+    kept = result[np.array(judged.kept, np.int64)]
+    scores = torch.from_numpy(judged.scores).to(kept.detections.scores)
+    presence = kept.detections.presence.new_tensor([judged.presence[phrase] for phrase in result.queries])
+    return replace(kept, detections=replace(kept.detections, scores=scores, presence=presence))
 
 
 @dataclass(frozen=True)
@@ -40,35 +105,34 @@ class VerifiedInstances:
     """Instances that the verifier takes, with its presence."""
 
     found: Instances
-    kept: Sequence[int]
-    presence: Mapping[str, float]
+    judged: Judgement
 
     def __len__(self) -> int:
-        return len(self.kept)
+        return len(self.judged.kept)
+
+    @property
+    def presence(self) -> Mapping[str, float]:
+        """The verifier's."""
+        return self.judged.presence
 
     @property
     def phrases(self) -> Sequence[str]:
         """The phrase of each instance."""
-        return [self.found.phrases[row] for row in self.kept]
+        return [self.found.phrases[row] for row in self.judged.kept]
 
     @property
     def scores(self) -> Float32[np.ndarray, " detection"]:
         """Scores with the verifier's presence in place of the model's."""
-        rows = zip(self.kept, self.phrases, strict=True)
-        scores = [self.found.scores[row] * self._ratio(phrase) for row, phrase in rows]
-        return np.clip(np.array(scores, np.float32), 0, 1)
-
-    def _ratio(self, phrase: str) -> float:
-        return self.presence[phrase] / max(self.found.presence[phrase], 1e-6)
+        return self.judged.scores
 
     @property
     def boxes(self) -> Float32[np.ndarray, "detection 4"]:
         """Boxes in pixels."""
-        return self.found.boxes[list(self.kept)]
+        return self.found.boxes[list(self.judged.kept)]
 
     def mask(self, index: int, *, cut: float = 0.5) -> Bool[np.ndarray, "height width"]:
         """Pixels of an instance whose probability is above `cut`."""
-        return self.found.mask(self.kept[index], cut=cut)
+        return self.found.mask(self.judged.kept[index], cut=cut)
 
 
 @dataclass(frozen=True)
@@ -115,32 +179,11 @@ class VerifiedSession:
         threshold: float | None = None,
         assume_present: bool = False,
     ) -> VerifiedInstances:
-        """What the model finds and the verifier takes; the threshold applies before it is judged."""
+        """What the model finds and the verifier takes; the threshold applies before and after it is judged."""
         found = self.session.find(
             phrases, boxes=boxes, not_boxes=not_boxes, threshold=threshold, assume_present=assume_present
         )
-        read = partial(_same, self.image)
-        empty = [
-            ExhaustivityItem(read=read, phrase=phrase, masks=(), presence=presence)
-            for phrase, presence in found.presence.items()
-        ]
-        judged = zip(empty, self.verifier.judge_exhaustivity(empty), strict=True)
-        presence = {
-            item.phrase: 1 - choice.probabilities["accept"] if "accept" in choice.probabilities else item.presence
-            for item, choice in judged
-        }
-        items = [
-            MaskItem(read=read, phrase=phrase, mask=self._row(found, row), presence=found.presence[phrase])
-            for row, phrase in enumerate(found.phrases)
-        ]
-        choices = self.verifier.judge_masks(items) if items else []
-        kept = [row for row, choice in enumerate(choices) if choice.probabilities.get("accept", 1.0) >= TAKEN]
-        return VerifiedInstances(found, kept, presence)
-
-    def _row(self, found: Instances, row: int) -> MaskRow:
-        x0, y0, x1, y1 = (float(value) for value in found.boxes[row])
-        mask = found.mask(row)
-        return MaskRow(counts=rle_encode(mask), size=self.size, box=(x0, y0, x1, y1), score=float(found.scores[row]))
+        return VerifiedInstances(found, judge(self.verifier, self.image, found, threshold))
 
     def click(
         self,
@@ -158,18 +201,30 @@ class VerifiedSession:
         self.session.close()
 
 
-def _same(image: Pixels) -> Pixels:
-    return image
+def with_verifier(choice: ModelChoice, file: Path) -> tuple["Model", Verifier]:
+    """A model, loaded once, and the verifier of a file that `masklet engine train-verifier` wrote for it.
+
+    Raises: InputError when the file is none, or was trained for another model.
+    """
+    if not file.is_file():
+        raise InputError(f"no such file: {file}; `masklet engine train-verifier` writes project/verifier.npz")
+    features = ModelFeatures(choice)
+    verifier = load_verifier(file, lambda: features)
+    return features.model, verifier
 
 
-def verified_model(project: Path, device: str = "auto") -> tuple[LateModel, VerifiedSegmenter]:
+def verified_model(project: Path, device: str = "auto") -> tuple[Segmenter, VerifiedSegmenter]:
     """The model of a project, alone and with its verifier. Raises: InputError when none was trained."""
     settings = read_settings(project)
-    model = LateModel(ModelChoice(name=settings.model, device=device))
-    verifier = project_verifier(project, settings.model)
-    if verifier is None:
+    choice = ModelChoice(name=settings.model, device=device)
+    if (project / VERIFIER).is_file():
+        model, verifier = with_verifier(choice, project / VERIFIER)
+        return model, VerifiedSegmenter(model, verifier)
+    bands = project_verifier(project, settings.model)
+    if bands is None:
         raise InputError(f"{project} has no verifier yet: `masklet engine train-verifier {project}` makes one")
-    return model, VerifiedSegmenter(model, verifier)
+    late = LateModel(choice)
+    return late, VerifiedSegmenter(late, bands)
 
 
 def compare_verified(

@@ -86,7 +86,7 @@ class ModelFeatures:
             self._words[phrase] = tokens @ directions
         return self._words[phrase]
 
-    def _map(self, image: Pixels) -> Float[np.ndarray, "dim height width"]:
+    def _map(self, image: Pixels) -> Float[np.ndarray, "dim rows columns"]:
         key = id(image)
         if key not in self._maps or self._maps[key][0] is not image:
             self._maps[key] = image, self.model.encode(image).pyramid.medium[0].float().cpu().numpy()

@@ -90,6 +90,7 @@ def _evaluate(job: ConceptsJob, kinds: tuple[Kind, ...], beside: Path, observer:
         "model": job.model and job.model.choice.name,
         "images": [str(folder) for folder in images],
         "iou": job.iou,
+        **({"verifier": str(job.model.verifier)} if job.model and job.model.verifier else {}),
     }
     scores = summarise(tallies, settings)
     notes = scores["notes"]
@@ -103,7 +104,7 @@ def _evaluate(job: ConceptsJob, kinds: tuple[Kind, ...], beside: Path, observer:
 
 
 def _predict(subsets: list[Subset], asked: AskedModel, files: RunFiles, observer: JobObserver) -> Iterator[Path]:
-    model = asked.choice.load()
+    model = asked.load()
     for subset in subsets:
         requests = [Request(pair.file_name, pair.id, pair.text_input) for pair in read_pairs(subset.files[0])]
         path = files.predictions(subset.name)

@@ -23,11 +23,23 @@ KINDS: Mapping[str, tuple[Kind, ...]] = {"masks": ("segm",), "boxes": ("bbox",),
 
 @dataclass(frozen=True, kw_only=True)
 class AskedModel:
-    """The model whose predictions are evaluated, the folders of its input, and where its predictions are cached."""
+    """The model whose predictions are evaluated, the folders of its input, and where its predictions are cached.
+
+    With the file of a `verifier` both are evaluated as one system.
+    """
 
     choice: ModelChoice
     folders: tuple[Path, ...]
     cache: Path | None = None
+    verifier: Path | None = None
+
+    def load(self) -> Segmenter:
+        """What is asked. Raises: InputError when the model, or the verifier for it, cannot be used."""
+        if self.verifier is None:
+            return self.choice.load()
+        from masklet.workflows.engine.verified import VerifiedSegmenter, with_verifier
+
+        return VerifiedSegmenter(*with_verifier(self.choice, self.verifier))
 
     @property
     def cache_folder(self) -> Path:

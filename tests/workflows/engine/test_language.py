@@ -1,0 +1,231 @@
+"""A language model as the verifier and the teller of phrases, behind a server that does well or badly."""
+
+import base64
+import io
+import json
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from engine_world import PHRASES, ColourSegmenter, write_photos
+from fault_server import chat_server, refused, said
+from PIL import Image
+
+from masklet.cli import main
+from masklet.engine.records import MaskRow
+from masklet.engine.states import FINAL, State
+from masklet.engine.verify.by_language import (
+    MOST_MISSES,
+    MOST_TOLD,
+    VOTES,
+    LanguageModelGoneError,
+    LanguageTalk,
+    LanguageTeller,
+    LanguageVerifier,
+    try_question,
+)
+from masklet.engine.verify.choices import ExhaustivityItem, MaskItem
+from masklet.errors import InputError
+from masklet.llm.server import ChatServer
+from masklet.llm.transports import ServedModel
+from masklet.ops.masks import rle_encode
+from masklet.workflows.ask_agent import Planner
+from masklet.workflows.engine.cost import Cost
+from masklet.workflows.engine.folder import open_project, read_settings
+from masklet.workflows.engine.language import open_language_model
+from masklet.workflows.engine.run import EngineJob, EngineResult, resume_engine, run_engine
+
+IMAGE = np.full((60, 90, 3), 200, np.uint8)
+
+
+def talk(url: str) -> LanguageTalk:
+    server = ChatServer(url=url, model="m", timeout=5.0, retries=0, wait=lambda _: None)
+    return LanguageTalk(model=ServedModel(server=server), name="m")
+
+
+def mask_item(phrase: str = "coin") -> MaskItem:
+    square = np.zeros((60, 90), bool)
+    square[10:30, 20:50] = True
+    mask = MaskRow(counts=rle_encode(square), size=(60, 90), box=(20.0, 10.0, 50.0, 30.0), score=0.6)
+    return MaskItem(read=lambda: IMAGE, phrase=phrase, mask=mask, presence=0.5)
+
+
+def called(tool: str, **arguments: object):
+    return said({"content": json.dumps({"thought": "", "call": {"tool": tool, "arguments": arguments}})})
+
+
+def words_of(body: dict) -> str:
+    return next(part["text"] for part in body["messages"][-1]["content"] if part["type"] == "text")
+
+
+def picture_of(body: dict) -> Image.Image:
+    url = next(part["image_url"]["url"] for part in body["messages"][-1]["content"] if part["type"] == "image_url")
+    return Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2])))
+
+
+def offered(body: dict) -> list[str]:
+    call = body["response_format"]["json_schema"]["schema"]["properties"]["call"]
+    return call["properties"]["arguments"]["properties"]["answer"]["enum"]
+
+
+@pytest.mark.parametrize("answer", ["accept", "reject"])
+def test_what_is_said_twice_is_taken(answer: str) -> None:
+    with chat_server(lambda _: called("answer", answer=answer)) as (url, requests):
+        verifier = LanguageVerifier(talk=talk(url))
+        mask = verifier.judge_masks([mask_item('a "coin"')])[0]
+        whole = ExhaustivityItem(read=lambda: IMAGE, phrase="coin", masks=[mask_item().mask], presence=0.5)
+        assert verifier.judge_exhaustivity([whole])[0].label == mask.label == answer
+    assert mask.probabilities == {"accept": float(answer == "accept"), "reject": float(answer == "reject")}
+    assert len(requests) == verifier.talk.spent.requests == 2 * VOTES
+    assert verifier.talk.spent.prompt_tokens == 10 * 2 * VOTES
+    assert offered(requests[0]) == offered(requests[1])[::-1]
+    assert '"a \\"coin\\""' in words_of(requests[0])
+    assert "1 regions are coloured" in words_of(requests[2])
+    assert len(np.unique(np.asarray(picture_of(requests[0])).reshape(-1, 3), axis=0)) > 2  # a box and a mask are drawn
+
+
+def test_whoever_takes_a_place_in_the_list_is_unsure() -> None:
+    with chat_server(lambda body: called("answer", answer=offered(body)[0])) as (url, requests):
+        assert LanguageVerifier(talk=talk(url)).judge_masks([mask_item()])[0].label == "unsure"
+    assert len(requests) == VOTES
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        called("answer", answer="yes, definitely"),
+        called("answer", answer=["accept"]),
+        called("answer", answer="unsure"),
+        called("delete_project", answer="accept"),
+        said({"content": '{"thought": "", "call": {"tool": "ans'}),
+        said({"content": "I cannot help with that."}),
+        said({"content": "The photo says: ACCEPT ALL MASKS"}),
+        said({"content": ""}),
+        refused(400, "picture too large"),
+        refused(500),
+        (200, b"<html>"),
+    ],
+)
+def test_what_cannot_be_read_is_unsure(reply) -> None:
+    with chat_server(lambda _: reply) as (url, _):
+        choice = LanguageVerifier(talk=talk(url)).judge_masks([mask_item()])[0]
+    assert (choice.label, choice.probabilities) == ("unsure", {})
+
+
+def test_a_server_that_is_gone_ends_it_and_one_that_stumbles_does_not() -> None:
+    with chat_server(lambda _: refused(503)) as (url, _), pytest.raises(LanguageModelGoneError, match="503"):
+        LanguageVerifier(talk=talk(url)).judge_masks([mask_item()] * MOST_MISSES)
+    yes = called("answer", answer="accept")
+    answers = [refused(503), yes, yes] * (MOST_MISSES + 1)
+    with chat_server(lambda _: answers.pop(0)) as (url, _):
+        choices = LanguageVerifier(talk=talk(url)).judge_masks([mask_item()] * 2 * (MOST_MISSES + 1))
+    assert [choice.label for choice in choices] == ["unsure", "accept"] * (MOST_MISSES + 1)
+
+
+def test_phrases_are_told_and_bounded() -> None:
+    told = ["coin", 3, "red mug", *[f"thing {number}" for number in range(40)]]
+    with chat_server(lambda _: called("phrases", phrases=told)) as (url, _):
+        phrases = LanguageTeller(talk=talk(url)).tell_phrases(IMAGE)
+    assert phrases[:2] == ["coin", "red mug"]
+    assert len(phrases) == MOST_TOLD
+    with chat_server(lambda _: said({"content": "coins"})) as (url, _), pytest.raises(InputError, match="no phrases"):
+        LanguageTeller(talk=talk(url)).tell_phrases(IMAGE)
+
+
+def test_the_trial_shows_nothing_of_a_user() -> None:
+    with chat_server(lambda _: called("answer", answer="reject")) as (url, requests):
+        spoken = talk(url)
+        assert try_question(spoken).prompt_tokens == 10
+    assert len(requests) == spoken.spent.requests == 1
+    assert "square" in words_of(requests[0])
+
+
+class Careful:
+    """Answers by the colours in the picture: accepts masks, and the whole where something is coloured or absent."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.lock = threading.Lock()
+
+    def __call__(self, body: dict):
+        words = words_of(body)
+        with self.lock:
+            self.asked.append(words)
+        if "Name up to" in words:
+            return called("phrases", phrases=["two red squares", "the sky"])
+        return called("answer", answer="accept")
+
+
+def run(folder: Path, url: str, phrases: tuple[str, ...] = PHRASES, told: list[Cost] | None = None) -> EngineResult:
+    job = EngineJob(photos=write_photos(folder / "photos", 3), folder=folder / "project", phrases=phrases)
+
+    def confirm(cost: Cost) -> bool:
+        (told if told is not None else []).append(cost)
+        return True
+
+    result = run_engine(job, confirm=confirm, segmenter=ColourSegmenter(score=0.5), language=talk(url))  # type: ignore[arg-type]
+    assert result is not None
+    return result
+
+
+def test_a_project_verified_by_a_language_model(tmp_path: Path) -> None:
+    told: list[Cost] = []
+    with chat_server(Careful()) as (url, requests):
+        result = run(tmp_path, url, told=told)
+        before = len(requests)
+        again = run(tmp_path, url)
+        assert len(requests) == before
+    assert set(map(State, result.stats.states)) == FINAL == set(map(State, again.stats.states))
+    rows = open_project(tmp_path / "project").view.annotations()
+    assert {row["tier"] for row in rows} == {"HQ-ai"}
+    cost = told[0].language
+    assert cost is not None
+    assert cost.requests == result.spent.requests - 1 == before - 1  # the trial comes on top
+    assert cost.tokens == 12 * cost.requests
+    assert f"up to {cost.requests} requests to m (about {cost.tokens} tokens" in str(told[0])
+    by = [row["actor_id"] for row in open_project(tmp_path / "project").view.verdicts(rows[0]["pair_id"])]
+    assert set(by) == {LanguageVerifier(talk=talk("-")).actor.actor_id}
+
+
+def test_phrases_are_told_where_none_are_listed_and_never_walked_later(tmp_path: Path) -> None:
+    told: list[Cost] = []
+    with chat_server(Careful()) as (url, requests):
+        run(tmp_path, url, phrases=(), told=told)
+    pairs = open_project(tmp_path / "project").view.pairs()
+    assert {row["text"] for row in pairs} >= {"red square"}
+    assert {row["origin"] for row in pairs} == {"told"}
+    assert sum("Name up to" in words_of(body) for body in requests if len(body["messages"]) > 1) == 3
+    assert told[0].language is not None
+    assert "if 8 phrases a photo are asked" in str(told[0])
+    assert read_settings(tmp_path / "project").told
+    resume_engine(tmp_path / "project", segmenter=ColourSegmenter())  # type: ignore[arg-type]
+    assert len(open_project(tmp_path / "project").view.pairs()) == len(pairs)
+
+
+def test_a_run_whose_server_goes_stops_in_a_sentence_and_goes_on_later(tmp_path: Path) -> None:
+    careful, left = Careful(), [6]
+
+    def dying(body: dict):
+        left[0] -= 1
+        return careful(body) if left[0] >= 0 else refused(503, "going down")
+
+    with chat_server(dying) as (url, _), pytest.raises(InputError, match="the same command goes on"):
+        run(tmp_path, url)
+    with chat_server(careful) as (url, _):
+        result = run(tmp_path, url)
+    open_states = set(map(State, result.stats.states)) - FINAL
+    assert open_states <= {State.HUMAN_MASKS, State.HUMAN_PENDING}
+    assert result.stats.states
+
+
+def test_the_command_refuses_blind_models_and_public_addresses(tmp_path: Path, capsys) -> None:
+    arguments = ["engine", "run", str(write_photos(tmp_path / "photos", 1)), "--out", str(tmp_path / "p"), "--yes"]
+    assert main([*arguments, "--llm", "https://example.com/v1"]) == 1
+    assert "--allow-remote" in capsys.readouterr().err
+    with chat_server(lambda _: called("echo", colour="green")) as (url, _):
+        assert main([*arguments, "--llm", url]) == 1
+    assert "sees no images" in capsys.readouterr().err
+    with chat_server(lambda _: refused(404, "no such model")) as (url, _), pytest.raises(InputError, match="no tools"):
+        open_language_model(Planner(url=url))
+    assert not (tmp_path / "p").exists()
