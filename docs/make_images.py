@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 from PIL import Image, ImageDraw
 
 from masklet.inference.model import load
+from masklet.inference.output.overlays import image_overlay
 from masklet.render.tags import load_font
 from masklet.workflows.demo import PHOTO, run_demo
 
@@ -42,7 +43,7 @@ def draw_sentences(path: Path) -> None:
     width, height = 288, 227
     sheet = Image.new("RGB", (3 * width, 2 * (height + 26)), (24, 26, 31))
     for place, sentence in enumerate(SENTENCES):
-        answer = model.ask(PHOTO, sentence).plot(legend=False).convert("RGB").resize((width, height))
+        answer = image_overlay(model.ask(PHOTO, sentence), legend=False).convert("RGB").resize((width, height))
         left, top = place % 3 * width, place // 3 * (height + 26)
         sheet.paste(answer, (left, top))
         ImageDraw.Draw(sheet).text((left + 8, top + height + 4), sentence, font=font, fill=(230, 230, 230))
