@@ -21,7 +21,7 @@ SCRIPTS = sorted(path for folder in ("benchmarks", "examples", "runs") for path 
 SMALLEST = {
     "benchmarks/eval.py": ["--pairs", "50", "--turns", "1"],
     "benchmarks/video_memory.py": ["--frames", "6", "--every", "3", "--history", "3"],
-    "benchmarks/tracking.py": ["--clips", "1", "--frames", "3", "--image-size", "112"],
+    "benchmarks/tracking.py": ["--clips", "1", "--frames", "3", "--image-size", "128"],
     "benchmarks/train.py": ["--steps", "1", "--size", "112", "--batch", "1"],
     "benchmarks/scenes.py": [],
     "runs/report.py": ["--pictures", "2", "--clips", "1", "--users", "1", "--out", "OUT"],

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from random_model import random_weights
 
 import masklet
 from masklet import cli
 from masklet.checkpoints.names import FORMATS
+from masklet.checkpoints.weights import write
 from masklet.errors import InputError
 from masklet.inference.image.image_result import ImageResult
 from masklet.ops.masks import rle_decode
@@ -278,6 +280,9 @@ def test_weights_are_converted(capsys, tmp_path):
     target = tmp_path / "out.safetensors"
     assert run(capsys, "convert", "tiny", target)[0] == 0
     assert target.is_file()
+    status, _, err = run(capsys, "convert", "tiny", tmp_path / "tiny.pt", "--to", "official")
+    assert (status, err.count("\n")) == (1, 1)  # the official layout has no such trunk
+    write(random_weights(), target)
     assert json.loads(run(capsys, "convert", target, tmp_path / "out.pt", "--to", "official", "--json")[1]) == {
         "path": str(tmp_path / "out.pt"),
         "format": "official",

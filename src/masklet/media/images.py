@@ -29,7 +29,7 @@ MAX_PIXELS = 200_000_000
 ImageSource = str | os.PathLike[str] | bytes | Image.Image | np.ndarray | Tensor
 Conversion = Callable[[Image.Image, str], np.ndarray]  # of a decoded image; the second is what errors call it
 
-_DECODING_ERRORS = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, struct.error, zlib.error)
+DECODING_ERRORS = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, struct.error, zlib.error)
 _pillow_limit = threading.Lock()
 
 
@@ -137,7 +137,7 @@ def _read_file(file: io.BytesIO | io.BufferedReader, name: str, size: int, conve
         raise
     except MemoryError as error:
         raise InputError(f"{name} is too large for the memory that is left") from error
-    except _DECODING_ERRORS as error:
+    except DECODING_ERRORS as error:
         raise InputError(f"{name} is damaged: {error}") from error
 
 
@@ -185,7 +185,7 @@ def _decode(image: Image.Image, name: str, convert: Conversion) -> np.ndarray:
     check_size(name, image.height, image.width)
     try:
         image.load()
-    except _DECODING_ERRORS as error:
+    except DECODING_ERRORS as error:
         raise InputError(f"{name} is damaged or cut short: {error}") from error
     return convert(image, name)
 
@@ -203,7 +203,7 @@ def _to_numbers(image: Image.Image, name: str) -> np.ndarray:
 def _upright(image: Image.Image) -> Image.Image:
     try:
         return ImageOps.exif_transpose(image)
-    except _DECODING_ERRORS:  # the image is sound, only its EXIF block is not
+    except DECODING_ERRORS:  # the image is sound, only its EXIF block is not
         return image
 
 

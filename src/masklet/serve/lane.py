@@ -104,11 +104,13 @@ class Batcher(Generic[Given, Made]):
         try:
             for each, made in zip(batch, self.compute([each.given for each in batch]), strict=True):
                 each.made = made
-        except Exception as error:  # noqa: BLE001 - raised again by each caller
-            for each in batch:
+        except Exception as error:
+            for each in batch:  # each of their callers raises it
                 each.error = error
-        for each in batch:
-            each.is_done = True
+            raise
+        finally:
+            for each in batch:
+                each.is_done = True
 
 
 def _row(trunk: torch.Tensor | Bundle, row: int) -> Any:

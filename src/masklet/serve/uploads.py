@@ -12,7 +12,7 @@ from numpy import ndarray
 from PIL import Image
 
 from masklet.errors import InputError
-from masklet.media.images import read_image
+from masklet.media.images import DECODING_ERRORS, read_image
 from masklet.serve.problems import HttpProblem
 from masklet.serve.settings import Limits
 
@@ -44,7 +44,7 @@ class ImageDecoder:
                 width, height = image.size
         except Image.DecompressionBombError as error:
             raise HttpProblem(413, f"the image has more pixels than are read: {error}") from error
-        except Exception:  # noqa: BLE001 - Pillow raises many kinds; the reader names the fault
+        except DECODING_ERRORS:  # the reader names the fault
             return
         if width * height > self.limits.pixels:
             raise HttpProblem(413, f"the image is {width} x {height}, at most {self.limits.pixels} pixels are read")

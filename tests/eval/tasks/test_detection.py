@@ -173,7 +173,7 @@ def test_every_category_is_asked_of_every_image_and_the_answers_find_their_way_b
     [
         ({"images": []}, [], "labels.json: has no images"),
         ({"images": [{"id": 1, "width": 9, "height": 9}]}, [], "labels.json: has no categories"),
-        (None, {"a": [1]}, "results.json: a list of results is expected"),
+        (None, {"a": [1]}, "results.json: has no images: COCO labels are expected"),
         (None, [{"image_id": 9, "category_id": 1, "score": 1.0}], "result 0: image_id: there is no image 9"),
         (None, [{"image_id": 1, "category_id": 9, "score": 1.0}], "result 0: category_id: there is no category 9"),
         (None, [{"image_id": 1, "category_id": 1}], "score: is missing"),

@@ -40,13 +40,6 @@ class SessionState:
         """All objects that are tracked."""
         return tuple(object_id for cohort in self.cohorts for object_id in cohort.object_ids)
 
-    def shown_phrase(self, object_id: int, concept: str | None) -> str:
-        """The phrase that an object is shown under: that of its concept, "" for one that the user began.
-
-        Such an object may be tracked with a concept, so that it is not detected again; its phrase is nobody's word.
-        """
-        return "" if concept is None or object_id in self.clicked else concept
-
     def cohort_of(self, object_id: int) -> int | None:
         """The place of an object's cohort."""
         return next((i for i, cohort in enumerate(self.cohorts) if object_id in cohort.object_ids), None)

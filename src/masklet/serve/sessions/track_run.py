@@ -102,8 +102,9 @@ class TrackingJob:
             ended = "cancelled" if self._stop.is_set() else "done"
         except InputError as error:
             ended, self.error = "failed", str(error)
-        except Exception as error:  # noqa: BLE001 - whoever waits for the job is told, the server goes on
+        except Exception as error:  # whoever waits for the job is told, and the log of the server
             ended, self.error = "failed", f"{type(error).__name__}: {error}"
+            raise
         finally:
             try:
                 self._finished()
