@@ -100,6 +100,19 @@ def test_the_trunk_sees_every_frame_once_however_much_is_followed(monkeypatch):
         assert len(calls) == COUNT
 
 
+def test_what_was_clicked_is_not_shown_under_somebody_elses_phrase(monkeypatch, tmp_path):
+    script(monkeypatch, {"left": left})
+    with model().open_video(pictures(), rules=RULES) as session:
+        session.add_concept("left")
+        prompted = session.click(7, 0, [(40, 30)], [1])
+        assert dict(zip(prompted.ids.tolist(), prompted.phrases, strict=True))[7] == "object"
+        seen = {phrase for result in session.track(stop=3) for phrase in result.for_id(7).phrases}
+        assert seen <= {"object"}
+        session.save(tmp_path / "session")
+    with model().resume_video(tmp_path / "session", pictures()) as again:
+        assert again.state.clicked == {7}
+
+
 def test_phrases_given_before_the_first_frame_of_a_stream_wait_for_it(monkeypatch):
     script(monkeypatch, {"left": left})
     with model().open_video(rules=RULES, delay=0) as session:

@@ -30,7 +30,8 @@ class FrameResult(Result):
     `concepts` holds the phrase of each object, "" for one that was clicked. `scores` are those of the detections
     that the masklets began with (1 for what the user began), `object_scores` the probability that the object is visible
     on this frame. `rles` are COCO compressed counts of the masks as they are, which may overlap; where they do, the
-    object of the highest `precedence` of a concept is in front.
+    object of the highest `precedence` of a concept is in front. `clicked` are ids that the user began: one that joined
+    a concept competes for its pixels, but goes by no phrase.
     """
 
     index: int
@@ -43,6 +44,7 @@ class FrameResult(Result):
     precedence: Float32[np.ndarray, " object"]
     rles: tuple[str, ...]
     image: UInt8[np.ndarray, "height width 3"] | None = None
+    clicked: frozenset[int] = frozenset()
 
     @classmethod
     def of(  # noqa: PLR0913 - one argument for each field
@@ -58,6 +60,7 @@ class FrameResult(Result):
         precedence: Numbers | None = None,
         mask_logits: Float[Tensor, "object cell_row cell_column"],
         image: UInt8[np.ndarray, "height width 3"] | None = None,
+        clicked: frozenset[int] = frozenset(),
     ) -> "FrameResult":
         """From the small logits of the model, which are enlarged to `size`; objects of which nothing is left drop out.
 
@@ -79,6 +82,7 @@ class FrameResult(Result):
             precedence=_array(object_scores if precedence is None else precedence).astype(np.float32),
             rles=rles,
             image=image,
+            clicked=clicked,
         )
         return result[np.array([rle != "" for rle in rles], dtype=bool)]
 
@@ -161,7 +165,8 @@ class FrameResult(Result):
     @property
     def phrases(self) -> tuple[str, ...]:
         """The phrase of each object, "object" for one that was clicked."""
-        return tuple(concept or CLICKED for concept in self.concepts)
+        named = zip(self.ids.tolist(), self.concepts, strict=True)
+        return tuple(CLICKED if number in self.clicked else concept or CLICKED for number, concept in named)
 
     def counts(self) -> dict[str, int]:
         """How many objects of each phrase are on the frame."""

@@ -59,6 +59,7 @@ def join(result: FrameResult, other: FrameResult) -> FrameResult:
         object_scores=np.concatenate([result.object_scores, other.object_scores]),
         precedence=np.concatenate([result.precedence, other.precedence]),
         rles=result.rles + other.rles,
+        clicked=result.clicked | other.clicked,
         image=other.image if result.image is None else result.image,
     )
     return joined[np.argsort(joined.ids, kind="stable")]
