@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Bool
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from masklet.errors import InputError
@@ -149,6 +151,22 @@ def check_box(box: object, size: tuple[int, int]) -> tuple[float | int, ...]:
     if x0 < 0 or y0 < 0 or x1 > width or y1 > height:
         raise InputError(f"box {corners} is not inside the {width} x {height} image")
     return corners
+
+
+def read_mask(given: ArrayLike | Tensor, size: tuple[int, int]) -> Bool[np.ndarray, "height width"]:
+    """A mask of bools, or of 0 and one other number such as 1 or 255.
+
+    Raises: InputError when it has another size, or is no mask, such as logits or a map of several objects.
+    """
+    mask = np.asarray(given.detach().cpu() if isinstance(given, Tensor) else given)
+    if mask.shape != size:
+        raise InputError(f"the mask is {mask.shape}, the video {size} (height, width)")
+    if mask.dtype.kind not in "biuf":
+        raise InputError(f"a mask holds bools or numbers, not {mask.dtype}")
+    values = mask[mask != 0]
+    if len(values) and not (values[0] > 0 and (values == values[0]).all()):
+        raise InputError("a mask holds bools, or 0 and one other number: cut logits first (logits > 0)")
+    return mask != 0
 
 
 def pack_exemplars(concepts: Sequence[Concept], size: tuple[int, int]) -> Exemplars:

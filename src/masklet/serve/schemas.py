@@ -275,7 +275,10 @@ class VideoMark(WireModel):
 
 
 class FrameObjects(WireModel):
-    """The objects on one frame, as `FrameResult.to_json`; `rles` are COCO counts of `size`, height and width."""
+    """The objects on one frame, as `FrameResult.to_json`; `rles` are COCO counts of `size`, height and width.
+
+    `clicked` are the ids that a user began.
+    """
 
     index: int
     time: float
@@ -286,6 +289,7 @@ class FrameObjects(WireModel):
     object_scores: list[float]
     precedence: list[float]
     rles: list[str]
+    clicked: list[int]
 
 
 class VideoView(WireModel):

@@ -117,6 +117,7 @@ class FrameResult(Result):
                 object_scores=np.array(entry["object_scores"], dtype=np.float32),
                 precedence=np.array(entry["precedence"], dtype=np.float32),
                 rles=tuple(map(str, entry["rles"])),
+                clicked=frozenset(map(int, entry.get("clicked", ()))),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"this is no result of a frame: {error}") from error
@@ -139,6 +140,7 @@ class FrameResult(Result):
             "object_scores": _short(self.object_scores),
             "precedence": _short(self.precedence),
             "rles": list(self.rles),
+            "clicked": sorted(self.clicked & set(self.ids.tolist())),
         }
 
     def __len__(self) -> int:

@@ -21,7 +21,18 @@ from numpy.typing import ArrayLike
 from masklet.checkpoints.configs import to_dict
 from masklet.errors import InputError
 from masklet.formats.calibration import Calibration
-from masklet.inference.concepts import Box, Boxes, Labels, Phrases, Points, Whole, read_concepts, read_rows, read_whole
+from masklet.inference.concepts import (
+    Box,
+    Boxes,
+    Labels,
+    Phrases,
+    Points,
+    Whole,
+    read_concepts,
+    read_mask,
+    read_rows,
+    read_whole,
+)
 from masklet.inference.image.clicks import click_prompt
 from masklet.inference.predictor import Predictor
 from masklet.inference.rules.rules import Rules
@@ -483,19 +494,3 @@ class VideoSession(AbstractContextManager["VideoSession"]):
 
 def _read_frame(frame: Whole | None) -> int | None:
     return None if frame is None else read_whole(frame, "the number of a frame")
-
-
-def read_mask(given: ArrayLike | torch.Tensor, size: tuple[int, int]) -> Bool[np.ndarray, "height width"]:
-    """A mask of bools, or of 0 and one other number such as 1 or 255.
-
-    Raises: InputError when it has another size, or is no mask, such as logits or a map of several objects.
-    """
-    mask = np.asarray(given.detach().cpu() if isinstance(given, torch.Tensor) else given)
-    if mask.shape != size:
-        raise InputError(f"the mask is {mask.shape}, the video {size} (height, width)")
-    if mask.dtype.kind not in "biuf":
-        raise InputError(f"a mask holds bools or numbers, not {mask.dtype}")
-    values = mask[mask != 0]
-    if len(values) and not (values[0] > 0 and (values == values[0]).all()):
-        raise InputError("a mask holds bools, or 0 and one other number: cut logits first (logits > 0)")
-    return mask != 0
