@@ -31,10 +31,10 @@ def owners(
     """Which instances stay: the surest of each set that claims one thing under phrases that exclude each other."""
     allowed = {frozenset(pair) for pair in together}
     kept = np.ones(len(phrases), dtype=bool)
-    for place in np.argsort(-scores, kind="stable").tolist():
+    for place in map(int, np.argsort(-scores, kind="stable")):
         if not kept[place]:
             continue
-        for other in np.flatnonzero(kept & (iou[place] >= SAME)).tolist():
+        for other in map(int, np.flatnonzero(kept & (iou[place] >= SAME))):
             one, two = phrases[place], phrases[other]
             is_rival = one != two and frozenset((one, two)) not in allowed and not may_share(one, two)
             kept[other] = other == place or not (is_rival and scores[other] <= scores[place])
