@@ -171,6 +171,15 @@ class LabelExport:
     folder: Path
     find_image: FindImage
 
+    def has_images(self) -> bool:
+        """Whether every image is found, so that all can be taken along."""
+        try:
+            for image in self.labels.images.values():
+                self.find_image(name_of_image(image))
+        except InputError:
+            return False
+        return True
+
     def copy_images(self, below: str) -> Iterator[Path]:
         """Copies of all images, or further names of the same files where the disk allows it."""
         for image in self.labels.images.values():
