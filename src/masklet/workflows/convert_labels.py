@@ -10,7 +10,7 @@ LABEL_FORMATS = (
     *("coco", "lvis", "saco", "yolo", "masks", "labelme", "cvat", "labelstudio", "voc", "mot", "imagefolder"),
 )
 
-IMAGES = {**dict.fromkeys(("coco", "lvis", "saco", "cvat", "labelstudio"), "images"), "labelme": "", "voc": "JPEGImages"}
+IMAGES = dict.fromkeys(("coco", "lvis", "saco", "cvat", "labelstudio"), "images") | {"labelme": "", "voc": "JPEGImages"}
 
 
 @dataclass(frozen=True, kw_only=True)
