@@ -1,6 +1,7 @@
 """Scripts outside of the package: they use public names, and run at the smallest size that each can be given."""
 
 import ast
+import json
 import os
 import subprocess
 import sys
@@ -71,8 +72,27 @@ def test_the_last_step_of_the_built_in_model_judges_every_pair() -> None:
     assert {len(pairs) for pairs in found.values()} == {len(asked)}
 
 
+@pytest.mark.slow
+@pytest.mark.parity
+def test_the_video_benchmark_runs_both_sides_from_end_to_end(tmp_path: Path, monkeypatch, capsys) -> None:
+    """Its widths are the published ones, its objects and frames few."""
+    pytest.importorskip("transformers", reason="the other side of the comparison is not installed")
+    module = load_script("benchmarks/video.py")
+    for name, value in {"VIDEO_SIZE": (48, 64), "FILLING": 1, "COUNTED": 1, "MANY": 4}.items():
+        monkeypatch.setattr(module, name, value)
+    arguments = ["--objects", "1", "2", "--concepts", "1", "--device", "cpu", "--out", str(tmp_path / "video.json")]
+    monkeypatch.setattr(sys, "argv", ["video.py", *arguments])
+    module.main()
+    rows = json.loads((tmp_path / "video.json").read_text())["rows"]
+    assert rows.keys() == {"1 objects, 1 concepts", "2 objects, 1 concepts"}
+    for row in rows.values():
+        assert row.keys() == {"masklet", "transformers"}
+        assert all(side["total"] == pytest.approx(sum(side[part] for part in module.PARTS)) for side in row.values())
+        assert all(side[part] > 0 for side in row.values() for part in ("vision", "detect", "propagate", "memory"))
+    assert "association of 4 with 4" in capsys.readouterr().out
+
+
 def test_the_video_benchmark_counts_a_part_within_another_for_itself() -> None:
-    """Its whole runs transformers at published widths, which is no smoke run."""
     module = load_script("benchmarks/video.py")
     clock = module.Clock(torch.device("cpu"))
     ticks = iter((0.0, 1.0, 3.0, 7.0))

@@ -8,7 +8,17 @@ import typer
 
 from masklet.cli.app import MODEL, Device, Dtype, Json, Stopped
 from masklet.cli.display import Display
-from masklet.cli.engine.commands import ProjectFolder, engine_command, opened, tell
+from masklet.cli.engine.commands import (
+    AllowRemote,
+    Llm,
+    LlmModel,
+    ProjectFolder,
+    engine_command,
+    language_at,
+    opened,
+    tell,
+    tell_result,
+)
 
 if TYPE_CHECKING:
     from masklet.workflows.engine.cost import Cost
@@ -45,15 +55,9 @@ def run(  # noqa: PLR0913 - one argument for each option
         str, typer.Option(help="Of the photos, such as CC-BY-4.0; or FOLDER=CC-BY-4.0, with commas between.")
     ] = "unknown",
     yes: Annotated[bool, typer.Option("--yes", help="Start without asking.")] = False,
-    llm: Annotated[
-        str | None,
-        typer.Option(
-            metavar="URL",
-            help="A language model that sees verifies; without --phrases it also tells what is in each photo.",
-        ),
-    ] = None,
-    llm_model: Annotated[str, typer.Option(metavar="NAME", help="The server's model.")] = "default",
-    allow_remote: Annotated[bool, typer.Option("--allow-remote", help="Let photos leave this network.")] = False,
+    llm: Llm = None,
+    llm_model: LlmModel = "default",
+    allow_remote: AllowRemote = False,
     model: ProjectModel = None,
     device: Device = "auto",
     dtype: Dtype = "auto",
@@ -75,12 +79,7 @@ def run(  # noqa: PLR0913 - one argument for each option
         device=device,
         dtype=dtype,
     )
-    language = None
-    if llm is not None:
-        from masklet.workflows.ask_agent import Planner
-        from masklet.workflows.engine.language import open_language_model
-
-        language = open_language_model(Planner(url=llm, model=llm_model, allow_remote=allow_remote))
+    language = language_at(llm, llm_model, allow_remote=allow_remote)
 
     def confirm(cost: "Cost") -> bool:
         typer.echo(str(cost))
@@ -90,11 +89,8 @@ def run(  # noqa: PLR0913 - one argument for each option
         result = run_engine(job, display, confirm=confirm, language=language)
     if result is None:
         raise Stopped("not started")
-    spent = result.spent
-    used = [f"language model: {spent.requests} requests, {spent.prompt_tokens + spent.completion_tokens} tokens"]
-    tell([*result.stats.lines(), *(used if language else []), f"next: {result.next_step}", f"-> {result.page}"])
-    if not result.is_complete:
-        raise Stopped(f"stopped; the same command goes on where {out} stands")
+    again = f"stopped; the same command goes on where {out} stands"
+    tell_result(result, again, with_language=language is not None)
 
 
 @engine_command("stats", "engine stats project", "engine stats project --json")
