@@ -81,7 +81,7 @@ def test_a_new_field_is_labelled_and_learnt_without_people(
     told = capsys.readouterr().out
     recipe = json.loads((out / "recipe.json").read_text())
     assert recipe["data"]["sources"]["general"]["annotations"] == str((snapshot / "train.json").resolve())
-    assert recipe["phases"][0]["weights"] == {"mine": 1.0, "general": 1.0}
+    assert recipe["phases"][0]["weights"] == {"mine": 0.5, "general": 0.5}
     view = open_project(tmp_path / "project").view
     assert set(view.counts()) <= FINAL
     assert not [row for pair in view.pairs() for row in view.verdicts(pair["pair_id"]) if row["kind"] == "person"]
