@@ -10,14 +10,11 @@ LABEL_FORMATS = (
     *("coco", "lvis", "saco", "yolo", "masks", "labelme", "cvat", "labelstudio", "voc", "mot", "imagefolder"),
 )
 
-IMAGES = dict.fromkeys(("coco", "lvis", "saco", "cvat", "labelstudio"), "images") | {"labelme": "", "voc": "JPEGImages"}
-
 
 @dataclass(frozen=True, kw_only=True)
 class ConvertLabelsJob:
-    """Labels, the folder to write into, and the layout to write.
+    """Labels of a known layout, a file or a folder of or around one, the folder to write into, and the layout to write.
 
-    Labels are a file or a folder in any layout that is known, or a folder around one.
     `images` is the folder that the labels call their images below; by default it is looked for beside the labels.
     Raises: InputError for an unknown layout.
     """
@@ -53,7 +50,7 @@ class ConvertedLabels:
 
 def convert_labels(job: ConvertLabelsJob) -> ConvertedLabels:
     """Converts. Raises: InputError naming what cannot be read or written, or that the new layout cannot hold."""
-    from masklet.data.labels.conversion import WRITERS, LabelExport, find_image, read_any
+    from masklet.data.labels.conversion import IMAGES, WRITERS, LabelExport, find_image, read_any
     from masklet.data.labels.layouts import LabelFiles, labels_at, recognise
 
     place = labels_at(job.labels)
@@ -61,8 +58,7 @@ def convert_labels(job: ConvertLabelsJob) -> ConvertedLabels:
     labels = read_any(LabelFiles(labels=place, images=job.images or Path()), find)
     if job.folder.resolve() == (place if place.is_dir() else place.parent).resolve():
         raise InputError(f"{job.folder} holds the labels themselves: choose another folder for the new ones")
-    export = LabelExport(labels=labels, folder=job.folder, find_image=find)
-    written = WRITERS[job.to](export)
+    written = WRITERS[job.to](export := LabelExport(labels=labels, folder=job.folder, find_image=find))
     if job.to in IMAGES and export.has_images():
         written += export.copy_images(IMAGES[job.to])
     return ConvertedLabels(

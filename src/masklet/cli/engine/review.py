@@ -7,18 +7,7 @@ from typing import Annotated
 import typer
 
 from masklet.cli.app import Device
-from masklet.cli.engine.commands import (
-    AllowRemote,
-    Llm,
-    LlmModel,
-    Person,
-    ProjectFolder,
-    engine_command,
-    language_at,
-    opened,
-    tell,
-    tell_result,
-)
+from masklet.cli.engine.commands import Person, ProjectFolder, engine_command, opened, tell
 
 
 @engine_command(
@@ -101,25 +90,6 @@ def correct_import(
 def counted(counts: Mapping[str, int]) -> str:
     """Numbers with what they count."""
     return ", ".join(f"{count} {what}" for what, count in counts.items() if count) or "nothing was in it"
-
-
-@engine_command("resume", "engine resume project", "engine resume project --llm http://127.0.0.1:8080/v1")
-def resume(
-    project: ProjectFolder,
-    *,
-    llm: Llm = None,
-    llm_model: LlmModel = "default",
-    allow_remote: AllowRemote = False,
-) -> None:
-    """Go on with a project as it was last run, after people have answered; takes a new snapshot."""
-    from masklet.cli.display import Display
-    from masklet.workflows.engine.run import resume_engine
-
-    language = language_at(llm, llm_model, allow_remote=allow_remote)
-    with Display() as display:
-        result = resume_engine(project, display, language=language)
-    again = f"stopped; the same command goes on where {project} stands"
-    tell_result(result, again, with_language=language is not None)
 
 
 @engine_command("train-verifier", "engine train-verifier project --most-false 0.02")

@@ -312,6 +312,9 @@ def _write_imagefolder(export: LabelExport) -> list[Path]:
     return [metadata, *export.copy_images("")]
 
 
+# Where tools look for the images beside labels that do not hold them.
+IMAGES = dict.fromkeys(("coco", "lvis", "saco", "cvat", "labelstudio"), "images") | {"labelme": "", "voc": "JPEGImages"}
+
 WRITERS: Mapping[str, Callable[[LabelExport], list[Path]]] = {
     "coco": _write_coco,
     "lvis": _write_lvis,

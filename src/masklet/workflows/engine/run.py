@@ -148,10 +148,7 @@ def resume_engine(
     segmenter: Segmenter | None = None,
     language: LanguageTalk | None = None,
 ) -> EngineResult:
-    """Goes on with a project as it was last run; with `language` a language model verifies what waits for one.
-
-    Raises: InputError when it is no project, or the language model is gone.
-    """
+    """Goes on with a project as it was last run. Raises: InputError when it is none, or the language model is gone."""
     settings = read_photo_settings(folder)
     model = segmenter or LateModel(ModelChoice(name=settings.model))
     with _told_when_gone():
