@@ -101,7 +101,8 @@ def concept_table(scores: Mapping[str, Any]) -> Table:
         subsets = scores["subsets"]
         named = [(name, each[kind], each["pairs"], each["positive_pairs"]) for name, each in subsets.items()]
         if len(named) > 1:
-            named.append(("mean of subsets", means, *(sum(each[place] for each in named) for place in (2, 3))))
+            pairs, positive = (sum(each[place] for each in named) for place in (2, 3))
+            named.append(("mean of subsets", means, pairs, positive))
         for name, values, pairs, positive in named:
             shown = values | dict.fromkeys(() if positive else OF_POSITIVES)
             rows.append([name, _KINDS[kind], str(pairs), *(formatted(key, shown[key], 2) for key in COLUMNS)])
