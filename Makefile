@@ -23,7 +23,7 @@ help:
 	@echo "make fuzz       damaged files of every kind, 5,000 of them in ten minutes"
 	@echo "make format     put the code into the format that check asks for"
 	@echo "make docs       the documentation as a site, into build/site; a broken link is an error"
-	@echo "make docs-images  the pictures and the caption that show the demo, made anew"
+	@echo "make docs-images  the pictures and the caption of README, made anew; CLIP=FOLDER is the clip of bottles"
 	@echo "make wheel      what is published, built and tried in an empty folder"
 	@echo "make lowest     the demo and the tests of the command line on the lowest versions allowed"
 	@echo "make clean      remove caches and builds; distclean removes $(VENV) too"
@@ -79,8 +79,8 @@ fuzz: install-dev
 docs: install-dev
 	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build
 
-docs-images: install
-	$(RUN) docs/make_images.py
+docs-images: install-dev
+	$(RUN) docs/make_images.py $(if $(CLIP),--clip $(CLIP))
 
 wheel: install-dev
 	$(RUN) -m build

@@ -1,7 +1,9 @@
 """Scripts outside of the package: they use public names, and run at the smallest size that each can be given."""
 
 import ast
+import json
 import os
+import re
 import subprocess
 import sys
 from importlib.util import module_from_spec, spec_from_file_location
@@ -10,10 +12,15 @@ from typing import Any
 
 import pytest
 import torch
+from engine_world import PHRASES, ColourSegmenter, true_masks, write_photos
 from house import ROOT
 from random_model import random_weights
 
+from masklet.formats.coco import CocoBuilder
+from masklet.formats.records import RunLengths
 from masklet.inference.model import make_model
+from masklet.media.images import read_image
+from masklet.ops.masks import rle_encode
 from masklet.scenes.layout import SceneConfig
 from masklet.scenes.scene import render_scene
 
@@ -71,8 +78,27 @@ def test_the_last_step_of_the_built_in_model_judges_every_pair() -> None:
     assert {len(pairs) for pairs in found.values()} == {len(asked)}
 
 
+@pytest.mark.slow
+@pytest.mark.parity
+def test_the_video_benchmark_runs_both_sides_from_end_to_end(tmp_path: Path, monkeypatch, capsys) -> None:
+    """Its widths are the published ones, its objects and frames few."""
+    pytest.importorskip("transformers", reason="the other side of the comparison is not installed")
+    module = load_script("benchmarks/video.py")
+    for name, value in {"VIDEO_SIZE": (48, 64), "FILLING": 1, "COUNTED": 1, "MANY": 4}.items():
+        monkeypatch.setattr(module, name, value)
+    arguments = ["--objects", "1", "2", "--concepts", "1", "--device", "cpu", "--out", str(tmp_path / "video.json")]
+    monkeypatch.setattr(sys, "argv", ["video.py", *arguments])
+    module.main()
+    rows = json.loads((tmp_path / "video.json").read_text())["rows"]
+    assert rows.keys() == {"1 objects, 1 concepts", "2 objects, 1 concepts"}
+    for row in rows.values():
+        assert row.keys() == {"masklet", "transformers"}
+        assert all(side["total"] == pytest.approx(sum(side[part] for part in module.PARTS)) for side in row.values())
+        assert all(side[part] > 0 for side in row.values() for part in ("vision", "detect", "propagate", "memory"))
+    assert "association of 4 with 4" in capsys.readouterr().out
+
+
 def test_the_video_benchmark_counts_a_part_within_another_for_itself() -> None:
-    """Its whole runs transformers at published widths, which is no smoke run."""
     module = load_script("benchmarks/video.py")
     clock = module.Clock(torch.device("cpu"))
     ticks = iter((0.0, 1.0, 3.0, 7.0))
@@ -91,3 +117,34 @@ def test_the_image_benchmark_asks_a_model_through_its_public_names() -> None:
         first = ours.first(torch.zeros(1, 3, model.image_size, model.image_size), "cat")
         assert len(ours.another("cat").scores) == len(first.scores) > 0
         assert ours.masks(torch.zeros(2, 8, 8)).shape == (2, *module.FULL_HD)
+
+
+def test_the_arms_of_the_closed_loop_are_labels_of_the_same_photos_made_with_more_and_more_help(
+    tmp_path: Path, monkeypatch
+) -> None:
+    """What is learnt from them, on real photos, takes an hour: docs/data-engine.md has the table."""
+    module = load_script("benchmarks/engine_loop.py")
+    builder = CocoBuilder()
+    for path in sorted(write_photos(tmp_path / "photos", 6).iterdir()):
+        image = read_image(path)
+        builder.add_image(path.name, image.shape[:2])
+        for phrase in PHRASES:
+            for mask in true_masks(image, phrase):
+                counts = RunLengths(size=list(mask.shape), counts=rle_encode(mask))
+                builder.add_object(phrase, None, counts)
+    labels = builder.build()
+    noisy = ColourSegmenter(drop=0.3, bad=0.3, score=0.9)
+    monkeypatch.setattr("masklet.workflows.engine.run.LateModel", lambda _: noisy)
+    loop = module.Loop(tmp_path / "loop", labels, "tiny", ())
+    module.write_arm(loop.folder / "full", labels, tmp_path / "photos")
+    shares = {}
+    for name in ("verified", "corrected", "full"):
+        found, told = module.ARMS[name](loop)
+        module.write_arm(loop.folder / name, found, loop.photos)
+        assert {path.name for path in (loop.folder / name / "images").iterdir()} <= {
+            path.name for path in loop.photos.iterdir()
+        }
+        if name != "full":
+            shares[name] = float(re.search(r"([0-9]+)% of all", told)[1])
+    assert shares["corrected"] > shares["verified"]
+    assert module.part(labels, {1}).images.keys() == {1}

@@ -224,3 +224,14 @@ def test_what_no_image_has_is_a_dash_not_a_zero(tmp_path, capsys, monkeypatch):
     row = capsys.readouterr().out.splitlines()[1].split()
     assert row[:3] == ["labels", "masks", "4"]
     assert row[3:10] == ["-"] * 7
+
+
+def test_a_model_that_finds_nothing_has_zeros_and_not_dashes(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_coco(Path("labels.json"), [(1, 7, RED, None)])
+    write_coco(Path("found.json"), [])
+    command = ["eval", "concepts", "--gt", "labels.json", "--pred", "found.json", "--iou", "masks", "--out", "out"]
+    assert main(command) == 0
+    row = capsys.readouterr().out.splitlines()[1].split()
+    assert row[:10] == ["labels", "masks", "4", "0.00", "0.000", "0.00", "0.00", "-", "0.00", "0.00"]
+    assert "no image has what it was asked for" not in Path("out/report.html").read_text(encoding="utf-8")

@@ -8,22 +8,22 @@ from masklet.engine.review.selection import ordered
 from masklet.engine.review.verdict_file import Decision, VerdictFile
 from masklet.engine.stages.stage import Project
 from masklet.engine.verify.choices import MaskItem
-from masklet.engine.verify.oracle import is_complete, is_right
+from masklet.engine.verify.oracle import Truth, is_complete, is_right
 
 from engine_world import true_masks  # isort: skip
 
 ANSWER_SECONDS, CORRECTION_SECONDS = 2.0, 30.0  # of a sheet; of a pair in a tool, the paper's figures lie above
 
 
-def answered(project: Project, item: ReviewItem) -> Decision:
+def answered(project: Project, item: ReviewItem, truth: Truth = true_masks) -> Decision:
     """What somebody who is never wrong says of a mask, or of all masks of a pair."""
     if item.number is None:
-        is_yes = is_complete(project.picture(item.media_id), item.phrase, item.masks, true_masks)
+        is_yes = is_complete(project.picture(item.media_id), item.phrase, item.masks, truth)
     else:
         question = MaskItem(
             read=lambda: project.picture(item.media_id), phrase=item.phrase, mask=item.masks[0], presence=1.0
         )
-        is_yes = is_right(question, true_masks)
+        is_yes = is_right(question, truth)
     return Decision(
         pair=item.pair_id,
         maskset=item.maskset_id,
@@ -33,25 +33,33 @@ def answered(project: Project, item: ReviewItem) -> Decision:
     )
 
 
-def answer_open(project: Project, task: str, seconds: float, *, order: str = "strange", name: str = "person") -> float:
+def answer_open(
+    project: Project,
+    task: str,
+    seconds: float,
+    *,
+    order: str = "strange",
+    name: str = "person",
+    truth: Truth = true_masks,
+) -> float:
     """Answers the first questions of a task; the seconds that are left."""
     items = ordered(project, queue(project, task), order)[: int(seconds // ANSWER_SECONDS)]
-    said = [answered(project, item) for item in items]
+    said = [answered(project, item, truth) for item in items]
     take_in(project, VerdictFile(format="masklet-verdicts", version=1, task=task, answers=said), name)  # type: ignore[arg-type]
     return seconds - ANSWER_SECONDS * len(items)
 
 
-def correct_waiting(project: Project, seconds: float, *, name: str = "person") -> float:
+def correct_waiting(project: Project, seconds: float, *, name: str = "person", truth: Truth = true_masks) -> float:
     """Corrects the first pairs that wait; the seconds that are left."""
     actor = Author(kind="person", name=name)
     for pair in project.view.pairs(*WAITING)[: int(seconds // CORRECTION_SECONDS)]:
-        truth = true_masks(project.picture(pair["media_id"]), pair["text"])
-        project.view.ledger.act(correct(project, pair, [to_row(mask) for mask in truth], actor), actor)
+        masks = truth(project.picture(pair["media_id"]), pair["text"])
+        project.view.ledger.act(correct(project, pair, [to_row(mask) for mask in masks], actor), actor)
         seconds -= CORRECTION_SECONDS
     return seconds
 
 
-def shares(project: Project) -> tuple[float, float]:
+def shares(project: Project, truth: Truth = true_masks) -> tuple[float, float]:
     """Of all pairs the share that is final and right, and of the final ones the share that is right."""
     final = project.view.annotations()
     right = 0
@@ -59,5 +67,5 @@ def shares(project: Project) -> tuple[float, float]:
         maskset = project.view.maskset_by_id(row["maskset_id"])
         masks = project.view.masks(maskset) if maskset else []
         kept = [masks[number] for number in project.view.accepted(row["pair_id"], maskset)] if maskset else []
-        right += is_complete(project.picture(row["media_id"]), row["text"], kept, true_masks)
+        right += is_complete(project.picture(row["media_id"]), row["text"], kept, truth)
     return right / max(1, len(project.view.pairs())), right / max(1, len(final))

@@ -11,7 +11,7 @@ from PIL import Image
 
 from masklet.cli import main
 from masklet.data.labels.conversion import READERS, WRITERS, find_image, read_any
-from masklet.data.labels.layouts import LAYOUTS, LabelFiles, recognise
+from masklet.data.labels.layouts import LAYOUTS, LabelFiles, find_labels, recognise
 from masklet.data.sources import CocoConfig
 from masklet.errors import InputError
 from masklet.formats.coco import CocoBuilder, CocoFile
@@ -106,6 +106,29 @@ def test_what_is_written_is_trained_on(start: Path, tmp_path: Path, layout: str)
     asked = {query.phrase: len(query.object_index) for query in example.queries if query.object_index}
     assert asked == {"red mug": 1, "coin": 2}
     assert example.mask_valid.all()
+
+
+@pytest.mark.parametrize("layout", [*WITH_MASKS, "voc"])
+def test_what_is_written_with_its_images_is_a_root_to_train_from(start: Path, tmp_path: Path, layout: str) -> None:
+    convert_labels(ConvertLabelsJob(labels=start, folder=tmp_path / "out", to=layout))
+    found, files = find_labels(tmp_path / "out")
+    source = LAYOUTS[found].open(files, CocoConfig(split="all"))
+    assert found == layout
+    assert source.example(0, np.random.default_rng(0)).image.shape[:2] == SIZE
+
+
+def test_labels_whose_images_are_elsewhere_are_still_converted(start: Path, tmp_path: Path) -> None:
+    (start.parent / "images/a.png").unlink()
+    convert_labels(ConvertLabelsJob(labels=start, folder=tmp_path / "out", to="labelme"))
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.json", "b.json"]
+
+
+def test_a_folder_around_labels_stands_for_them(start: Path, tmp_path: Path) -> None:
+    done = convert_labels(ConvertLabelsJob(labels=start.parent, folder=tmp_path / "out", to="cvat"))
+    assert (done.layout, done.num_masks) == ("coco", 3)
+    (start.parent / "other.json").write_text(start.read_text())
+    with pytest.raises(InputError, match=r"has labels in 2 places; name one of .*coco\.json, .*other\.json"):
+        convert_labels(ConvertLabelsJob(labels=start.parent, folder=tmp_path / "more", to="cvat"))
 
 
 @pytest.mark.parametrize("layout", ["voc", "mot"])

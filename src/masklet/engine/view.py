@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import case, func, select
 
 from masklet.engine.blobs import Blobs
 from masklet.engine.ledger import tables as t
@@ -137,6 +137,26 @@ class LedgerView:
             if not row["revoked"] and row["state"] in FINAL and row["revision"] == row["version"]
         ]
         return sorted(rows, key=lambda row: (row["pair_id"], row["slot"]))
+
+    def annotation_figures(self) -> list[Row]:
+        """How many annotations hold at present, and how many masks they have, by tier and polarity."""
+        masks = t.annotation.c.masks  # a JSON list of numbers
+        commas = func.length(masks) - func.length(func.replace(masks, ",", ""))
+        num_masks = func.sum(case((masks == "[]", 0), else_=commas + 1))
+        query = select(t.annotation.c.tier, t.annotation.c.polarity, func.count().label("n"), num_masks.label("masks"))
+        query = query.join(t.pair, t.pair.c.pair_id == t.annotation.c.pair_id)
+        query = query.where(t.annotation.c.revoked == 0, t.pair.c.state.in_(sorted(FINAL)))
+        query = query.where(t.annotation.c.revision == t.pair.c.version)
+        return self.ledger.read(query.group_by(t.annotation.c.tier, t.annotation.c.polarity))
+
+    def num_duplicates(self) -> int:
+        """How many images another one stands for."""
+        place = func.row_number().over(partition_by=t.cluster.c.media_id, order_by=t.cluster.c.position.desc())
+        answers = select(t.cluster.c.media_id, t.cluster.c.representative, place.label("place")).subquery()
+        query = select(func.count().label("n")).where(
+            answers.c.place == 1, answers.c.representative != answers.c.media_id
+        )
+        return self.ledger.read(query)[0]["n"]
 
     def all_annotations(self) -> list[Row]:
         """Every annotation that there ever was."""

@@ -8,6 +8,7 @@ import hashlib
 import math
 import threading
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -44,7 +45,8 @@ class Predictor:
     settings: DetectionSettings = field(default_factory=DetectionSettings)
     digest: str = ""
     _phrases: dict[str, Tensor] = field(default_factory=dict, repr=False)
-    _phrases_lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    # Before Python 3.13 threading.Lock is a function: not every checker of types takes it for one.
+    _phrases_lock: AbstractContextManager[bool] = field(default_factory=threading.Lock, repr=False)
 
     @cached
     def identity(self) -> str:

@@ -13,7 +13,7 @@ LABEL_FORMATS = (
 
 @dataclass(frozen=True, kw_only=True)
 class ConvertLabelsJob:
-    """Labels, a file or a folder in any layout that is known, the folder to write into, and the layout to write.
+    """Labels of a known layout, a file or a folder of or around one, the folder to write into, and the layout to write.
 
     `images` is the folder that the labels call their images below; by default it is looked for beside the labels.
     Raises: InputError for an unknown layout.
@@ -50,17 +50,19 @@ class ConvertedLabels:
 
 def convert_labels(job: ConvertLabelsJob) -> ConvertedLabels:
     """Converts. Raises: InputError naming what cannot be read or written, or that the new layout cannot hold."""
-    from masklet.data.labels.conversion import WRITERS, LabelExport, find_image, read_any
-    from masklet.data.labels.layouts import LabelFiles, recognise
+    from masklet.data.labels.conversion import IMAGES, WRITERS, LabelExport, find_image, read_any
+    from masklet.data.labels.layouts import LabelFiles, labels_at, recognise
 
-    files = LabelFiles(labels=job.labels, images=job.images or Path())
-    find = find_image(job.labels, job.images)
-    labels = read_any(files, find)
-    if job.folder.resolve() == (job.labels if job.labels.is_dir() else job.labels.parent).resolve():
+    place = labels_at(job.labels)
+    find = find_image(place, job.images)
+    labels = read_any(LabelFiles(labels=place, images=job.images or Path()), find)
+    if job.folder.resolve() == (place if place.is_dir() else place.parent).resolve():
         raise InputError(f"{job.folder} holds the labels themselves: choose another folder for the new ones")
-    written = WRITERS[job.to](LabelExport(labels=labels, folder=job.folder, find_image=find))
+    written = WRITERS[job.to](export := LabelExport(labels=labels, folder=job.folder, find_image=find))
+    if job.to in IMAGES and export.has_images():
+        written += export.copy_images(IMAGES[job.to])
     return ConvertedLabels(
-        layout=recognise(job.labels),
+        layout=recognise(place),
         num_images=len(labels.images),
         num_objects=len(labels.annotations),
         num_masks=sum(bool(each.segmentation) for each in labels.annotations),

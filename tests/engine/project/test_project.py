@@ -11,11 +11,13 @@ from engine_world import PHRASES, ColourSegmenter, open_world, run_world, write_
 
 from masklet.data.labels.layouts import LAYOUTS, LabelFiles, recognise
 from masklet.data.sources import CocoConfig
+from masklet.engine.ledger.tables import TABLES
 from masklet.engine.project.exports import EXPORTS
 from masklet.engine.project.lineage import impact, revoke, why
 from masklet.engine.project.statistics import next_step, statistics
 from masklet.engine.project.upkeep import collect_garbage, verify_store
 from masklet.engine.project.versions import diff, revert
+from masklet.engine.records import Author
 from masklet.engine.snapshots import load_snapshot, take_snapshot
 from masklet.engine.stages.stage import Project
 from masklet.engine.states import State
@@ -138,6 +140,51 @@ def test_statistics_count_what_is_there(project: Project) -> None:
     assert found.masks_per_positive == pytest.approx(masks / len(positive))
     assert json.loads(json.dumps(found.to_json()))["paper_seconds_per_pair"]["with verifiers"] == 23
     assert "6 images" in found.lines()[0]
+
+
+def test_agreement_is_that_of_models_and_people_on_what_both_answered(project: Project) -> None:
+    rows = [
+        row
+        for pair in project.view.pairs()
+        for row in project.view.verdicts(pair["pair_id"], "exhaustivity")
+        if row["label"] == "accept"
+    ]
+    person = Author(kind="person", name="ann").fact()
+    project.view.ledger.add([person])
+    said = {rows[0]["verdict_id"]: "accept", rows[1]["verdict_id"]: "accept", rows[2]["verdict_id"]: "reject"}
+    columns = TABLES["verdict"].c.keys()
+    answers = [
+        {name: row[name] for name in columns}
+        | {"verdict_id": f"by hand {key}", "actor_id": person.values["actor_id"], "label": said[key]}
+        for row in rows
+        if (key := row["verdict_id"]) in said
+    ]
+    with project.view.ledger.transaction() as connection:
+        connection.execute(TABLES["verdict"].insert(), answers)
+    found = statistics(project.view).agreement
+    assert found.keys() == {"exhaustivity"}
+    assert (found["exhaustivity"]["both"], found["exhaustivity"]["equal"]) == (3, 2)
+
+
+def test_statistics_leave_out_what_no_longer_holds_and_follow_the_latest_cluster(project: Project) -> None:
+    before = statistics(project.view)
+    rows = project.view.annotations()
+    revoked = next(row for row in rows if row["polarity"])
+    with project.view.ledger.transaction() as connection:
+        table = TABLES["annotation"]
+        one = table.c.annotation_id == revoked["annotation_id"]
+        connection.execute(table.update().where(one).values(revoked=1, masks="[0, 1, 2, 3, 4]"))
+        images = sorted({row["media_id"] for row in rows})
+        answers = [(images[1], images[0], 100), (images[2], images[0], 100), (images[2], images[2], 200)]
+        keys = ("media_id", "representative", "position")
+        found = [dict(zip(keys, each, strict=True)) | {"cluster_row_id": str(n)} for n, each in enumerate(answers)]
+        connection.execute(TABLES["cluster"].insert(), found)
+    after = statistics(project.view)
+    assert sum(after.tiers.values()) == sum(before.tiers.values()) - 1
+    assert after.duplicates == sum(one != other for one, other in project.view.clusters().items()) == 1
+    positive = [row for row in project.view.annotations() if row["polarity"]]
+    masks = [len(json.loads(row["masks"])) for row in positive]
+    assert after.masks_per_positive == pytest.approx(sum(masks) / len(masks))
 
 
 @pytest.mark.parametrize(

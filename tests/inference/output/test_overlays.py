@@ -1,5 +1,8 @@
+from dataclasses import replace
+
 import numpy as np
 import torch
+from frame_results import make, rectangle
 
 from masklet.inference.image.image_result import ImageResult
 from masklet.types import Detections
@@ -23,3 +26,11 @@ def crowd(count, phrases=1, side=400):
 def test_a_image_smaller_than_its_tags_is_drawn():
     crowd(3, side=2).plot()
     crowd(3, phrases=3, side=60).plot(scale=1)
+
+
+def test_a_clicked_object_bears_no_phrase_in_a_video():
+    mask, image = rectangle((300, 400), 100, 100, 300, 250), np.zeros((300, 400, 3), dtype=np.uint8)
+    dog, thing = (make([mask], [0.9], concepts=[name]) for name in ("dog", "object"))
+    clicked = replace(dog, clicked=frozenset({1}))
+    assert np.array_equal(clicked.plot(image), thing.plot(image))
+    assert not np.array_equal(clicked.plot(image), dog.plot(image))

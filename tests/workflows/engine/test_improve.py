@@ -69,6 +69,27 @@ def test_a_round_is_measured_before_and_after(labelled: Path, base: Path, tmp_pa
     assert any(result.snapshot in payload for payload in events) == result.is_promoted
 
 
+def test_a_new_field_is_labelled_and_learnt_without_people(
+    labelled: Path, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    photos, snapshot, out = write_photos(tmp_path / "photos", 10), labelled / "snapshot", tmp_path / "round"
+    monkeypatch.setattr("masklet.workflows.engine.run.LateModel", lambda _: ColourSegmenter())
+    command = ["engine", "adapt", str(photos), *SMALL, "--phrases", ",".join(PHRASES), "--model", str(base)]
+    command += ["--project", str(tmp_path / "project"), "--general", f"{snapshot / 'train.json'}:{snapshot / 'images'}"]
+    command += ["--gold", f"{snapshot / 'val.json'}:{snapshot / 'images'}", "--out", str(out), "--device", "cpu"]
+    assert main([*command, "--yes"]) == 0
+    told = capsys.readouterr().out
+    recipe = json.loads((out / "recipe.json").read_text())
+    assert recipe["data"]["sources"]["general"]["annotations"] == str((snapshot / "train.json").resolve())
+    assert recipe["phases"][0]["weights"] == {"mine": 0.5, "general": 0.5}
+    view = open_project(tmp_path / "project").view
+    assert set(view.counts()) <= FINAL
+    assert not [row for pair in view.pairs() for row in view.verdicts(pair["pair_id"]) if row["kind"] == "person"]
+    assert "| before | after |" in told
+    assert f"{min(200, len(view.pairs()))} pairs that nobody looked at: {out / 'audit.html'}" in told
+    assert (out / "audit.html").is_file()
+
+
 def events_of():
     from sqlalchemy import select
 

@@ -219,6 +219,26 @@ def test_a_run_whose_server_goes_stops_in_a_sentence_and_goes_on_later(tmp_path:
     assert result.stats.states
 
 
+def test_a_resumed_project_asks_the_language_model_that_is_named(tmp_path: Path, monkeypatch, capsys) -> None:
+    careful, left = Careful(), [6]
+
+    def dying(body: dict):
+        left[0] -= 1
+        return careful(body) if left[0] >= 0 else refused(503, "going down")
+
+    with chat_server(dying) as (url, _), pytest.raises(InputError, match="goes on"):
+        run(tmp_path, url)
+    monkeypatch.setattr("masklet.workflows.engine.run.LateModel", lambda _: ColourSegmenter(score=0.5))
+    monkeypatch.setattr("masklet.workflows.engine.language.open_language_model", lambda planner: talk(planner.url))
+    with chat_server(careful) as (url, requests):
+        assert main(["engine", "resume", str(tmp_path / "project"), "--llm", url]) == 0
+    assert f"language model: {len(requests)} requests" in capsys.readouterr().out
+    assert len(requests) > 1
+    view = open_project(tmp_path / "project").view
+    asked = {row["actor_id"] for pair in view.pairs() for row in view.verdicts(pair["pair_id"])}
+    assert asked == {LanguageVerifier(talk=talk("-")).actor.actor_id}
+
+
 def test_the_command_refuses_blind_models_and_public_addresses(tmp_path: Path, capsys) -> None:
     arguments = ["engine", "run", str(write_photos(tmp_path / "photos", 1)), "--out", str(tmp_path / "p"), "--yes"]
     assert main([*arguments, "--llm", "https://example.com/v1"]) == 1

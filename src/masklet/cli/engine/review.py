@@ -92,17 +92,6 @@ def counted(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{count} {what}" for what, count in counts.items() if count) or "nothing was in it"
 
 
-@engine_command("resume", "engine resume project")
-def resume(project: ProjectFolder) -> None:
-    """Go on with a project as it was last run, after people have answered; takes a new snapshot."""
-    from masklet.cli.display import Display
-    from masklet.workflows.engine.run import resume_engine
-
-    with Display() as display:
-        result = resume_engine(project, display)
-    tell([*result.stats.lines(), f"next: {result.next_step}", f"-> {result.page}"])
-
-
 @engine_command("train-verifier", "engine train-verifier project --most-false 0.02")
 def train_verifier(
     project: ProjectFolder,

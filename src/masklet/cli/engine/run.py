@@ -11,17 +11,20 @@ from masklet.cli.display import Display
 from masklet.cli.engine.commands import ProjectFolder, engine_command, opened, tell
 
 if TYPE_CHECKING:
+    from masklet.engine.verify.by_language import LanguageTalk
     from masklet.workflows.engine.cost import Cost
+    from masklet.workflows.engine.run import EngineResult
 
 
 ProjectModel = Annotated[
     str | None,
-    typer.Option(
-        help="Name or path of a model; by default the project's own, of a new one tiny.",
-        metavar="NAME",
-        rich_help_panel=MODEL,
-    ),
+    typer.Option(help="Name or path; by default the project's own, or tiny.", metavar="NAME", rich_help_panel=MODEL),
 ]
+Llm = Annotated[
+    str | None, typer.Option(metavar="URL", help="A language model that verifies, and tells phrases if none.")
+]
+LlmModel = Annotated[str, typer.Option(metavar="NAME", help="The server's model.")]
+AllowRemote = Annotated[bool, typer.Option("--allow-remote", help="Let photos leave this network.")]
 
 
 @engine_command(
@@ -45,15 +48,9 @@ def run(  # noqa: PLR0913 - one argument for each option
         str, typer.Option(help="Of the photos, such as CC-BY-4.0; or FOLDER=CC-BY-4.0, with commas between.")
     ] = "unknown",
     yes: Annotated[bool, typer.Option("--yes", help="Start without asking.")] = False,
-    llm: Annotated[
-        str | None,
-        typer.Option(
-            metavar="URL",
-            help="A language model that sees verifies; without --phrases it also tells what is in each photo.",
-        ),
-    ] = None,
-    llm_model: Annotated[str, typer.Option(metavar="NAME", help="The server's model.")] = "default",
-    allow_remote: Annotated[bool, typer.Option("--allow-remote", help="Let photos leave this network.")] = False,
+    llm: Llm = None,
+    llm_model: LlmModel = "default",
+    allow_remote: AllowRemote = False,
     model: ProjectModel = None,
     device: Device = "auto",
     dtype: Dtype = "auto",
@@ -75,12 +72,7 @@ def run(  # noqa: PLR0913 - one argument for each option
         device=device,
         dtype=dtype,
     )
-    language = None
-    if llm is not None:
-        from masklet.workflows.ask_agent import Planner
-        from masklet.workflows.engine.language import open_language_model
-
-        language = open_language_model(Planner(url=llm, model=llm_model, allow_remote=allow_remote))
+    language = _language_at(llm, llm_model, allow_remote=allow_remote)
 
     def confirm(cost: "Cost") -> bool:
         typer.echo(str(cost))
@@ -90,11 +82,36 @@ def run(  # noqa: PLR0913 - one argument for each option
         result = run_engine(job, display, confirm=confirm, language=language)
     if result is None:
         raise Stopped("not started")
+    _tell(result, language)
+
+
+@engine_command("resume", "engine resume project", "engine resume project --llm http://127.0.0.1:8080/v1")
+def resume(
+    project: ProjectFolder, *, llm: Llm = None, llm_model: LlmModel = "default", allow_remote: AllowRemote = False
+) -> None:
+    """Go on with a project as it was last run, after people have answered; takes a new snapshot."""
+    from masklet.workflows.engine.run import resume_engine
+
+    language = _language_at(llm, llm_model, allow_remote=allow_remote)
+    with Display() as display:
+        _tell(resume_engine(project, display, language=language), language)
+
+
+def _language_at(url: str | None, model: str, *, allow_remote: bool) -> "LanguageTalk | None":
+    if url is None:
+        return None
+    from masklet.workflows.ask_agent import Planner
+    from masklet.workflows.engine.language import open_language_model
+
+    return open_language_model(Planner(url=url, model=model, allow_remote=allow_remote))
+
+
+def _tell(result: "EngineResult", language: "LanguageTalk | None") -> None:
     spent = result.spent
     used = [f"language model: {spent.requests} requests, {spent.prompt_tokens + spent.completion_tokens} tokens"]
     tell([*result.stats.lines(), *(used if language else []), f"next: {result.next_step}", f"-> {result.page}"])
     if not result.is_complete:
-        raise Stopped(f"stopped; the same command goes on where {out} stands")
+        raise Stopped(f"stopped; the same command goes on where {result.folder} stands")
 
 
 @engine_command("stats", "engine stats project", "engine stats project --json")

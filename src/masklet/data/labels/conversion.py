@@ -171,6 +171,15 @@ class LabelExport:
     folder: Path
     find_image: FindImage
 
+    def has_images(self) -> bool:
+        """Whether every image is found, so that all can be taken along."""
+        try:
+            for image in self.labels.images.values():
+                self.find_image(name_of_image(image))
+        except InputError:
+            return False
+        return True
+
     def copy_images(self, below: str) -> Iterator[Path]:
         """Copies of all images, or further names of the same files where the disk allows it."""
         for image in self.labels.images.values():
@@ -302,6 +311,9 @@ def _write_imagefolder(export: LabelExport) -> list[Path]:
     metadata = write_atomically(export.folder / METADATA, "\n".join([*lines, ""]))
     return [metadata, *export.copy_images("")]
 
+
+# Where tools look for the images beside labels that do not hold them.
+IMAGES = dict.fromkeys(("coco", "lvis", "saco", "cvat", "labelstudio"), "images") | {"labelme": "", "voc": "JPEGImages"}
 
 WRITERS: Mapping[str, Callable[[LabelExport], list[Path]]] = {
     "coco": _write_coco,

@@ -162,8 +162,7 @@ def find_labels(root: Path, part: str = "train") -> tuple[str, LabelFiles]:
 
     Raises: InputError naming what is there, and the setting that chooses.
     """
-    found = [(layout, path) for path in _candidates(root) if (layout := _layout_of(path)) is not None]
-    chosen = found if len(found) == 1 else [each for each in found if part in str(each[1].relative_to(root)).lower()]
+    found, chosen = _labels_below(root, part)
     if len(chosen) == 1:
         layout, labels = chosen[0]
         return layout, LabelFiles(labels=labels, images=_images_of(labels), part=part)
@@ -176,6 +175,30 @@ def find_labels(root: Path, part: str = "train") -> tuple[str, LabelFiles]:
         )
     listed = "; ".join(f"data.sources.mine='{_override(root, *each)}'" for each in found)
     raise InputError(f"{root}: has labels in {len(found)} places; choose one of {listed}")
+
+
+def labels_at(place: Path, part: str = "train") -> Path:
+    """The labels that a path means: a file, a folder of a layout, or what one folder around it all holds.
+
+    Of several below the folder, those whose path speaks of `part`. Raises: InputError naming them when it is not one.
+    """
+    if not place.is_dir() or _layout_of(place) not in (None, "davis"):  # images/ alone look like DAVIS's folders
+        return place
+    found, chosen = _labels_below(place, part)
+    if len(chosen) == 1:
+        return chosen[0][1]
+    if found:
+        listed = ", ".join(str(path) for _, path in found)
+        raise InputError(f"{place}: has labels in {len(found)} places; name one of {listed}")
+    return place
+
+
+def _labels_below(root: Path, part: str) -> tuple[list[tuple[str, Path]], list[tuple[str, Path]]]:
+    """Layouts and places of all labels below a folder; and of those that are meant, one if all is well."""
+    found = [(layout, path) for path in _candidates(root) if (layout := _layout_of(path)) is not None]
+    if len(found) == 1:
+        return found, found
+    return found, [each for each in found if part in str(each[1].relative_to(root)).lower()]
 
 
 def _candidates(root: Path) -> list[Path]:

@@ -1,6 +1,5 @@
 """Figures of a project: where pairs stand, who answered what and how fast, how far people and models agree."""
 
-import json
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -69,25 +68,28 @@ class EngineStats:
 def statistics(view: LedgerView) -> EngineStats:
     """The figures of a project, each by one query."""
     states = {str(state): count for state, count in sorted(view.counts().items())}
-    annotations = view.annotations()
-    positive = [row for row in annotations if row["polarity"]]
+    figures = view.annotation_figures()
+    num_final, positive = sum(row["n"] for row in figures), [row for row in figures if row["polarity"]]
+    num_positive = sum(row["n"] for row in positive)
+    tiers: Counter[str] = Counter()
+    for row in figures:
+        tiers[row["tier"]] += row["n"]
     seconds = view.ledger.read(select(func.coalesce(func.sum(t.verdict.c.seconds), 0.0).label("n")))[0]["n"]
     seconds += view.ledger.read(select(func.coalesce(func.sum(t.correction.c.seconds), 0.0).label("n")))[0]["n"]
     broken = select(func.count().label("n")).select_from(t.media).where(t.media.c.error.is_not(None))
     num_broken = view.ledger.read(broken)[0]["n"]
-    clusters = view.clusters()
     return EngineStats(
         images=view.ledger.count("media") - num_broken,
         broken=num_broken,
-        duplicates=sum(media != representative for media, representative in clusters.items()),
+        duplicates=view.num_duplicates(),
         phrases=view.ledger.count("phrase"),
         states=states,
         for_people=sum(states.get(str(state), 0) for state in FOR_PEOPLE),
-        tiers=dict(sorted(Counter(row["tier"] for row in annotations).items())),
+        tiers=dict(sorted(tiers.items())),
         answers=answer_mix(view),
         human_seconds=seconds,
-        seconds_per_final_pair=seconds / len(annotations) if seconds and annotations else None,
-        masks_per_positive=sum(len(json.loads(row["masks"])) for row in positive) / len(positive) if positive else None,
+        seconds_per_final_pair=seconds / num_final if seconds and num_final else None,
+        masks_per_positive=sum(int(row["masks"]) for row in positive) / num_positive if positive else None,
         agreement=agreement(view),
         failed={stage: n for (stage, state), n in sorted(Units(view.ledger).counts().items()) if state == "poison"},
     )
@@ -111,7 +113,8 @@ def agreement(view: LedgerView) -> dict[str, dict[str, Any]]:
     said: dict[tuple[str, str], dict[bool, bool]] = defaultdict(dict)
     query = select(t.verdict.c.task, t.verdict.c.subject, t.verdict.c.label, t.actor.c.kind)
     query = query.join(t.actor, t.actor.c.actor_id == t.verdict.c.actor_id)
-    for row in view.ledger.read(query):
+    by_people = select(t.verdict.c.pair_id).join(t.actor, t.actor.c.actor_id == t.verdict.c.actor_id)
+    for row in view.ledger.read(query.where(t.verdict.c.pair_id.in_(by_people.where(t.actor.c.kind == "person")))):
         said[row["task"], row["subject"]][row["kind"] == "person"] = row["label"] in ("accept", "text")
     tables: dict[str, Counter[tuple[bool, bool]]] = defaultdict(Counter)
     for (task, _), answers in said.items():

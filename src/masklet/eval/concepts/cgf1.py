@@ -129,6 +129,11 @@ class ConceptCounts(Summable):
         return cls(sums=pairs.rows().sum(axis=0))
 
     @property
+    def num_positive(self) -> Float64[np.ndarray, "*row"]:
+        """Pairs whose concept is there."""
+        return np.asarray(self.sums[..., IMAGE_TP] + self.sums[..., IMAGE_FN])
+
+    @property
     def il_mcc(self) -> Float64[np.ndarray, "*row"]:
         """Matthews correlation of "is it there" with "was anything predicted", in [-1, 1]; 0 where undefined."""
         tp, fp, tn, fn = np.moveaxis(self.sums[..., IMAGE_COUNTS], -1, 0)

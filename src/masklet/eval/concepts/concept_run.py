@@ -140,7 +140,11 @@ def summarise(tallies: dict[str, ConceptTally], settings: dict[str, Any]) -> dic
     The published averages weigh every subset alike, whatever its size, and average cgF1 itself.
     """
     figures = {name: {kind: part.metrics() for kind, part in tally.kinds.items()} for name, tally in tallies.items()}
-    sizes = {name: next(iter(tally.kinds.values())).num_pairs for name, tally in tallies.items()}
+    firsts = {name: next(iter(tally.kinds.values())) for name, tally in tallies.items()}
+    sizes = {
+        name: {"pairs": each.num_pairs, "positive_pairs": int(each.counts.num_positive)}
+        for name, each in firsts.items()
+    }
     whole = [*tallies.values()]
     together = sum(whole[1:], whole[0])
     means: dict[str, dict[str, float]] = {}
@@ -163,7 +167,7 @@ def summarise(tallies: dict[str, ConceptTally], settings: dict[str, Any]) -> dic
         "version": 1,
         "settings": settings,
         "metrics": means,
-        "subsets": {name: {**figures[name], "pairs": sizes[name]} for name in figures},
+        "subsets": {name: {**figures[name], **sizes[name]} for name in figures},
         "curves": {"IoU": IOU_THRESHOLDS.tolist(), "subsets": curves},
         "strata": {kind: part.strata() for kind, part in together.kinds.items()},
         "notes": vars(together.notes),

@@ -98,11 +98,13 @@ def concept_table(scores: Mapping[str, Any]) -> Table:
     """The main figures as text: a row for each subset and kind of overlap, and one for the mean of the subsets."""
     rows = []
     for kind, means in scores["metrics"].items():
-        named = [(name, subset[kind], subset["pairs"]) for name, subset in scores["subsets"].items()]
+        subsets = scores["subsets"]
+        named = [(name, each[kind], each["pairs"], each["positive_pairs"]) for name, each in subsets.items()]
         if len(named) > 1:
-            named.append(("mean of subsets", means, sum(pairs for *_, pairs in named)))
-        for name, values, pairs in named:
-            shown = values | dict.fromkeys(OF_POSITIVES if values["positive_macro_F1"] == -1 else ())
+            pairs, positive = (sum(each[place] for each in named) for place in (2, 3))
+            named.append(("mean of subsets", means, pairs, positive))
+        for name, values, pairs, positive in named:
+            shown = values | dict.fromkeys(() if positive else OF_POSITIVES)
             rows.append([name, _KINDS[kind], str(pairs), *(formatted(key, shown[key], 2) for key in COLUMNS)])
     return Table("", ["subset", "by", "pairs", *(METRICS[name].title for name in COLUMNS)], rows)
 
@@ -113,7 +115,7 @@ def _headline(counts: WeightedSums, num_pairs: int, num_wrong: int, sweep: Sweep
     notes = {"cgF1": f"{100 * curve[best]:.1f} at score threshold {THRESHOLDS[best]:.2f}, the best here"}
     found = intervals(averaged(counts.sums()))
     shown = []
-    nothing = number(found["positive_macro_F1"].value) in (None, -1)  # no phrase is in any image
+    nothing = not any(ConceptCounts(sums=rows[0]).num_positive for rows in counts.sums().values())
     for name in HEADLINE:
         if nothing:
             shown.append(Figure(METRICS[name].title, None, note="no image has what it was asked for"))

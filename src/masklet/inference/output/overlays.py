@@ -84,7 +84,7 @@ def frame_overlay(
     requests = []
     for row in sorted(boxes, key=lambda each: -result.object_scores[each]):
         object_id = int(result.ids[row])
-        texts = (f"{result.concepts[row]} #{object_id}".strip(), f"#{object_id}")
+        texts = (f"{result.phrases[row]} #{object_id}", f"#{object_id}")
         x0, y0, x1, y1 = map(float, boxes[row])
         requests.append(TagRequest(texts, (x0, y0, x1, y1), object_colour(object_id)))
     for tag in place_tags(requests, font, canvas.size):

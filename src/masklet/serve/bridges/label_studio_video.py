@@ -68,7 +68,7 @@ def regions_of_tracks(
             x0, y0, x1, y1 = (float(value) for value in result.boxes[place])
             sighting = Sighting(frame=result.index, time=result.time, box=(x0, y0, x1, y1))
             tracks.setdefault(number, []).append(sighting)
-            labels[number] = phrases.get(result.concepts[place], result.concepts[place])
+            labels[number] = phrases.get(result.phrases[place], result.phrases[place])
     regions = []
     for number, seen in sorted(tracks.items()):
         value = {"framesCount": length[0], "duration": round(length[1], 3), "sequence": sequence_of(seen, size)}

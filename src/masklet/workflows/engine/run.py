@@ -141,11 +141,18 @@ def _told_when_gone() -> Iterator[None]:
         raise InputError(f"{error}; what is done stays done: the same command goes on once it answers") from error
 
 
-def resume_engine(folder: Path, observer: JobObserver = SILENT, *, segmenter: Segmenter | None = None) -> EngineResult:
-    """Goes on with a project as it was last run, without a language model. Raises: InputError when it is none."""
+def resume_engine(
+    folder: Path,
+    observer: JobObserver = SILENT,
+    *,
+    segmenter: Segmenter | None = None,
+    language: LanguageTalk | None = None,
+) -> EngineResult:
+    """Goes on with a project as it was last run. Raises: InputError when it is none, or the language model is gone."""
     settings = read_photo_settings(folder)
     model = segmenter or LateModel(ModelChoice(name=settings.model))
-    return _run(open_project(folder), settings, model, folder, observer)
+    with _told_when_gone():
+        return _run(open_project(folder), settings, model, folder, observer, language)
 
 
 def _run(

@@ -25,8 +25,9 @@ def labels_as_saco(argument: str, images: Sequence[Path], folder: Path) -> str:
     if not path.exists() or _is_saco(path):
         return argument
     from masklet.data.labels.conversion import find_image, read_any, to_saco  # which import torch
-    from masklet.data.labels.layouts import LabelFiles, recognise
+    from masklet.data.labels.layouts import LabelFiles, labels_at, recognise
 
+    path = labels_at(path, "val")
     try:
         recognise(path)
     except InputError:
