@@ -13,6 +13,8 @@ from engine_world import ColourSegmenter, open_world, run_world, write_photos
 from serving import Running, running_server, write_clip
 
 from masklet.engine.records import Author
+from masklet.engine.review.gold import annotations_of, choose_gold
+from masklet.ops.masks import rle_decode
 from masklet.workflows.engine.folder import ProjectSettings, write_settings
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -285,6 +287,72 @@ def test_reviews_go_by_keyboard_and_no_verdict_is_lost(page: "Page", project: Pa
         page.keyboard.press("Enter")
         expect(page.locator(".score")).to_contain_text("Ada: 2 answers")
         assert said_by(project, "Ada") == {"accept": 1, "reject": 1}
+
+
+def test_a_wrong_mask_is_corrected_from_the_sheet_by_keyboard(
+    page: "Page", project: Path, base: Path, tmp_path: Path
+) -> None:
+    with running_server(tmp_path / "kept", str(base), "--project", str(project)) as server:
+        page.goto(f"{server.address}/#review")
+        cards = page.locator(".sheet .card")
+        expect(cards).to_have_count(24)
+        page.get_by_label("your name").fill("Ada")
+        page.get_by_label("your name").press("Tab")
+        page.wait_for_timeout(500)
+        expect(cards).to_have_count(24)
+        page.keyboard.press("c")
+        expect(page.get_by_role("toolbar", name="Work for the project")).to_be_visible()
+        expect(page.locator(".viewer[data-ready='96x96']")).to_be_visible()
+        begun = page.locator(".objects li").count()
+        assert begun
+        keep(page, "page-correct")
+        page.locator(".viewer").focus()
+        page.keyboard.press("b")  # an example box is one key away
+        page.keyboard.press("Enter")
+        for way in ("ArrowRight", "ArrowDown"):
+            for _ in range(3):
+                page.keyboard.press(f"Shift+{way}")
+        page.keyboard.press("Enter")
+        expect(page.locator(".chips .chip")).to_have_count(1)
+        page.keyboard.press("Escape")
+        page.keyboard.press("g")
+        for x, y in ((80, 80), (94, 80), (94, 94)):
+            page.mouse.click(*place(page, x, y, (96, 96)))
+        page.keyboard.press("Shift+Enter")
+        expect(page.locator(".objects li").filter(has_text="by hand")).to_have_count(begun + 1)
+        page.reload()  # the work goes on where it was
+        expect(page.locator(".objects li").filter(has_text="by hand")).to_have_count(begun + 1)
+        page.keyboard.press("Control+Enter")
+        expect(page.locator(".notice")).to_contain_text("Nothing is open")
+        expect(cards).not_to_have_count(0)
+    view = open_world(project, project.parent / "photos").view
+    author = Author(kind="person", name="Ada").actor_id
+    sets = [view.maskset(pair["pair_id"]) for pair in view.pairs()]
+    [written] = [each for each in sets if each and each["actor_id"] == author]
+    assert written["num_masks"] >= begun + 1
+    drawn = rle_decode(view.masks(written)[begun].counts, 96, 96)
+    assert drawn[83, 90]
+    assert not drawn[40, 10]
+
+
+def test_gold_slots_are_labelled_on_the_page(page: "Page", project: Path, base: Path, tmp_path: Path) -> None:
+    world = open_world(project, project.parent / "photos")
+    choose_gold(world, 1)
+    with running_server(tmp_path / "kept", str(base), "--project", str(project)) as server:
+        page.goto(f"{server.address}/#review")
+        page.get_by_role("button", name=re.compile("Gold b")).click()
+        expect(page.get_by_role("toolbar", name="Work for the project")).to_contain_text("Gold, slot b")
+        expect(page.locator(".viewer[data-ready='96x96']")).to_be_visible()
+        expect(page.locator(".objects li")).to_have_count(0)
+        page.keyboard.press("g")
+        for x, y in ((10, 10), (40, 10), (40, 40)):
+            page.mouse.click(*place(page, x, y, (96, 96)))
+        page.keyboard.press("Shift+Enter")
+        expect(page.locator(".objects li")).to_have_count(1)
+        keep(page, "page-gold")
+        page.get_by_role("button", name="Done: 1 right and all").click()
+        expect(page.locator(".notice")).to_contain_text(re.compile("labelled|Nothing is open"))
+    assert [row["polarity"] for row in annotations_of(world.view, "b")] == [1]
 
 
 def test_verdicts_of_two_tabs_all_arrive(page: "Page", project: Path, base: Path, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from masklet.client import Client, ServerError
 from masklet.engine.states import State
 from masklet.errors import InputError
 from masklet.serve.app import create_app
-from masklet.serve.schemas import ReviewSheet, VerdictRow, VerdictsBody
+from masklet.serve.review.review_schemas import ReviewSheet, VerdictRow, VerdictsBody
 from masklet.serve.settings import Person, ServeSettings
 from masklet.workflows.engine.folder import ProjectSettings, write_settings
 

@@ -3,14 +3,16 @@
 export type Box = [number, number, number, number]
 export type Point = [number, number]
 export interface Rle { size: [number, number]; counts: string }
-export interface Concept { phrase: string; presence: number; boxes: Box[]; not_boxes: Box[]; explanation: string[] }
+export interface Kept { id: string; name: string; phrase: string; owner: string; picture: string }
+export interface Concept { phrase: string; presence: number; kept: string; boxes: Box[]; not_boxes: Box[]; explanation: string[] }
 export interface Thing {
   id: number; phrase: string; score: number; box: Box; area: number; mask: Rle
   source: 'phrase' | 'click' | 'query' | 'hand'; hidden: boolean; locked: boolean; points: Point[]; labels: number[]
 }
+export interface Task { kind: 'correct' | 'gold'; slot: string | null; pair: string; phrase: string; name: string }
 export interface Photo {
   id: string; name: string; version: number; width: number; height: number; threshold: number
-  concepts: Concept[]; objects: Thing[]; can_undo: boolean; can_redo: boolean
+  concepts: Concept[]; objects: Thing[]; can_undo: boolean; can_redo: boolean; task: Task | null
 }
 export interface Mark { frame: number; kind: string; object: number | null; phrase: string; points: Point[]; labels: number[] }
 export interface Frame {

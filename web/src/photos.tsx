@@ -2,9 +2,11 @@
 import { computed, effect, signal } from '@preact/signals'
 import { useEffect, useRef } from 'preact/hooks'
 import { bitmap, download, get, post, request, upload, type Box, type Photo, type Point, type Thing } from './api'
+import { Bank, keepConcept, loadBank } from './bank'
 import { colourOf, css } from './palette'
 import { decode, encode } from './rle'
 import { Button, copy, run, say, server, useKeys } from './shell'
+import { endTask, TaskBar, toggleGroup } from './task'
 import { Viewer, type Colour, type Shown, type Tool } from './viewer'
 
 const photo = signal<Photo | null>(null)
@@ -41,10 +43,16 @@ const visible = computed<Thing[]>(() => {
   })
 })
 
+// Objects of a task's phrase that would be written.
+const counted = computed(() => photo.value?.objects.filter((each) =>
+  each.phrase === photo.value!.task?.phrase && !each.hidden && (touched(each) || each.score >= threshold.value)).length ?? 0)
+
 // Names of phrases in the order they came; a colour each.
 const phrases = computed<string[]>(() => {
   const now = photo.value
-  return now ? [...new Set([...now.concepts.map((each) => each.phrase), ...now.objects.map((each) => each.phrase)])] : []
+  if (!now) return []
+  const given = now.task ? [now.task.phrase] : []
+  return [...new Set([...given, ...now.concepts.map((each) => each.phrase), ...now.objects.map((each) => each.phrase)])]
 })
 
 // The masks as they are painted, of what is shown alone; the list stays the same while nothing of it changes.
@@ -82,6 +90,7 @@ function accept(next: Photo): void {
   const isOther = photo.value?.id !== next.id
   photo.value = next
   if (isOther) threshold.value = next.threshold
+  if (isOther && next.task) chosen.value = next.task.phrase
   if (selected.value !== null && !next.objects.some((each) => each.id === selected.value)) selected.value = null
   if (!isOther && selected.value === null && tool.value !== 'box') {
     const made = next.objects.filter((each) => !before.has(each.id) && touched(each))
@@ -219,9 +228,16 @@ const TOOLS: [Tool, string, string][] = [
   ['brush', 'Brush', 'p'], ['eraser', 'Eraser', 'e'], ['polygon', 'Polygon', 'g'],
 ]
 
+const taskKeys = (now: Photo): [string, string, () => void][] => [
+  ['Ctrl+Enter', 'Done: write the masks, and the next one', () => void endTask(now, 'done')],
+  ['k', 'The chosen mask is a group that cannot be told apart', () => toggleGroup(selected.value)],
+  ['q', 'Leave this one open', () => void endTask(now, 'leave')],
+]
+
 export function Photos() {
   useEffect(() => {
     const timer = setInterval(() => void look(), 2000)
+    void loadBank()
     return () => clearInterval(timer)
   }, [])
   useEffect(() => effect(() => { if (tool.value !== 'brush' && tool.value !== 'eraser') draft.value = null }), [])
@@ -249,12 +265,15 @@ export function Photos() {
     ['/', 'Write a phrase', () => document.querySelector<HTMLInputElement>('#phrase')?.focus()],
     ['Arrows, Enter, Alt+Enter', 'On the picture: move the cross, click there, take away there', () => undefined],
     ['+ - 0', 'On the picture: zoom in, out, fit', () => undefined],
+    ...(photo.value?.task ? taskKeys(photo.value) : []),
   ])
-  if (!photo.value) return <Welcome />
+  const now = photo.value
+  if (!now) return <Welcome />
   return (
     <main class="room">
       <aside aria-label="What to find"><Phrases /><Ask /><Objects /></aside>
       <section aria-label="Picture" class="stage">
+        {now.task && <TaskBar photo={now} count={counted.value} selected={selected.value} />}
         <Tools />
         <Viewer shown={shown.value} tool={tool.value} brush={brush.value} acts={acts} label="Picture with masks. Arrows move a cross, Enter clicks there." />
         <Cut />
@@ -313,11 +332,13 @@ function Phrases() {
                 <i style={{ background: css(phrases.value.indexOf(concept.phrase)) }} />
                 {name} <b>{isAbsent ? 'absent' : count}</b> <small title="How sure the model is that it is there at all">{Math.round(concept.presence * 100)} %</small>
               </button>
+              {concept.boxes.length > 0 && <button type="button" aria-label={`Keep the examples of ${name}`} title="Keep its examples for other photos" onClick={() => void keepConcept(now.id, concept.phrase)}>keep</button>}
               <button type="button" aria-label={`Forget ${name}`} onClick={() => void change('forget', { phrase: concept.phrase })}>×</button>
             </li>
           )
         })}
       </ul>
+      <Bank find={(each) => { chosen.value = each.name; selected.value = null; void change('like', { concept: each.id }) }} />
       <fieldset class="row segmented"><legend>Show</legend>
         {([['one', 'best one'], ['several', 'above the cut'], ['all', 'all']] as const).map(([value, label]) => (
           <label key={value}><input type="radio" name="take" checked={take.value === value} onChange={() => { take.value = value }} />{label}</label>

@@ -1,5 +1,5 @@
 // A picture with masks over it: pan, zoom, click, box, brush and polygon, by mouse, touch and keyboard.
-import { useEffect, useRef } from 'preact/hooks'
+import { useLayoutEffect, useRef } from 'preact/hooks'
 import type { Box, Point } from './api'
 import { Overlay, type View } from './overlay'
 import MapWorker from './map.worker?worker'
@@ -32,11 +32,11 @@ const key = (size: [number, number]) => size.join('x')
 export function Viewer(props: { shown: Shown; tool: Tool; brush: number; acts: Acts; label: string }) {
   const root = useRef<HTMLDivElement>(null)
   const stage = useRef<Stage | null>(null)
-  useEffect(() => {
+  useLayoutEffect(() => {
     stage.current = new Stage(root.current!)
     return () => stage.current?.close()
   }, [])
-  useEffect(() => {
+  useLayoutEffect(() => {
     if (!stage.current) return
     stage.current.tool = props.tool
     stage.current.brush = props.brush

@@ -13,14 +13,24 @@ from starlette.exceptions import HTTPException
 
 import masklet
 from masklet.errors import InputError
-from masklet.serve.bridges import anylabeling, label_studio, nuclio, roboflow
+from masklet.serve.bridges import anylabeling, anylabeling_video, label_studio, nuclio, roboflow
+from masklet.serve.bridges.bridge_videos import BridgeVideos
 from masklet.serve.bridges.encoded import EncodedImages
 from masklet.serve.guard import Guard
 from masklet.serve.model_host import ModelHost
 from masklet.serve.problems import HttpProblem
-from masklet.serve.reviews import ReviewDesk
-from masklet.serve.routes import live_routes, photo_routes, review_routes, segment_routes, system_routes, video_routes
+from masklet.serve.review.review_desk import ReviewDesk
+from masklet.serve.routes import (
+    concept_routes,
+    live_routes,
+    photo_routes,
+    review_routes,
+    segment_routes,
+    system_routes,
+    video_routes,
+)
 from masklet.serve.schemas import ProblemView
+from masklet.serve.sessions.concept_bank import ConceptBank
 from masklet.serve.sessions.live import LiveStreams
 from masklet.serve.sessions.store import SessionStore
 from masklet.serve.settings import ServeSettings
@@ -52,11 +62,12 @@ ROUTERS = (
         system_routes.router,
         segment_routes.router,
         photo_routes.router,
+        concept_routes.router,
         video_routes.router,
         live_routes.router,
         review_routes.router,
     ),
-    *(label_studio.router, nuclio.router, anylabeling.router, roboflow.router),
+    *(label_studio.router, nuclio.router, anylabeling.router, anylabeling_video.router, roboflow.router),
 )
 
 
@@ -72,6 +83,8 @@ def create_app(settings: ServeSettings) -> FastAPI:
         telemetry=telemetry,
         encoded=EncodedImages(host, decoder),
         live=LiveStreams(host, decoder, settings.limits),
+        videos=BridgeVideos(host, settings.limits),
+        bank=ConceptBank(settings.folder / "concepts"),
         desk=None if settings.project is None else ReviewDesk(settings.project),
     )
     app = FastAPI(
@@ -104,6 +117,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
+        await asyncio.to_thread(server.videos.relieve, everything=True)
         await asyncio.to_thread(server.store.close)
 
 
@@ -112,6 +126,7 @@ async def _relieve(server: ServerState) -> None:
         await asyncio.sleep(RELIEF_SECONDS)
         await asyncio.to_thread(server.store.relieve)
         await asyncio.to_thread(server.live.relieve)
+        await asyncio.to_thread(server.videos.relieve)
 
 
 def _add_page(app: FastAPI) -> None:

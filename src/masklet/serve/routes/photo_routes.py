@@ -12,6 +12,7 @@ from masklet.serve.schemas import (
     DrawBody,
     ExemplarBody,
     FindBody,
+    LikeBody,
     ObjectsBody,
     PhotoClickBody,
     PhotoView,
@@ -75,6 +76,13 @@ def find(key: str, body: FindBody, server: Server, person: Asker) -> PhotoView:
 def exemplar(key: str, body: ExemplarBody, server: Server, person: Asker) -> PhotoView:
     """One more example of a concept."""
     return server.store.photo(key, person).add_exemplar(body)
+
+
+@router.post("/{key}/like")
+def like(key: str, body: LikeBody, server: Server, person: Asker) -> PhotoView:
+    """Looks for a kept concept, whose examples are on another photo."""
+    name, kept = server.bank.get(body.concept, person)
+    return server.store.photo(key, person).find_like(name, kept, body.concept)
 
 
 @router.post("/{key}/click")
