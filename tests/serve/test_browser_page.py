@@ -1,14 +1,13 @@
 """The page in a real browser, by mouse and by keyboard. Needs Chromium (`apt-get install chromium`) and Playwright."""
 
-import os
 import re
-import shutil
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from browsing import AXE, expect, faults_of_access, keep, launched, open_coins, opened, place
 from engine_world import ColourSegmenter, open_world, run_world, write_photos
 from serving import Running, running_server, write_clip
 
@@ -17,31 +16,14 @@ from masklet.engine.review.gold import annotations_of, choose_gold
 from masklet.ops.masks import rle_decode
 from masklet.workflows.engine.folder import ProjectSettings, write_settings
 
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
-sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
-if BROWSER is None:
-    pytest.skip("there is no Chromium: apt-get install chromium", allow_module_level=True)
-
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
-
-ARGUMENTS = (
-    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
-    *("--disable-component-update", "--disable-sync", "--enable-unsafe-swiftshader"),
-)
-ROOT = Path(__file__).parents[2]
-expect = sync_api.expect
-expect.set_options(timeout=60_000)  # machines are shared
-COINS = ROOT / "src" / "masklet" / "assets" / "coins.jpg"
-AXE = ROOT / "web" / "node_modules" / "axe-core" / "axe.min.js"
 
 
 @pytest.fixture(scope="module")
 def browser() -> "Iterator[Browser]":
-    with sync_api.sync_playwright() as play:
-        found = play.chromium.launch(executable_path=BROWSER, args=list(ARGUMENTS), timeout=30_000)
+    with launched() as found:
         yield found
-        found.close()
 
 
 @pytest.fixture(scope="module")
@@ -70,37 +52,8 @@ def said_by(project: Path, name: str) -> Counter[str]:
 
 @pytest.fixture
 def page(browser: "Browser", server: Running) -> "Iterator[Page]":
-    context = browser.new_context(viewport={"width": 1280, "height": 800}, color_scheme="dark")
-    opened = context.new_page()
-    opened.set_default_timeout(60_000)
-    faults: list[str] = []
-    opened.on("pageerror", lambda error: faults.append(str(error)))
-    opened.goto(server.address)
-    yield opened
-    context.close()
-    assert not faults
-
-
-def keep(page: "Page", name: str) -> None:
-    """A picture for people to look at, where a folder for it is named."""
-    folder = os.environ.get("MASKLET_PICTURES")
-    if folder:
-        page.screenshot(path=str(Path(folder) / f"{name}.png"))
-
-
-def open_coins(page: "Page") -> None:
-    page.set_input_files("input[aria-label=Files]", str(COINS))
-    expect(page.locator(".viewer[data-ready='303x384']")).to_be_visible()
-
-
-def place(page: "Page", x: float, y: float, size: tuple[int, int]) -> tuple[float, float]:
-    """Where a point of the picture is in the window."""
-    box = page.locator(".viewer").bounding_box()
-    assert box is not None
-    zoom = min(box["width"] / size[0], box["height"] / size[1])
-    left = box["x"] + (box["width"] - size[0] * zoom) / 2
-    top = box["y"] + (box["height"] - size[1] * zoom) / 2
-    return left + x * zoom, top + y * zoom
+    with opened(browser, server.address) as found:
+        yield found
 
 
 def shown(page: "Page") -> int:
@@ -374,26 +327,17 @@ def test_verdicts_of_two_tabs_all_arrive(page: "Page", project: Path, base: Path
 
 @pytest.mark.skipif(not AXE.is_file(), reason="axe-core is not installed: npm ci --prefix web")
 def test_no_serious_fault_of_access(page: "Page") -> None:
-    def faults() -> list[str]:
-        page.evaluate(AXE.read_text())
-        found = page.evaluate("axe.run()")["violations"]
-        return [
-            f"{each['id']}: {each['nodes'][0]['html'][:120]}"
-            for each in found
-            if each["impact"] in ("serious", "critical")
-        ]
-
-    assert faults() == []
+    assert faults_of_access(page) == []
     open_coins(page)
     page.fill("#phrase", "coin, cat")
     page.keyboard.press("Enter")
     expect(page.locator(".chips .chip")).to_have_count(2)
-    assert faults() == []
+    assert faults_of_access(page) == []
     page.keyboard.press("Tab")
     page.set_viewport_size({"width": 390, "height": 800})
     page.wait_for_timeout(300)
     keep(page, "page-phone")
-    assert faults() == []
+    assert faults_of_access(page) == []
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 

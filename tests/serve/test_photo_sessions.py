@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
+from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import save
 
@@ -257,3 +258,24 @@ def test_phrases_and_examples_of_a_request_are_asked_in_one_pass(
         assert together[place].presence == pytest.approx(alone.presence, abs=1e-4)
         scores = [each.score for each in alone.instances]
         assert [each.score for each in together[place].instances] == pytest.approx(scores, abs=1e-3)
+
+
+def test_a_large_photo_comes_in_tiles(http: TestClient, client: Client) -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (1100, 1300, 3), dtype=np.uint8)
+    pixels[600:, 1100:] = (250, 10, 10)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    key = client.open_image(file.getvalue()).id
+
+    def tile(level: int, column: int, row: int) -> np.ndarray:
+        answer = http.get(f"/v1/images/{key}/tiles/{level}/{column}/{row}")
+        assert answer.status_code == 200
+        return np.asarray(Image.open(io.BytesIO(answer.content)))
+
+    assert tile(0, 0, 0).shape == (512, 512, 3)
+    assert tile(0, 2, 2).shape == (76, 276, 3)
+    assert np.abs(tile(0, 2, 2)[-40:, -100:].astype(int) - (250, 10, 10)).max() < 12
+    assert tile(1, 1, 1).shape == (38, 138, 3)
+    assert tile(2, 0, 0).shape == (275, 325, 3)  # the last level is one tile
+    assert http.get(f"/v1/images/{key}/tiles/3/0/0").status_code == 404
+    assert http.get(f"/v1/images/{key}/tiles/0/3/0").status_code == 404

@@ -1,5 +1,7 @@
 // The server's interface, as far as the page uses it. Types follow src/masklet/serve/schemas.py.
 
+import { signal } from '@preact/signals'
+
 export type Box = [number, number, number, number]
 export type Point = [number, number]
 export interface Rle { size: [number, number]; counts: string }
@@ -34,6 +36,8 @@ export interface ServerInfo {
 }
 export interface Session { id: string; kind: 'photo' | 'video'; name: string; owner: string; used: number }
 
+export const isKept = signal(false) // what is shown is from before: the server cannot be reached
+
 export class ServerError extends Error {
   constructor(readonly status: number, message: string) { super(message) }
 }
@@ -63,7 +67,10 @@ export async function request(method: string, path: string, body?: unknown): Pro
   } catch {
     throw new ServerError(0, 'The server cannot be reached. What you did is kept there; try again when it is back.')
   }
-  if (answer.ok) return answer
+  if (answer.ok) {
+    isKept.value = answer.headers.has('x-masklet-kept')
+    return answer
+  }
   let message = `the server answered ${answer.status}`
   try {
     message = (await answer.json()).error ?? message

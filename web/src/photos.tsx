@@ -7,16 +7,18 @@ import { colourOf, css } from './palette'
 import { decode, encode } from './rle'
 import { Button, copy, run, say, server, useKeys } from './shell'
 import { endTask, TaskBar, toggleGroup } from './task'
-import { Viewer, type Colour, type Shown, type Tool } from './viewer'
+import { isLarge, Tiles } from './tiles'
+import { Viewer, type Colour, type Draft, type Shown, type Tool } from './viewer'
 
 const photo = signal<Photo | null>(null)
-const image = signal<ImageBitmap | null>(null)
+const image = signal<ImageBitmap | Tiles | null>(null)
+const arrived = signal(0) // tiles that have come
 const tool = signal<Tool>('click')
 const brush = signal(12)
 const selected = signal<number | null>(null) // an object
 const chosen = signal('') // the phrase that examples and clicks belong to
 const threshold = signal(0.5)
-const draft = signal<Uint8Array | null>(null)
+const draft = signal<Draft | null>(null)
 const take = signal<'several' | 'one' | 'all'>('several')
 const arbitrated = signal(false)
 const solo = signal<number | null>(null)
@@ -79,6 +81,7 @@ const shown = computed<Shown>(() => {
   const boxes = concept
     ? [...concept.boxes.map((box) => ({ box, positive: true })), ...concept.not_boxes.map((box) => ({ box, positive: false }))]
     : []
+  void arrived.value
   return {
     image: image.value, size: now ? [now.height, now.width] : [1, 1], ...masks.value, colours,
     marks: [...marks, ...waiting.value], boxes, draft: draft.value,
@@ -112,13 +115,23 @@ export async function openPhoto(key: string): Promise<void> {
   if (!found) { location.hash = ''; return }
   selected.value = solo.value = null
   accept(found)
-  const picture = await run(() => bitmap(`/v1/images/${key}/file`))
-  if (picture) image.value = picture
+  if (isLarge(found.width, found.height)) {
+    setImage(new Tiles(`/v1/images/${key}`, found.width, found.height, () => { arrived.value++ }))
+  } else {
+    const picture = await run(() => bitmap(`/v1/images/${key}/file`))
+    if (picture) setImage(picture)
+  }
   request('POST', `/v1/images/${key}/encode`).catch(() => undefined) // so that the first question need not wait
 }
 
 export function closePhoto(): void {
-  photo.value = image.value = draft.value = null
+  photo.value = draft.value = null
+  setImage(null)
+}
+
+function setImage(next: ImageBitmap | Tiles | null): void {
+  if (image.value !== next) image.value?.close()
+  image.value = next
 }
 
 export async function addFiles(files: Iterable<File>): Promise<void> {
@@ -139,7 +152,7 @@ function startMask(): Uint8Array {
 function stroke(points: Point[], radius: number, done: boolean): void {
   const now = photo.value!
   if (done) { void sendMask(); return }
-  const mask = draft.value ?? startMask()
+  const mask = draft.value?.mask ?? startMask()
   const value = tool.value === 'brush' ? 1 : 0
   const [from, to] = [points[0]!, points[points.length - 1]!]
   const steps = Math.max(1, Math.ceil(Math.hypot(to[0] - from[0], to[1] - from[1]) / Math.max(1, radius / 3)))
@@ -151,24 +164,30 @@ function stroke(points: Point[], radius: number, done: boolean): void {
       }
     }
   }
-  draft.value = mask.slice()
+  draft.value = { mask }
 }
 
 function polygon(points: Point[]): void {
   const now = photo.value!
-  const canvas = new OffscreenCanvas(now.width, now.height), context = canvas.getContext('2d')!
+  const [xs, ys] = [points.map(([x]) => x), points.map(([, y]) => y)]
+  const left = Math.max(0, Math.floor(Math.min(...xs))), top = Math.max(0, Math.floor(Math.min(...ys)))
+  const width = Math.min(now.width, Math.ceil(Math.max(...xs))) - left, height = Math.min(now.height, Math.ceil(Math.max(...ys))) - top
+  if (width < 1 || height < 1) return
+  const context = new OffscreenCanvas(width, height).getContext('2d')!
   context.beginPath()
-  for (const [x, y] of points) context.lineTo(x, y)
+  for (const [x, y] of points) context.lineTo(x - left, y - top)
   context.fill('evenodd')
-  const pixels = context.getImageData(0, 0, now.width, now.height).data
+  const pixels = context.getImageData(0, 0, width, height).data
   const mask = startMask()
-  for (let i = 0; i < mask.length; i++) if (pixels[i * 4 + 3]! > 127) mask[i] = 1
-  draft.value = mask
+  for (let at = 0; at < width * height; at++) {
+    if (pixels[at * 4 + 3]! > 127) mask[(top + Math.floor(at / width)) * now.width + left + (at % width)] = 1
+  }
+  draft.value = { mask }
   void sendMask()
 }
 
 async function sendMask(): Promise<void> {
-  const now = photo.value!, mask = draft.value
+  const now = photo.value!, mask = draft.value?.mask
   if (!mask) return
   const rle = { size: [now.height, now.width], counts: encode(mask, now.height, now.width) }
   const isPrompt = asPrompt.value && tool.value === 'brush'

@@ -134,6 +134,10 @@ def _add_page(app: FastAPI) -> None:
     async def page() -> FileResponse:
         return FileResponse(PAGE / "index.html", headers={"cache-control": "no-cache"})
 
+    @app.get("/sw.js", include_in_schema=False)
+    async def worker() -> FileResponse:
+        return FileResponse(PAGE / "sw.js", media_type="text/javascript", headers={"cache-control": "no-cache"})
+
     app.mount("/assets", StaticFiles(directory=PAGE / "assets"), name="assets")
 
 

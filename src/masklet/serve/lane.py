@@ -231,11 +231,6 @@ class LanedModel(Model):
         question = Question(features, list(concepts), size, threshold, calibration, assume_present, tokens)
         return self.finder(question)
 
-    def example_tokens(self, features: ImageFeatures, concept: Concept, size: tuple[int, int]) -> TokenSet:
-        """As `Predictor.example_tokens`, in its turn."""
-        with self.lane.turn():
-            return super().example_tokens(features, concept, size)
-
     def detect_batch(self, questions: list[Question]) -> list[Detections]:
         """Detections of several questions: one pass for those that are asked in the same manner."""
         found: dict[int, Detections] = {}

@@ -42,7 +42,9 @@ def segment_image(model: Model, pixels: np.ndarray, body: SegmentBody) -> Segmen
     return SegmentAnswer(width=width, height=height, model=model.identity, seconds=seconds, prompts=answers)
 
 
-def _find_all(session: ImageSession, prompts: Sequence[Asked], threshold: float) -> dict[int, ImageResult | InputError]:
+def _find_all(
+    session: ImageSession, prompts: Sequence[Asked], threshold: float | int
+) -> dict[int, ImageResult | InputError]:
     """Results of the phrases and examples by the index of their prompt, or why there is none."""
     found: dict[int, ImageResult | InputError] = {}
     concepts: dict[int, Concept] = {}

@@ -113,7 +113,7 @@ class ImageSession(AbstractContextManager["ImageSession"]):
         self._last = replace(self._last, concept=concept)
         return self._ask([concept], self._last.threshold, self._last.calibration)
 
-    def find_each(self, concepts: Sequence[Concept], *, threshold: float) -> list[ImageResult]:
+    def find_each(self, concepts: Sequence[Concept], *, threshold: float | int) -> list[ImageResult]:
         """Concepts that were read, asked in one pass; a result for each, also where two have the same phrase."""
         self._last = None
         found = self.predictor.detect(self.features, concepts, self.size, threshold)
@@ -130,7 +130,7 @@ class ImageSession(AbstractContextManager["ImageSession"]):
         tokens = self.predictor.example_tokens(self.features, concept, self.size)
         return KeptConcept(phrase=concept.phrase, tokens=tokens, identity=self.predictor.identity)
 
-    def find_like(self, kept: KeptConcept, *, threshold: float | None = None) -> ImageResult:
+    def find_like(self, kept: KeptConcept, *, threshold: float | int | None = None) -> ImageResult:
         """Every instance of a concept whose examples are on another image. Raises: InputError for another model's."""
         if kept.identity != self.predictor.identity:
             raise InputError(f"the examples of {kept.phrase!r} are of another model: keep them anew")

@@ -119,7 +119,7 @@ def shapes_of(session: ImageSession, params: AnyLabelingParams) -> list[dict[str
     return [shape for label, score, mask in rows for shape in shapes_of_mask(label, score, mask, params)]
 
 
-def shapes_of_mask(label: str, score: float, mask: np.ndarray, params: AnyLabelingParams) -> list[dict[str, Any]]:
+def shapes_of_mask(label: str, score: float | int, mask: np.ndarray, params: AnyLabelingParams) -> list[dict[str, Any]]:
     """A mask as polygons, a rectangle, or both."""
     if not mask.any():
         return []

@@ -28,7 +28,7 @@ class BridgeVideo:
     source: Source
     host: ModelHost
     owner: str
-    grace: float
+    grace: float | int
     folder: "TemporaryDirectory[str]"
     session: VideoSession
     job: TrackingJob | None = None

@@ -183,7 +183,7 @@ def prompts_of(
     return points, labels, box
 
 
-def _number(values: Mapping[str, Any], name: str, default: float) -> float:
+def _number(values: Mapping[str, Any], name: str, default: float | int) -> float:
     value = values.get(name, default)
     if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > 2**40:
         raise InputError(f"{name} is a number")
@@ -196,7 +196,7 @@ def _picture(found: FrameObjects) -> dict[str, Any]:
     return {"imageDataURL": data_url(mask), "width": width, "height": height}
 
 
-def _time(row: FrameObjects, fps: float | None) -> float:
+def _time(row: FrameObjects, fps: float | int | None) -> float:
     return round(1000 * row.index / fps if fps else 1000 * row.time, 3)
 
 

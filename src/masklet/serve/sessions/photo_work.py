@@ -49,6 +49,7 @@ from masklet.serve.sessions.photo_state import (
     unpack_history,
 )
 from masklet.serve.sessions.photo_view import view_of
+from masklet.serve.sessions.tiles import FOLDER, make_tiles, tile_file
 
 FLOOR = 0.1  # scores from here on are kept, so that the threshold may be moved without asking again
 MOST_FOUND = 2000
@@ -84,6 +85,13 @@ class PhotoWork:
         if self._pixels is None:
             self._pixels = self.read((self.folder / IMAGE).read_bytes())
         return self._pixels
+
+    def tile(self, level: int, column: int, row: int) -> bytes:
+        """A tile of the image as a JPEG; all are made when the first is asked for. Raises: HttpProblem (404)."""
+        if not (self.folder / FOLDER).is_dir():
+            with self.lock:
+                make_tiles(self.folder, self.pixels)
+        return tile_file(self.folder, level, column, row).read_bytes()
 
     @property
     def session(self) -> ImageSession:
@@ -150,7 +158,9 @@ class PhotoWork:
             if known is None or not known.boxes:
                 raise InputError("a concept is kept with its examples: draw a box around one first")
             others = list(known.not_boxes) or None
-            kept = self.session.keep(known.phrase or None, boxes=list(known.boxes), not_boxes=others)
+            session = self.session
+            with self.host.lane.turn():
+                kept = session.keep(known.phrase or None, boxes=list(known.boxes), not_boxes=others)
             return kept, first_example(self.pixels, known.boxes[0])
 
     def find_like(self, name: str, kept: KeptConcept, key: str) -> PhotoView:
