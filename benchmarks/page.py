@@ -18,7 +18,7 @@ import numpy as np
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "support"))
 
-from browsing import launched, open_coins, opened  # noqa: E402
+from browsing import launched, open_coins, opened, wait_until  # noqa: E402
 from serving import running_server  # noqa: E402
 
 from masklet.ops.masks import rle_encode  # noqa: E402
@@ -75,7 +75,7 @@ def main() -> None:
 
         page.context.route(f"**/v1/images/{path}", with_objects)
         page.reload()
-        page.wait_for_function(f"Number(document.querySelector('.viewer')?.dataset.drawn) === {options.masks}")
+        wait_until(page, f"Number(document.querySelector('.viewer')?.dataset.drawn) === {options.masks}")
         devtools = page.context.new_cdp_session(page)
         devtools.send("Performance.enable")
 

@@ -51,6 +51,7 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx2.Client]:
         "LABEL_STUDIO_HOST": f"http://127.0.0.1:{port}",
         "COLLECT_ANALYTICS": "false",
         "ML_BLOCK_LOCAL_IP": "false",  # masklet runs on this machine here
+        "USE_DEFAULT_BANNED_SUBNETS": "false",
     }
     command = [PROGRAM, "start", "--no-browser", "--port", str(port), "--internal-host", "127.0.0.1"]
     process = subprocess.Popen([*command, "--data-dir", str(folder)], env={**os.environ, **own})

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -72,6 +73,14 @@ def place(page: "Page", x: float, y: float, size: tuple[int, int]) -> tuple[floa
     left = box["x"] + (box["width"] - size[0] * zoom) / 2
     top = box["y"] + (box["height"] - size[1] * zoom) / 2
     return left + x * zoom, top + y * zoom
+
+
+def wait_until(page: "Page", expression: str, seconds: float = 60.0) -> None:
+    """Until an expression is true on the page, whose content policy forbids Playwright's own way of waiting for one."""
+    end = time.monotonic() + seconds
+    while not page.evaluate(expression):
+        assert time.monotonic() < end, expression
+        page.wait_for_timeout(100)
 
 
 def drag(page: "Page", start: tuple[float, float], end: tuple[float, float], size: tuple[int, int]) -> None:
