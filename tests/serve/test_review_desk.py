@@ -94,8 +94,8 @@ def test_on_this_machine_a_person_has_the_name_they_give(
         client = Client(http=http)
         body = verdicts(client.review(limit=2), "reject").model_copy(update={"name": " Ada  L "})
         assert client.decide(body).counts == {"taken": 2}
-        assert http.get("/v1/review", params={"name": "Ada L"}).json()["score"].startswith("Ada L: 2 answers, 2.0 s")
-        assert not http.get("/v1/review", params={"name": "Bob"}).json()["score"]
+        assert client.review(name="Ada L").score.startswith("Ada L: 2 answers, 2.0 s")
+        assert not client.review(name="Bob").score
 
 
 def test_annotators_look_and_do_not_decide(reviewed: TestClient) -> None:
