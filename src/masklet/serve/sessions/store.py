@@ -6,6 +6,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -137,9 +138,10 @@ class SessionStore:
     def tasks(self) -> Iterator[PhotoWork]:
         """Photo sessions that are work for a project, of everybody."""
         for card in self.folder.glob(f"*/{TASK}"):
-            work = self._find(card.parent.name, LOCAL_PERSON, touch=False)
-            if isinstance(work, PhotoWork):
-                yield work
+            with suppress(HttpProblem):  # it is being removed
+                work = self._find(card.parent.name, LOCAL_PERSON, touch=False)
+                if isinstance(work, PhotoWork):
+                    yield work
 
     def remove(self, key: str, person: Person) -> None:
         """Ends a session and deletes what is kept of it. Raises: HttpProblem (404)."""
