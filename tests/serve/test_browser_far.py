@@ -74,7 +74,7 @@ def test_what_comes_with_a_token_is_not_kept_on_the_machine(browser: "Browser", 
 def test_a_large_photo_is_shown_in_tiles(browser: "Browser", base: Path, tmp_path: Path) -> None:
     pixels = np.zeros((3200, 8000, 3), np.uint8)
     pixels[:, :] = (30, 60, 90)
-    pixels[1600:2000, 4000:4400] = (250, 30, 20)
+    pixels[1400:1800, 3800:4200] = (250, 30, 20)
     path = tmp_path / "large.jpg"
     Image.fromarray(pixels).save(path, quality=80)
     with running_server(tmp_path / "kept", str(base)) as server, opened(browser, server.address) as page:
@@ -89,7 +89,7 @@ def test_a_large_photo_is_shown_in_tiles(browser: "Browser", base: Path, tmp_pat
         assert box
         middle = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
         page.mouse.move(*middle)
-        for _ in range(12):
+        for _ in range(6):
             page.mouse.wheel(0, -300)
         wait_until(page, "performance.getEntriesByType('resource').some((e) => e.name.includes('/tiles/0/7/3'))")
         page.wait_for_timeout(1500)

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
+from anyio import to_thread
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse
@@ -40,6 +41,7 @@ from masklet.serve.uploads import ImageDecoder
 
 PAGE = Path(__file__).parent / "page"
 RELIEF_SECONDS = 5.0
+FREE_THREADS = 40
 PROBLEMS = {
     status: {"model": ProblemView, "description": text}
     for status, text in {
@@ -109,6 +111,8 @@ def create_app(settings: ServeSettings) -> FastAPI:
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Loads weights once requests are answered, lets idle sessions go, and saves all of them at the end."""
     server: ServerState = app.state.server
+    # What waits for the model holds a thread; clicks and everything else need threads of their own beside it
+    to_thread.current_default_thread_limiter().total_tokens = server.settings.limits.waiting + FREE_THREADS
     server.host.start()
     task = asyncio.create_task(_relieve(server))
     try:
