@@ -279,3 +279,17 @@ def test_a_large_photo_comes_in_tiles(http: TestClient, client: Client) -> None:
     assert tile(2, 0, 0).shape == (275, 325, 3)  # the last level is one tile
     assert http.get(f"/v1/images/{key}/tiles/3/0/0").status_code == 404
     assert http.get(f"/v1/images/{key}/tiles/0/3/0").status_code == 404
+
+
+def test_the_bytes_of_a_session_count_what_clicks_need(http: TestClient, client: Client, photo: bytes) -> None:
+    key = client.open_image(photo).id
+    client.find(key, FindBody(phrases=["square"]))
+    work = http.app.state.server.store._works[key]  # type: ignore[attr-defined]
+    before = work.num_bytes
+    client.click(key, PhotoClickBody(points=[(20.0, 20.0)], labels=[1]))
+    sizes: list[int] = []
+    work.session._click_features.map(lambda tensor: sizes.append(tensor.nbytes) or tensor)
+    assert sum(sizes) > 0
+    assert work.num_bytes >= before + sum(sizes)
+    work.release()
+    assert work.num_bytes < before

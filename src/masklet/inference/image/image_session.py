@@ -73,6 +73,15 @@ class ImageSession(AbstractContextManager["ImageSession"]):
         return self.pixels.shape[0], self.pixels.shape[1]
 
     @property
+    def num_bytes(self) -> int:
+        """Bytes of what was computed of the image, for phrases and for clicks."""
+        sizes: list[int] = []
+        for each in (self._features, self._click_features):
+            if each is not None:
+                each.map(lambda tensor: sizes.append(tensor.nbytes) or tensor)
+        return sum(sizes)
+
+    @property
     def features(self) -> ImageFeatures:
         """What was computed of the image. Raises: InputError after `close`."""
         if self._features is None:

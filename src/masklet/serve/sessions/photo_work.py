@@ -105,11 +105,7 @@ class PhotoWork:
         """Bytes in memory: pixels, features and masks."""
         total = sum(map(len, self.masks.values()))
         total += 0 if self._pixels is None else self._pixels.nbytes
-        session = self._session
-        if session is not None:
-            sizes: list[int] = []
-            session.features.map(lambda tensor: sizes.append(tensor.nbytes) or tensor)
-            total += sum(sizes)
+        total += 0 if self._session is None else self._session.num_bytes
         return total
 
     def release(self) -> None:
