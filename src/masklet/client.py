@@ -15,14 +15,25 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, TypeAdapter
 
+from masklet.serve.review.review_schemas import (
+    HandCounts,
+    HandDoneBody,
+    HandTaskBody,
+    ReviewSheet,
+    VerdictCounts,
+    VerdictsBody,
+)
 from masklet.serve.schemas import (
     ConceptBody,
+    ConceptKeepBody,
     DrawBody,
     ExemplarBody,
     FindBody,
     FrameObjects,
     HealthView,
     JobView,
+    KeptConceptView,
+    LikeBody,
     MaskForm,
     ModelRow,
     ObjectsBody,
@@ -30,7 +41,6 @@ from masklet.serve.schemas import (
     PhotoView,
     Prompt,
     QuestionBody,
-    ReviewSheet,
     ScriptView,
     SegmentAnswer,
     SegmentBody,
@@ -39,8 +49,6 @@ from masklet.serve.schemas import (
     StreamRow,
     ThresholdBody,
     TrackBody,
-    VerdictCounts,
-    VerdictsBody,
     VideoClickBody,
     VideoConceptBody,
     VideoMaskBody,
@@ -131,6 +139,22 @@ class Client(AbstractContextManager["Client"]):
     def add_exemplar(self, key: str, body: ExemplarBody) -> PhotoView:
         """One more example of a concept."""
         return self._post(f"/v1/images/{key}/exemplar", body, PhotoView)
+
+    def concepts(self) -> list[KeptConceptView]:
+        """Concepts that were kept, the latest first."""
+        return TypeAdapter(list[KeptConceptView]).validate_python(self._json("GET", "/v1/concepts"))
+
+    def keep_concept(self, key: str, phrase: str = "", name: str = "") -> KeptConceptView:
+        """Keeps a concept of a session with its examples, for other images."""
+        return self._post("/v1/concepts", ConceptKeepBody(image=key, phrase=phrase, name=name), KeptConceptView)
+
+    def find_like(self, key: str, concept: str) -> PhotoView:
+        """Looks for a kept concept by its id."""
+        return self._post(f"/v1/images/{key}/like", LikeBody(concept=concept), PhotoView)
+
+    def forget_concept(self, concept: str) -> None:
+        """Forgets a kept concept."""
+        self._request("DELETE", f"/v1/concepts/{concept}")
 
     def click(self, key: str, body: PhotoClickBody) -> PhotoView:
         """Clicks on an object."""
@@ -264,14 +288,28 @@ class Client(AbstractContextManager["Client"]):
 
     # --- reviews --------------------------------------------------------------------------------------------------
 
-    def review(self, task: str = "masks", limit: int = 24) -> ReviewSheet:
-        """The next questions of a task."""
-        found = self._json("GET", "/v1/review", params={"task": task, "limit": limit})
+    def review(self, task: str = "masks", limit: int = 24, *, name: str = "") -> ReviewSheet:
+        """The next questions of a task; on a server without tokens for the person of a `name`."""
+        found = self._json("GET", "/v1/review", params={"task": task, "limit": limit, "name": name})
         return ReviewSheet.model_validate(found)
 
     def decide(self, body: VerdictsBody) -> VerdictCounts:
         """Sends answers in."""
         return self._post("/v1/review/verdicts", body, VerdictCounts)
+
+    def hand_counts(self, *, name: str = "") -> HandCounts:
+        """How many pairs wait for a correction, and are open in each slot of the gold set."""
+        return HandCounts.model_validate(self._json("GET", "/v1/review/hand", params={"name": name}))
+
+    def open_hand(self, body: HandTaskBody | None = None) -> PhotoView | None:
+        """A session on the next pair to be corrected or labelled; None when nothing is open."""
+        content = (body or HandTaskBody()).model_dump(mode="json", exclude_none=True)
+        answer = self._request("POST", "/v1/review/hand", json=content)
+        return None if answer.status_code == 204 else PhotoView.model_validate(answer.json())
+
+    def finish_hand(self, key: str, body: HandDoneBody | None = None) -> VerdictCounts:
+        """Sends the masks of such a session in, and ends it."""
+        return self._post(f"/v1/review/hand/{key}", body or HandDoneBody(), VerdictCounts)
 
     # --- inside ---------------------------------------------------------------------------------------------------
 

@@ -1,45 +1,29 @@
 """The page in a real browser, by mouse and by keyboard. Needs Chromium (`apt-get install chromium`) and Playwright."""
 
-import os
 import re
-import shutil
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from browsing import AXE, expect, faults_of_access, keep, launched, open_coins, opened, place
 from engine_world import ColourSegmenter, open_world, run_world, write_photos
 from serving import Running, running_server, write_clip
 
 from masklet.engine.records import Author
+from masklet.engine.review.gold import annotations_of, choose_gold
+from masklet.ops.masks import rle_decode
 from masklet.workflows.engine.folder import ProjectSettings, write_settings
-
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
-sync_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
-if BROWSER is None:
-    pytest.skip("there is no Chromium: apt-get install chromium", allow_module_level=True)
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-ARGUMENTS = (
-    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
-    *("--disable-component-update", "--disable-sync", "--enable-unsafe-swiftshader"),
-)
-ROOT = Path(__file__).parents[2]
-expect = sync_api.expect
-expect.set_options(timeout=60_000)  # machines are shared
-COINS = ROOT / "src" / "masklet" / "assets" / "coins.jpg"
-AXE = ROOT / "web" / "node_modules" / "axe-core" / "axe.min.js"
-
 
 @pytest.fixture(scope="module")
 def browser() -> "Iterator[Browser]":
-    with sync_api.sync_playwright() as play:
-        found = play.chromium.launch(executable_path=BROWSER, args=list(ARGUMENTS), timeout=30_000)
+    with launched() as found:
         yield found
-        found.close()
 
 
 @pytest.fixture(scope="module")
@@ -68,37 +52,8 @@ def said_by(project: Path, name: str) -> Counter[str]:
 
 @pytest.fixture
 def page(browser: "Browser", server: Running) -> "Iterator[Page]":
-    context = browser.new_context(viewport={"width": 1280, "height": 800}, color_scheme="dark")
-    opened = context.new_page()
-    opened.set_default_timeout(60_000)
-    faults: list[str] = []
-    opened.on("pageerror", lambda error: faults.append(str(error)))
-    opened.goto(server.address)
-    yield opened
-    context.close()
-    assert not faults
-
-
-def keep(page: "Page", name: str) -> None:
-    """A picture for people to look at, where a folder for it is named."""
-    folder = os.environ.get("MASKLET_PICTURES")
-    if folder:
-        page.screenshot(path=str(Path(folder) / f"{name}.png"))
-
-
-def open_coins(page: "Page") -> None:
-    page.set_input_files("input[aria-label=Files]", str(COINS))
-    expect(page.locator(".viewer[data-ready='303x384']")).to_be_visible()
-
-
-def place(page: "Page", x: float, y: float, size: tuple[int, int]) -> tuple[float, float]:
-    """Where a point of the picture is in the window."""
-    box = page.locator(".viewer").bounding_box()
-    assert box is not None
-    zoom = min(box["width"] / size[0], box["height"] / size[1])
-    left = box["x"] + (box["width"] - size[0] * zoom) / 2
-    top = box["y"] + (box["height"] - size[1] * zoom) / 2
-    return left + x * zoom, top + y * zoom
+    with opened(browser, server.address) as found:
+        yield found
 
 
 def shown(page: "Page") -> int:
@@ -287,6 +242,72 @@ def test_reviews_go_by_keyboard_and_no_verdict_is_lost(page: "Page", project: Pa
         assert said_by(project, "Ada") == {"accept": 1, "reject": 1}
 
 
+def test_a_wrong_mask_is_corrected_from_the_sheet_by_keyboard(
+    page: "Page", project: Path, base: Path, tmp_path: Path
+) -> None:
+    with running_server(tmp_path / "kept", str(base), "--project", str(project)) as server:
+        page.goto(f"{server.address}/#review")
+        cards = page.locator(".sheet .card")
+        expect(cards).to_have_count(24)
+        page.get_by_label("your name").fill("Ada")
+        page.get_by_label("your name").press("Tab")
+        page.wait_for_timeout(500)
+        expect(cards).to_have_count(24)
+        page.keyboard.press("c")
+        expect(page.get_by_role("toolbar", name="Work for the project")).to_be_visible()
+        expect(page.locator(".viewer[data-ready='96x96']")).to_be_visible()
+        begun = page.locator(".objects li").count()
+        assert begun
+        keep(page, "page-correct")
+        page.locator(".viewer").focus()
+        page.keyboard.press("b")  # an example box is one key away
+        page.keyboard.press("Enter")
+        for way in ("ArrowRight", "ArrowDown"):
+            for _ in range(3):
+                page.keyboard.press(f"Shift+{way}")
+        page.keyboard.press("Enter")
+        expect(page.locator(".chips .chip")).to_have_count(1)
+        page.keyboard.press("Escape")
+        page.keyboard.press("g")
+        for x, y in ((80, 80), (94, 80), (94, 94)):
+            page.mouse.click(*place(page, x, y, (96, 96)))
+        page.keyboard.press("Shift+Enter")
+        expect(page.locator(".objects li").filter(has_text="by hand")).to_have_count(begun + 1)
+        page.reload()  # the work goes on where it was
+        expect(page.locator(".objects li").filter(has_text="by hand")).to_have_count(begun + 1)
+        page.keyboard.press("Control+Enter")
+        expect(page.locator(".notice")).to_contain_text("Nothing is open")
+        expect(cards).not_to_have_count(0)
+    view = open_world(project, project.parent / "photos").view
+    author = Author(kind="person", name="Ada").actor_id
+    sets = [view.maskset(pair["pair_id"]) for pair in view.pairs()]
+    [written] = [each for each in sets if each and each["actor_id"] == author]
+    assert written["num_masks"] >= begun + 1
+    drawn = rle_decode(view.masks(written)[begun].counts, 96, 96)
+    assert drawn[83, 90]
+    assert not drawn[40, 10]
+
+
+def test_gold_slots_are_labelled_on_the_page(page: "Page", project: Path, base: Path, tmp_path: Path) -> None:
+    world = open_world(project, project.parent / "photos")
+    choose_gold(world, 1)
+    with running_server(tmp_path / "kept", str(base), "--project", str(project)) as server:
+        page.goto(f"{server.address}/#review")
+        page.get_by_role("button", name=re.compile("Gold b")).click()
+        expect(page.get_by_role("toolbar", name="Work for the project")).to_contain_text("Gold, slot b")
+        expect(page.locator(".viewer[data-ready='96x96']")).to_be_visible()
+        expect(page.locator(".objects li")).to_have_count(0)
+        page.keyboard.press("g")
+        for x, y in ((10, 10), (40, 10), (40, 40)):
+            page.mouse.click(*place(page, x, y, (96, 96)))
+        page.keyboard.press("Shift+Enter")
+        expect(page.locator(".objects li")).to_have_count(1)
+        keep(page, "page-gold")
+        page.get_by_role("button", name="Done: 1 right and all").click()
+        expect(page.locator(".notice")).to_contain_text(re.compile("labelled|Nothing is open"))
+    assert [row["polarity"] for row in annotations_of(world.view, "b")] == [1]
+
+
 def test_verdicts_of_two_tabs_all_arrive(page: "Page", project: Path, base: Path, tmp_path: Path) -> None:
     with running_server(tmp_path / "kept", str(base), "--project", str(project)) as server:
         page.goto(f"{server.address}/#review")
@@ -306,26 +327,17 @@ def test_verdicts_of_two_tabs_all_arrive(page: "Page", project: Path, base: Path
 
 @pytest.mark.skipif(not AXE.is_file(), reason="axe-core is not installed: npm ci --prefix web")
 def test_no_serious_fault_of_access(page: "Page") -> None:
-    def faults() -> list[str]:
-        page.evaluate(AXE.read_text())
-        found = page.evaluate("axe.run()")["violations"]
-        return [
-            f"{each['id']}: {each['nodes'][0]['html'][:120]}"
-            for each in found
-            if each["impact"] in ("serious", "critical")
-        ]
-
-    assert faults() == []
+    assert faults_of_access(page) == []
     open_coins(page)
     page.fill("#phrase", "coin, cat")
     page.keyboard.press("Enter")
     expect(page.locator(".chips .chip")).to_have_count(2)
-    assert faults() == []
+    assert faults_of_access(page) == []
     page.keyboard.press("Tab")
     page.set_viewport_size({"width": 390, "height": 800})
     page.wait_for_timeout(300)
     keep(page, "page-phone")
-    assert faults() == []
+    assert faults_of_access(page) == []
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 

@@ -13,7 +13,8 @@ from serving import photo_bytes, running_server, write_clip
 
 from masklet.client import Client
 from masklet.ops.masks import rle_encode
-from masklet.serve.schemas import DrawBody, ReviewCard, RleMask, TrackBody, VerdictRow, VerdictsBody, VideoClickBody
+from masklet.serve.review.review_schemas import ReviewCard, VerdictRow, VerdictsBody
+from masklet.serve.schemas import DrawBody, RleMask, TrackBody, VideoClickBody
 from masklet.workflows.engine.folder import ProjectSettings, write_settings
 
 

@@ -171,6 +171,9 @@ class _Pictures(BaseHTTPRequestHandler):
             self.send_header("Location", "/photo.png")
             self.end_headers()
             return
+        if self.path == "/as-label-studio" and self.headers.get("Accept") != "*/*":
+            self.send_error(406)  # its files are answers of an interface that has no other kinds
+            return
         self.send_response(200)
         self.end_headers()
         self.wfile.write(photo_bytes())
@@ -189,6 +192,7 @@ def pictures() -> Iterator[int]:
 def test_a_named_host_is_read_and_redirects_are_not_followed(settings: ServeSettings, pictures: int) -> None:
     own = replace(settings, hosts=("127.0.0.1",), private_hosts=("127.0.0.1",))
     assert fetch(f"http://127.0.0.1:{pictures}/photo.png", own) == photo_bytes()
+    assert fetch(f"http://127.0.0.1:{pictures}/as-label-studio", own) == photo_bytes()
     with pytest.raises(InputError, match="answers 302"):
         fetch(f"http://127.0.0.1:{pictures}/away", own)
 

@@ -7,11 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from fastapi.testclient import TestClient
 
 import masklet
+from masklet.client import Client
 from masklet.inference.concepts import Concept
 from masklet.serve.lane import LATER, NOW, Batcher, Lane, LanedModel, Question
 from masklet.serve.problems import HttpProblem
+from masklet.serve.schemas import FindBody, PhotoClickBody
 from masklet.types import Detections
 
 
@@ -147,3 +150,21 @@ def same(one: Detections, other: Detections) -> None:
     torch.testing.assert_close(one.prompt_index, other.prompt_index)
     torch.testing.assert_close(one.boxes_xyxy, other.boxes_xyxy, rtol=1e-3, atol=1e-2)
     torch.testing.assert_close(one.mask_logits, other.mask_logits, rtol=1e-3, atol=1e-3)
+
+
+def test_clicks_are_answered_while_more_wait_for_the_model_than_there_were_threads(
+    http: TestClient, client: Client, photo: bytes
+) -> None:
+    """A pool of threads that those who wait fill up would hold up everybody."""
+    host, key = http.app.state.server.host, client.open_image(photo).id  # type: ignore[attr-defined]
+    click = PhotoClickBody(points=[(20.0, 20.0)], labels=[1])
+    client.click(key, click)  # encoded
+    others = [client.open_image(photo).id for _ in range(45)]
+    asking = [threading.Thread(target=client.find, args=(each, FindBody(phrases=["cup"]))) for each in others]
+    with host.lane.turn():
+        for thread in asking:
+            thread.start()
+        wait_for(host.lane, len(asking))
+        assert client.click(key, click).objects
+    for thread in asking:
+        thread.join()

@@ -20,7 +20,7 @@ def files_of(folder: Path) -> dict[str, bytes]:
 
 def test_the_page_is_small_and_asks_for_nothing_elsewhere() -> None:
     files = files_of(PAGE)
-    assert {"index.html", "assets/index.js", "assets/index.css", "assets/map.worker.js"} == set(files)
+    assert {"index.html", "sw.js", "assets/index.js", "assets/index.css", "assets/map.worker.js"} == set(files)
     assert sum(len(gzip.compress(data)) for data in files.values()) <= 150 * 1024
     assert b"<script>" not in files["index.html"]  # the content policy allows none
     assert b"//" not in files["index.html"].replace(b"<!doctype", b"")

@@ -9,6 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fastapi.testclient import TestClient
+from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import save
 
 from masklet.client import Client, ServerError
 from masklet.ops.masks import rle_decode, rle_encode
@@ -188,3 +191,105 @@ def test_the_script_makes_the_session_again(client: Client, photo: bytes) -> Non
     assert 'session.find("square", threshold=0.5)' in script.python
     assert "session.click([(20, 20)], [1])" in script.python
     assert script.command_line == "masklet segment upload -p square --threshold 0.5\n"
+
+
+def test_a_concept_with_examples_is_kept_and_found_on_another_photo(client: Client, photo: bytes) -> None:
+    first = client.open_image(photo)
+    with pytest.raises(ServerError, match="draw a box around one first"):
+        client.keep_concept(first.id, "red square")
+    own = client.add_exemplar(first.id, ExemplarBody(phrase="red square", box=(10, 10, 30, 30)))
+    kept = client.keep_concept(first.id, "red square", "my square")
+    assert (kept.name, kept.phrase) == ("my square", "red square")
+    assert [each.id for each in client.concepts()] == [kept.id]
+    second = client.open_image(photo)
+    found = client.find_like(second.id, kept.id)
+    [concept] = found.concepts
+    assert (concept.phrase, concept.kept, concept.boxes) == ("my square", kept.id, [])
+    # The same photo again: what the examples say there is what they said where they were drawn
+    assert concept.presence == pytest.approx(own.concepts[0].presence, abs=1e-4)
+    assert [each.score for each in found.objects] == pytest.approx([each.score for each in own.objects], abs=1e-4)
+    with pytest.raises(ServerError, match="are on another photo"):
+        client.add_exemplar(second.id, ExemplarBody(phrase="my square", box=(10, 10, 30, 30)))
+    assert "on another photo" in client.script(second.id).python
+    client.forget_concept(kept.id)
+    with pytest.raises(ServerError):
+        client.find_like(second.id, kept.id)
+
+
+def test_a_kept_concept_of_another_model_is_refused(client: Client, photo: bytes, settings: ServeSettings) -> None:
+    first = client.open_image(photo)
+    client.add_exemplar(first.id, ExemplarBody(box=(10, 10, 30, 30)))
+    kept = client.keep_concept(first.id)
+    [path] = (settings.folder / "concepts").glob("*.safetensors")
+    with safe_open(path, "pt") as file:
+        tensors, card = {name: file.get_tensor(name) for name in file.keys()}, json.loads(file.metadata()["card"])  # noqa: SIM118
+    path.write_bytes(save(tensors, {"card": json.dumps(card | {"identity": "another"})}))
+    with pytest.raises(ServerError, match="are of another model"):
+        client.find_like(first.id, kept.id)
+    client.forget_concept(kept.id)
+
+
+def test_what_is_found_where_a_person_drew_is_not_there_twice(client: Client, photo: bytes) -> None:
+    work = client.open_image(photo)
+    found = client.find(work.id, FindBody(phrases=["square"]))
+    assert found.objects
+    for each in found.objects:
+        client.draw(work.id, DrawBody(object=each.id, phrase="square", mask=each.mask))
+    again = client.find(work.id, FindBody(phrases=["square"]))
+    assert [each.id for each in again.objects] == [each.id for each in found.objects]
+
+
+def test_phrases_and_examples_of_a_request_are_asked_in_one_pass(
+    http: TestClient, client: Client, photo: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    detector = http.app.state.server.host.get().detector  # type: ignore[attr-defined]
+    passes, ground = list[int](), detector.ground
+    monkeypatch.setattr(detector, "ground", lambda *given: passes.append(len(given[2].phrase_index)) or ground(*given))
+    prompts = [
+        PhrasePrompt(text="square"),
+        PhrasePrompt(text="square", boxes=[BOX]),
+        ExemplarPrompt(boxes=[(90.0, 0.0, 400.0, 20.0)]),
+        PhrasePrompt(text="cup"),
+    ]
+    together = client.segment(photo, prompts, threshold=0.0).prompts
+    assert passes == [3]  # the one that cannot be used is not asked
+    for place in (0, 1, 3):
+        [alone] = client.segment(photo, [prompts[place]], threshold=0.0).prompts
+        assert together[place].presence == pytest.approx(alone.presence, abs=1e-4)
+        scores = [each.score for each in alone.instances]
+        assert [each.score for each in together[place].instances] == pytest.approx(scores, abs=1e-3)
+
+
+def test_a_large_photo_comes_in_tiles(http: TestClient, client: Client) -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (1100, 1300, 3), dtype=np.uint8)
+    pixels[600:, 1100:] = (250, 10, 10)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    key = client.open_image(file.getvalue()).id
+
+    def tile(level: int, column: int, row: int) -> np.ndarray:
+        answer = http.get(f"/v1/images/{key}/tiles/{level}/{column}/{row}")
+        assert answer.status_code == 200
+        return np.asarray(Image.open(io.BytesIO(answer.content)))
+
+    assert tile(0, 0, 0).shape == (512, 512, 3)
+    assert tile(0, 2, 2).shape == (76, 276, 3)
+    assert np.abs(tile(0, 2, 2)[-40:, -100:].astype(int) - (250, 10, 10)).max() < 12
+    assert tile(1, 1, 1).shape == (38, 138, 3)
+    assert tile(2, 0, 0).shape == (275, 325, 3)  # the last level is one tile
+    assert http.get(f"/v1/images/{key}/tiles/3/0/0").status_code == 404
+    assert http.get(f"/v1/images/{key}/tiles/0/3/0").status_code == 404
+
+
+def test_the_bytes_of_a_session_count_what_clicks_need(http: TestClient, client: Client, photo: bytes) -> None:
+    key = client.open_image(photo).id
+    client.find(key, FindBody(phrases=["square"]))
+    work = http.app.state.server.store._works[key]  # type: ignore[attr-defined]
+    before = work.num_bytes
+    client.click(key, PhotoClickBody(points=[(20.0, 20.0)], labels=[1]))
+    sizes: list[int] = []
+    work.session._click_features.map(lambda tensor: sizes.append(tensor.nbytes) or tensor)
+    assert sum(sizes) > 0
+    assert work.num_bytes >= before + sum(sizes)
+    work.release()
+    assert work.num_bytes < before

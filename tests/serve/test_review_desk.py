@@ -12,7 +12,7 @@ from masklet.client import Client, ServerError
 from masklet.engine.states import State
 from masklet.errors import InputError
 from masklet.serve.app import create_app
-from masklet.serve.schemas import ReviewSheet, VerdictRow, VerdictsBody
+from masklet.serve.review.review_schemas import ReviewSheet, VerdictRow, VerdictsBody
 from masklet.serve.settings import Person, ServeSettings
 from masklet.workflows.engine.folder import ProjectSettings, write_settings
 
@@ -94,8 +94,8 @@ def test_on_this_machine_a_person_has_the_name_they_give(
         client = Client(http=http)
         body = verdicts(client.review(limit=2), "reject").model_copy(update={"name": " Ada  L "})
         assert client.decide(body).counts == {"taken": 2}
-        assert http.get("/v1/review", params={"name": "Ada L"}).json()["score"].startswith("Ada L: 2 answers, 2.0 s")
-        assert not http.get("/v1/review", params={"name": "Bob"}).json()["score"]
+        assert client.review(name="Ada L").score.startswith("Ada L: 2 answers, 2.0 s")
+        assert not client.review(name="Bob").score
 
 
 def test_annotators_look_and_do_not_decide(reviewed: TestClient) -> None:

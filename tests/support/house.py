@@ -15,7 +15,7 @@ MOST_FILES = 15  # of a folder, without its __init__.py
 
 # Lines of Python by folder, rooms included. A folder that needs more is to be looked through first: what is said twice?
 BUDGETS = {
-    "": 1360,
+    "": 1390,
     "agent": 2000,
     "checkpoints": 860,
     "cli": 2700,
@@ -23,7 +23,7 @@ BUDGETS = {
     "engine": 6950,
     "eval": 7100,
     "formats": 2950,
-    "inference": 5650,
+    "inference": 5680,
     "llm": 850,
     "mcp": 600,
     "media": 1170,
@@ -33,7 +33,7 @@ BUDGETS = {
     "query": 1580,
     "render": 260,
     "scenes": 2850,
-    "serve": 5000,
+    "serve": 6350,
     "train": 4150,
     "workflows": 5150,
 }

@@ -1,16 +1,20 @@
 // The server's interface, as far as the page uses it. Types follow src/masklet/serve/schemas.py.
 
+import { signal } from '@preact/signals'
+
 export type Box = [number, number, number, number]
 export type Point = [number, number]
 export interface Rle { size: [number, number]; counts: string }
-export interface Concept { phrase: string; presence: number; boxes: Box[]; not_boxes: Box[]; explanation: string[] }
+export interface Kept { id: string; name: string; phrase: string; owner: string; picture: string }
+export interface Concept { phrase: string; presence: number; kept: string; boxes: Box[]; not_boxes: Box[]; explanation: string[] }
 export interface Thing {
   id: number; phrase: string; score: number; box: Box; area: number; mask: Rle
   source: 'phrase' | 'click' | 'query' | 'hand'; hidden: boolean; locked: boolean; points: Point[]; labels: number[]
 }
+export interface Task { kind: 'correct' | 'gold'; slot: string | null; pair: string; phrase: string; name: string }
 export interface Photo {
   id: string; name: string; version: number; width: number; height: number; threshold: number
-  concepts: Concept[]; objects: Thing[]; can_undo: boolean; can_redo: boolean
+  concepts: Concept[]; objects: Thing[]; can_undo: boolean; can_redo: boolean; task: Task | null
 }
 export interface Mark { frame: number; kind: string; object: number | null; phrase: string; points: Point[]; labels: number[] }
 export interface Frame {
@@ -31,6 +35,8 @@ export interface ServerInfo {
   image_formats: string[]; video_formats: string[]
 }
 export interface Session { id: string; kind: 'photo' | 'video'; name: string; owner: string; used: number }
+
+export const isKept = signal(false) // what is shown is from before: the server cannot be reached
 
 export class ServerError extends Error {
   constructor(readonly status: number, message: string) { super(message) }
@@ -61,7 +67,10 @@ export async function request(method: string, path: string, body?: unknown): Pro
   } catch {
     throw new ServerError(0, 'The server cannot be reached. What you did is kept there; try again when it is back.')
   }
-  if (answer.ok) return answer
+  if (answer.ok) {
+    isKept.value = answer.headers.has('x-masklet-kept')
+    return answer
+  }
   let message = `the server answered ${answer.status}`
   try {
     message = (await answer.json()).error ?? message

@@ -2,20 +2,21 @@
 import { effect, signal } from '@preact/signals'
 import { render } from 'preact'
 import { useEffect } from 'preact/hooks'
-import { get, upload, type ServerInfo, type Session, type Video } from './api'
+import { get, isKept, upload, type ServerInfo, type Session, type Video } from './api'
 import { addFiles, closePhoto, openFiles, openPhoto, Photos } from './photos'
+import { Live } from './live'
 import { Review } from './review'
 import { Button, Help, isHelpOpen, isSlow, Notice, run, say, server } from './shell'
 import { closeVideo, openVideo, VideoRoom } from './video'
 import './style.css'
 
-type Room = 'photo' | 'video' | 'review' | ''
+type Room = 'photo' | 'video' | 'review' | 'live' | ''
 const room = signal<Room>('')
 const sessions = signal<Session[]>([])
 
 async function follow(): Promise<void> {
   const [name, key] = location.hash.slice(1).split('=') as [Room, string | undefined]
-  room.value = ['photo', 'video', 'review'].includes(name) ? name : ''
+  room.value = ['photo', 'video', 'review', 'live'].includes(name) ? name : ''
   if (room.value !== 'photo') closePhoto()
   if (room.value !== 'video') closeVideo()
   if (room.value === 'photo' && key) await openPhoto(key)
@@ -69,6 +70,7 @@ function App() {
         <nav aria-label="Rooms">
           <Button label="Photos" pressed={room.value === 'photo'} onClick={() => go(latest('photo') ? `photo=${latest('photo')!.id}` : '')} />
           <Button label="Video" pressed={room.value === 'video'} onClick={() => go(latest('video') ? `video=${latest('video')!.id}` : '')} />
+          <Button label="Camera" pressed={room.value === 'live'} onClick={() => go('live')} />
           <Button label="Review" pressed={room.value === 'review'} onClick={() => go('review')} />
         </nav>
         <label class="sessions"><span class="hidden-label">Sessions</span>
@@ -83,11 +85,13 @@ function App() {
         <Button label="Keys" hint="All keys (?)" onClick={() => { isHelpOpen.value = !isHelpOpen.value }}>?</Button>
       </header>
       <Notice />
-      {room.value === 'video' ? <VideoRoom /> : room.value === 'review' ? <Review /> : <Photos />}
+      {isKept.value && <p class="notice info" role="status">The server cannot be reached: this is what was there last. Verdicts wait in this browser.</p>}
+      {room.value === 'video' ? <VideoRoom /> : room.value === 'review' ? <Review /> : room.value === 'live' ? <Live /> : <Photos />}
       <Help />
     </>
   )
 }
 
 effect(() => { document.title = room.value ? `masklet: ${room.value}` : 'masklet' })
+if (navigator.serviceWorker && import.meta.env.PROD) navigator.serviceWorker.register('/sw.js').catch(() => undefined) // not over plain HTTP
 render(<App />, document.getElementById('app')!)

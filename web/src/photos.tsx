@@ -2,19 +2,23 @@
 import { computed, effect, signal } from '@preact/signals'
 import { useEffect, useRef } from 'preact/hooks'
 import { bitmap, download, get, post, request, upload, type Box, type Photo, type Point, type Thing } from './api'
+import { Bank, keepConcept, loadBank } from './bank'
 import { colourOf, css } from './palette'
 import { decode, encode } from './rle'
 import { Button, copy, run, say, server, useKeys } from './shell'
-import { Viewer, type Colour, type Shown, type Tool } from './viewer'
+import { endTask, TaskBar, toggleGroup } from './task'
+import { isLarge, Tiles } from './tiles'
+import { Viewer, type Colour, type Draft, type Shown, type Tool } from './viewer'
 
 const photo = signal<Photo | null>(null)
-const image = signal<ImageBitmap | null>(null)
+const image = signal<ImageBitmap | Tiles | null>(null)
+const arrived = signal(0) // tiles that have come
 const tool = signal<Tool>('click')
 const brush = signal(12)
 const selected = signal<number | null>(null) // an object
 const chosen = signal('') // the phrase that examples and clicks belong to
 const threshold = signal(0.5)
-const draft = signal<Uint8Array | null>(null)
+const draft = signal<Draft | null>(null)
 const take = signal<'several' | 'one' | 'all'>('several')
 const arbitrated = signal(false)
 const solo = signal<number | null>(null)
@@ -41,10 +45,16 @@ const visible = computed<Thing[]>(() => {
   })
 })
 
+// Objects of a task's phrase that would be written.
+const counted = computed(() => photo.value?.objects.filter((each) =>
+  each.phrase === photo.value!.task?.phrase && !each.hidden && (touched(each) || each.score >= threshold.value)).length ?? 0)
+
 // Names of phrases in the order they came; a colour each.
 const phrases = computed<string[]>(() => {
   const now = photo.value
-  return now ? [...new Set([...now.concepts.map((each) => each.phrase), ...now.objects.map((each) => each.phrase)])] : []
+  if (!now) return []
+  const given = now.task ? [now.task.phrase] : []
+  return [...new Set([...given, ...now.concepts.map((each) => each.phrase), ...now.objects.map((each) => each.phrase)])]
 })
 
 // The masks as they are painted, of what is shown alone; the list stays the same while nothing of it changes.
@@ -71,6 +81,7 @@ const shown = computed<Shown>(() => {
   const boxes = concept
     ? [...concept.boxes.map((box) => ({ box, positive: true })), ...concept.not_boxes.map((box) => ({ box, positive: false }))]
     : []
+  void arrived.value
   return {
     image: image.value, size: now ? [now.height, now.width] : [1, 1], ...masks.value, colours,
     marks: [...marks, ...waiting.value], boxes, draft: draft.value,
@@ -82,6 +93,7 @@ function accept(next: Photo): void {
   const isOther = photo.value?.id !== next.id
   photo.value = next
   if (isOther) threshold.value = next.threshold
+  if (isOther && next.task) chosen.value = next.task.phrase
   if (selected.value !== null && !next.objects.some((each) => each.id === selected.value)) selected.value = null
   if (!isOther && selected.value === null && tool.value !== 'box') {
     const made = next.objects.filter((each) => !before.has(each.id) && touched(each))
@@ -103,13 +115,23 @@ export async function openPhoto(key: string): Promise<void> {
   if (!found) { location.hash = ''; return }
   selected.value = solo.value = null
   accept(found)
-  const picture = await run(() => bitmap(`/v1/images/${key}/file`))
-  if (picture) image.value = picture
+  if (isLarge(found.width, found.height)) {
+    setImage(new Tiles(`/v1/images/${key}`, found.width, found.height, () => { arrived.value++ }))
+  } else {
+    const picture = await run(() => bitmap(`/v1/images/${key}/file`))
+    if (picture) setImage(picture)
+  }
   request('POST', `/v1/images/${key}/encode`).catch(() => undefined) // so that the first question need not wait
 }
 
 export function closePhoto(): void {
-  photo.value = image.value = draft.value = null
+  photo.value = draft.value = null
+  setImage(null)
+}
+
+function setImage(next: ImageBitmap | Tiles | null): void {
+  if (image.value !== next) image.value?.close()
+  image.value = next
 }
 
 export async function addFiles(files: Iterable<File>): Promise<void> {
@@ -130,7 +152,7 @@ function startMask(): Uint8Array {
 function stroke(points: Point[], radius: number, done: boolean): void {
   const now = photo.value!
   if (done) { void sendMask(); return }
-  const mask = draft.value ?? startMask()
+  const mask = draft.value?.mask ?? startMask()
   const value = tool.value === 'brush' ? 1 : 0
   const [from, to] = [points[0]!, points[points.length - 1]!]
   const steps = Math.max(1, Math.ceil(Math.hypot(to[0] - from[0], to[1] - from[1]) / Math.max(1, radius / 3)))
@@ -142,24 +164,30 @@ function stroke(points: Point[], radius: number, done: boolean): void {
       }
     }
   }
-  draft.value = mask.slice()
+  draft.value = { mask }
 }
 
 function polygon(points: Point[]): void {
   const now = photo.value!
-  const canvas = new OffscreenCanvas(now.width, now.height), context = canvas.getContext('2d')!
+  const [xs, ys] = [points.map(([x]) => x), points.map(([, y]) => y)]
+  const left = Math.max(0, Math.floor(Math.min(...xs))), top = Math.max(0, Math.floor(Math.min(...ys)))
+  const width = Math.min(now.width, Math.ceil(Math.max(...xs))) - left, height = Math.min(now.height, Math.ceil(Math.max(...ys))) - top
+  if (width < 1 || height < 1) return
+  const context = new OffscreenCanvas(width, height).getContext('2d')!
   context.beginPath()
-  for (const [x, y] of points) context.lineTo(x, y)
+  for (const [x, y] of points) context.lineTo(x - left, y - top)
   context.fill('evenodd')
-  const pixels = context.getImageData(0, 0, now.width, now.height).data
+  const pixels = context.getImageData(0, 0, width, height).data
   const mask = startMask()
-  for (let i = 0; i < mask.length; i++) if (pixels[i * 4 + 3]! > 127) mask[i] = 1
-  draft.value = mask
+  for (let at = 0; at < width * height; at++) {
+    if (pixels[at * 4 + 3]! > 127) mask[(top + Math.floor(at / width)) * now.width + left + (at % width)] = 1
+  }
+  draft.value = { mask }
   void sendMask()
 }
 
 async function sendMask(): Promise<void> {
-  const now = photo.value!, mask = draft.value
+  const now = photo.value!, mask = draft.value?.mask
   if (!mask) return
   const rle = { size: [now.height, now.width], counts: encode(mask, now.height, now.width) }
   const isPrompt = asPrompt.value && tool.value === 'brush'
@@ -219,9 +247,16 @@ const TOOLS: [Tool, string, string][] = [
   ['brush', 'Brush', 'p'], ['eraser', 'Eraser', 'e'], ['polygon', 'Polygon', 'g'],
 ]
 
+const taskKeys = (now: Photo): [string, string, () => void][] => [
+  ['Ctrl+Enter', 'Done: write the masks, and the next one', () => void endTask(now, 'done')],
+  ['k', 'The chosen mask is a group that cannot be told apart', () => toggleGroup(selected.value)],
+  ['q', 'Leave this one open', () => void endTask(now, 'leave')],
+]
+
 export function Photos() {
   useEffect(() => {
     const timer = setInterval(() => void look(), 2000)
+    void loadBank()
     return () => clearInterval(timer)
   }, [])
   useEffect(() => effect(() => { if (tool.value !== 'brush' && tool.value !== 'eraser') draft.value = null }), [])
@@ -249,12 +284,15 @@ export function Photos() {
     ['/', 'Write a phrase', () => document.querySelector<HTMLInputElement>('#phrase')?.focus()],
     ['Arrows, Enter, Alt+Enter', 'On the picture: move the cross, click there, take away there', () => undefined],
     ['+ - 0', 'On the picture: zoom in, out, fit', () => undefined],
+    ...(photo.value?.task ? taskKeys(photo.value) : []),
   ])
-  if (!photo.value) return <Welcome />
+  const now = photo.value
+  if (!now) return <Welcome />
   return (
     <main class="room">
       <aside aria-label="What to find"><Phrases /><Ask /><Objects /></aside>
       <section aria-label="Picture" class="stage">
+        {now.task && <TaskBar photo={now} count={counted.value} selected={selected.value} />}
         <Tools />
         <Viewer shown={shown.value} tool={tool.value} brush={brush.value} acts={acts} label="Picture with masks. Arrows move a cross, Enter clicks there." />
         <Cut />
@@ -313,11 +351,13 @@ function Phrases() {
                 <i style={{ background: css(phrases.value.indexOf(concept.phrase)) }} />
                 {name} <b>{isAbsent ? 'absent' : count}</b> <small title="How sure the model is that it is there at all">{Math.round(concept.presence * 100)} %</small>
               </button>
+              {concept.boxes.length > 0 && <button type="button" aria-label={`Keep the examples of ${name}`} title="Keep its examples for other photos" onClick={() => void keepConcept(now.id, concept.phrase)}>keep</button>}
               <button type="button" aria-label={`Forget ${name}`} onClick={() => void change('forget', { phrase: concept.phrase })}>×</button>
             </li>
           )
         })}
       </ul>
+      <Bank find={(each) => { chosen.value = each.name; selected.value = null; void change('like', { concept: each.id }) }} />
       <fieldset class="row segmented"><legend>Show</legend>
         {([['one', 'best one'], ['several', 'above the cut'], ['all', 'all']] as const).map(([value, label]) => (
           <label key={value}><input type="radio" name="take" checked={take.value === value} onChange={() => { take.value = value }} />{label}</label>

@@ -4,6 +4,7 @@ import { computed, signal } from '@preact/signals'
 import { useEffect } from 'preact/hooks'
 import { get, post, ServerError, type Sheet } from './api'
 import { Button, run, say, server, useKeys } from './shell'
+import { beginTask, reviewer, who, type Waiting } from './task'
 
 interface Verdict { pair: string; maskset: string; number: number | null; label: string; seconds: number }
 
@@ -15,11 +16,10 @@ const verdicts = signal(new Map<string, Verdict>())
 const order = signal<string[]>([]) // of verdicts, to take them back
 const isLarge = signal(false)
 const done = signal(0)
-const name = signal(localStorage.getItem('reviewer') ?? '')
+const byHand = signal<Waiting>({ correct: 0, gold: {} })
 let began = performance.now()
 
 const keyOf = (card: { maskset: string; number: number | null }) => `${card.maskset} ${card.number}`
-const who = () => name.value.trim() || 'reviewer'
 const counts = computed(() => {
   const found = new Map<string, number>()
   for (const each of verdicts.value.values()) found.set(each.label, (found.get(each.label) ?? 0) + 1)
@@ -43,6 +43,8 @@ function keep(of: string, change: (rows: Map<string, Verdict>) => void): void {
 async function load(): Promise<void> {
   const next = await run(() => get<Sheet>(`/v1/review?task=${task.value}&limit=24&name=${encodeURIComponent(who())}`))
   if (!next) return
+  const hand = await run(() => get<Waiting>(`/v1/review/hand?name=${encodeURIComponent(who())}`))
+  if (hand) byHand.value = hand
   const before = waiting(next.task)
   sheet.value = next
   order.value = [...before.keys()].filter((key) => next.cards.some((card) => keyOf(card) === key))
@@ -105,6 +107,16 @@ async function send(): Promise<boolean> {
   return true
 }
 
+// What waits is sent first, so that a correction begins with it.
+async function goTo(kind: 'correct' | 'gold', slot: string | null, pair?: string): Promise<void> {
+  if (await send()) await beginTask(kind, slot, pair)
+}
+
+async function correctChosen(): Promise<void> {
+  const card = sheet.value?.cards[at.value]
+  if (card) await goTo('correct', null, card.pair)
+}
+
 export function Review() {
   useEffect(() => { void load() }, [])
   const move = (by: number) => {
@@ -121,6 +133,8 @@ export function Review() {
     ['f', 'Larger, or the sheet again', () => { isLarge.value = !isLarge.value }],
     ['z / Ctrl+z', 'Take the last verdict back', takeBack],
     ['Enter', 'Send, and the next sheet', () => void goOn()],
+    ['c', 'Correct the masks of this one', () => void correctChosen()],
+    ['w', 'Correct what waits for it', () => void goTo('correct', null)],
   ])
   const now = sheet.value
   if (!server.value?.has_project) return <main class="welcome"><h1>Review</h1><p>Start the server with <code>--project FOLDER</code> to review a project of the data engine.</p></main>
@@ -128,14 +142,18 @@ export function Review() {
     <main class="review">
       <div class="tools" role="toolbar" aria-label="Tasks">
         {TASKS.map(([value, label]) => <Button key={value} label={label} pressed={task.value === value} onClick={() => { task.value = value; void goOn() }} />)}
-        <label>your name <input value={name.value} maxLength={100} onChange={(event) => { name.value = event.currentTarget.value; localStorage.setItem('reviewer', name.value); void load() }} /></label>
+        <Button label={`Correct (${byHand.value.correct})`} hint="Pairs with something missing or wrong (W)" disabled={!byHand.value.correct} onClick={() => void goTo('correct', null)} />
+        {Object.entries(byHand.value.gold).filter(([, count]) => count).map(([slot, count]) => (
+          <Button key={slot} label={`Gold ${slot} (${count})`} hint="Label pairs of the gold set from the start" onClick={() => void goTo('gold', slot)} />
+        ))}
+        <label>your name <input value={reviewer.value} maxLength={100} onChange={(event) => { reviewer.value = event.currentTarget.value; localStorage.setItem('reviewer', reviewer.value); void load() }} /></label>
         <span class="gap" />
         <output>{now?.open ?? 0} open, {done.value} done by you</output>
         <Button label="Take back" disabled={!order.value.length} onClick={takeBack} />
         <Button label={`Send ${verdicts.value.size}`} class="primary" onClick={() => void goOn()} />
       </div>
       {now?.score && <p class="score">{now.score}</p>}
-      {now && <p class="question">{now.question} {answers.map((label, place) => <Button key={label} label={`${label} (${letters[place]}) ${counts.value.get(label) ?? ''}`} onClick={() => decide(label)} />)}</p>}
+      {now && <p class="question">{now.question} {answers.map((label, place) => <Button key={label} label={`${label} (${letters[place]}) ${counts.value.get(label) ?? ''}`} onClick={() => decide(label)} />)} <Button label="correct it (c)" disabled={!now.cards.length} onClick={() => void correctChosen()} /></p>}
       {now && !now.cards.length && <p class="welcome">Nothing is open here.</p>}
       <ul class={isLarge.value ? 'sheet large' : 'sheet'} aria-label="Questions">
         {now?.cards.map((card, place) => (
@@ -153,7 +171,7 @@ export function Review() {
 
 // The first letter of each answer that none before it has, and that no other key has.
 function lettersOf(answers: string[]): string[] {
-  const taken = new Set(['z', 'f'])
+  const taken = new Set(['z', 'f', 'c', 'w'])
   return answers.map((label) => {
     const letter = [...label.toLowerCase()].find((each) => /[a-z]/.test(each) && !taken.has(each)) ?? '?'
     taken.add(letter)

@@ -1,7 +1,7 @@
 // What all rooms of the page share: messages, the help, and the table of keys.
 import { signal } from '@preact/signals'
 import type { ComponentChildren } from 'preact'
-import { useEffect } from 'preact/hooks'
+import { useEffect, useLayoutEffect } from 'preact/hooks'
 import type { ServerInfo } from './api'
 
 export const notice = signal<{ text: string; kind: 'error' | 'info' } | null>(null)
@@ -37,7 +37,7 @@ export async function run<T>(work: () => Promise<T>): Promise<T | undefined> {
 
 // Keys of a room; not while somebody writes in a field.
 export function useKeys(table: [string, string, (event: KeyboardEvent) => void][]): void {
-  useEffect(() => {
+  useLayoutEffect(() => { // before the next key can come
     keys.value = table.map(([key, what]) => [key, what])
     const press = (event: KeyboardEvent) => {
       const target = event.target as HTMLElement

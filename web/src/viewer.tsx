@@ -1,7 +1,8 @@
 // A picture with masks over it: pan, zoom, click, box, brush and polygon, by mouse, touch and keyboard.
-import { useEffect, useRef } from 'preact/hooks'
+import { useLayoutEffect, useRef } from 'preact/hooks'
 import type { Box, Point } from './api'
 import { Overlay, type View } from './overlay'
+import { Tiles } from './tiles'
 import MapWorker from './map.worker?worker'
 import type { MapOrder } from './map.worker'
 
@@ -9,15 +10,16 @@ export type Tool = 'move' | 'click' | 'box' | 'brush' | 'eraser' | 'polygon'
 export type Colour = [number, number, number, number]
 export interface Mark { x: number; y: number; positive: boolean }
 export interface Shown {
-  image: ImageBitmap | null
+  image: ImageBitmap | Tiles | null
   size: [number, number] // height, width
   masks: string[]
   areas: number[]
   colours: Colour[]
   marks: Mark[]
   boxes: { box: Box; positive: boolean }[]
-  draft: Uint8Array | null // a mask in the making, of the size of the picture
+  draft: Draft | null
 }
+export interface Draft { mask: Uint8Array } // a mask in the making, of the size of the picture; painted again for each new record
 export interface Acts {
   click(x: number, y: number, positive: boolean): void
   box(box: Box, positive: boolean): void
@@ -32,11 +34,11 @@ const key = (size: [number, number]) => size.join('x')
 export function Viewer(props: { shown: Shown; tool: Tool; brush: number; acts: Acts; label: string }) {
   const root = useRef<HTMLDivElement>(null)
   const stage = useRef<Stage | null>(null)
-  useEffect(() => {
+  useLayoutEffect(() => {
     stage.current = new Stage(root.current!)
     return () => stage.current?.close()
   }, [])
-  useEffect(() => {
+  useLayoutEffect(() => {
     if (!stage.current) return
     stage.current.tool = props.tool
     stage.current.brush = props.brush
@@ -313,11 +315,12 @@ class Stage {
     const { x, y, zoom } = this.view
     if (shown.image) {
       picture.imageSmoothingEnabled = zoom < 4
-      this.paintPart(picture, shown.image, shown.size)
+      if (shown.image instanceof Tiles) shown.image.paint(picture, this.view, this.picture)
+      else this.paintPart(picture, shown.image, shown.size)
     }
     this.overlay.draw(this.view)
+    if (shown.draft) this.paintDraft(marks, shown.draft.mask, shown.size)
     marks.setTransform(zoom, 0, 0, zoom, -x * zoom, -y * zoom)
-    if (shown.draft) this.paintDraft(marks, shown.draft, shown.size)
     this.paintMarks(marks, shown)
   }
 
@@ -332,12 +335,20 @@ class Stage {
     context.drawImage(image, left * kx, top * ky, (right - left) * kx, (bottom - top) * ky, ...target)
   }
 
+  // As many points as the screen has, however large the picture is.
   private paintDraft(context: CanvasRenderingContext2D, draft: Uint8Array, [height, width]: [number, number]): void {
-    const pixels = new ImageData(width, height)
-    for (let i = 0; i < draft.length; i++) if (draft[i]) pixels.data.set([255, 255, 255, 120], i * 4)
-    const layer = new OffscreenCanvas(width, height)
-    layer.getContext('2d')!.putImageData(pixels, 0, 0)
-    context.drawImage(layer, 0, 0)
+    const { x, y, zoom } = this.view
+    const left = Math.max(0, Math.floor(-x * zoom)), top = Math.max(0, Math.floor(-y * zoom))
+    const right = Math.min(this.marks.width, Math.ceil((width - x) * zoom)), bottom = Math.min(this.marks.height, Math.ceil((height - y) * zoom))
+    if (right <= left || bottom <= top) return
+    const pixels = new ImageData(right - left, bottom - top), values = new Uint32Array(pixels.data.buffer)
+    for (let row = top, at = 0; row < bottom; row++) {
+      const line = Math.min(height - 1, Math.max(0, Math.floor((row + 0.5) / zoom + y))) * width
+      for (let column = left; column < right; column++, at++) {
+        if (draft[line + Math.min(width - 1, Math.max(0, Math.floor((column + 0.5) / zoom + x)))]) values[at] = 0x78ffffff
+      }
+    }
+    context.putImageData(pixels, left, top)
   }
 
   private paintMarks(context: CanvasRenderingContext2D, shown: Shown): void {

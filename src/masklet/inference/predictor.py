@@ -80,14 +80,20 @@ class Predictor:
         calibration: Calibration | None = None,
         *,
         assume_present: bool = False,
+        tokens: TokenSet | None = None,
     ) -> Detections:
         """Detections of all concepts on one image of `size` (height, width), best first.
 
-        With `assume_present` scores stay as they are however low the presence of a concept is.
+        With `assume_present` scores stay as they are however low the presence of a concept is. `tokens` are the
+        concepts as `example_tokens` made them on another image.
         """
         # Score every query of every concept
-        words, prompts = self.prompts(concepts, size)
-        grounding = self.detector.ground(features, words, prompts)
+        if tokens is None:
+            words, prompts = self.prompts(concepts, size)
+            grounding = self.detector.ground(features, words, prompts)
+        else:
+            here = torch.zeros(len(concepts), dtype=torch.long, device=self.device)
+            grounding = self.detector.ground_tokens(features, tokens, here)
         if assume_present:
             certain = torch.full_like(grounding.presence_logits, math.inf)
             grounding = replace(grounding, presence_logits=certain)
@@ -117,6 +123,12 @@ class Predictor:
         if self.settings.max_overlap == 1:
             return detections
         return detections.take(nms_prompts(masks, detections.scores, prompt_index, self.settings.max_overlap))
+
+    @torch.inference_mode()
+    def example_tokens(self, features: ImageFeatures, concept: Concept, size: tuple[int, int]) -> TokenSet:
+        """What a concept with example boxes, in pixels of this image, is on any other."""
+        words, prompts = self.prompts([concept], size)
+        return self.detector.join(features, words, prompts)
 
     def masks(
         self, features: ImageFeatures, grounding: Grounding, prompt_index: Tensor, query_index: Tensor

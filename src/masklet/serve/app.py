@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
+from anyio import to_thread
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse
@@ -13,14 +14,24 @@ from starlette.exceptions import HTTPException
 
 import masklet
 from masklet.errors import InputError
-from masklet.serve.bridges import anylabeling, label_studio, nuclio, roboflow
+from masklet.serve.bridges import anylabeling, anylabeling_video, label_studio, nuclio, roboflow
+from masklet.serve.bridges.bridge_videos import BridgeVideos
 from masklet.serve.bridges.encoded import EncodedImages
 from masklet.serve.guard import Guard
 from masklet.serve.model_host import ModelHost
 from masklet.serve.problems import HttpProblem
-from masklet.serve.reviews import ReviewDesk
-from masklet.serve.routes import live_routes, photo_routes, review_routes, segment_routes, system_routes, video_routes
+from masklet.serve.review.review_desk import ReviewDesk
+from masklet.serve.routes import (
+    concept_routes,
+    live_routes,
+    photo_routes,
+    review_routes,
+    segment_routes,
+    system_routes,
+    video_routes,
+)
 from masklet.serve.schemas import ProblemView
+from masklet.serve.sessions.concept_bank import ConceptBank
 from masklet.serve.sessions.live import LiveStreams
 from masklet.serve.sessions.store import SessionStore
 from masklet.serve.settings import ServeSettings
@@ -30,6 +41,7 @@ from masklet.serve.uploads import ImageDecoder
 
 PAGE = Path(__file__).parent / "page"
 RELIEF_SECONDS = 5.0
+FREE_THREADS = 40
 PROBLEMS = {
     status: {"model": ProblemView, "description": text}
     for status, text in {
@@ -52,11 +64,12 @@ ROUTERS = (
         system_routes.router,
         segment_routes.router,
         photo_routes.router,
+        concept_routes.router,
         video_routes.router,
         live_routes.router,
         review_routes.router,
     ),
-    *(label_studio.router, nuclio.router, anylabeling.router, roboflow.router),
+    *(label_studio.router, nuclio.router, anylabeling.router, anylabeling_video.router, roboflow.router),
 )
 
 
@@ -72,6 +85,8 @@ def create_app(settings: ServeSettings) -> FastAPI:
         telemetry=telemetry,
         encoded=EncodedImages(host, decoder),
         live=LiveStreams(host, decoder, settings.limits),
+        videos=BridgeVideos(host, settings.limits),
+        bank=ConceptBank(settings.folder / "concepts"),
         desk=None if settings.project is None else ReviewDesk(settings.project),
     )
     app = FastAPI(
@@ -96,6 +111,8 @@ def create_app(settings: ServeSettings) -> FastAPI:
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Loads weights once requests are answered, lets idle sessions go, and saves all of them at the end."""
     server: ServerState = app.state.server
+    # What waits for the model holds a thread; clicks and everything else need threads of their own beside it
+    to_thread.current_default_thread_limiter().total_tokens = server.settings.limits.waiting + FREE_THREADS
     server.host.start()
     task = asyncio.create_task(_relieve(server))
     try:
@@ -104,6 +121,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
+        await asyncio.to_thread(server.videos.relieve, everything=True)
         await asyncio.to_thread(server.store.close)
 
 
@@ -112,12 +130,17 @@ async def _relieve(server: ServerState) -> None:
         await asyncio.sleep(RELIEF_SECONDS)
         await asyncio.to_thread(server.store.relieve)
         await asyncio.to_thread(server.live.relieve)
+        await asyncio.to_thread(server.videos.relieve)
 
 
 def _add_page(app: FastAPI) -> None:
     @app.get("/", include_in_schema=False)
     async def page() -> FileResponse:
         return FileResponse(PAGE / "index.html", headers={"cache-control": "no-cache"})
+
+    @app.get("/sw.js", include_in_schema=False)
+    async def worker() -> FileResponse:
+        return FileResponse(PAGE / "sw.js", media_type="text/javascript", headers={"cache-control": "no-cache"})
 
     app.mount("/assets", StaticFiles(directory=PAGE / "assets"), name="assets")
 

@@ -68,7 +68,7 @@ def _read(parts: SplitResult, place: tuple[str, int], limit: int, headers: dict[
             context = ssl.create_default_context()
             connection.sock = context.wrap_socket(connection.sock, server_hostname=parts.hostname)
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        connection.request("GET", path, headers={"Host": parts.netloc, "Accept": "image/*", **headers})
+        connection.request("GET", path, headers={"Host": parts.netloc, "Accept": "*/*", **headers})
         answer = connection.getresponse()
         if answer.status != 200:
             raise InputError(f"{_shown(parts)} answers {answer.status}; redirects are not followed")

@@ -19,7 +19,7 @@ from masklet.serve.problems import HttpProblem
 from masklet.serve.settings import LOOPBACK, Limits, Person, ServeSettings
 from masklet.serve.telemetry import Telemetry
 
-OPEN_PATHS = ("/", "/health", "/assets/", "/favicon.ico")
+OPEN_PATHS = ("/", "/health", "/assets/", "/favicon.ico", "/sw.js")
 LOCAL_PERSON = Person(name="local", role="lead")
 POLICY = (
     "default-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:; worker-src 'self' blob:; "

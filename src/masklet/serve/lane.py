@@ -130,11 +130,12 @@ class Question:
     threshold: float | int
     calibration: Calibration | None
     assume_present: bool
+    tokens: TokenSet | None = None  # of examples on another image
 
     @property
-    def manner(self) -> tuple[int, bool]:
-        """What questions have to share to be answered in one pass."""
-        return id(self.calibration), self.assume_present
+    def manner(self) -> tuple[int, bool, int]:
+        """What questions have to share to be answered in one pass; one of tokens has a pass of its own."""
+        return id(self.calibration), self.assume_present, 0 if self.tokens is None else id(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -224,9 +225,11 @@ class LanedModel(Model):
         calibration: Calibration | None = None,
         *,
         assume_present: bool = False,
+        tokens: TokenSet | None = None,
     ) -> Detections:
         """As `Predictor.detect`, in its turn, and together with what others that wait have asked."""
-        return self.finder(Question(features, list(concepts), size, threshold, calibration, assume_present))
+        question = Question(features, list(concepts), size, threshold, calibration, assume_present, tokens)
+        return self.finder(question)
 
     def detect_batch(self, questions: list[Question]) -> list[Detections]:
         """Detections of several questions: one pass for those that are asked in the same manner."""
@@ -247,6 +250,7 @@ class LanedModel(Model):
                     first.threshold,
                     first.calibration,
                     assume_present=first.assume_present,
+                    tokens=first.tokens,
                 )
             ]
         images = list({id(each.features): each.features for each in questions}.values())

@@ -139,10 +139,14 @@ class SegmentAnswer(WireModel):
 
 
 class ConceptView(WireModel):
-    """A phrase asked of a photo with its examples; "" for examples alone. Presence is a probability."""
+    """A phrase asked of a photo with its examples; "" for examples alone. Presence is a probability.
+
+    `kept` is the id of the kept concept that it is, whose examples are on another photo.
+    """
 
     phrase: str
     presence: float
+    kept: str = ""
     boxes: Boxes = []
     not_boxes: Boxes = []
     explanation: list[str] = []
@@ -164,8 +168,22 @@ class ObjectView(WireModel):
     labels: Signs = []
 
 
+class HandTask(WireModel):
+    """What a photo session is for: masks of a pair that a person corrects, or draws for a slot of the gold set."""
+
+    kind: Literal["correct", "gold"]
+    slot: Literal["a", "b", "c"] | None = None
+    pair: str
+    maskset: str = ""
+    phrase: str
+    name: str
+
+
 class PhotoView(WireModel):
-    """A photo session as it stands. `version` counts its changes; objects below `threshold` are not exported."""
+    """A photo session as it stands. `version` counts its changes; objects below `threshold` are not exported.
+
+    `task` is there where the session is work for a project.
+    """
 
     id: str
     name: str
@@ -177,7 +195,7 @@ class PhotoView(WireModel):
     objects: list[ObjectView]
     can_undo: bool
     can_redo: bool
-    seconds: float = 0.0
+    task: HandTask | None = None
 
 
 class FindBody(WireModel):
@@ -194,6 +212,30 @@ class ExemplarBody(WireModel):
     phrase: Annotated[str, Field(max_length=MOST_PHRASE)] = ""
     box: BoxValues
     positive: bool = True
+
+
+class ConceptKeepBody(WireModel):
+    """Keeps a concept of a photo session, which has examples there, under a name."""
+
+    image: Annotated[str, Field(max_length=40)]
+    phrase: Annotated[str, Field(max_length=MOST_PHRASE)] = ""
+    name: Annotated[str, Field(max_length=MOST_PHRASE)] = ""
+
+
+class KeptConceptView(WireModel):
+    """A kept concept. The picture of its first example is a JPEG in base64."""
+
+    id: str
+    name: str
+    phrase: str
+    owner: str
+    picture: str
+
+
+class LikeBody(WireModel):
+    """Looks for a kept concept, by the examples that it has on another photo."""
+
+    concept: Annotated[str, Field(max_length=40)]
 
 
 class PhotoClickBody(WireModel):
@@ -372,53 +414,7 @@ class LiveView(WireModel):
     id: str
 
 
-# --- reviews and the server itself --------------------------------------------------------------------------------
-
-
-class ReviewCard(WireModel):
-    """One question: about the mask `number` of a set, or about all masks. The picture is a JPEG in base64."""
-
-    pair: str
-    maskset: str
-    number: int | None
-    phrase: str
-    masks: int
-    picture: str
-
-
-class ReviewSheet(WireModel):
-    """The next questions of a task, and how well this person has answered so far (nothing before the first answer)."""
-
-    task: Literal["masks", "exhaustivity", "audit"]
-    question: str
-    answers: list[str]
-    open: int
-    cards: list[ReviewCard]
-    score: str = ""
-
-
-class VerdictRow(WireModel):
-    """An answer to one card."""
-
-    pair: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-    maskset: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-    number: Annotated[int | None, Field(ge=0, le=10_000)] = None
-    label: Annotated[str, Field(max_length=20)]
-    seconds: Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)] = 0.0
-
-
-class VerdictsBody(WireModel):
-    """Answers of one person, whose name is that of their token, or `name` on this machine."""
-
-    task: Literal["masks", "exhaustivity", "audit"]
-    name: Annotated[str, Field(max_length=100)] = ""
-    answers: Annotated[list[VerdictRow], Field(min_length=1, max_length=1000)]
-
-
-class VerdictCounts(WireModel):
-    """How many answers were taken, lapsed, decided before, and so on."""
-
-    counts: dict[str, int]
+# --- the server itself ------------------------------------------------------------------------------------------
 
 
 class HealthView(WireModel):

@@ -5,10 +5,12 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from masklet.serve.bridges.bridge_videos import BridgeVideos
 from masklet.serve.bridges.encoded import EncodedImages
 from masklet.serve.guard import LOCAL_PERSON
 from masklet.serve.model_host import ModelHost
-from masklet.serve.reviews import ReviewDesk
+from masklet.serve.review.review_desk import ReviewDesk
+from masklet.serve.sessions.concept_bank import ConceptBank
 from masklet.serve.sessions.live import LiveStreams
 from masklet.serve.sessions.store import SessionStore
 from masklet.serve.settings import Person, ServeSettings
@@ -28,6 +30,8 @@ class ServerState:
     desk: ReviewDesk | None
     encoded: EncodedImages
     live: LiveStreams
+    bank: ConceptBank
+    videos: BridgeVideos
 
 
 def server_of(request: Request) -> ServerState:

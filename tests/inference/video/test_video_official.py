@@ -29,6 +29,7 @@ from torch import Tensor
 from masklet.checkpoints.names import official
 from masklet.config import debug
 from masklet.inference.model import Model
+from masklet.inference.predictor import Predictor
 from masklet.inference.rules.association import FrameDetections
 from masklet.inference.rules.rules import Rules
 from masklet.inference.video import cohorts
@@ -157,7 +158,7 @@ class Play:
         height, width = self.run["video_hw"]
         self.session.cache = ScriptedCache((height, width), self.run["num_frames"], self.looks)  # type: ignore
         self.monkeypatch.setattr(video, "detect", self.detect)
-        self.monkeypatch.setattr(video, "encode_examples", lambda *_: None)
+        self.monkeypatch.setattr(Predictor, "example_tokens", lambda *_: None)
 
     def detections(self) -> tuple[Tensor, Tensor]:
         raise NotImplementedError

@@ -32,10 +32,18 @@ from masklet.formats.saco import read_saco
 from masklet.ops.masks import mask_iou, mask_to_box, rle_area, rle_decode, rle_encode
 
 WAITING = (State.TO_CORRECT, State.TO_CORRECT_GROUP)
+TO_CORRECTION: dict[State, tuple[Cause, ...]] = {  # what a person who corrects a pair has said of it by that
+    **dict.fromkeys(WAITING, ()),
+    State.HUMAN_MASKS: (Cause.MASKS_DECIDED, Cause.ASK_EXHAUSTIVITY, Cause.SOME_MISSING),
+    State.HUMAN_PENDING: (Cause.SOME_MISSING,),
+    State.RECHECK: (Cause.SOME_MISSING,),
+    **dict.fromkeys(FINAL, (Cause.AUDIT_FAILED,)),
+}
 TOOLS = ("coco", "labelstudio", "cvat", "labelme")
 NAMES_NO_ABSENT = frozenset({"labelstudio", "labelme"})  # a phrase without a shape is not in their files at all
 UNCHANGED_IOU = 0.99  # polygons of other tools round
 RECHECK_SHARE = 0.1
+REFUSED = "refused"  # the event of a pair that cannot be corrected
 SURE = {"accept": 1.0}
 Mask = np.ndarray
 
@@ -144,7 +152,7 @@ def import_corrections(
         is_final = State(pair["state"]) in FINAL
         if State(pair["state"]) not in WAITING and not (is_final and also_final):
             counts["not waiting"] += 1
-        elif is_final and _is_decided_by_people(project, pair):
+        elif is_final and is_decided_by_people(project, pair):
             counts["decided by people before"] += 1
         elif not all_done and is_unchanged([mask for mask, _ in masks], accepted_masks(project, pair)):
             counts["unchanged"] += 1
@@ -156,14 +164,17 @@ def import_corrections(
     return counts
 
 
-def _is_decided_by_people(project: Project, pair: Row) -> bool:
+def is_decided_by_people(project: Project, pair: Row) -> bool:
+    """Whether a person judged masks of a pair that still count."""
     return any(row["kind"] == "person" for row in project.view.verdicts(pair["pair_id"]))
 
 
-def correct(project: Project, pair: Row, masks: Sequence[MaskRow], actor: Author) -> Outcome:
+def correct(
+    project: Project, pair: Row, masks: Sequence[MaskRow], actor: Author, *, seconds: float | int = 0.0
+) -> Outcome:
     """What a correction adds: the masks, verdicts on each and on all of them, and the moves to where the pair goes.
 
-    A tenth goes to another person first. Verdicts on earlier masks lapse.
+    A tenth goes to another person first. Verdicts on earlier masks lapse. The pair is in a state of `TO_CORRECTION`.
     """
     maskset = maskset_fact(project, pair, masks, actor, 1.0 if masks else 0.0)
     key = maskset.values["maskset_id"]
@@ -171,17 +182,24 @@ def correct(project: Project, pair: Row, masks: Sequence[MaskRow], actor: Author
     facts = [maskset, *(verdict_fact("mask", pair, f"{key}#{n}", accept, actor) for n in range(len(masks)))]
     facts.append(verdict_fact("exhaustivity", pair, key, accept, actor))
     values = {"pair_id": pair["pair_id"], "actor_id": actor.actor_id, "ops": "[]", "maskset_id": key}
-    correction = {"correction_id": digest_of("correction", values), "seconds": 0.0} | values
+    correction = {"correction_id": digest_of("correction", values), "seconds": float(seconds)} | values
     facts.append(Fact(table="correction", values=correction))
     done = Cause.ALL_THERE if masks else Cause.NONE_THERE
     is_clip = project.view.one_media(pair["media_id"])["profile"] is not None
     again = is_rechecked(pair["pair_id"], is_clip=is_clip)
-    causes = [Cause.CORRECTION_DONE, Cause.CHECK_AGAIN if again else done]
-    if State(pair["state"]) in FINAL:
-        causes.insert(0, Cause.AUDIT_FAILED)
+    causes = [*TO_CORRECTION[State(pair["state"])], Cause.CORRECTION_DONE, Cause.CHECK_AGAIN if again else done]
     lapsed = [row["verdict_id"] for row in project.view.verdicts(pair["pair_id"])]
     moves = [Move(pair_id=pair["pair_id"], cause=cause) for cause in causes]
     return Outcome(facts=facts, moves=moves, lapsed=lapsed)
+
+
+def refuse(project: Project, pair: Row, actor: Author, reason: str) -> None:
+    """Takes a pair that nobody can correct out of the work; why is told in the ledger."""
+    causes = [*TO_CORRECTION[State(pair["state"])], Cause.CORRECTION_REFUSED]
+    ledger, moves = project.view.ledger, [Move(pair_id=pair["pair_id"], cause=cause) for cause in causes]
+    with ledger.transaction() as connection:
+        ledger.apply(connection, Outcome(facts=[actor.fact()], moves=moves), actor)
+        ledger.tell(connection, actor, REFUSED, pair["pair_id"], {"reason": reason})
 
 
 def is_rechecked(pair_id: str, *, is_clip: bool = False) -> bool:

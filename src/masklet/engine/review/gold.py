@@ -15,7 +15,7 @@ from sqlalchemy import select
 
 from masklet.engine.digests import digest_of
 from masklet.engine.ledger import tables as t
-from masklet.engine.records import Author, Fact, Outcome
+from masklet.engine.records import Author, Fact, MaskRow, Outcome
 from masklet.engine.review.corrections import read_masks, to_row, write_for_tool
 from masklet.engine.snapshots import saco_of
 from masklet.engine.stages.mask_rows import maskset_fact
@@ -63,13 +63,24 @@ def annotations_of(view: LedgerView, slot: str) -> list[Row]:
     return [row for row in view.all_annotations() if row["slot"] == slot and not row["revoked"]]
 
 
+def open_in_slot(project: Project, slot: Slot, actor: Author | None = None) -> list[Row]:
+    """The gold pairs whose slot is empty; with an actor those that they have labelled in no slot."""
+    view = project.view
+    taken = {row["pair_id"] for row in annotations_of(view, slot)} | (_labelled_by(view, actor) if actor else set())
+    return [view.one_pair(key) for key in gold_pairs(view) if key not in taken]
+
+
+def _labelled_by(view: LedgerView, actor: Author) -> set[str]:
+    """The pairs that somebody has labelled in any slot."""
+    return {row["pair_id"] for slot in SLOTS for row in annotations_of(view, slot) if is_of(view, row, actor)}
+
+
 def export_slot(project: Project, slot: Slot, folder: Path, tool: str = "labelstudio") -> int:
     """Writes the pairs whose slot is empty for somebody to label from the start; how many there are.
 
     Raises: InputError when none is.
     """
-    filled = {row["pair_id"] for row in annotations_of(project.view, slot)}
-    open_pairs = [project.view.one_pair(key) for key in gold_pairs(project.view) if key not in filled]
+    open_pairs = open_in_slot(project, slot)
     if not open_pairs:
         raise InputError(
             f"no gold pair is open in slot {slot}: choose some with `masklet engine gold PROJECT --choose 50`"
@@ -91,10 +102,8 @@ def import_slot(project: Project, path: Path, slot: Slot, name: str) -> Counter[
     labels = read_masks(project, path, asked=chosen)
     uris = {row["uri"]: row["media_id"] for row in view.media()}
     gold = {(row["media_id"], row["text"]): row for row in chosen}
-    own = {s: [r for r in annotations_of(view, s) if is_of(view, r, actor)] for s in SLOTS if s != slot}
-    mine = {row["pair_id"] for rows in own.values() for row in rows}
     filled = {row["pair_id"] for row in annotations_of(view, slot)}
-    earlier = Counter(row["pair_id"] for row in view.all_annotations() if row["slot"] == slot)  # taken back since
+    mine = _labelled_by(view, actor)
     for (uri, phrase), masks in sorted(labels.items()):
         pair = gold.get((uris.get(uri, ""), phrase))
         if pair is None:
@@ -105,16 +114,20 @@ def import_slot(project: Project, path: Path, slot: Slot, name: str) -> Counter[
             counts["yours in another slot"] += 1
         else:
             rows = [to_row(mask, is_group=is_group) for mask, is_group in masks]
-            maskset = maskset_fact(project, pair, rows, actor, None)
-            values = {**maskset.values, "position": -1}  # never the masks that count for the pair itself
-            values["maskset_id"] = digest_of("gold", slot, values["maskset_id"])
-            facts = [
-                Fact(table="maskset", values=values),
-                _annotation(pair, values, slot, rows, earlier[pair["pair_id"]]),
-            ]
-            view.ledger.act(Outcome(facts=facts), actor)
+            view.ledger.act(label_in_slot(project, pair, slot, rows, actor), actor)
             counts["taken"] += 1
     return counts
+
+
+def label_in_slot(project: Project, pair: Row, slot: Slot, rows: list[MaskRow], actor: Author) -> Outcome:
+    """What one person's labels of a pair in a slot add."""
+    maskset = maskset_fact(project, pair, rows, actor, None)
+    values = {**maskset.values, "position": -1}  # never the masks that count for the pair itself
+    values["maskset_id"] = digest_of("gold", slot, values["maskset_id"])
+    query = select(t.annotation.c.annotation_id).where(t.annotation.c.slot == slot)
+    earlier = project.view.ledger.read(query.where(t.annotation.c.pair_id == pair["pair_id"]))  # taken back since
+    annotation = _annotation(pair, values, slot, rows, len(earlier))
+    return Outcome(facts=[Fact(table="maskset", values=values), annotation])
 
 
 def is_of(view: LedgerView, annotation: Row, actor: Author) -> bool:

@@ -18,6 +18,7 @@ from masklet.inference.image.clicks import ClickResult, click_prompt
 from masklet.inference.image.image_result import ImageResult
 from masklet.inference.predictor import Predictor
 from masklet.models.detector import ImageFeatures
+from masklet.types import TokenSet
 
 THRESHOLD = 0.5
 
@@ -29,6 +30,15 @@ class _Question:
     concept: Concept
     threshold: float
     calibration: Calibration | None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class KeptConcept:
+    """A phrase and examples of one image as tokens of a model, for other images."""
+
+    phrase: str
+    tokens: TokenSet
+    identity: str
 
 
 class ImageSession(AbstractContextManager["ImageSession"]):
@@ -61,6 +71,15 @@ class ImageSession(AbstractContextManager["ImageSession"]):
     def size(self) -> tuple[int, int]:
         """Height and width of the image."""
         return self.pixels.shape[0], self.pixels.shape[1]
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of what was computed of the image, for phrases and for clicks."""
+        sizes: list[int] = []
+        for each in (self._features, self._click_features):
+            if each is not None:
+                each.map(lambda tensor: sizes.append(tensor.nbytes) or tensor)
+        return sum(sizes)
 
     @property
     def features(self) -> ImageFeatures:
@@ -102,6 +121,32 @@ class ImageSession(AbstractContextManager["ImageSession"]):
         concept = replace(asked, boxes=(*asked.boxes, example), labels=(*asked.labels, int(positive)))
         self._last = replace(self._last, concept=concept)
         return self._ask([concept], self._last.threshold, self._last.calibration)
+
+    def find_each(self, concepts: Sequence[Concept], *, threshold: float | int) -> list[ImageResult]:
+        """Concepts that were read, asked in one pass; a result for each, also where two have the same phrase."""
+        self._last = None
+        found = self.predictor.detect(self.features, concepts, self.size, threshold)
+        results = []
+        for place, concept in enumerate(concepts):
+            part = found.take((found.prompt_index == place).nonzero()[:, 0])
+            part = replace(part, prompt_index=part.prompt_index - place, presence=found.presence[place : place + 1])
+            results.append(ImageResult(image=self.pixels, detections=part, queries=(concept.phrase,), path=self.path))
+        return results
+
+    def keep(self, phrases: Phrases = None, *, boxes: Boxes, not_boxes: Boxes | None = None) -> KeptConcept:
+        """A concept with its example boxes on this image, to be asked of others by `find_like`. Raises: InputError."""
+        [concept] = read_concepts(phrases, boxes, not_boxes, self.size, self.predictor.tokenizer)
+        tokens = self.predictor.example_tokens(self.features, concept, self.size)
+        return KeptConcept(phrase=concept.phrase, tokens=tokens, identity=self.predictor.identity)
+
+    def find_like(self, kept: KeptConcept, *, threshold: float | int | None = None) -> ImageResult:
+        """Every instance of a concept whose examples are on another image. Raises: InputError for another model's."""
+        if kept.identity != self.predictor.identity:
+            raise InputError(f"the examples of {kept.phrase!r} are of another model: keep them anew")
+        self._last, concepts = None, [Concept(phrase=kept.phrase)]
+        least = THRESHOLD if threshold is None else threshold
+        found = self.predictor.detect(self.features, concepts, self.size, least, tokens=kept.tokens)
+        return ImageResult(image=self.pixels, detections=found, queries=(kept.phrase,), path=self.path)
 
     def click(
         self,

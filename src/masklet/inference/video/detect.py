@@ -12,7 +12,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from masklet.formats.calibration import Calibration
-from masklet.inference.concepts import Concept
 from masklet.inference.predictor import Predictor
 from masklet.inference.rules.association import FrameDetections, video_scores
 from masklet.inference.rules.rules import Rules
@@ -22,12 +21,6 @@ from masklet.models.detector import Grounding, ImageFeatures
 from masklet.ops.boxes import cxcywh_to_xyxy
 from masklet.ops.nms import nms_masks
 from masklet.types import TokenSet
-
-
-def encode_examples(predictor: Predictor, features: ImageFeatures, concept: Concept, size: tuple[int, int]) -> TokenSet:
-    """The prompt that a concept with example boxes, in pixels of this frame, is from now on."""
-    words, prompts = predictor.prompts([concept], size)
-    return predictor.detector.join(features, words, prompts)
 
 
 def detect(
@@ -40,7 +33,7 @@ def detect(
 ) -> dict[str, FrameDetections]:
     """The detections of each concept on a frame, by its name."""
     tokens = [
-        encode_examples(predictor, features, concept.concept, size) if concept.tokens is None else concept.tokens
+        predictor.example_tokens(features, concept.concept, size) if concept.tokens is None else concept.tokens
         for concept in concepts
     ]
     image_index = torch.zeros(len(concepts), dtype=torch.long, device=predictor.device)

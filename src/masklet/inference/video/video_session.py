@@ -39,7 +39,7 @@ from masklet.inference.rules.rules import Rules
 from masklet.inference.video import cohorts
 from masklet.inference.video.archive import Json, TensorStore, write_archive
 from masklet.inference.video.cohorts import Cohort, FrameView
-from masklet.inference.video.detect import detect, encode_examples
+from masklet.inference.video.detect import detect
 from masklet.inference.video.emission import DelayBuffer
 from masklet.inference.video.features import FrameCache, FrameFeatures
 from masklet.inference.video.frame_result import FrameResult
@@ -150,8 +150,7 @@ class VideoSession(AbstractContextManager["VideoSession"]):
         for concept in read_concepts(phrase, boxes, not_boxes, self.size, self.predictor.tokenizer):
             tokens, name = None, self.state.name_of(concept.phrase) or concept.phrase
             if concept.boxes:
-                with torch.inference_mode():
-                    tokens = encode_examples(self.predictor, features.for_detector, concept, self.size)
+                tokens = self.predictor.example_tokens(features.for_detector, concept, self.size)
             self.state = self.state.with_concept(VideoConcept(name=name, concept=concept, tokens=tokens))
             self._mark(("concept", name), features.frame.index)
             names.append(name)

@@ -19,12 +19,14 @@ from masklet.serve.state import Server
 from masklet.serve.uploads import from_base64
 
 router = APIRouter(prefix="/anylabeling", tags=["x-anylabeling"])
-MODEL = "masklet"
+MODEL, VIDEO_MODEL = "masklet", "masklet-video"
 WIDGETS = (
     *("edit_text", "button_send", "add_pos_rect", "add_neg_rect", "add_point", "button_run_rect", "button_clear"),
     *("button_finish_object", "input_conf", "edit_conf", "mask_fineness_slider"),
     "toggle_preserve_existing_annotations",
 )
+
+VIDEO_WIDGETS = ("button_add_point", "button_remove_point")
 
 
 class AnyLabelingMark(Lenient):
@@ -54,14 +56,15 @@ class AnyLabelingPredict(Lenient):
     params: AnyLabelingParams = AnyLabelingParams()
 
 
-def described() -> dict[str, Any]:
+def described(key: str = MODEL) -> dict[str, Any]:
     """What the client builds its panel from."""
+    is_video = key == VIDEO_MODEL
     return {
-        "display_name": "masklet",
-        "widgets": [{"name": each, "value": None} for each in WIDGETS],
+        "display_name": "masklet, videos" if is_video else "masklet",
+        "widgets": [{"name": each, "value": None} for each in (*WIDGETS, *(VIDEO_WIDGETS if is_video else ()))],
         "params": {"conf_threshold": 0.5},
         "capabilities": {"text_prompt": True, "visual_prompt": True},
-        "batch_processing_mode": "text_prompt",
+        "batch_processing_mode": "video" if is_video else "text_prompt",
     }
 
 
@@ -73,16 +76,16 @@ async def health() -> dict[str, str]:
 
 @router.get("/v1/models")
 async def models() -> dict[str, Any]:
-    """The one model."""
-    return {"success": True, "data": {MODEL: described()}}
+    """The one model, for images and for videos."""
+    return {"success": True, "data": {key: described(key) for key in (MODEL, VIDEO_MODEL)}}
 
 
 @router.get("/v1/models/{key}/info")
 async def info(key: str) -> dict[str, Any]:
     """One model."""
-    return (
-        {"success": True, "data": described()} if key == MODEL else _failed("MODEL_NOT_FOUND", f"no model {key[:80]}")
-    )
+    if key not in (MODEL, VIDEO_MODEL):
+        return failed("MODEL_NOT_FOUND", f"no model {key[:80]}")
+    return {"success": True, "data": described(key)}
 
 
 @router.post("/v1/predict")
@@ -93,7 +96,7 @@ def predict(body: AnyLabelingPredict, server: Server) -> dict[str, Any]:
         with server.encoded.session(from_base64(body.image)) as session:
             return {"shapes": shapes_of(session, body.params), "description": "", "replace": False}
 
-    return _guarded(answer)
+    return guarded(answer)
 
 
 def shapes_of(session: ImageSession, params: AnyLabelingParams) -> list[dict[str, Any]]:
@@ -113,10 +116,11 @@ def shapes_of(session: ImageSession, params: AnyLabelingParams) -> list[dict[str
         )
         names = [each if phrases else "object" for each in found.phrases]
         rows = [(names[place], float(found.scores[place]), found.mask(place)) for place in range(len(found))]
-    return [shape for label, score, mask in rows for shape in _shapes(label, score, mask, params)]
+    return [shape for label, score, mask in rows for shape in shapes_of_mask(label, score, mask, params)]
 
 
-def _shapes(label: str, score: float, mask: np.ndarray, params: AnyLabelingParams) -> list[dict[str, Any]]:
+def shapes_of_mask(label: str, score: float | int, mask: np.ndarray, params: AnyLabelingParams) -> list[dict[str, Any]]:
+    """A mask as polygons, a rectangle, or both."""
     if not mask.any():
         return []
     made = []
@@ -141,16 +145,18 @@ def _shape(label: str, score: float, kind: str, points: list[list[float]]) -> di
     }
 
 
-def _guarded(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+def guarded(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """An answer as the client wants it, also where something is wrong. Raises: HttpProblem (503)."""
     try:
         return {"success": True, "data": work()}
     except InputError as error:
-        return _failed("INVALID_REQUEST", str(error))
+        return failed("INVALID_REQUEST", str(error))
     except HttpProblem as error:
         if error.status == 503:
             raise
-        return _failed("INVALID_REQUEST", error.message)
+        return failed("INVALID_REQUEST", error.message)
 
 
-def _failed(code: str, message: str) -> dict[str, Any]:
+def failed(code: str, message: str) -> dict[str, Any]:
+    """The answer where something is wrong."""
     return {"success": False, "error": {"code": code, "message": message, "details": None}}

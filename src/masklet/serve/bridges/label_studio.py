@@ -5,6 +5,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any
 from urllib.parse import urljoin, urlsplit
 
@@ -16,13 +17,15 @@ from masklet.errors import InputError
 from masklet.formats.tools.labelstudio import pack_brush
 from masklet.inference.image.image_session import ImageSession
 from masklet.serve.bridges.label_config import Control, LabelConfig, parse_config
+from masklet.serve.bridges.label_studio_events import CAPABILITIES, EVENTS, VideoEvents, event_region
 from masklet.serve.bridges.label_studio_video import follow_labels
 from masklet.serve.bridges.roboflow import Lenient
 from masklet.serve.bridges.shapes import data_url, outlines
 from masklet.serve.encoding import box_of
 from masklet.serve.fetch import fetch
 from masklet.serve.problems import HttpProblem
-from masklet.serve.state import Server, ServerState
+from masklet.serve.settings import Person
+from masklet.serve.state import Asker, Server, ServerState
 from masklet.serve.uploads import from_base64
 
 router = APIRouter(tags=["label studio"])
@@ -94,11 +97,14 @@ async def webhook(body: dict[str, Any]) -> dict[str, str]:
 
 
 @router.post("/predict")
-def predict(body: Predict, server: Server) -> dict[str, Any]:
+def predict(body: Predict, server: Server, person: Asker) -> dict[str, Any]:
     """A prediction for each task, in their order; an empty one where there is nothing, or something is wrong."""
-    config = parse_config(body.label_config)
     context = (body.params and body.params.context) or {}
-    results = [_predict_one(task, config, context, body.project or "", server) for task in body.tasks]
+    if context.get("event") == "capabilities":
+        region = {"id": "capabilities", "type": "capabilities", "origin": "manual", "value": CAPABILITIES}
+        return {"results": [{"model_version": VERSION, "score": 0.0, "result": [region]}], "model_version": VERSION}
+    asking = Asking(config=parse_config(body.label_config), context=context, project=body.project or "", person=person)
+    results = [_predict_one(task, asking, server) for task in body.tasks]
     return {"results": results, "model_version": VERSION}
 
 
@@ -107,17 +113,35 @@ def project_key(project: str) -> str:
     return project.partition(".")[0]
 
 
-def _predict_one(
-    task: dict[str, Any], config: LabelConfig, context: dict[str, Any], project: str, server: ServerState
-) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class Asking:
+    """What is the same for all tasks of a request."""
+
+    config: LabelConfig
+    context: dict[str, Any]
+    project: str
+    person: Person
+
+
+def _predict_one(task: dict[str, Any], asking: Asking, server: ServerState) -> dict[str, Any]:
     empty = {"model_version": VERSION, "score": 0.0, "result": []}
+    config, event = asking.config, asking.context.get("event")
     try:
         control = config.output()
-        data = image_bytes(task, config.keys.get(control.to_name, "image"), project, server)
+        key = config.keys.get(control.to_name, "image")
+        fetch = partial(image_bytes, task, key, asking.project, server)
+        if control.tag == "VideoRectangle" and event in EVENTS:
+            about = f"{project_key(asking.project)} {task.get('id')} {(task.get('data') or {}).get(key)}"
+            return empty | {
+                "result": VideoEvents(server, asking.person, about, fetch).answer(event, asking.context, control)
+            }
         if control.tag == "VideoRectangle":
-            return empty | {"result": follow_labels(data, config, control, server.host)}
-        with server.encoded.session(data) as session:
-            drawn = [each for each in context.get("result") or [] if isinstance(each, dict)]
+            return empty | {"result": follow_labels(fetch(), config, control, server.host)}
+        with server.encoded.session(fetch()) as session:
+            if event == "prewarm":
+                value = {"status": "ok", "cached": [0], "pending": []}
+                return empty | {"result": [event_region("prewarm_ack", value, control)]}
+            drawn = [each for each in asking.context.get("result") or [] if isinstance(each, dict)]
             rows = list(_drawn(session, drawn, config, control) if drawn else _all(session, config, control))
             regions = [region for row in rows for region in regions_of(*row, control, session.size)]
     except InputError as error:
@@ -182,7 +206,7 @@ def _drawn(session: ImageSession, drawn: Sequence[Region], config: LabelConfig, 
             x, y = _pixels(value, session.size, "x", "y")
             if kind.startswith("keypoint"):
                 points.append((x, y))
-                labels.append(int(region.get("is_positive", True) is not False))
+                labels.append(int(value.get("positive", region.get("is_positive", True)) is not False))
             else:
                 width, height = _pixels(value, session.size, "width", "height")
                 boxes.append([x, y, min(x + width, session.size[1]), min(y + height, session.size[0])])

@@ -3,6 +3,7 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
+from fastapi import Path as PathValue
 from starlette.concurrency import run_in_threadpool
 
 from masklet.serve.encoding import jpeg_bytes
@@ -12,6 +13,7 @@ from masklet.serve.schemas import (
     DrawBody,
     ExemplarBody,
     FindBody,
+    LikeBody,
     ObjectsBody,
     PhotoClickBody,
     PhotoView,
@@ -25,6 +27,8 @@ from masklet.serve.state import Asker, Server
 
 router = APIRouter(prefix="/v1/images", tags=["images"])
 ZIP = {200: {"content": {"application/zip": {"schema": {"type": "string", "format": "binary"}}}}}
+Level = Annotated[int, PathValue(ge=0, le=20)]
+Place = Annotated[int, PathValue(ge=0, le=10_000)]
 SHOWN = {b"\xff\xd8\xff": "image/jpeg", b"\x89PNG": "image/png"}
 PICTURE = {200: {"content": {"image/*": {"schema": {"type": "string", "format": "binary"}}}}}
 
@@ -65,6 +69,14 @@ def file(key: str, server: Server, person: Asker) -> Response:
     return Response(data if kind else jpeg_bytes(work.pixels), media_type=kind or "image/jpeg", headers=headers)
 
 
+@router.get("/{key}/tiles/{level}/{column}/{row}", responses=PICTURE, response_class=Response)  # type: ignore[arg-type]
+def tile(key: str, level: Level, column: Place, row: Place, server: Server, person: Asker) -> Response:
+    """A tile of a large photo, 512 pixels a side; each level has half the width and height of the one before."""
+    work = server.store.photo(key, person)
+    data = work.tile(level, column, row)
+    return Response(data, media_type="image/jpeg", headers={"cache-control": "private, max-age=86400"})
+
+
 @router.post("/{key}/find")
 def find(key: str, body: FindBody, server: Server, person: Asker) -> PhotoView:
     """Looks for concepts."""
@@ -75,6 +87,13 @@ def find(key: str, body: FindBody, server: Server, person: Asker) -> PhotoView:
 def exemplar(key: str, body: ExemplarBody, server: Server, person: Asker) -> PhotoView:
     """One more example of a concept."""
     return server.store.photo(key, person).add_exemplar(body)
+
+
+@router.post("/{key}/like")
+def like(key: str, body: LikeBody, server: Server, person: Asker) -> PhotoView:
+    """Looks for a kept concept, whose examples are on another photo."""
+    name, kept = server.bank.get(body.concept, person)
+    return server.store.photo(key, person).find_like(name, kept, body.concept)
 
 
 @router.post("/{key}/click")

@@ -43,6 +43,7 @@ class PhotoConcept:
     boxes: tuple[tuple[float, float, float, float], ...] = ()
     not_boxes: tuple[tuple[float, float, float, float], ...] = ()
     explanation: tuple[str, ...] = ()
+    kept: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,15 +16,19 @@ from masklet.errors import InputError
 from masklet.inference.output.registry import IMAGE_FORMATS, ImageOutput, write_image_formats
 from masklet.ops.masks import rle_decode
 from masklet.protocols import cached
-from masklet.serve.schemas import ConceptView, ObjectView, PhotoView, RleMask, ScriptView
+from masklet.serve.schemas import ConceptView, HandTask, ObjectView, PhotoView, RleMask, ScriptView
+from masklet.serve.sessions.about import About
 from masklet.serve.sessions.photo_state import PhotoHistory, PhotoObject
 from masklet.workflows.segment_folder import JOINED_FORMATS
 
 PHOTO_FORMATS = (*IMAGE_FORMATS, *JOINED_FORMATS)
 
 
-def view_of(key: str, name: str, history: PhotoHistory, masks: Mapping[str, str], size: tuple[int, int]) -> PhotoView:
+def view_of(
+    about: About, key: str, history: PhotoHistory, masks: Mapping[str, str], task: HandTask | None
+) -> PhotoView:
     """What clients are shown."""
+    size = about.size
     objects = [
         ObjectView(
             id=each.id,
@@ -45,6 +49,7 @@ def view_of(key: str, name: str, history: PhotoHistory, masks: Mapping[str, str]
         ConceptView(
             phrase=each.phrase,
             presence=each.presence,
+            kept=each.kept,
             boxes=list(each.boxes),
             not_boxes=list(each.not_boxes),
             explanation=list(each.explanation),
@@ -53,7 +58,7 @@ def view_of(key: str, name: str, history: PhotoHistory, masks: Mapping[str, str]
     ]
     return PhotoView(
         id=key,
-        name=name,
+        name=about.name,
         version=history.version,
         width=size[1],
         height=size[0],
@@ -62,6 +67,7 @@ def view_of(key: str, name: str, history: PhotoHistory, masks: Mapping[str, str]
         objects=objects,
         can_undo=bool(history.past),
         can_redo=bool(history.future),
+        task=task,
     )
 
 
@@ -125,13 +131,14 @@ class PhotoInstances:
         return {phrase: self.phrases.count(phrase) for phrase in self.queries}
 
 
+def is_counted(each: PhotoObject, threshold: float | int) -> bool:
+    """Whether an object counts: found above the threshold, clicked or drawn, and not hidden."""
+    return not each.hidden and (each.score >= threshold or each.source in ("click", "hand"))
+
+
 def instances_of(name: str, history: PhotoHistory, masks: Mapping[str, str], pixels: np.ndarray) -> PhotoInstances:
-    """What counts: found above the threshold, clicked or drawn, and not hidden."""
-    chosen = tuple(
-        each
-        for each in history.now.objects
-        if not each.hidden and (each.score >= history.threshold or each.source in ("click", "hand"))
-    )
+    """The objects that count, as a result."""
+    chosen = tuple(each for each in history.now.objects if is_counted(each, history.threshold))
     presence = {each.phrase or "object": 1.0 for each in chosen}
     presence |= {each.phrase or "object": float(each.presence) for each in history.now.concepts}
     return PhotoInstances(image=pixels, objects=chosen, counts_of=masks, presence=presence, path=Path(name))
@@ -196,6 +203,9 @@ def script_of(name: str, history: PhotoHistory, model: str) -> ScriptView:
             commands.append(
                 f"masklet ask {shlex.quote(name)} {shlex.quote(each.phrase)} --threshold {history.threshold:g}"
             )
+            continue
+        if each.kept:
+            python.append(f"    # {json.dumps(each.phrase)} has its examples on another photo: session.keep, find_like")
             continue
         words = [json.dumps(each.phrase)] if each.phrase else []
         python.append(f"    result = session.find({', '.join([*words, *given, cut])})")

@@ -14,10 +14,12 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
+from masklet.engine.records import MaskRow
 from masklet.errors import InputError
 from masklet.files import write_atomically
-from masklet.inference.image.image_session import ImageSession
-from masklet.ops.masks import rle_decode, rle_encode
+from masklet.inference.image.image_session import ImageSession, KeptConcept
+from masklet.ops.masks import rle_area, rle_decode, rle_encode
+from masklet.ops.runs import RunTable, iou_table
 from masklet.phrases import phrase_key
 from masklet.protocols import Instances
 from masklet.serve.encoding import box_of
@@ -27,6 +29,7 @@ from masklet.serve.schemas import (
     DrawBody,
     ExemplarBody,
     FindBody,
+    HandTask,
     ObjectsBody,
     PhotoClickBody,
     PhotoView,
@@ -34,6 +37,7 @@ from masklet.serve.schemas import (
 )
 from masklet.serve.segmenting import answer_question
 from masklet.serve.sessions.about import About
+from masklet.serve.sessions.concept_bank import first_example
 from masklet.serve.sessions.photo_state import (
     Change,
     PhotoConcept,
@@ -45,11 +49,13 @@ from masklet.serve.sessions.photo_state import (
     unpack_history,
 )
 from masklet.serve.sessions.photo_view import view_of
+from masklet.serve.sessions.tiles import FOLDER, make_tiles, tile_file
 
 FLOOR = 0.1  # scores from here on are kept, so that the threshold may be moved without asking again
 MOST_FOUND = 2000
+SAME_IOU = 0.7  # from here on what is found is an object that is there
 SURE_LOGIT = 8.0  # of a mask that is given to the click head
-IMAGE, HISTORY = "image", "history.json"
+IMAGE, HISTORY, TASK = "image", "history.json", "task.json"
 
 
 class PhotoWork:
@@ -58,12 +64,16 @@ class PhotoWork:
     kind = "photo"
 
     def __init__(self, folder: Path, about: About, host: ModelHost, read: Callable[[bytes], np.ndarray]) -> None:
-        self.folder, self.name, self.size, self.host, self.read = folder, about.name, about.size, host, read
+        self.folder, self.about, self.host, self.read = folder, about, host, read
+        self.name, self.size = about.name, about.size
         self.lock = threading.RLock()
         self.used = time.time()
         self.history, self.masks = PhotoHistory(), {}
         if (folder / HISTORY).is_file():
+            self.used = (folder / HISTORY).stat().st_mtime
             self.history, self.masks = unpack_history((folder / HISTORY).read_bytes())
+        path = folder / TASK
+        self.task = HandTask.model_validate_json(path.read_bytes()) if path.is_file() else None
         self._session: ImageSession | None = None
         self._pixels: np.ndarray | None = None
 
@@ -75,6 +85,13 @@ class PhotoWork:
         if self._pixels is None:
             self._pixels = self.read((self.folder / IMAGE).read_bytes())
         return self._pixels
+
+    def tile(self, level: int, column: int, row: int) -> bytes:
+        """A tile of the image as a JPEG; all are made when the first is asked for. Raises: HttpProblem (404)."""
+        if not (self.folder / FOLDER).is_dir():
+            with self.lock:
+                make_tiles(self.folder, self.pixels)
+        return tile_file(self.folder, level, column, row).read_bytes()
 
     @property
     def session(self) -> ImageSession:
@@ -88,11 +105,7 @@ class PhotoWork:
         """Bytes in memory: pixels, features and masks."""
         total = sum(map(len, self.masks.values()))
         total += 0 if self._pixels is None else self._pixels.nbytes
-        session = self._session
-        if session is not None:
-            sizes: list[int] = []
-            session.features.map(lambda tensor: sizes.append(tensor.nbytes) or tensor)
-            total += sum(sizes)
+        total += 0 if self._session is None else self._session.num_bytes
         return total
 
     def release(self) -> None:
@@ -121,8 +134,11 @@ class PhotoWork:
     def add_exemplar(self, body: ExemplarBody) -> PhotoView:
         """Asks a concept again with one more example, or begins one of examples alone. Raises: InputError."""
         with self.lock:
-            key = phrase_key(body.phrase)
-            known = next((each for each in self.history.now.concepts if phrase_key(each.phrase) == key), None)
+            known = self._concept(body.phrase)
+            if known and known.kept:
+                raise InputError(
+                    f"the examples of {known.phrase!r} are on another photo: begin with a phrase of this one"
+                )
             boxes = (*(known.boxes if known else ()), *([body.box] if body.positive else []))
             others = (*(known.not_boxes if known else ()), *([] if body.positive else [body.box]))
             phrase = known.phrase if known else body.phrase
@@ -130,6 +146,25 @@ class PhotoWork:
                 phrase or None, boxes=list(boxes) or None, not_boxes=list(others) or None, threshold=FLOOR
             )
             return self._take_found(result, [phrase], {phrase: (boxes, others)})
+
+    def keep_concept(self, phrase: str) -> tuple[KeptConcept, np.ndarray]:
+        """A concept for other photos, and the pixels of its first example. Raises: InputError when it has none."""
+        with self.lock:
+            known = self._concept(phrase)
+            if known is None or not known.boxes:
+                raise InputError("a concept is kept with its examples: draw a box around one first")
+            others = list(known.not_boxes) or None
+            session = self.session
+            with self.host.lane.turn():
+                kept = session.keep(known.phrase or None, boxes=list(known.boxes), not_boxes=others)
+            return kept, first_example(self.pixels, known.boxes[0])
+
+    def find_like(self, name: str, kept: KeptConcept, key: str) -> PhotoView:
+        """Looks for a kept concept. Raises: InputError for one of another model."""
+        with self.lock:
+            result = self.session.find_like(kept, threshold=FLOOR)
+            concept = PhotoConcept(phrase=name, presence=round(float(result.presence[kept.phrase]), 5), kept=key)
+            return self.change(lambda state: self._with_found(state, concept, result, range(len(result)), "phrase"))
 
     def ask(self, text: str) -> PhotoView:
         """Answers a sentence. Raises: InputError naming the word that is not understood."""
@@ -212,7 +247,28 @@ class PhotoWork:
     def view(self) -> PhotoView:
         """The session as it stands."""
         with self.lock:
-            return view_of(self.folder.name, self.name, self.history, self.masks, self.size)
+            return view_of(self.about, self.folder.name, self.history, self.masks, self.task)
+
+    def begin_task(self, task: HandTask, masks: Sequence[MaskRow]) -> None:
+        """Makes the session work for a project, which begins with masks that stay until a person changes them."""
+        with self.lock:
+            rows = [(place, each, self._keep(each.counts)) for place, each in enumerate(masks, start=1)]
+            objects = tuple(
+                PhotoObject(
+                    id=place,
+                    phrase=task.phrase,
+                    score=each.score,
+                    box=each.box,
+                    area=rle_area(each.counts),
+                    mask=digest,
+                    source="hand",
+                )
+                for place, each, digest in rows
+            )
+            self.history = PhotoHistory(now=PhotoState(objects=objects, next_id=len(objects) + 1))
+            self.save()
+            write_atomically(self.folder / TASK, task.model_dump_json())
+            self.task = task
 
     def change(self, change: Change) -> PhotoView:
         """Makes a step of the history and writes it, before anybody is told."""
@@ -254,20 +310,29 @@ class PhotoWork:
     def _with_found(
         self, state: PhotoState, concept: PhotoConcept, result: Instances, places: Sequence[int], source: str
     ) -> PhotoState:
-        """Objects that a person touched stay: locked ones, and those that were clicked or drawn."""
+        """Objects that a person touched stay: locked ones, and those that were clicked or drawn.
+
+        What is found once more where one of the same phrase stays is left out.
+        """
         kept = tuple(
             each
             for each in state.objects
             if each.phrase != concept.phrase or each.locked or each.source not in ("phrase", "query")
         )
         state = replace(state.with_concept(concept), objects=kept)
+        same = [self.masks[each.mask] for each in kept if each.phrase == concept.phrase]
+        staying = _runs(same, self.size)
         made: list[PhotoObject] = []
         for place in places[:MOST_FOUND]:
             mask = result.mask(place)
-            if mask.any():
+            if mask.any() and not (len(staying) and _overlap(mask, staying) >= SAME_IOU):
                 each = self._object_of(mask, None, concept.phrase, float(result.scores[place]), source)
                 made.append(replace(each, id=state.next_id + len(made)))
         return replace(state, objects=(*state.objects, *made), next_id=state.next_id + len(made))
+
+    def _concept(self, phrase: str) -> PhotoConcept | None:
+        key = phrase_key(phrase)
+        return next((each for each in self.history.now.concepts if phrase_key(each.phrase) == key), None)
 
     def _object(self, number: int) -> PhotoObject:
         for each in self.history.now.objects:
@@ -333,6 +398,16 @@ class PhotoWork:
             mask = np.asarray(ndimage.binary_fill_holes(self._pixels_of(each)), bool)
             state = _put(state, self._object_of(mask, each, each.phrase, 1.0, "hand"), each)
         return state
+
+
+def _overlap(mask: np.ndarray, others: RunTable) -> float:
+    """The largest intersection over union of a mask with one of the others."""
+    own = _runs([rle_encode(mask)], (mask.shape[0], mask.shape[1]))
+    return float(iou_table(own, others).max())
+
+
+def _runs(counts: Sequence[str], size: tuple[int, int]) -> RunTable:
+    return RunTable.of(counts, [size[0]] * len(counts), [size[1]] * len(counts))
 
 
 def _put(state: PhotoState, made: PhotoObject, known: PhotoObject | None) -> PhotoState:

@@ -5,18 +5,20 @@ import secrets
 import shutil
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from masklet.errors import InputError
 from masklet.files import cannot_write
 from masklet.media.video_source import open_frames
+from masklet.serve.guard import LOCAL_PERSON
 from masklet.serve.model_host import ModelHost
 from masklet.serve.problems import HttpProblem, not_found
 from masklet.serve.schemas import SessionRow
 from masklet.serve.sessions.about import CARD, About, read_about, shown_name, write_about
-from masklet.serve.sessions.photo_work import IMAGE, PhotoWork
+from masklet.serve.sessions.photo_work import IMAGE, TASK, PhotoWork
 from masklet.serve.sessions.track_run import TrackingJob
 from masklet.serve.sessions.video_work import VideoWork
 from masklet.serve.settings import Person, ServeSettings
@@ -133,6 +135,14 @@ class SessionStore:
                 found.append(row)
         return sorted(found, key=lambda row: -row.used)[:200]
 
+    def tasks(self) -> Iterator[PhotoWork]:
+        """Photo sessions that are work for a project, of everybody."""
+        for card in self.folder.glob(f"*/{TASK}"):
+            with suppress(HttpProblem):  # it is being removed
+                work = self._find(card.parent.name, LOCAL_PERSON, touch=False)
+                if isinstance(work, PhotoWork):
+                    yield work
+
     def remove(self, key: str, person: Person) -> None:
         """Ends a session and deletes what is kept of it. Raises: HttpProblem (404)."""
         work = self._find(key, person)
@@ -145,7 +155,7 @@ class SessionStore:
         work.release()
         shutil.rmtree(work.folder, ignore_errors=True)
 
-    def _find(self, key: str, person: Person) -> "Work":
+    def _find(self, key: str, person: Person, *, touch: bool = True) -> "Work":
         if not _ID.fullmatch(key):
             raise not_found("session")
         with self._lock:
@@ -161,7 +171,8 @@ class SessionStore:
             owner = self._owners[key]
         if owner != person.name and person.role != "lead":
             raise not_found("session")
-        work.used = time.time()
+        if touch:
+            work.used = time.time()
         return work
 
     # --- room -----------------------------------------------------------------------------------------------------

@@ -34,6 +34,7 @@ class TrackingJob:
         self.error: str | None = None
         self.state = "running"
         self.grace = grace
+        self.given = 0  # frames that a client that polls has got
         self._frames, self._turn, self._store = frames, turn, store
         self._stop = threading.Event()
         self._readers, self._left_at = 0, time.monotonic()

@@ -24,7 +24,7 @@ from masklet.engine.verify.choices import UNSURE
 from masklet.errors import InputError
 from masklet.serve.guard import LOCAL_PERSON
 from masklet.serve.problems import HttpProblem
-from masklet.serve.schemas import ReviewCard, ReviewSheet, VerdictsBody
+from masklet.serve.review.review_schemas import ReviewCard, ReviewSheet, VerdictsBody
 from masklet.serve.settings import Person
 from masklet.workflows.engine.folder import open_project
 
@@ -37,7 +37,7 @@ class ReviewDesk:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._lock = threading.Lock()
+        self.lock = threading.Lock()
         open_project(folder)  # says at once what is wrong with it
 
     def sheet(self, task: str, limit: int, person: Person, name: str = "") -> ReviewSheet:
@@ -45,8 +45,8 @@ class ReviewDesk:
 
         Among those about masks are known ones; their answers change nothing and make the person's score.
         """
-        asker = _author(person, name)
-        with self._lock:
+        asker = author_of(person, name)
+        with self.lock:
             project = open_project(self.folder)
             items = queue(project, task)
             asked = items[: min(limit, MOST_CARDS)]
@@ -68,20 +68,25 @@ class ReviewDesk:
 
         Raises: HttpProblem (403) from a person who may not review, InputError on an answer that the task has not.
         """
-        if not person.may_review:
-            raise HttpProblem(403, f"{person.name} is an annotator: verdicts are for reviewers and leads")
+        check_reviewer(person)
         allowed = (*ANSWERS[body.task], UNSURE)
         for each in body.answers:
             if each.label not in allowed or (each.number is None) == (body.task == "masks"):
                 raise InputError(f"an answer of {body.task} is one of {', '.join(allowed)}, with the number of a mask")
         decisions: Sequence[Decision] = [Decision(**each.model_dump()) for each in body.answers]
-        with self._lock:
+        with self.lock:
             file = VerdictFile(format="masklet-verdicts", version=1, task=body.task, answers=list(decisions))
-            counts = take_in(open_project(self.folder), file, _author(person, body.name).name)
+            counts = take_in(open_project(self.folder), file, author_of(person, body.name).name)
         return Counter({what: count for what, count in counts.items() if count})
 
 
-def _author(person: Person, name: str) -> Author:
+def check_reviewer(person: Person) -> None:
+    """Raises: HttpProblem (403) for a person whose word does not count in a project."""
+    if not person.may_review:
+        raise HttpProblem(403, f"{person.name} is an annotator: verdicts are for reviewers and leads")
+
+
+def author_of(person: Person, name: str) -> Author:
     """Who answers: the name that goes with the token, and on this machine the one that is given."""
     chosen = name if person.name == LOCAL_PERSON.name and name.strip() else person.name
     return Author(kind="person", name=" ".join(chosen.split()))
