@@ -8,12 +8,17 @@ from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from house import ROOT
+from PIL import Image
 from random_model import random_weights
+from recognizing_model import recognizing
 
+from masklet.checkpoints.weights import Weights
 from masklet.inference.model import make_model
+from masklet.models.detector import Detector
 from masklet.scenes.layout import SceneConfig
 from masklet.scenes.scene import render_scene
 
@@ -69,6 +74,25 @@ def test_the_last_step_of_the_built_in_model_judges_every_pair() -> None:
     asked = [each for each in example.queries if each.exhaustive]
     assert found.keys() == set(module.EVEN_SCORES)
     assert {len(pairs) for pairs in found.values()} == {len(asked)}
+
+
+def test_heat_maps_have_a_row_a_word_and_a_column_a_photo() -> None:
+    """Its whole is 20 photos that are not here."""
+    module = load_script("runs/heat_maps.py")
+    torch.manual_seed(0)
+    weights = Weights(config=recognizing(), state=Detector(recognizing()).state_dict(), origin="random")
+    model = make_model(weights, torch.device("cpu"), torch.float32)
+    photo = np.full((40, 60, 3), 200, np.uint8)
+    maps = module.cosines(model, photo, ["cat", "dog"])
+    assert maps.shape == (2, 4, 4)
+    assert maps.abs().max() <= 1
+    picture = module.sheet(model, [photo, photo, photo], ["cat", "dog"])
+    step = module.SIDE + module.GAP
+    assert picture.size == (module.MARGIN + 3 * step, 3 * step)
+    hot = np.asarray(module.warm(np.full((4, 4), module.HIGH), Image.fromarray(photo)))
+    cold = np.asarray(module.warm(np.full((4, 4), module.LOW), Image.fromarray(photo)))
+    assert (hot == (214, 40, 30)).all()
+    assert (cold[..., 0] == cold[..., 1]).all()
 
 
 def test_the_video_benchmark_counts_a_part_within_another_for_itself() -> None:
