@@ -18,6 +18,7 @@ from PIL import Image, ImageDraw
 from masklet.inference.concepts import Concept
 from masklet.inference.model import Model, load
 from masklet.media.images import read_image
+from masklet.models.detector import ImageFeatures
 from masklet.render.tags import fit_text, load_font
 
 SIDE, GAP, MARGIN = 44, 2, 112  # pixels of a map, between maps, and of the column of words
@@ -32,13 +33,10 @@ WORDS = [
 ]
 
 
-def cosines(
-    model: Model, photo: UInt8[np.ndarray, "height width 3"], words: Sequence[str]
-) -> Float[torch.Tensor, "word row column"]:
+def cosines(model: Model, features: ImageFeatures, words: Sequence[str]) -> Float[torch.Tensor, "word row column"]:
     """The agreement of each word with each cell of a photo."""
     with torch.inference_mode():
-        features = model.encode(photo)
-        phrases, _ = model.prompts([Concept(phrase=word) for word in words], photo.shape[:2])
+        phrases, _ = model.prompts([Concept(phrase=word) for word in words], features.grid)
         assert features.cells is not None, "these weights compare no meanings with images"
         assert phrases.meaning is not None
         cells, meanings = F.normalize(features.cells[0].float(), dim=1), F.normalize(phrases.meaning.float(), dim=1)
@@ -63,7 +61,7 @@ def sheet(model: Model, photos: Sequence[UInt8[np.ndarray, "_ _ 3"]], words: Seq
     for column, photo in enumerate(photos):
         small, left = Image.fromarray(photo).resize((SIDE, SIDE)), MARGIN + column * step
         picture.paste(small, (left, 0))
-        for row, values in enumerate(cosines(model, photo, words).numpy(), start=1):
+        for row, values in enumerate(cosines(model, model.encode(photo), words).numpy(), start=1):
             picture.paste(warm(values, small), (left, row * step))
     return picture
 
