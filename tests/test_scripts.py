@@ -8,18 +8,24 @@ import subprocess
 import sys
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from engine_world import PHRASES, ColourSegmenter, true_masks, write_photos
 from house import ROOT
+from PIL import Image
 from random_model import random_weights
+from recognizing_model import recognizing
 
+from masklet.checkpoints.weights import Weights
 from masklet.formats.coco import CocoBuilder
 from masklet.formats.records import RunLengths
 from masklet.inference.model import make_model
 from masklet.media.images import read_image
+from masklet.models.detector import Detector
 from masklet.ops.masks import rle_encode
 from masklet.scenes.layout import SceneConfig
 from masklet.scenes.scene import render_scene
@@ -96,6 +102,64 @@ def test_the_video_benchmark_runs_both_sides_from_end_to_end(tmp_path: Path, mon
         assert all(side["total"] == pytest.approx(sum(side[part] for part in module.PARTS)) for side in row.values())
         assert all(side[part] > 0 for side in row.values() for part in ("vision", "detect", "propagate", "memory"))
     assert "association of 4 with 4" in capsys.readouterr().out
+
+
+def test_heat_maps_have_a_row_a_word_and_a_column_a_photo() -> None:
+    """Its whole is 20 photos that are not here."""
+    module = load_script("runs/heat_maps.py")
+    torch.manual_seed(0)
+    weights = Weights(config=recognizing(), state=Detector(recognizing()).state_dict(), origin="random")
+    model = make_model(weights, torch.device("cpu"), torch.float32)
+    photo = np.full((40, 60, 3), 200, np.uint8)
+    maps = module.cosines(model, model.encode(photo), ["cat", "dog"])
+    assert maps.shape == (2, 4, 4)
+    assert maps.abs().max() <= 1
+    picture = module.sheet(model, [photo, photo, photo], ["cat", "dog"])
+    step = module.SIDE + module.GAP
+    assert picture.size == (module.MARGIN + 3 * step, 3 * step)
+    hot = np.asarray(module.warm(np.full((4, 4), module.HIGH), Image.fromarray(photo)))
+    cold = np.asarray(module.warm(np.full((4, 4), module.LOW), Image.fromarray(photo)))
+    assert (hot == (214, 40, 30)).all()
+    assert (cold[..., 0] == cold[..., 1]).all()
+
+
+def test_self_labels_are_whole_and_reach_the_edges_of_their_box() -> None:
+    module = load_script("runs/self_labels.py")
+    mask = np.zeros((40, 40), dtype=bool)
+    mask[10:30, 10:30] = True
+    assert module.fits(mask, (10, 10, 30, 30))
+    assert not module.fits(mask, (10, 10, 38, 30))
+    assert not module.fits(np.zeros_like(mask), (10, 10, 30, 30))
+    holed, split, rim = mask.copy(), mask.copy(), mask.copy()
+    holed[14:24, 14:24] = split[16:20] = rim[11:29, 11:29] = False
+    assert not any(module.fits(each, (10, 10, 30, 30)) for each in (holed, split, rim))
+
+
+def test_self_labels_leave_what_a_person_drew(tmp_path: Path) -> None:
+    """The model is a stand-in that finds the left half of every photo; its whole is 690 photos that are not here."""
+    module = load_script("runs/self_labels.py")
+    Image.new("RGB", (40, 20)).save(tmp_path / "a.png")
+    half = np.zeros((20, 40), dtype=bool)
+    half[:, :20] = True
+    module.Photo = lambda *_: SimpleNamespace(
+        of_box=lambda box, _: half if box == (0, 0, 20, 20) else None, of_word=lambda _: [half]
+    )
+    by_hand = {"id": 1, "image_id": 1, "category_id": 1, "segmentation": [[0, 0, 9, 0, 9, 9]], "bbox": [0, 0, 9, 9]}
+    boxes = [
+        {"id": 2, "image_id": 1, "category_id": 1, "box_only": 1, "bbox": [0, 0, 20, 21]},
+        {"id": 3, "image_id": 1, "category_id": 1, "box_only": 1, "bbox": [3, 3, 20, 10]},
+    ]
+    document = {
+        "images": [{"id": 1, "file_name": "a.png", "width": 40, "height": 20, "present": ["cup", "mug"]}],
+        "categories": [{"id": 1, "name": "cup", "synonyms": []}],
+        "annotations": [dict(by_hand), *map(dict, boxes)],
+    }
+    tally = module.label(document, tmp_path, None, set())
+    assert tally == {"boxes accepted": 1, "boxes left": 1, "words accepted": 1}  # "cup" has labels of its own
+    first, drawn, left, word = document["annotations"]
+    assert (first, left) == (by_hand, boxes[1])
+    assert (drawn["by"], drawn["area"], drawn["bbox"], "box_only" in drawn) == ("masklet", 400, [0, 0, 20, 20], False)
+    assert (word["by"], word["category_id"], document["categories"][1]["name"]) == ("masklet", 2, "mug")
 
 
 def test_the_video_benchmark_counts_a_part_within_another_for_itself() -> None:

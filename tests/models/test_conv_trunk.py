@@ -22,11 +22,12 @@ def trunk_of(number: int) -> ConvTrunk:
 
 def test_maps_stand_at_strides_4_8_and_16_and_the_classifier_s_keeps_the_finest() -> None:
     maps = trunk_of(2)(torch.rand(1, 3, 64, 96) * 2 - 1)
-    assert [tuple(each.shape[1:]) for each in (maps.fine, maps.medium, maps.coarse, maps.top)] == [
+    assert [tuple(each.shape[1:]) for each in (maps.fine, maps.medium, maps.coarse, maps.top, maps.summary)] == [
         (24, 16, 24),
         (48, 8, 12),
         (120, 4, 6),
         (1280, 4, 6),
+        (160, 4, 6),
     ]
 
 
@@ -34,7 +35,8 @@ def test_maps_stand_at_strides_4_8_and_16_and_the_classifier_s_keeps_the_finest(
 def test_sizes_are_those_of_the_published_classifiers(number: int, blocks: int, millions: float) -> None:
     trunk = trunk_of(number)
     assert len(trunk.blocks) == blocks
-    assert sum(each.numel() for each in trunk.parameters()) / 1e6 == pytest.approx(millions, abs=0.01)
+    published = [each.numel() for name, each in trunk.named_parameters() if not name.startswith("summary.")]
+    assert sum(published) / 1e6 == pytest.approx(millions, abs=0.01)
 
 
 def test_spread_kernels_are_the_same_operations_written_plainly() -> None:
@@ -96,7 +98,7 @@ def test_an_image_that_does_not_halve_evenly_is_refused() -> None:
         trunk_of(0)(torch.zeros(1, 3, 80, 64))
 
 
-def test_the_coarse_level_begins_as_a_projection_of_what_the_classifier_reads() -> None:
+def test_the_coarse_level_begins_as_a_projection_of_the_summary() -> None:
     torch.manual_seed(0)
     config = ConvTrunk.Config()
     neck = LateralNeck(config, 16)
@@ -106,10 +108,11 @@ def test_the_coarse_level_begins_as_a_projection_of_what_the_classifier_reads() 
         medium=torch.rand(1, medium, 8, 8),
         coarse=torch.rand(1, coarse, 4, 4),
         top=torch.rand(1, 1280, 4, 4),
+        summary=torch.rand(1, 160, 4, 4),
     )
     project = neck.coarse.project
     place = neck.place(sine_map(4, 4, 16, torch.device("cpu"))).T.unflatten(1, (4, 4))
-    expected = F.conv2d(maps.top, project.weight, project.bias) + place
+    expected = F.conv2d(maps.summary, project.weight, project.bias) + place
     torch.testing.assert_close(neck(maps).coarse, expected)
     torch.testing.assert_close(neck.coarse_map(maps), neck(maps).coarse)
 

@@ -88,3 +88,9 @@ def test_a_saved_session_keeps_the_meaning_of_concepts_with_exemplars(tmp_path) 
 def test_phrases_and_images_must_speak_of_meanings_of_one_length() -> None:
     with pytest.raises(ValueError, match="meaning_dim is 8 in recognition and 0 in text"):
         replace(debug(), recognition=Recognition.Config(meaning_dim=8))
+    with pytest.raises(ValueError, match="meaning_dim is 32, the trunk's summary has 24 numbers"):
+        replace(
+            recognizing(),
+            text=replace(debug().text, meaning_dim=32),
+            recognition=Recognition.Config(meaning_dim=32),
+        )

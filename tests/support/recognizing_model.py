@@ -16,7 +16,7 @@ def recognizing() -> Detector.Config:
     return replace(
         debug(),
         image_size=64,
-        vision=VisionEncoder.Config(dim=32, trunk=ConvTrunk.Config(width=0.25, depth=1.0)),
+        vision=VisionEncoder.Config(dim=32, trunk=ConvTrunk.Config(width=0.25, depth=1.0, summary_dim=24)),
         text=replace(debug().text, meaning_dim=MEANING_DIM),
         recognition=Recognition.Config(meaning_dim=MEANING_DIM),
     )

@@ -138,7 +138,12 @@ def _plain(value: object) -> Any:
 
 
 def check_box(box: object, size: tuple[int, int]) -> tuple[float | int, ...]:
-    """The box, if it has an area and lies inside an image of `size` (height, width). Raises: InputError."""
+    """The box, if it has an area and lies inside an image of `size` (height, width).
+
+    Where it reaches less than a pixel over an edge, as boxes that were scaled and rounded do, it is cut there.
+
+    Raises: InputError.
+    """
     height, width = size
     rows = read_rows(box, 4, "box")
     if len(rows) != 1:
@@ -148,9 +153,9 @@ def check_box(box: object, size: tuple[int, int]) -> tuple[float | int, ...]:
         raise InputError(f"box {corners} is not four finite numbers x0, y0, x1, y1")
     if x1 <= x0 or y1 <= y0:
         raise InputError(f"box {corners} is inverted or empty: x0 < x1 and y0 < y1 are needed")
-    if x0 < 0 or y0 < 0 or x1 > width or y1 > height:
+    if min(x0, y0) <= -1 or x1 >= width + 1 or y1 >= height + 1 or x0 >= width or y0 >= height or min(x1, y1) <= 0:
         raise InputError(f"box {corners} is not inside the {width} x {height} image")
-    return corners
+    return max(0, x0), max(0, y0), min(width, x1), min(height, y1)
 
 
 def read_mask(given: ArrayLike | Tensor, size: tuple[int, int]) -> Bool[np.ndarray, "height width"]:

@@ -56,12 +56,16 @@ STAGES = (
 
 @bundle
 class ConvMaps(Bundle):
-    """Maps of a convolutional trunk at strides 4, 8, 16 and 16; the last is what the classifier reads."""
+    """Maps of a convolutional trunk at strides 4, 8, 16, 16 and 16.
+
+    The classifier reads `top`; `summary` is what is kept of it for everything else.
+    """
 
     fine: Float[Tensor, "image fine_dim fine_height fine_width"]
     medium: Float[Tensor, "image medium_dim medium_height medium_width"]
     coarse: Float[Tensor, "image coarse_dim height width"]
     top: Float[Tensor, "image top_dim height width"]
+    summary: Float[Tensor, "image summary_dim height width"]
 
 
 class ConvTrunk(nn.Module):
@@ -69,10 +73,15 @@ class ConvTrunk(nn.Module):
 
     @dataclass(frozen=True, kw_only=True)
     class Config:
-        """Multipliers of widths and repeats: 1.0 and 1.0 for lite0, 1.0 and 1.1 for lite1, 1.1 and 1.2 for lite2."""
+        """Multipliers of widths and repeats: 1.0 and 1.0 for lite0, 1.0 and 1.1 for lite1, 1.1 and 1.2 for lite2.
+
+        `summary_dim` is the number of directions that are kept of the map that the classifier reads. Its first ones are
+        those in which phrases are compared with cells (`models/recognition.py`).
+        """
 
         width: float = 1.1
         depth: float = 1.2
+        summary_dim: int = 160
 
         @property
         def patch_size(self) -> int:
@@ -122,6 +131,7 @@ class ConvTrunk(nn.Module):
                 self.taken.append(len(blocks) - 1)
         self.blocks = Stack(blocks)
         self.head = nn.Conv2d(width, HEAD_DIM, 1)
+        self.summary = nn.Conv2d(HEAD_DIM, config.summary_dim, 1)
 
     def forward(self, images: Float[Tensor, "image 3 image_height image_width"]) -> ConvMaps:
         """Maps of images in [-1, 1]. Raises `ValueError` when the size is not a multiple of 32."""
@@ -133,7 +143,8 @@ class ConvTrunk(nn.Module):
             x = block(x)
             if index in self.taken:
                 maps.append(x)
-        return ConvMaps(fine=maps[0], medium=maps[1], coarse=maps[2], top=F.relu6(self.head(x)))
+        top = F.relu6(self.head(x))
+        return ConvMaps(fine=maps[0], medium=maps[1], coarse=maps[2], top=top, summary=self.summary(top))
 
     def grid(self, image_height: int, image_width: int) -> tuple[int, int]:
         """Cells down and across; `ValueError` when a stride would not halve evenly."""
@@ -194,7 +205,7 @@ class ContextBlock(nn.Module):
 class LateralNeck(nn.Module):
     """Feature pyramid from the trunk's own finer maps: each level adds what the coarser one says of the same place.
 
-    The coarse level begins as a plain projection of the map that the classifier reads: what is set there (words of
+    The coarse level begins as a plain projection of what is kept of the classifier's map: what is set there (words of
     ImageNet, for the built-in model) reaches the prompt's attention unchanged. A classifier tells what is at a cell,
     not how far that thing reaches; a few blocks of attention over the cells learn this once for all prompts.
     """
@@ -204,7 +215,7 @@ class LateralNeck(nn.Module):
         fine, medium, coarse = config.dims
         self.fine = LateralLevel(fine, dim)
         self.medium = LateralLevel(medium, dim)
-        self.coarse = LateralLevel(HEAD_DIM, dim)
+        self.coarse = LateralLevel(config.summary_dim, dim)
         # What the finer maps hold of each coarse cell: where in it an edge runs, which the classifier's map has lost
         self.detail_coarse = nn.Conv2d(coarse, dim, 1, bias=False)
         self.detail_medium = nn.Conv2d(medium, dim, 2, stride=2, bias=False)
@@ -229,7 +240,7 @@ class LateralNeck(nn.Module):
         """The level that prompts look at, alone."""
         fine, medium, coarse = (maps.fine / LOUDNESS[0], maps.medium / LOUDNESS[1], maps.coarse / LOUDNESS[2])
         detail = self.detail_fine(fine) + self.detail_medium(medium) + self.detail_coarse(coarse)
-        x = self.coarse.smooth(self.coarse.project(maps.top) + detail)
+        x = self.coarse.smooth(self.coarse.project(maps.summary) + detail)
         height, width = x.shape[-2:]
         positions = grid_positions(height, width, CONTEXT_SPAN, x.device)
         rotation = axial_rotation(positions, x.shape[1] // CONTEXT_HEADS, ROPE_THETA)

@@ -97,6 +97,11 @@ class Detector(nn.Module):
                 raise ValueError(
                     f"meaning_dim is {self.recognition.meaning_dim} in recognition and {self.text.meaning_dim} in text"
                 )
+            kept = getattr(self.vision.trunk, "summary_dim", 0)
+            if self.recognition.meaning_dim > kept:
+                raise ValueError(
+                    f"meaning_dim is {self.recognition.meaning_dim}, the trunk's summary has {kept} numbers"
+                )
             unit = self.vision.trunk.patch_size * self.vision.trunk.window
             if self.image_size % unit:
                 raise ValueError(f"image_size {self.image_size} is not a multiple of {unit}")

@@ -1,4 +1,4 @@
-"""Where a phrase is recognised: the map that a classifier reads, compared with what the phrase means.
+"""Where a phrase is recognised: what is kept of the map that a classifier reads, compared with what the phrase means.
 
 A trunk that was an image classifier knows a thousand kinds of things before it has seen a mask, and a phrase may mean
 something between or above them. Their agreement, cell by cell, is the same kind of hint for every phrase: what to make
@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from masklet.models.conv_trunk import HEAD_DIM, ConvMaps
+from masklet.models.conv_trunk import ConvMaps
 
 HINTS = 4  # numbers that say how well a cell agrees with a phrase
 LEAST_SQUARE = 1e-6
@@ -27,14 +27,14 @@ class Recognition(nn.Module):
 
     @dataclass(frozen=True, kw_only=True)
     class Config:
-        """Sizes; with a `meaning_dim` of 0 the model has no such part."""
+        """Sizes. Cells mean the first `meaning_dim` numbers of the summary; with 0 the model has no such part."""
 
         meaning_dim: int = 0
         hidden: int = 64
 
     def __init__(self, config: Config, dim: int) -> None:
         super().__init__()
-        self.cells = nn.Conv2d(HEAD_DIM, config.meaning_dim, 1)
+        self.config = config
         self.up = nn.Linear(HINTS, config.hidden)
         self.down = nn.Linear(config.hidden, dim)
         nn.init.zeros_(self.down.weight)
@@ -42,7 +42,7 @@ class Recognition(nn.Module):
 
     def look(self, maps: ConvMaps) -> Float[Tensor, "image token meaning"]:
         """What the cells of images mean."""
-        return self.cells(maps.top).flatten(2).transpose(1, 2)
+        return maps.summary[:, : self.config.meaning_dim].flatten(2).transpose(1, 2)
 
     def forward(
         self, cells: Float[Tensor, "prompt token meaning"], meaning: Float[Tensor, "prompt meaning"]

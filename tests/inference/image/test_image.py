@@ -16,7 +16,7 @@ from torch.testing import assert_close
 from masklet.checkpoints.weights import Weights
 from masklet.config import debug
 from masklet.errors import InputError
-from masklet.inference.concepts import read_labels, read_phrases, read_rows
+from masklet.inference.concepts import check_box, read_labels, read_phrases, read_rows
 from masklet.inference.devices import choose_device, choose_dtype, limit_threads
 from masklet.inference.model import Model, make_model
 from masklet.models.detector import Detector
@@ -221,6 +221,14 @@ def test_boxes_and_points_come_as_lists_arrays_and_tensors_flat_or_not(
         assert_close(given.scores, session.find("cat", boxes=[BOX], not_boxes=[BOX], threshold=EVERYTHING).scores)
         box = boxes if len(boxes) == 4 else boxes[0]
         assert_close(session.click(box=box).iou_scores, session.click(box=BOX).iou_scores)
+
+
+def test_a_box_less_than_a_pixel_over_an_edge_is_cut_there() -> None:
+    assert check_box((-0.4, 0, 30.5, 20.2), (20, 30)) == (0, 0, 30, 20)
+    assert check_box((1, 2.5, 30, 20), (20, 30)) == (1, 2.5, 30, 20)
+    for box in ((-1, 0, 9, 9), (0, 0, 31, 9), (0, 0, 9, 21), (30.2, 0, 30.6, 9), (-0.6, 0, -0.1, 9)):
+        with pytest.raises(InputError, match="is not inside the 30 x 20 image"):
+            check_box(box, (20, 30))
 
 
 def test_points_and_labels_come_flat_and_as_arrays(model: Model, picture: np.ndarray) -> None:
