@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Bool
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from masklet.errors import InputError
@@ -173,3 +175,24 @@ def pack_exemplars(concepts: Sequence[Concept], size: tuple[int, int]) -> Exempl
         point_labels=torch.zeros(count, 0, dtype=torch.long),
         point_valid=torch.zeros(count, 0, dtype=torch.bool),
     )
+
+
+def read_frame(frame: Whole | None) -> int | None:
+    """The number of a frame, or None where there is none."""
+    return None if frame is None else read_whole(frame, "the number of a frame")
+
+
+def read_mask(given: ArrayLike | torch.Tensor, size: tuple[int, int]) -> Bool[np.ndarray, "height width"]:
+    """A mask of bools, or of 0 and one other number such as 1 or 255.
+
+    Raises: InputError when it has another size, or is no mask, such as logits or a map of several objects.
+    """
+    mask = np.asarray(given.detach().cpu() if isinstance(given, torch.Tensor) else given)
+    if mask.shape != size:
+        raise InputError(f"the mask is {mask.shape}, the video {size} (height, width)")
+    if mask.dtype.kind not in "biuf":
+        raise InputError(f"a mask holds bools or numbers, not {mask.dtype}")
+    values = mask[mask != 0]
+    if len(values) and not (values[0] > 0 and (values == values[0]).all()):
+        raise InputError("a mask holds bools, or 0 and one other number: cut logits first (logits > 0)")
+    return mask != 0

@@ -1,6 +1,6 @@
 """What a question gives: the instances that answer it, drawn and exported like any result, and how they were found."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -120,11 +120,16 @@ class Answer:
     def explain(self) -> str:
         """What was looked for, found, left out and why, a line each."""
         looked = ", ".join(f"{phrase} ({value:.2f})" for phrase, value in self.looked_for.items())
-        lines = [f"looked for: {looked}"]
         names = {each.number: f"{each.phrase} {each.number + 1}" for each in self.found}
-        for step in self.steps:
-            kept = ", ".join(f"{names[number]} {score:.2f}" for number, score in step.kept.items()) or "nothing"
-            guess = " (a guess from one image)" if step.is_guess else ""
-            lines.append(f"{step.question}{guess}: {kept}")
-            lines += [f"  without {names[number]}: {why}" for number, why in step.left_out.items()]
-        return "\n".join(lines)
+        return told(f"looked for: {looked}", self.steps, names)
+
+
+def told(first: str, steps: Sequence[Step], names: Mapping[int, str]) -> str:
+    """An explanation: its first line, then each step with what it kept and left out."""
+    lines = [first]
+    for step in steps:
+        kept = ", ".join(f"{names[number]} {score:.2f}" for number, score in step.kept.items()) or "nothing"
+        guess = " (a guess from one image)" if step.is_guess else ""
+        lines.append(f"{step.question}{guess}: {kept}")
+        lines += [f"  without {names[number]}: {why}" for number, why in step.left_out.items()]
+    return "\n".join(lines)
