@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from masklet.errors import InputError
-from masklet.formats.referring import draw, read_benchmark, read_reasonseg, read_refs
+from masklet.formats.referring import draw, read_reasonseg, read_refs
+from masklet.formats.sentences import read_benchmark
 
 SQUARE = [[2, 2], [6, 2], [6, 6], [2, 6]]
 LARGE = [[0, 0], [10, 0], [10, 10], [0, 10]]
@@ -22,7 +23,7 @@ def test_reasonseg_paints_larger_shapes_first_and_leaves_flags_out(tmp_path) -> 
     content = json.dumps({"text": ["caf\u00e9?", "two"], "is_sentence": True, "shapes": shapes}, ensure_ascii=False)
     (tmp_path / "a.json").write_bytes(content.encode("cp1252"))
     first, second = read_reasonseg(tmp_path)
-    assert (first.id, first.image, first.text, first.is_long) == ("a-0", "a.jpg", "caf\u00e9?", True)
+    assert (first.id, first.image, first.text, first.sort) == ("a-0", "a.jpg", "caf\u00e9?", "long")
     target, ignored = draw(second, (12, 12))
     assert target.sum() == 16
     assert ignored.sum() == 100 - 16

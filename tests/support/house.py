@@ -18,11 +18,11 @@ BUDGETS = {
     "": 1360,
     "agent": 2000,
     "checkpoints": 860,
-    "cli": 2800,
+    "cli": 2820,
     "data": 3430,
     "engine": 6950,
-    "eval": 7100,
-    "formats": 2950,
+    "eval": 7200,
+    "formats": 3050,
     "inference": 5900,
     "llm": 850,
     "mcp": 600,
@@ -32,10 +32,10 @@ BUDGETS = {
     "ops": 1060,
     "query": 1850,
     "render": 260,
-    "scenes": 2850,
+    "scenes": 3090,
     "serve": 5000,
     "train": 4150,
-    "workflows": 5300,
+    "workflows": 5400,
 }
 
 

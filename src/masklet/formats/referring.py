@@ -1,4 +1,4 @@
-"""Benchmarks of sentences that mean regions: ReasonSeg, RefCOCO, RefCOCO+ and RefCOCOg, gRefCOCO.
+"""Benchmarks of sentences that mean regions: ReasonSeg, RefCOCO, RefCOCO+ and RefCOCOg, gRefCOCO, and our own set.
 
 The region of a sentence is one mask of all that it means, empty where it means nothing. Pickles of the RefCOCO family
 are read by an unpickler that knows plain values only.
@@ -21,19 +21,23 @@ from masklet.formats.records import Id, Pixel, Polygons, RunLengths, Size, by_id
 from masklet.ops.masks import polygon_area, polygons_to_mask
 
 MOST_BYTES = 512 * 2**20
-BENCHMARKS = ("reasonseg", "refcoco", "grefcoco")
 Point = Annotated[list[Pixel], Field(min_length=2, max_length=2)]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sentence:
-    """A sentence about an image. `is_long` is of ReasonSeg: a question, not a short description."""
+    """A sentence about an image, and what it means: regions, or boxes xywh in pixels.
+
+    `sort` is by what results are told apart: ReasonSeg's "long" and "short", our own "negation", "order" and "count",
+    OmniLabel's "categ" and "descr".
+    """
 
     id: str
     image: str
     text: str
-    shapes: tuple["Region", ...]
-    is_long: bool = False
+    shapes: tuple["Region", ...] = ()
+    boxes: tuple[tuple[float, ...], ...] = ()
+    sort: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,16 +84,22 @@ class RefImage:
     width: Size
 
 
-def read_benchmark(kind: str, path: Path, split: str = "val") -> Iterator[Sentence]:
-    """The sentences of a folder of ReasonSeg, or of a file `refs(...)` beside its `instances.json`.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnSentence:
+    """A sentence of our own set; each instance that answers it has a mask of its own."""
 
-    Raises: InputError naming the file and what is wrong in it.
-    """
-    if kind == "reasonseg":
-        return read_reasonseg(path)
-    if kind in BENCHMARKS:
-        return read_refs(path, split)
-    raise InputError(f"unknown benchmark {kind!r}: choose from {', '.join(BENCHMARKS)}")
+    id: str
+    image: str
+    text: str
+    sort: str
+    instances: list[RunLengths]
+
+
+def read_own(path: Path) -> Iterator[Sentence]:
+    """The sentences of a file that `workflows.evaluation.own_set` wrote. Raises: InputError."""
+    for each in read_records(path, {"sentences": OwnSentence}):
+        regions = tuple(Region(segmentation=instance) for instance in each.instances)
+        yield Sentence(id=each.id, image=each.image, text=each.text, sort=each.sort, shapes=regions)
 
 
 def read_reasonseg(folder: Path) -> Iterator[Sentence]:
@@ -120,7 +130,7 @@ def read_reasonseg(folder: Path) -> Iterator[Sentence]:
                 image=f"{path.stem}.jpg",
                 text=sentence,
                 shapes=regions,
-                is_long=labels.is_sentence,
+                sort="long" if labels.is_sentence else "short",
             )
 
 
