@@ -10,6 +10,8 @@ from PIL import Image, ImageDraw
 
 from masklet.inference.model import load
 from masklet.inference.output.overlays import image_overlay
+from masklet.query.english import read_question
+from masklet.query.evaluate import ask
 from masklet.render.tags import load_font
 from masklet.workflows.demo import PHOTO, run_demo
 
@@ -22,6 +24,18 @@ SENTENCES = (
     "the largest coin",
     "coins but not the three largest coins",
     "more than thirty coins",
+)
+
+QUESTIONED = 1025  # the drawn world of docs/query.md
+QUESTIONS = (
+    "the bottle on the table",
+    "the bottle that is not on the table",
+    "the table with no cup on it",
+    "the second bottle from the left",
+    "bottles but not the leftmost bottle",
+    "the two largest objects",
+    "exactly four bottles",
+    "everything except the tables",
 )
 
 
@@ -50,6 +64,24 @@ def draw_sentences(path: Path) -> None:
     sheet.save(path)
 
 
+def draw_questions(path: Path) -> None:
+    """Drawn worlds with the answers of the query language over all that is drawn: no model takes part."""
+    sys.path.insert(0, str(ROOT / "tests" / "support"))
+    from toy_world import HEIGHT, WIDTH, OracleSession, world
+
+    font, scene = load_font(15.0), world(QUESTIONED)
+    sheet = Image.new("RGB", (2 * WIDTH + 12, -(-len(QUESTIONS) // 2) * (HEIGHT + 34)), (255, 255, 255))
+    for place, sentence in enumerate(QUESTIONS):
+        node = read_question(sentence)[0].node
+        session = OracleSession(world=scene)
+        answer = ask(lambda names, least, session=session: session.find(names, threshold=least), scene.image, node)
+        drawn = image_overlay(answer, legend=False).convert("RGB").resize((WIDTH, HEIGHT), Image.Resampling.LANCZOS)
+        left, top = place % 2 * (WIDTH + 12), place // 2 * (HEIGHT + 34)
+        sheet.paste(drawn, (left, top))
+        ImageDraw.Draw(sheet).text((left + 8, top + HEIGHT + 6), sentence, font=font, fill=(20, 20, 20))
+    sheet.save(path)
+
+
 def main() -> None:
     """Runs the demo, keeps its picture, and renews the caption."""
     readme = ROOT / "README.md"
@@ -58,6 +90,7 @@ def main() -> None:
         shutil.copy(run.files[0], ROOT / "docs/images/coins.png")
         shutil.copy(run.files[3], ROOT / "docs/images/cat.png")
     draw_sentences(ROOT / "docs/images/sentences.png")
+    draw_questions(ROOT / "docs/images/questions.png")
     text = readme.read_text(encoding="utf-8")
     readme.write_text(CAPTION.sub(lambda _: caption(run.by_words), text), encoding="utf-8")
     sys.stdout.write(f"docs/images/coins.png and the caption in README: {run.by_words}\n")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from masklet.cli.app import Device, Dtype, Json, Model, WrongUsage, command
-from masklet.cli.arguments import parse_formats
+from masklet.cli.arguments import parse_boxes, parse_formats
 from masklet.cli.display import Display
 from masklet.cli.track import report_video
 from masklet.inference.output.registry import IMAGE_FORMATS, VIDEO_FORMATS
@@ -64,6 +64,10 @@ def ask(  # noqa: PLR0913 - one argument for each option
     image: Annotated[Path | None, typer.Argument(help="An image, or a video.", show_default=False)] = None,
     question: Annotated[str | None, typer.Argument(help="What to find, in English.", show_default=False)] = None,
     threshold: Annotated[float, typer.Option(help="Keep answers of at least this probability.")] = 0.5,
+    box: Annotated[
+        list[str] | None,
+        typer.Option(metavar="[PHRASE=]BOX", help="Example of a concept: cup=x0,y0,x1,y1 in pixels; repeatable."),
+    ] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Tell what was found and left out, and why.")] = False,
     planner: PlannerUrl = None,
     llm: Llm = "default",
@@ -102,6 +106,8 @@ def ask(  # noqa: PLR0913 - one argument for each option
     if is_video(image):
         if planner is not None:
             raise WrongUsage("the agent answers images only: ask a video without --planner")
+        if box:
+            raise WrongUsage("a video is asked by phrases alone: --box is for images")
         _ask_video(image, question, choice, folder, format, explain=explain, resume=resume, json=json)
         return
     if planner is not None:
@@ -119,12 +125,20 @@ def ask(  # noqa: PLR0913 - one argument for each option
         images=(image,),
         question=question,
         threshold=threshold,
+        examples=tuple(map(_example, box or [])),
         model=choice,
         formats=tuple(parse_formats(format, IMAGE_FORMATS)),
         folder=folder,
     )
     for asked in ask_images(job):
         typer.echo(json_module.dumps(_plain(asked)) if json else _shown(asked, explain=explain))
+
+
+def _example(text: str) -> tuple[str, tuple[int, int, int, int]]:
+    """A box with the phrase that it shows, "" where none is given."""
+    phrase, _, rest = text.rpartition("=")
+    x0, y0, x1, y1 = (round(value) for value in parse_boxes([rest])[0])
+    return " ".join(phrase.split()), (x0, y0, x1, y1)
 
 
 def is_video(path: Path) -> bool:

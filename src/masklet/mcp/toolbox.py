@@ -39,7 +39,7 @@ from masklet.media.suffixes import IMAGE_SUFFIXES
 from masklet.ops.masks import mask_to_box, mask_to_polygons, rle_encode
 from masklet.protocols import Instances, Pixels
 from masklet.query.english import read_question
-from masklet.query.evaluate import ask
+from masklet.query.evaluate import ask, like_of
 
 MOST_IMAGES, MOST_JOBS = 8, 4
 MOST_BYTES = 32 * 2**20
@@ -200,7 +200,8 @@ class Toolbox:
         def find(phrases: Sequence[str], least: float) -> Instances:
             return opened.session.find(phrases, threshold=least)
 
-        answer = ask(find, opened.pixels, read_question(request.question)[0].node)
+        node = read_question(request.question)[0].node
+        answer = ask(find, opened.pixels, node, like=like_of(opened.session))
         finds = [
             FoundMask(phrase=each.phrase, score=each.score, box=box_of(each.box), mask=each.mask)
             for each in answer.instances

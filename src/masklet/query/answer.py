@@ -9,20 +9,25 @@ from jaxtyping import Bool, Float32, Int64
 from PIL import Image
 
 from masklet.protocols import Pixels, cached
-from masklet.query.nodes import Node, phrases
+from masklet.query.nodes import Named, Node, phrases
 from masklet.query.relations import Extent
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Candidate:
-    """An instance on its way through a question; `number` is its place among all that were found."""
+    """An instance of a concept on its way through a question; `number` is its place among all that were found."""
 
     number: int
-    phrase: str
+    concept: Named
     score: float
     box: Float32[np.ndarray, "4"]
     mask: Bool[np.ndarray, "height width"]
     shape: Extent
+
+    @property
+    def phrase(self) -> str:
+        """The phrase of its concept."""
+        return self.concept.phrase
 
 
 @dataclass(frozen=True, kw_only=True)

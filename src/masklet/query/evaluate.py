@@ -13,7 +13,7 @@ import numpy as np
 
 from masklet.errors import InputError
 from masklet.ops.masks import mask_iou
-from masklet.protocols import Instances, Pixels
+from masklet.protocols import ImageSegmenter, Instances, Pixels
 from masklet.query.answer import Answer, Candidate, Step
 from masklet.query.nodes import (
     Between,
@@ -27,7 +27,7 @@ from masklet.query.nodes import (
     Node,
     Ranked,
     Related,
-    phrases,
+    named,
 )
 from masklet.query.relations import GUESSED, RELATION, between, extent_of, gap
 from masklet.query.text import to_text
@@ -40,15 +40,38 @@ ALL = -1  # stands for a whole set, such as one that is counted
 
 
 Find = Callable[[Sequence[str], float], Instances]  # instances of phrases above a score, in one image
+Like = Callable[[Named, float], Instances]  # the same of one concept that example boxes show
 
 
-def ask(find: Find, image: Pixels, question: Node, *, threshold: float = EVEN) -> Answer:
-    """The answer to one question, from one call of `find`. Raises: InputError when a concept cannot be asked."""
-    asked = phrases(question)
-    if not asked:
+def like_of(session: ImageSegmenter) -> Like:
+    """How a session is asked for a concept with example boxes."""
+    return lambda concept, least: session.find(
+        concept.phrase, boxes=concept.boxes, not_boxes=concept.not_boxes, threshold=least
+    )
+
+
+def ask(find: Find, image: Pixels, question: Node, *, threshold: float = EVEN, like: Like | None = None) -> Answer:
+    """The answer to one question: one call of `find`, and one of `like` for each concept with example boxes.
+
+    Raises: InputError when a concept cannot be asked.
+    """
+    concepts = named(question)
+    if not concepts:
         raise InputError("the question names no concept to look for")
-    found = find(asked, threshold / 2)
-    candidates = tuple(_candidates(found))
+    candidates: list[Candidate] = []
+    presence: dict[str, float] = {}
+    plain = {concept.phrase: concept for concept in concepts if not concept.has_examples}
+    if plain:
+        found = find(tuple(plain), threshold / 2)
+        _collect(found, plain, candidates)
+        presence |= {phrase: float(found.presence[phrase]) for phrase in plain}
+    for concept in concepts:
+        if concept.has_examples:
+            if like is None:
+                raise InputError("example boxes cannot be asked for here: give phrases alone")
+            found = like(concept, threshold / 2)
+            _collect(found, dict.fromkeys(found.phrases, concept), candidates)
+            presence[to_text(concept)] = max(map(float, found.presence.values()), default=0.0)
     steps: list[Step] = []
     kept = evaluate(candidates, question, steps)
     chosen = [replace(each, score=score) for each, score in kept.values() if score >= threshold]
@@ -57,27 +80,26 @@ def ask(find: Find, image: Pixels, question: Node, *, threshold: float = EVEN) -
         question=question,
         image=image,
         instances=tuple(best_first),
-        found=candidates,
-        looked_for={phrase: float(found.presence[phrase]) for phrase in asked},
+        found=tuple(candidates),
+        looked_for=presence,
         steps=tuple(steps),
     )
 
 
-def _candidates(found: Instances) -> list[Candidate]:
-    result: list[Candidate] = []
+def _collect(found: Instances, concepts: Mapping[str, Named], result: list[Candidate]) -> None:
+    """Adds instances by the phrase under which they were found."""
     for index, phrase in enumerate(found.phrases):
-        mask, box = found.mask(index), found.boxes[index]
-        if mask.any() and not _doubled(mask, phrase, result):
+        mask, box, concept = found.mask(index), found.boxes[index], concepts[phrase]
+        if mask.any() and not _doubled(mask, concept, result):
             shape = extent_of(mask, box)
             score = float(found.scores[index])
-            result.append(Candidate(number=len(result), phrase=phrase, score=score, box=box, mask=mask, shape=shape))
-    return result
+            result.append(Candidate(number=len(result), concept=concept, score=score, box=box, mask=mask, shape=shape))
 
 
-def _doubled(mask: np.ndarray, phrase: str, surer: Sequence[Candidate]) -> bool:
-    """Whether a mask lies in that of a surer instance of its phrase: a fragment would be counted and ranked."""
+def _doubled(mask: np.ndarray, concept: Named, surer: Sequence[Candidate]) -> bool:
+    """Whether a mask lies in that of a surer instance of its concept: a fragment would be counted and ranked."""
     area = mask.sum()
-    return any((each.mask & mask).sum() >= PART * area for each in surer if each.phrase == phrase)
+    return any((each.mask & mask).sum() >= PART * area for each in surer if each.concept == concept)
 
 
 Found = dict[int, tuple[Candidate, float]]
@@ -116,7 +138,7 @@ class _Evaluation:
     def of(self, node: Node) -> Found:  # noqa: PLR0911 - one of each kind
         match node:
             case Named():
-                return {each.number: (each, each.score) for each in self.candidates if each.phrase == node.phrase}
+                return {each.number: (each, each.score) for each in self.candidates if each.concept == node}
             case Related():
                 return self._related(node)
             case Between():

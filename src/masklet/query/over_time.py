@@ -17,7 +17,7 @@ from masklet.phrases import phrase_key
 from masklet.protocols import FrameInstances
 from masklet.query.answer import Candidate, Step
 from masklet.query.evaluate import EVEN, evaluate
-from masklet.query.nodes import Node, phrases
+from masklet.query.nodes import Node, named
 from masklet.query.relations import extent_of
 
 PAST = 0.7  # weight of the frames before
@@ -105,18 +105,18 @@ def answer_frame(frame: FrameInstances, question: Node, memory: AnswerMemory) ->
     What the session shows is there, by nine tenths or more as it was sure of it. Objects that are tracked under other
     phrases, or that were clicked, take no part.
     """
-    names = {phrase_key(phrase): phrase for phrase in phrases(question)}
+    names = {phrase_key(concept.phrase): concept for concept in named(question)}
     found: list[Candidate] = []
     for place, concept in enumerate(frame.concepts):
-        phrase, mask = names.get(phrase_key(concept)), frame.mask(place)
+        asked, mask = names.get(phrase_key(concept)), frame.mask(place)
         box = mask_to_box(mask)
-        if phrase is None or box is None:
+        if asked is None or box is None:
             continue
         corners = np.array(box, np.float32)
         found.append(
             Candidate(
                 number=int(frame.ids[place]),
-                phrase=phrase,
+                concept=asked,
                 score=CONFIRMED + (1 - CONFIRMED) * float(frame.scores[place]),
                 box=corners,
                 mask=mask,

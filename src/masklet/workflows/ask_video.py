@@ -6,7 +6,7 @@ from pathlib import Path
 
 from masklet.inference.video.views import FrameAnswer
 from masklet.query.english import read_question
-from masklet.query.nodes import phrases
+from masklet.query.nodes import check_plain, phrases
 from masklet.query.text import to_text
 from masklet.workflows.model_choice import ModelChoice
 from masklet.workflows.observer import SILENT, JobObserver
@@ -56,6 +56,7 @@ def ask_video(asked: VideoQuestion, observer: JobObserver = SILENT) -> tuple[tup
     Raises: InputError before a model is loaded when the question cannot be read.
     """
     readings = read_question(asked.question)
+    check_plain(readings[0].node)
     job = TrackJob(
         video=asked.video,
         prompts=TrackPrompts(phrases=phrases(readings[0].node)),

@@ -67,7 +67,7 @@ from masklet.models.memory_bank import Traversal
 from masklet.models.tracker import MASK_CELLS
 from masklet.ops.components import fill_small
 from masklet.query.english import read_question
-from masklet.query.nodes import Node, phrases
+from masklet.query.nodes import Node, check_plain, phrases
 
 Direction = Literal["forward", "backward", "both"]
 
@@ -294,6 +294,7 @@ class VideoSession(AbstractContextManager["VideoSession"]):
         flicker. Its concepts are tracked as by `add_concept`. Raises: InputError naming a word that cannot be placed.
         """
         node = read_question(question)[0].node if isinstance(question, str) else question
+        check_plain(node)
         for phrase in phrases(node):
             if self.state.name_of(phrase) is None:
                 self.add_concept(phrase, frame=start)
