@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from masklet.errors import InputError
-from masklet.formats.referring import draw, read_reasonseg, read_refs
-from masklet.formats.sentences import read_benchmark
+from masklet.formats.referring import draw, read_benchmark, read_reasonseg, read_refs
 
 SQUARE = [[2, 2], [6, 2], [6, 6], [2, 6]]
 LARGE = [[0, 0], [10, 0], [10, 10], [0, 10]]

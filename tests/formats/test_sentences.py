@@ -5,7 +5,7 @@ import json
 import pytest
 
 from masklet.errors import InputError
-from masklet.formats.sentences import read_benchmark
+from masklet.formats.referring import read_benchmark
 
 OMNI = {
     "images": [{"id": 1, "file_name": "a.jpg"}, {"id": 2, "file_name": "b.jpg"}],

@@ -19,8 +19,7 @@ from masklet.eval.tasks.free_text import DescribedPair, described_metrics
 from masklet.eval.tasks.referring import RegionScore, is_exact_set, region_metrics
 from masklet.files import write_atomically
 from masklet.formats.records import inside
-from masklet.formats.referring import Sentence, draw
-from masklet.formats.sentences import read_benchmark
+from masklet.formats.referring import Sentence, draw, read_benchmark
 from masklet.media.images import read_image
 from masklet.ops.masks import rle_decode, rle_encode
 from masklet.workflows.ask_agent import Planner, planned
@@ -32,7 +31,7 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class AgentEvalJob:
-    """A benchmark (`formats.sentences.BENCHMARKS`) with the folder of its images, and where answers are kept."""
+    """A benchmark (`formats.referring.BENCHMARKS`) with the folder of its images, and where answers are kept."""
 
     benchmark: str
     labels: Path
