@@ -21,6 +21,8 @@ from PIL import Image, ImageDraw
 from masklet.data.labels.writers import write_saco
 from masklet.inference.model import load
 from masklet.inference.output.overlays import image_overlay
+from masklet.query.english import read_question
+from masklet.query.evaluate import ask
 from masklet.render.tags import load_font
 from masklet.scenes.layout import SceneConfig
 from masklet.scenes.scene import render_scene
@@ -46,6 +48,17 @@ REPORT_SIZE = (1280, 1110)
 BOTTLES = ((41, 80, 93, 234), (216, 82, 259, 234), (382, 80, 429, 234))
 POINT_ROWS = (95, 130, 170, 215)
 GIF_SIZE, GIF_STEP, GIF_DURATION = (360, 202), 2, 160  # milliseconds a picture, of which every second is shown
+QUESTIONED = 1025  # the drawn world of docs/query.md
+QUESTIONS = (
+    "the bottle on the table",
+    "the bottle that is not on the table",
+    "the table with no cup on it",
+    "the second bottle from the left",
+    "bottles but not the leftmost bottle",
+    "the two largest objects",
+    "exactly four bottles",
+    "everything except the tables",
+)
 
 
 def caption(found: str) -> str:
@@ -113,6 +126,24 @@ def draw_page(path: Path) -> None:
         shutil.copy(Path(folder) / "page.png", path)
 
 
+def draw_questions(path: Path) -> None:
+    """Drawn worlds with the answers of the query language over all that is drawn: no model takes part."""
+    sys.path.insert(0, str(ROOT / "tests" / "support"))
+    from toy_world import HEIGHT, WIDTH, OracleSession, world
+
+    font, scene = load_font(15.0), world(QUESTIONED)
+    sheet = Image.new("RGB", (2 * WIDTH + 12, -(-len(QUESTIONS) // 2) * (HEIGHT + 34)), (255, 255, 255))
+    for place, sentence in enumerate(QUESTIONS):
+        node = read_question(sentence)[0].node
+        session = OracleSession(world=scene)
+        answer = ask(lambda names, least, session=session: session.find(names, threshold=least), scene.image, node)
+        drawn = image_overlay(answer, legend=False).convert("RGB").resize((WIDTH, HEIGHT), Image.Resampling.LANCZOS)
+        left, top = place % 2 * (WIDTH + 12), place // 2 * (HEIGHT + 34)
+        sheet.paste(drawn, (left, top))
+        ImageDraw.Draw(sheet).text((left + 8, top + HEIGHT + 6), sentence, font=font, fill=(20, 20, 20))
+    sheet.save(path)
+
+
 def draw_all(clip: Path | None) -> Iterator[str]:
     """Draws what can be drawn here; yields a line for each picture, or what it lacks."""
     images, readme = ROOT / "docs/images", ROOT / "README.md"
@@ -125,6 +156,8 @@ def draw_all(clip: Path | None) -> Iterator[str]:
     yield f"coins.png, cat.png and the caption in README: {run.by_words}"
     draw_sentences(images / "sentences.png")
     yield "sentences.png"
+    draw_questions(images / "questions.png")
+    yield "questions.png"
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     if chromium is None:
         yield "page.png and report.png are left as they are: there is no Chromium (apt-get install chromium)"

@@ -35,6 +35,9 @@ class Found:
         return mask
 
 
+shown: list[Node] = []
+
+
 class Fake:
     def ask(self, image: Path, question: Node, *, threshold: float) -> Answer:
         def find(phrases, least):  # noqa: ARG001
@@ -43,8 +46,12 @@ class Fake:
             presence = {phrase: 0.9 if phrase in BOXES else 0.1 for phrase in phrases}
             return Found(tuple(phrase for phrase, _ in rows), np.full(len(rows), 0.9, np.float32), boxes, presence)
 
+        def like(concept, least):
+            shown.append(concept)
+            return find([concept.phrase], least)
+
         pixels = np.asarray(Image.open(image).convert("RGB"))
-        return replace(ask(find, pixels, question, threshold=threshold), path=image)
+        return replace(ask(find, pixels, question, threshold=threshold, like=like), path=image)
 
 
 @pytest.fixture
@@ -173,3 +180,21 @@ def test_the_tools_are_printed_as_schemas(capsys) -> None:
 def test_without_an_image_or_a_question_it_says_what_is_missing(capsys) -> None:
     assert cli.main(["ask"]) == 2
     assert "ask needs an image and a question" in capsys.readouterr().err
+
+
+def test_boxes_show_what_a_concept_of_the_question_means(photo, capsys) -> None:
+    shown.clear()
+    assert cli.main(["ask", str(photo), "the leftmost mug on the table", "--box", "mug=10,20,30,42", "--json"]) == 0
+    assert [(each.phrase, each.boxes) for each in shown] == [("mug", ((10, 20, 30, 42),))]
+    assert len(json.loads(capsys.readouterr().out)["instances"]) == 1
+    assert cli.main(["ask", str(photo), "mugs", "--box", "10,20,30,42", "--json"]) == 0
+    assert len(shown) == 2
+
+
+@pytest.mark.parametrize(
+    ("box", "sentence"),
+    [("dog=1,2,3,4", "no concept 'dog'"), ("1,2,3,4", "several concepts"), ("mug=1,2,3", "box")],
+)
+def test_a_box_that_shows_no_concept_of_the_question_is_refused(photo, capsys, box, sentence) -> None:
+    assert cli.main(["ask", str(photo), "the mug on the table", "--box", box]) in (1, 2)
+    assert sentence in capsys.readouterr().err

@@ -22,7 +22,7 @@ def test_reasonseg_paints_larger_shapes_first_and_leaves_flags_out(tmp_path) -> 
     content = json.dumps({"text": ["caf\u00e9?", "two"], "is_sentence": True, "shapes": shapes}, ensure_ascii=False)
     (tmp_path / "a.json").write_bytes(content.encode("cp1252"))
     first, second = read_reasonseg(tmp_path)
-    assert (first.id, first.image, first.text, first.is_long) == ("a-0", "a.jpg", "caf\u00e9?", True)
+    assert (first.id, first.image, first.text, first.sort) == ("a-0", "a.jpg", "caf\u00e9?", "long")
     target, ignored = draw(second, (12, 12))
     assert target.sum() == 16
     assert ignored.sum() == 100 - 16

@@ -11,7 +11,8 @@ from masklet.protocols import ImageInstances
 from masklet.query.answer import Answer
 from masklet.query.english import parse
 from masklet.query.evaluate import ask
-from masklet.query.text import from_text
+from masklet.query.nodes import Named, check_plain, with_examples
+from masklet.query.text import from_text, to_text
 
 SIZE = 200
 
@@ -142,3 +143,44 @@ def test_a_fragment_of_an_instance_is_not_counted() -> None:
 def test_a_question_without_a_concept_is_no_question() -> None:
     with pytest.raises(InputError, match="got its end"):
         from_text(" ")
+
+
+def test_example_boxes_show_what_a_concept_means_and_the_rest_is_one_batch() -> None:
+    oracle, shown = Oracle(**WORLD), []
+
+    def like(concept: Named, least: float) -> Found:
+        shown.append((concept.phrase, concept.boxes, concept.not_boxes, least))
+        return Oracle(cup=CUPS[:2]).find(["cup"], least)
+
+    question = from_text('ranked(related(like("cup", 50, 80, 70, 102, not, 1, 2, 3, 4), on, "table"), right, 1, 1)')
+    found = ask(oracle.find, np.zeros((SIZE, SIZE, 3), np.uint8), question, like=like)
+    assert oracle.asked == [("table",)]
+    assert shown == [("cup", ((50, 80, 70, 102),), ((1, 2, 3, 4),), 0.25)]
+    assert [tuple(map(int, each.box)) for each in found.instances] == [CUPS[1]]
+    assert set(found.presence) == {"table", 'like("cup", 50, 80, 70, 102, not, 1, 2, 3, 4)'}
+
+
+def test_the_same_phrase_with_and_without_examples_is_two_concepts() -> None:
+    question = from_text('("cup" but not like("cup", 50, 80, 70, 102))')
+    found = ask(
+        Oracle(**WORLD).find,
+        np.zeros((SIZE, SIZE, 3), np.uint8),
+        question,
+        like=lambda _, least: Oracle(cup=CUPS[:1]).find(["cup"], least),
+    )
+    assert sorted(tuple(map(int, each.box)) for each in found.instances) == sorted(CUPS[1:])
+
+
+def test_examples_are_refused_where_they_cannot_be_asked() -> None:
+    with pytest.raises(InputError, match="example boxes cannot be asked for here"):
+        ask(Oracle(**WORLD).find, np.zeros((SIZE, SIZE, 3), np.uint8), from_text('like("cup", 1, 2, 3, 4)'))
+    with pytest.raises(InputError, match="a video is asked by phrases alone"):
+        check_plain(from_text('related("cup", on, like("table", 1, 2, 3, 4))'))
+
+
+def test_examples_are_given_to_the_concepts_of_a_sentence() -> None:
+    node = with_examples(
+        parse("the leftmost cup on the table, but not the cup on the box")[0].node, {"cup": [(1, 2, 3, 4)]}
+    )
+    assert to_text(node).count('like("cup", 1, 2, 3, 4)') == 2
+    assert to_text(node).count('"table"') == 1

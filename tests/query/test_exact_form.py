@@ -91,3 +91,25 @@ def test_each_phrase_is_asked_once() -> None:
 
 def test_every_relation_of_the_grammar_can_be_measured() -> None:
     assert set(RELATION) == set(RELATIONS)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ('like("cup")', "four numbers of an example box"),
+        ('like("cup", 1, 2, 3)', "expected ','"),
+        ('like("cup", 5, 2, 3, 4)', "the box 5, 2, 3, 4 is empty"),
+        ("like(cup, 1, 2, 3, 4)", "expected a phrase in quotes"),
+        ('like("cup", 1, 2, 3, 99999999)', "a number up to 1048576"),
+    ],
+)
+def test_example_boxes_that_cannot_be_read_are_named(text: str, sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        from_text(text)
+
+
+def test_example_boxes_are_written_and_read_in_both_forms() -> None:
+    node = Named(phrase="cup", boxes=((1, 2, 30, 40), (5, 6, 7, 8)), not_boxes=((9, 9, 11, 12),))
+    assert to_text(node) == 'like("cup", 1, 2, 30, 40, 5, 6, 7, 8, not, 9, 9, 11, 12)'
+    assert from_text(to_text(node)) == node
+    assert from_json(to_json(node)) == node

@@ -74,3 +74,82 @@ def test_a_benchmark_that_is_none_is_refused(tmp_path, capsys) -> None:
         == 1
     )
     assert "unknown benchmark 'coco'" in capsys.readouterr().err
+
+
+def test_our_own_set_is_made_and_scored_by_exact_sets(tmp_path, monkeypatch, capsys) -> None:
+    from masklet.scenes.own_questions import draw_own_scene
+    from masklet.workflows.evaluation import own_set
+
+    items = own_set.own_items
+    monkeypatch.setattr(own_set, "own_items", lambda sizes, _: items(sizes, 36))
+    scenes = {}
+
+    class Seeing:
+        """Knows the scenes by their pixels; of a photo it finds nothing."""
+
+        def open(self, image):
+            for seed in range(20):
+                scene = scenes.setdefault(seed, draw_own_scene(seed))
+                if scene.image.shape == image.shape and np.array_equal(scene.image, image):
+                    return Oracle.open(self, scene)
+            return Oracle.open(self, Blank())
+
+    class Blank:
+        def named(self, phrase):  # noqa: ARG002
+            return []
+
+    def opened(_, seen):
+        class Session(OracleSession):
+            def __enter__(self):
+                return self
+
+            def __exit__(self, *_):
+                return None
+
+        return Session(world=seen)
+
+    monkeypatch.setattr(Oracle, "open", opened)
+    monkeypatch.setattr(masklet, "load", lambda *_, **__: Seeing(), raising=False)
+    assert cli.main(["eval", "agent", "own", "--out", str(tmp_path / "out"), "--json"]) == 0
+    figures = json.loads(capsys.readouterr().out)
+    kept = {json.loads(line)["id"]: json.loads(line) for line in (tmp_path / "out" / "answers.jsonl").open()}
+    labels = json.loads((tmp_path / "out" / "set" / "own.json").read_text())["sentences"]
+    assert figures["sentences"] == len(kept) == len(labels) == 36
+    photos = [each for each in labels if not each["id"].startswith("scene")]
+    empty = sum(not each["instances"] for each in photos)
+    assert figures["exact"] == pytest.approx((36 - len(photos) + empty) / 36)
+    assert figures["exact where nothing is meant"] == 1
+    assert {"exact negation", "exact order", "exact count", "count gIoU"} <= figures.keys()
+
+
+def test_descriptions_are_scored_by_boxes(benchmark, tmp_path, capsys) -> None:
+    (first, *_) = sorted(SCENE.named("cup"), key=lambda thing: thing.centre)
+    x0, y0, x1, y1 = map(int, first.box)
+    kinds = [("the leftmost cup", "object_description"), ("dragon", "object_category"), ("cup", "object_category")]
+    described = [
+        {"id": place, "text": text, "image_ids": [1], "anno_info": {"type": kind}}
+        for place, (text, kind) in enumerate(kinds)
+    ]
+    boxes = [[x0, y0, x1 - x0, y1 - y0]]
+    boxes += [
+        [int(t.box[0]), int(t.box[1]), int(t.box[2] - t.box[0]), int(t.box[3] - t.box[1])]
+        for t in SCENE.named("cup")
+        if t is not first
+    ]
+    objects = [
+        {"id": place, "image_id": 1, "bbox": box, "description_ids": [0, 2] if place == 0 else [2]}
+        for place, box in enumerate(boxes)
+    ]
+    labels = {"images": [{"id": 1, "file_name": "a.jpg"}], "descriptions": described, "annotations": objects}
+    (tmp_path / "omni.json").write_text(json.dumps(labels))
+    out = tmp_path / "o"
+    arguments = ["--gt", str(tmp_path / "omni.json"), "--images", str(benchmark), "--out", str(out), "--json"]
+    assert cli.main(["eval", "agent", "omnilabel", *arguments]) == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert figures["AP descr"] == figures["AP categ"] == pytest.approx(1)
+    assert figures["AP"] == pytest.approx(1, abs=1e-4)
+
+
+def test_labels_are_asked_for_where_a_benchmark_needs_them(capsys) -> None:
+    assert cli.main(["eval", "agent", "reasonseg"]) == 2
+    assert "give the labels with --gt" in capsys.readouterr().err

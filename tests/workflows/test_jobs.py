@@ -173,6 +173,8 @@ OTHER_TRACKS = {
     "step": 2,
     "delay": 5,
     "calibration": OTHER_SEGMENTS["calibration"],
+    "exclusive": True,
+    "question": '"dog"',
     "model": ModelChoice(name="other"),
 }
 

@@ -15,7 +15,7 @@ from masklet.errors import InputError
 from masklet.llm.places import Convention
 from masklet.ops.masks import mask_to_box
 from masklet.protocols import ImageSegmenter, Instances, Pixels
-from masklet.query.evaluate import ask
+from masklet.query.evaluate import ask, like_of
 from masklet.query.text import from_text, to_text
 
 LOWEST = 0.05  # what is kept of every phrase, so that another threshold costs nothing
@@ -126,7 +126,7 @@ class Hands:
             found, cost = self.find(phrases, least)
             return found
 
-        answer = ask(find, self.image, node)
+        answer = ask(find, self.image, node, like=like_of(self.session))
         finds = tuple(
             FoundMask(phrase=each.phrase, score=each.score, box=box_of(each.box), mask=each.mask)
             for each in answer.instances

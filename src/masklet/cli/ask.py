@@ -1,22 +1,27 @@
 """`masklet ask`."""
 
 import json as json_module
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from masklet.cli.app import Device, Dtype, Json, Model, WrongUsage, command
-from masklet.cli.arguments import parse_formats
-from masklet.inference.output.registry import IMAGE_FORMATS
+from masklet.cli.arguments import parse_boxes, parse_formats
+from masklet.cli.display import Display
+from masklet.cli.track import report_video
+from masklet.inference.output.registry import IMAGE_FORMATS, VIDEO_FORMATS
+from masklet.media.suffixes import MOVING_SUFFIXES, is_image
 from masklet.workflows.ask_image import Asked, AskJob, ask_images
 from masklet.workflows.model_choice import ModelChoice
+from masklet.workflows.observer import Product
 
 if TYPE_CHECKING:
     from masklet.workflows.ask_agent import Planner
 
 MODES = ("two-call", "free")
-
+FORMATS = f"{','.join(IMAGE_FORMATS)}, of a video {','.join(VIDEO_FORMATS)}"
 
 AGENT = "Agent"
 CheckUrl = Annotated[
@@ -50,14 +55,19 @@ ToolsSchema = Annotated[
     "ask",
     "ask photo.jpg 'the three leftmost coins'",
     "ask photo.jpg 'the cup on the table, not the one in the box' --explain",
+    "ask clip.mp4 'the two leftmost cars'",
     "ask photo.jpg 'what one drinks from' --planner http://127.0.0.1:8080/v1",
     "ask --check http://127.0.0.1:8080/v1",
 )
 def ask(  # noqa: PLR0913 - one argument for each option
     *,
-    image: Annotated[Path | None, typer.Argument(help="An image.", show_default=False)] = None,
+    image: Annotated[Path | None, typer.Argument(help="An image, or a video.", show_default=False)] = None,
     question: Annotated[str | None, typer.Argument(help="What to find, in English.", show_default=False)] = None,
     threshold: Annotated[float, typer.Option(help="Keep answers of at least this probability.")] = 0.5,
+    box: Annotated[
+        list[str] | None,
+        typer.Option(metavar="[PHRASE=]BOX", help="Example of a concept: cup=x0,y0,x1,y1 in pixels; repeatable."),
+    ] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Tell what was found and left out, and why.")] = False,
     planner: PlannerUrl = None,
     llm: Llm = "default",
@@ -70,11 +80,13 @@ def ask(  # noqa: PLR0913 - one argument for each option
     device: Device = "auto",
     dtype: Dtype = "auto",
     out: Annotated[Path | None, typer.Option(help="Folder for results; `out` unless --json.")] = None,
-    format: Annotated[str, typer.Option(help=f"Any of {','.join(IMAGE_FORMATS)}.")] = "overlay",
+    format: Annotated[str, typer.Option(help=f"Any of {FORMATS}.")] = "overlay",
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run of a video in the folder.")] = False,
     json: Json = False,
 ) -> None:
     """Answer a compound question, such as "the cups on the table, not the one in the box".
 
+    A video is answered frame by frame, by identities that do not flicker.
     By itself no language model takes part: docs/query.md has the grammar. With --planner the agent answers, which may
     ask a language model for what the grammar does not hold: docs/agent.md.
     """
@@ -91,6 +103,13 @@ def ask(  # noqa: PLR0913 - one argument for each option
     if image is None or question is None:
         raise WrongUsage("ask needs an image and a question, such as: masklet ask photo.jpg 'the leftmost cup'")
     choice, folder = ModelChoice(name=model, device=device, dtype=dtype), out or (None if json else Path("out"))
+    if is_video(image):
+        if planner is not None:
+            raise WrongUsage("the agent answers images only: ask a video without --planner")
+        if box:
+            raise WrongUsage("a video is asked by phrases alone: --box is for images")
+        _ask_video(image, question, choice, folder, format, explain=explain, resume=resume, json=json)
+        return
     if planner is not None:
         _ask_agent(
             image,
@@ -106,12 +125,57 @@ def ask(  # noqa: PLR0913 - one argument for each option
         images=(image,),
         question=question,
         threshold=threshold,
+        examples=tuple(map(_example, box or [])),
         model=choice,
         formats=tuple(parse_formats(format, IMAGE_FORMATS)),
         folder=folder,
     )
     for asked in ask_images(job):
         typer.echo(json_module.dumps(_plain(asked)) if json else _shown(asked, explain=explain))
+
+
+def _example(text: str) -> tuple[str, tuple[int, int, int, int]]:
+    """A box with the phrase that it shows, "" where none is given."""
+    phrase, _, rest = text.rpartition("=")
+    x0, y0, x1, y1 = (round(value) for value in parse_boxes([rest])[0])
+    return " ".join(phrase.split()), (x0, y0, x1, y1)
+
+
+def is_video(path: Path) -> bool:
+    """Whether what is asked moves: a video, an animated image or a folder of frames; what is missing is no video."""
+    return path.is_dir() or path.suffix.lower() in MOVING_SUFFIXES or (path.is_file() and not is_image(path))
+
+
+def _ask_video(
+    video: Path,
+    question: str,
+    model: ModelChoice,
+    folder: Path | None,
+    format: str,
+    *,
+    explain: bool,
+    resume: bool,
+    json: bool,
+) -> None:
+    from masklet.workflows.ask_video import AnswerSpans, FrameAnswer, VideoQuestion, ask_video
+
+    spans = AnswerSpans()
+
+    class Answers(Display):
+        def produced(self, product: Product) -> None:
+            if isinstance(product, FrameAnswer) and spans.follow(product) and explain and not json:
+                typer.echo(product.explain())
+            super().produced(product)
+
+    formats = tuple(parse_formats(format, VIDEO_FORMATS))
+    asked = VideoQuestion(
+        video=str(video), question=question, model=model, formats=formats, folder=folder, resume=resume
+    )
+    with Answers(json=json, stoppable=True) as display:
+        readings, tracked = ask_video(asked, display)
+    if not json:
+        typer.echo(_read_as(readings))
+    report_video(tracked, spans.told(), len(formats), json=json)
 
 
 def planner_of(planner: str, llm: str, mode: str, *, allow_remote: bool) -> "Planner":
@@ -167,10 +231,13 @@ def _ask_agent(
 
 def _shown(asked: Asked, *, explain: bool) -> str:
     scores = ", ".join(f"{score:.2f}" for score in asked.answer.scores) or "nothing found"
-    lines = [f"{asked.path}: {len(asked.answer)} ({scores})", f"read as {asked.readings[0]}"]
-    lines += [f"could also be read as {other}" for other in asked.readings[1:3]]
+    lines = [f"{asked.path}: {len(asked.answer)} ({scores})", _read_as(asked.readings)]
     lines += [asked.answer.explain()] if explain else []
     return "\n".join([*lines, *(f"-> {file}" for file in asked.files)])
+
+
+def _read_as(readings: Sequence[str]) -> str:
+    return "\n".join([f"read as {readings[0]}", *(f"could also be read as {other}" for other in readings[1:3])])
 
 
 def _plain(asked: Asked) -> dict[str, object]:

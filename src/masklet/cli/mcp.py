@@ -20,6 +20,11 @@ def mcp(
     folder: Annotated[
         Path | None, typer.Option(help="Images and videos that clients may open by name.", show_default=False)
     ] = None,
+    project: Annotated[
+        Path | None,
+        typer.Option(help="A data-engine project whose open questions may be answered.", show_default=False),
+    ] = None,
+    reviewer: Annotated[str, typer.Option(help="Under whose name verdicts are entered; needed with --project.")] = "",
     http: Annotated[
         bool, typer.Option("--http", help="Speak HTTP on this machine instead of standard streams.")
     ] = False,
@@ -35,14 +40,18 @@ def mcp(
     """
     if folder is not None and not folder.is_dir():
         raise WrongUsage(f"{folder} is no folder")
+    if project is not None and not reviewer.strip():
+        raise WrongUsage("--project needs --reviewer: the name under which verdicts are entered")
     try:
         from masklet.mcp.server import http_app, make_server, run_stdio
     except ImportError as error:
         raise ImportError("masklet mcp needs the extra mcp: pip install 'masklet[mcp]'") from error
+    from masklet.mcp.reviewing import ReviewQueues
     from masklet.mcp.toolbox import Toolbox
 
+    reviews = None if project is None else ReviewQueues(folder=project, reviewer=reviewer)
     choice = ModelChoice(name=model, device=device, dtype=dtype)
-    server = make_server(Toolbox(model=choice.load(), folder=folder), __version__)
+    server = make_server(Toolbox(model=choice.load(), folder=folder, reviews=reviews), __version__)
     if not http:
         run_stdio(server)
         return

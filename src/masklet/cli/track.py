@@ -56,6 +56,9 @@ def track(  # noqa: PLR0913 - one argument for each option
     every: Annotated[int, typer.Option(help="Take every N-th frame.", min=1)] = 1,
     delay: Annotated[int | None, typer.Option(help="Frames a new object is watched before it is shown.", min=0)] = None,
     calibration: Annotated[Path | None, typer.Option(help="Thresholds by phrase, from `masklet calibrate`.")] = None,
+    exclusive: Annotated[
+        bool, typer.Option("--exclusive", help="What is tracked under several phrases keeps the one that is surest.")
+    ] = False,
     model: Model = "tiny",
     device: Device = "auto",
     dtype: Dtype = "auto",
@@ -78,6 +81,7 @@ def track(  # noqa: PLR0913 - one argument for each option
                 step=every,
                 delay=delay,
                 calibration=thresholds,
+                exclusive=exclusive,
                 model=ModelChoice(name=model, device=device, dtype=dtype),
                 formats=parse_formats(format, VIDEO_FORMATS),
                 folder=out or (None if json else Path("out")),
@@ -87,17 +91,20 @@ def track(  # noqa: PLR0913 - one argument for each option
 
         with Display(json=json, stoppable=True) as display:
             tracked = track_video(job, display)
-    _report(tracked, len(job.formats), json=json)
+    counts = ", ".join(f"{name} {count}" for name, count in tracked.counts.items()) or "nothing found"
+    report_video(tracked, counts, len(job.formats), json=json)
 
 
-def _report(tracked: "TrackedVideo", num_formats: int, *, json: bool) -> None:
-    """Raises: Stopped or InputError when the video was not tracked to its end, or not written in all formats."""
+def report_video(tracked: "TrackedVideo", found: str, num_formats: int, *, json: bool) -> None:
+    """Tells what was found, in words, and written.
+
+    Raises: Stopped or InputError when the video was not tracked to its end, or not written in all formats.
+    """
     for each in (*tracked.notes, *tracked.failures):
         log.warning("%s", each)
     if not json:
         files = f" -> {', '.join(map(str, tracked.files))}" if tracked.files else ""
-        counts = ", ".join(f"{name} {count}" for name, count in tracked.counts.items()) or "nothing found"
-        typer.echo(f"{tracked.name}: {counts}{files}")
+        typer.echo(f"{tracked.name}: {found}{files}")
     if not tracked.complete:
         last = tracked.last_frame
         done = "before the first frame was done" if last is None else f"after frame {last}"

@@ -45,6 +45,7 @@ Probability = Annotated[float | int, Field(ge=0, le=1)]
 Polygons = list[list[float]]  # x, y, x, y, ... of each; `decode_mask` refuses those that are no outline
 
 _NAMES = dict(images="image", annotations="annotation", categories="category", videos="video", video_np_pairs="pair")
+_NAMES |= dict(descriptions="description", sentences="sentence")
 # Of a field, which pydantic names in the place of an error
 _ALTERNATIVES = ("str", "int", "float", "bool", "RunLengths")
 # What pydantic expects, by the type of its error, in our words

@@ -1,4 +1,4 @@
-"""Benchmarks of sentences that mean regions: ReasonSeg, RefCOCO, RefCOCO+ and RefCOCOg, gRefCOCO.
+"""Benchmarks of sentences that mean regions: ReasonSeg, RefCOCO, RefCOCO+, RefCOCOg, gRefCOCO, OmniLabel, and our own.
 
 The region of a sentence is one mask of all that it means, empty where it means nothing. Pickles of the RefCOCO family
 are read by an unpickler that knows plain values only.
@@ -7,8 +7,9 @@ are read by an unpickler that knows plain values only.
 import io
 import json
 import pickle
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,23 +18,38 @@ from jaxtyping import Bool
 from pydantic import Field
 
 from masklet.errors import InputError
-from masklet.formats.records import Id, Pixel, Polygons, RunLengths, Size, by_id, decode_mask, parse, read_records
+from masklet.formats.records import (
+    Box,
+    Id,
+    Pixel,
+    Polygons,
+    RunLengths,
+    Size,
+    by_id,
+    decode_mask,
+    parse,
+    read_records,
+)
 from masklet.ops.masks import polygon_area, polygons_to_mask
 
 MOST_BYTES = 512 * 2**20
-BENCHMARKS = ("reasonseg", "refcoco", "grefcoco")
 Point = Annotated[list[Pixel], Field(min_length=2, max_length=2)]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sentence:
-    """A sentence about an image. `is_long` is of ReasonSeg: a question, not a short description."""
+    """A sentence about an image, and what it means: regions, or boxes xywh in pixels.
+
+    `sort` is by what results are told apart: ReasonSeg's "long" and "short", our own "negation", "order" and "count",
+    OmniLabel's "categ" and "descr".
+    """
 
     id: str
     image: str
     text: str
-    shapes: tuple["Region", ...]
-    is_long: bool = False
+    shapes: tuple["Region", ...] = ()
+    boxes: tuple[tuple[float, ...], ...] = ()
+    sort: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,16 +96,22 @@ class RefImage:
     width: Size
 
 
-def read_benchmark(kind: str, path: Path, split: str = "val") -> Iterator[Sentence]:
-    """The sentences of a folder of ReasonSeg, or of a file `refs(...)` beside its `instances.json`.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnSentence:
+    """A sentence of our own set; each instance that answers it has a mask of its own."""
 
-    Raises: InputError naming the file and what is wrong in it.
-    """
-    if kind == "reasonseg":
-        return read_reasonseg(path)
-    if kind in BENCHMARKS:
-        return read_refs(path, split)
-    raise InputError(f"unknown benchmark {kind!r}: choose from {', '.join(BENCHMARKS)}")
+    id: str
+    image: str
+    text: str
+    sort: str
+    instances: list[RunLengths]
+
+
+def read_own(path: Path) -> Iterator[Sentence]:
+    """The sentences of a file that `workflows.evaluation.own_set` wrote. Raises: InputError."""
+    for each in read_records(path, {"sentences": OwnSentence}):
+        regions = tuple(Region(segmentation=instance) for instance in each.instances)
+        yield Sentence(id=each.id, image=each.image, text=each.text, sort=each.sort, shapes=regions)
 
 
 def read_reasonseg(folder: Path) -> Iterator[Sentence]:
@@ -120,7 +142,7 @@ def read_reasonseg(folder: Path) -> Iterator[Sentence]:
                 image=f"{path.stem}.jpg",
                 text=sentence,
                 shapes=regions,
-                is_long=labels.is_sentence,
+                sort="long" if labels.is_sentence else "short",
             )
 
 
@@ -182,3 +204,82 @@ def draw(
         ignored = (ignored | mask) if region.is_ignored else ignored & ~mask
         target = target & ~mask if region.is_ignored else target | mask
     return target, ignored
+
+
+# --- OmniLabel, and the table of all --------------------------------------------------------------------------------
+
+PLAIN = "object_description"  # the type of what is not a category
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OmniImage:
+    """An image of the file."""
+
+    id: Id
+    file_name: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OmniInfo:
+    """Where a description comes from; a category of another dataset is one, too."""
+
+    type: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OmniDescription:
+    """A description, and all images that it is judged on."""
+
+    id: Id
+    text: str
+    image_ids: list[Id]
+    anno_info: OmniInfo
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OmniObject:
+    """A box, and what describes it."""
+
+    image_id: Id
+    bbox: Box
+    description_ids: list[Id] = field(default_factory=list)
+
+
+def read_omnilabel(path: Path) -> Iterator[Sentence]:
+    """Every description of each image that it is judged on. Raises: InputError."""
+    images = by_id(read_records(path, {"images": OmniImage}), path, "images")
+    meant: dict[tuple[Id, Id], list[tuple[float, ...]]] = defaultdict(list)
+    for each in read_records(path, {"annotations": OmniObject}):
+        for description in each.description_ids:
+            meant[each.image_id, description].append(tuple(map(float, each.bbox)))
+    for description in by_id(read_records(path, {"descriptions": OmniDescription}), path, "descriptions").values():
+        for key in dict.fromkeys(description.image_ids):
+            if key not in images:
+                raise InputError(f"{path}: description {description.id}: image_ids: there is no image {key}")
+            yield Sentence(
+                id=f"{key}-{description.id}",
+                image=images[key].file_name,
+                text=description.text,
+                sort="descr" if description.anno_info.type == PLAIN else "categ",
+                boxes=tuple(meant.get((key, description.id), ())),
+            )
+
+
+Reader = Callable[[Path, str], Iterator[Sentence]]  # of labels and the name of a split
+BENCHMARKS: Mapping[str, Reader] = {
+    "reasonseg": lambda path, _: read_reasonseg(path),
+    "refcoco": read_refs,
+    "grefcoco": read_refs,
+    "omnilabel": lambda path, _: read_omnilabel(path),
+    "own": lambda path, _: read_own(path),
+}
+
+
+def read_benchmark(kind: str, path: Path, split: str = "val") -> Iterator[Sentence]:
+    """The sentences of a folder of ReasonSeg, of a file `refs(...)` beside its `instances.json`, or of a JSON file.
+
+    Raises: InputError naming the file and what is wrong in it.
+    """
+    if kind not in BENCHMARKS:
+        raise InputError(f"unknown benchmark {kind!r}: choose from {', '.join(BENCHMARKS)}")
+    return BENCHMARKS[kind](path, split)

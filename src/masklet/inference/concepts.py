@@ -196,3 +196,8 @@ def pack_exemplars(concepts: Sequence[Concept], size: tuple[int, int]) -> Exempl
         point_labels=torch.zeros(count, 0, dtype=torch.long),
         point_valid=torch.zeros(count, 0, dtype=torch.bool),
     )
+
+
+def read_frame(frame: Whole | None) -> int | None:
+    """The number of a frame, or None where there is none."""
+    return None if frame is None else read_whole(frame, "the number of a frame")

@@ -1,6 +1,6 @@
 """The facade: a model that segments images and opens sessions on images and videos, and `load`, which makes one."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
@@ -30,8 +30,8 @@ from masklet.media.video_source import VideoSource
 from masklet.nn.precision import cast_compute
 from masklet.query.answer import Answer
 from masklet.query.english import read_question
-from masklet.query.evaluate import ask
-from masklet.query.nodes import Node
+from masklet.query.evaluate import ask, like_of
+from masklet.query.nodes import Corners, Node, phrases, with_examples
 from masklet.tokenizer import Tokenizer
 
 
@@ -120,18 +120,33 @@ class Model(Predictor):
         results = segment_images(self, image, ask, batch_size, skip_unreadable=False)
         return list(results) if isinstance(image, Sequence) else results
 
-    def ask(self, image: ImageSource, question: str | Node, *, threshold: float = 0.5) -> Answer:
+    def ask(
+        self,
+        image: ImageSource,
+        question: str | Node,
+        *,
+        threshold: float = 0.5,
+        examples: Mapping[str, Sequence[Corners]] | None = None,
+    ) -> Answer:
         """What answers a compound question: "the three leftmost cups", "the cup on the table, not the one in the box".
 
         The question is English, its exact text form, or a tree (`masklet.query`); of several readings the likeliest is
-        taken. All its concepts are asked in one batch. `Answer.explain()` tells what was left out and why.
+        taken. All its concepts are asked in one batch, but for those of `examples`: boxes xyxy in pixels that show what
+        a phrase of the question means. `Answer.explain()` tells what was left out and why.
 
-        Raises: InputError naming the word that cannot be placed.
+        Raises: InputError naming the word that cannot be placed, or an example's phrase that the question lacks.
         """
         node = read_question(question)[0].node if isinstance(question, str) else question
+        if foreign := set(examples or ()) - set(phrases(node)):
+            raise InputError(f"the question has no concept {min(foreign)!r}: it has {', '.join(phrases(node))}")
+        node = with_examples(node, examples or {})
         with self.open(image) as session:
             answer = ask(
-                lambda names, least: session.find(names, threshold=least), session.pixels, node, threshold=threshold
+                lambda names, least: session.find(names, threshold=least),
+                session.pixels,
+                node,
+                threshold=threshold,
+                like=like_of(session),
             )
             return replace(answer, path=session.path)
 

@@ -104,6 +104,20 @@ class TrackCancel(ToolRequest):
     job: str
 
 
+class ReviewNext(ToolRequest):
+    """The next open question of the data-engine project, with its picture: about one mask, or whether all are found."""
+
+    task: Literal["masks", "exhaustivity", "audit"] = "masks"
+
+
+class ReviewAnswer(ToolRequest):
+    """Answer a question that review_next gave, with one of its answers. The verdict is kept for good."""
+
+    question: str = Field(description="its handle")
+    answer: str
+
+
+REVIEWING = frozenset({"review_next", "review_answer"})  # offered where a project is given
 REQUESTS: Mapping[str, type[ToolRequest]] = {
     "list_files": ListFiles,
     "open_image": OpenImage,
@@ -118,6 +132,8 @@ REQUESTS: Mapping[str, type[ToolRequest]] = {
     "track_start": TrackStart,
     "track_status": TrackStatus,
     "track_cancel": TrackCancel,
+    "review_next": ReviewNext,
+    "review_answer": ReviewAnswer,
 }
 
 

@@ -20,6 +20,8 @@ from masklet.files import natural_order
 from masklet.inference.image.image_session import ImageSession
 from masklet.inference.model import Model
 from masklet.mcp.requests import (
+    REQUESTS,
+    REVIEWING,
     AddExemplar,
     Ask,
     ClickObject,
@@ -29,17 +31,20 @@ from masklet.mcp.requests import (
     ListFiles,
     OpenImage,
     ReadFacts,
+    ReviewAnswer,
+    ReviewNext,
     Show,
     ToolRequest,
     TrackCancel,
     TrackStart,
     TrackStatus,
 )
+from masklet.mcp.reviewing import ReviewQueues
 from masklet.media.suffixes import IMAGE_SUFFIXES
 from masklet.ops.masks import mask_to_box, mask_to_polygons, rle_encode
 from masklet.protocols import Instances, Pixels
 from masklet.query.english import read_question
-from masklet.query.evaluate import ask
+from masklet.query.evaluate import ask, like_of
 
 MOST_IMAGES, MOST_JOBS = 8, 4
 MOST_BYTES = 32 * 2**20
@@ -80,10 +85,12 @@ class BackgroundTrack:
 
 @dataclass(kw_only=True)
 class Toolbox:
-    """Tools over one model. `folder` holds the files that clients may name; without one they send data."""
+    """Tools over one model. `folder` holds the files that clients may name; without one they send data. With `reviews`
+    the open questions of a project may be answered."""
 
     model: Model
     folder: Path | None = None
+    reviews: ReviewQueues | None = None
     images: dict[str, OpenedImage] = field(default_factory=dict)
     jobs: dict[str, BackgroundTrack] = field(default_factory=dict)
     lock: threading.RLock = field(default_factory=threading.RLock)
@@ -101,14 +108,21 @@ class Toolbox:
                 return self._look(request)
             case ReadFacts() | Show() | Export():
                 return self._tell(request)
+            case ReviewNext() | ReviewAnswer():
+                return self._review(request)
+            case TrackStart() | TrackStatus() | TrackCancel():
+                return self._tracking(request)
+            case _:
+                raise InputError(f"there is no tool for {type(request).__name__}")
+
+    def _tracking(self, request: TrackStart | TrackStatus | TrackCancel) -> Given:
+        match request:
             case TrackStart():
                 return self._track(request)
             case TrackStatus():
                 return self._status(request)
             case TrackCancel():
                 return self._cancel(request)
-            case _:
-                raise InputError(f"there is no tool for {type(request).__name__}")
 
     def _files(self, request: ListFiles | OpenImage | Close) -> Given:
         match request:
@@ -144,6 +158,19 @@ class Toolbox:
             case Export():
                 entries = [_exported(mark, request.format) for mark in self._marks(opened, request.ids)]
                 return Given(values={"format": request.format, "objects": entries})
+
+    def _review(self, request: ReviewNext | ReviewAnswer) -> Given:
+        if self.reviews is None:
+            raise InputError("no project is open here: masklet mcp needs --project for reviews")
+        if isinstance(request, ReviewAnswer):
+            return Given(values=self.reviews.answer(request.question, request.answer))
+        values, png = self.reviews.next(request.task)
+        return Given(values=values, png=png)
+
+    @property
+    def offered(self) -> list[str]:
+        """Names of the tools that can be used."""
+        return [name for name in REQUESTS if self.reviews is not None or name not in REVIEWING]
 
     # --- files and handles ----------------------------------------------------------------------------------------
 
@@ -200,7 +227,8 @@ class Toolbox:
         def find(phrases: Sequence[str], least: float) -> Instances:
             return opened.session.find(phrases, threshold=least)
 
-        answer = ask(find, opened.pixels, read_question(request.question)[0].node)
+        node = read_question(request.question)[0].node
+        answer = ask(find, opened.pixels, node, like=like_of(opened.session))
         finds = [
             FoundMask(phrase=each.phrase, score=each.score, box=box_of(each.box), mask=each.mask)
             for each in answer.instances

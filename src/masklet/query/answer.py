@@ -1,6 +1,6 @@
 """What a question gives: the instances that answer it, drawn and exported like any result, and how they were found."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,20 +9,25 @@ from jaxtyping import Bool, Float32, Int64
 from PIL import Image
 
 from masklet.protocols import Pixels, cached
-from masklet.query.nodes import Node, phrases
+from masklet.query.nodes import Named, Node, phrases
 from masklet.query.relations import Extent
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Candidate:
-    """An instance on its way through a question; `number` is its place among all that were found."""
+    """An instance of a concept on its way through a question; `number` is its place among all that were found."""
 
     number: int
-    phrase: str
+    concept: Named
     score: float
     box: Float32[np.ndarray, "4"]
     mask: Bool[np.ndarray, "height width"]
     shape: Extent
+
+    @property
+    def phrase(self) -> str:
+        """The phrase of its concept."""
+        return self.concept.phrase
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,11 +125,16 @@ class Answer:
     def explain(self) -> str:
         """What was looked for, found, left out and why, a line each."""
         looked = ", ".join(f"{phrase} ({value:.2f})" for phrase, value in self.looked_for.items())
-        lines = [f"looked for: {looked}"]
         names = {each.number: f"{each.phrase} {each.number + 1}" for each in self.found}
-        for step in self.steps:
-            kept = ", ".join(f"{names[number]} {score:.2f}" for number, score in step.kept.items()) or "nothing"
-            guess = " (a guess from one image)" if step.is_guess else ""
-            lines.append(f"{step.question}{guess}: {kept}")
-            lines += [f"  without {names[number]}: {why}" for number, why in step.left_out.items()]
-        return "\n".join(lines)
+        return told(f"looked for: {looked}", self.steps, names)
+
+
+def told(first: str, steps: Sequence[Step], names: Mapping[int, str]) -> str:
+    """An explanation: its first line, then each step with what it kept and left out."""
+    lines = [first]
+    for step in steps:
+        kept = ", ".join(f"{names[number]} {score:.2f}" for number, score in step.kept.items()) or "nothing"
+        guess = " (a guess from one image)" if step.is_guess else ""
+        lines.append(f"{step.question}{guess}: {kept}")
+        lines += [f"  without {names[number]}: {why}" for number, why in step.left_out.items()]
+    return "\n".join(lines)

@@ -7,12 +7,13 @@ are counted or ranked, and in the end.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from masklet.errors import InputError
 from masklet.ops.masks import mask_iou
-from masklet.protocols import Instances, Pixels
+from masklet.protocols import ImageSegmenter, Instances, Pixels
 from masklet.query.answer import Answer, Candidate, Step
 from masklet.query.nodes import (
     Between,
@@ -26,7 +27,7 @@ from masklet.query.nodes import (
     Node,
     Ranked,
     Related,
-    phrases,
+    named,
 )
 from masklet.query.relations import GUESSED, RELATION, between, extent_of, gap
 from masklet.query.text import to_text
@@ -34,62 +35,110 @@ from masklet.query.text import to_text
 EVEN = 0.5
 SAME = 0.8  # IoU of masks that are one instance
 PART = 0.8  # of a mask within another of its phrase: no instance of its own
+TIE = 1e-3  # weight of the distance of centres, which tells things apart that both touch
+ALL = -1  # stands for a whole set, such as one that is counted
 
 
 Find = Callable[[Sequence[str], float], Instances]  # instances of phrases above a score, in one image
+Like = Callable[[Named, float], Instances]  # the same of one concept that example boxes show
 
 
-def ask(find: Find, image: Pixels, question: Node, *, threshold: float = EVEN) -> Answer:
-    """The answer to one question, from one call of `find`. Raises: InputError when a concept cannot be asked."""
-    asked = phrases(question)
-    if not asked:
+def like_of(session: ImageSegmenter) -> Like:
+    """How a session is asked for a concept with example boxes."""
+    return lambda concept, least: session.find(
+        concept.phrase, boxes=concept.boxes, not_boxes=concept.not_boxes, threshold=least
+    )
+
+
+def ask(find: Find, image: Pixels, question: Node, *, threshold: float = EVEN, like: Like | None = None) -> Answer:
+    """The answer to one question: one call of `find`, and one of `like` for each concept with example boxes.
+
+    Raises: InputError when a concept cannot be asked.
+    """
+    concepts = named(question)
+    if not concepts:
         raise InputError("the question names no concept to look for")
-    found = find(asked, threshold / 2)
-    candidates = tuple(_candidates(found))
+    candidates: list[Candidate] = []
+    presence: dict[str, float] = {}
+    plain = {concept.phrase: concept for concept in concepts if not concept.has_examples}
+    if plain:
+        found = find(tuple(plain), threshold / 2)
+        _collect(found, plain, candidates)
+        presence |= {phrase: float(found.presence[phrase]) for phrase in plain}
+    for concept in concepts:
+        if concept.has_examples:
+            if like is None:
+                raise InputError("example boxes cannot be asked for here: give phrases alone")
+            found = like(concept, threshold / 2)
+            _collect(found, dict.fromkeys(found.phrases, concept), candidates)
+            presence[to_text(concept)] = max(map(float, found.presence.values()), default=0.0)
     steps: list[Step] = []
-    kept = _Evaluation(candidates, steps).of(question)
+    kept = evaluate(candidates, question, steps)
     chosen = [replace(each, score=score) for each, score in kept.values() if score >= threshold]
     best_first = sorted(chosen, key=lambda each: (-each.score, each.number))
     return Answer(
         question=question,
         image=image,
         instances=tuple(best_first),
-        found=candidates,
-        looked_for={phrase: float(found.presence[phrase]) for phrase in asked},
+        found=tuple(candidates),
+        looked_for=presence,
         steps=tuple(steps),
     )
 
 
-def _candidates(found: Instances) -> list[Candidate]:
-    result: list[Candidate] = []
+def _collect(found: Instances, concepts: Mapping[str, Named], result: list[Candidate]) -> None:
+    """Adds instances by the phrase under which they were found."""
     for index, phrase in enumerate(found.phrases):
-        mask, box = found.mask(index), found.boxes[index]
-        if mask.any() and not _doubled(mask, phrase, result):
+        mask, box, concept = found.mask(index), found.boxes[index], concepts[phrase]
+        if mask.any() and not _doubled(mask, concept, result):
             shape = extent_of(mask, box)
             score = float(found.scores[index])
-            result.append(Candidate(number=len(result), phrase=phrase, score=score, box=box, mask=mask, shape=shape))
-    return result
+            result.append(Candidate(number=len(result), concept=concept, score=score, box=box, mask=mask, shape=shape))
 
 
-def _doubled(mask: np.ndarray, phrase: str, surer: Sequence[Candidate]) -> bool:
-    """Whether a mask lies in that of a surer instance of its phrase: a fragment would be counted and ranked."""
+def _doubled(mask: np.ndarray, concept: Named, surer: Sequence[Candidate]) -> bool:
+    """Whether a mask lies in that of a surer instance of its concept: a fragment would be counted and ranked."""
     area = mask.sum()
-    return any((each.mask & mask).sum() >= PART * area for each in surer if each.phrase == phrase)
+    return any((each.mask & mask).sum() >= PART * area for each in surer if each.concept == concept)
 
 
 Found = dict[int, tuple[Candidate, float]]
 
 
+@runtime_checkable
+class Steadying(Protocol):
+    """What keeps the sets of a video from flickering; nodes go by their text. See `over_time.AnswerMemory`."""
+
+    def steady(self, node: str, number: int, value: float) -> float:
+        """The probability of an identity at a node."""
+        ...
+
+    def missing(self, node: str) -> set[int]:
+        """The identities that were in the set of a node."""
+        ...
+
+    def ordered(self, node: str, keys: Mapping[int, float]) -> list[int]:
+        """Identities, those of low keys first."""
+        ...
+
+
+def evaluate(
+    candidates: Sequence[Candidate], question: Node, steps: list[Step], memory: Steadying | None = None
+) -> Found:
+    """The probability of each candidate to answer, by its number; what was done is added to `steps`."""
+    return _Evaluation(candidates, steps, memory).of(question)
+
+
 class _Evaluation:
     """Walks a question from its leaves."""
 
-    def __init__(self, candidates: Sequence[Candidate], steps: list[Step]) -> None:
-        self.candidates, self.steps = candidates, steps
+    def __init__(self, candidates: Sequence[Candidate], steps: list[Step], memory: Steadying | None) -> None:
+        self.candidates, self.steps, self.memory = candidates, steps, memory
 
     def of(self, node: Node) -> Found:  # noqa: PLR0911 - one of each kind
         match node:
             case Named():
-                return {each.number: (each, each.score) for each in self.candidates if each.phrase == node.phrase}
+                return {each.number: (each, each.score) for each in self.candidates if each.concept == node}
             case Related():
                 return self._related(node)
             case Between():
@@ -145,26 +194,30 @@ class _Evaluation:
 
     def _ranked(self, node: Ranked) -> Found:
         sure = _even(self.of(node.of))
-        order = sorted(sure, key=lambda number: _ORDERS[node.order](*sure[number]))
+        order = self._in_order(node, {number: _ORDERS[node.order](*pair) for number, pair in sure.items()})
         chosen = order[node.place - 1 : node.place - 1 + node.count]
         if len(chosen) < node.count:
             chosen = []
         why = {
             number: f"is number {order.index(number) + 1} of {len(order)}" for number in order if number not in chosen
         }
-        return self._tell(node, {number: sure[number] for number in chosen}, why)
+        return self._told(node, {number: sure[number] for number in chosen}, why)
 
     def _nearest(self, node: Nearest) -> Found:
         sure, others = _even(self.of(node.of)), _even(self.of(node.to))
         distance = {
-            number: min((gap(each.shape, other.shape), _apart(each, other)) for other, _ in rest)
+            number: min(gap(each.shape, other.shape) + TIE * _apart(each, other) for other, _ in rest)
             for number, (each, _) in sure.items()
             if (rest := [pair for key, pair in others.items() if key != number])
         }
-        if not distance:
-            return self._tell(node, {}, {})
-        chosen = (max if node.far else min)(distance, key=lambda number: (distance[number], number))
-        return self._tell(node, {chosen: sure[chosen]}, {})
+        order = self._in_order(node, {key: -value if node.far else value for key, value in distance.items()})
+        return self._told(node, {number: sure[number] for number in order[:1]}, {})
+
+    def _in_order(self, node: Node, keys: Mapping[int, float]) -> list[int]:
+        """Numbers by their keys, lowest first."""
+        if self.memory is not None:
+            return self.memory.ordered(to_text(node), keys)
+        return sorted(keys, key=lambda number: keys[number])
 
     def _joined(self, node: Either | Both) -> Found:
         parts = [self.of(part) for part in node.parts]
@@ -196,8 +249,10 @@ class _Evaluation:
     def _counted(self, node: Counted) -> Found:
         sure = _even(self.of(node.of))
         fits = len(sure) >= node.least and (node.most is None or len(sure) <= node.most)
+        if self.memory is not None:
+            fits = self.memory.steady(to_text(node), ALL, float(fits)) >= EVEN
         why = {} if fits else {number: f"there are {len(sure)}" for number in sure}
-        return self._tell(node, sure if fits else {}, why)
+        return self._told(node, sure if fits else {}, why)
 
     def _cut(self, node: Cut) -> Found:
         kept, tools = self.of(node.of), list(_even(self.of(node.by)).values())
@@ -211,9 +266,19 @@ class _Evaluation:
                 rows, columns = np.nonzero(mask)
                 box = np.array([columns.min(), rows.min(), columns.max() + 1, rows.max() + 1], np.float32)
                 result[number] = (replace(each, mask=mask, box=box, shape=extent_of(mask, box)), score)
-        return self._tell(node, result, {})
+        return self._told(node, result, {})
 
     def _tell(self, node: Node, kept: Found, why: Mapping[int, str], *, is_guess: bool = False) -> Found:
+        """The set of a node, steadied where there is a memory, and written down."""
+        if self.memory is not None:
+            name, here = to_text(node), {each.number: each for each in self.candidates}
+            gone = (self.memory.missing(name) & here.keys()) - kept.keys()
+            kept = {**kept, **{number: (here[number], 0.0) for number in gone}}
+            kept = {n: (each, self.memory.steady(name, n, score)) for n, (each, score) in kept.items()}
+            why = {number: reason for number, reason in why.items() if kept[number][1] < EVEN}
+        return self._told(node, kept, why, is_guess=is_guess)
+
+    def _told(self, node: Node, kept: Found, why: Mapping[int, str], *, is_guess: bool = False) -> Found:
         shown = {number: score for number, (_, score) in kept.items() if score >= EVEN}
         self.steps.append(Step(question=to_text(node), kept=shown, left_out=dict(why), is_guess=is_guess))
         return kept
@@ -240,6 +305,10 @@ def _same(one: Candidate, other: Candidate) -> bool:
     """Whether two candidates are the same thing, found by two phrases or once."""
     if one.number == other.number:
         return True
+    width, height = np.minimum(one.box[2:], other.box[2:]) - np.maximum(one.box[:2], other.box[:2])
+    smaller, larger = sorted((one.shape.area, other.shape.area))
+    if min(width, height) <= 0 or smaller < SAME * larger:
+        return False
     return bool(mask_iou(one.mask[None], other.mask[None])[0, 0] >= SAME)
 
 
@@ -252,8 +321,8 @@ _ORDERS = {
     "right": lambda each, _: -float(each.shape.centre[0]),
     "top": lambda each, _: float(each.shape.centre[1]),
     "bottom": lambda each, _: -float(each.shape.centre[1]),
-    "large": lambda each, _: -each.shape.area,
-    "small": lambda each, _: each.shape.area,
+    "large": lambda each, _: -float(np.sqrt(each.shape.area)),
+    "small": lambda each, _: float(np.sqrt(each.shape.area)),
     "sure": lambda _, score: -score,
 }
 _CUTS = {"difference": lambda a, b: a & ~b, "union": lambda a, b: a | b, "intersection": lambda a, b: a & b}

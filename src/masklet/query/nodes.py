@@ -1,7 +1,10 @@
 """Questions as trees. Every node stands for a set of instances; the leaves are what a segmenter is asked."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from masklet.errors import InputError
 
 RELATIONS = (
     "on",
@@ -27,14 +30,25 @@ RELATIONS = (
 )
 ORDERS = ("left", "right", "top", "bottom", "large", "small", "sure")
 QUANTIFIERS = ("some", "no", "every")
+Corners = tuple[int, int, int, int]
 EVERYTHING = "object"  # the phrase behind "everything"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Named:
-    """All instances of a short noun phrase, as a segmenter answers it."""
+    """All instances of a short noun phrase, as a segmenter answers it.
+
+    Example boxes, xyxy in pixels, show what is meant and what is not.
+    """
 
     phrase: str
+    boxes: tuple[Corners, ...] = ()
+    not_boxes: tuple[Corners, ...] = ()
+
+    @property
+    def has_examples(self) -> bool:
+        """Whether it is asked by boxes, too."""
+        return bool(self.boxes or self.not_boxes)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,3 +148,29 @@ def phrases(node: Node) -> tuple[str, ...]:
     """What a segmenter is asked, each phrase once, in the order of the question."""
     own = (node.phrase,) if isinstance(node, Named) else ()
     return tuple(dict.fromkeys([*own, *(phrase for child in children(node) for phrase in phrases(child))]))
+
+
+def named(node: Node) -> tuple[Named, ...]:
+    """The concepts of a question, each once, in its order."""
+    own = (node,) if isinstance(node, Named) else ()
+    return tuple(dict.fromkeys([*own, *(leaf for child in children(node) for leaf in named(child))]))
+
+
+def check_plain(node: Node) -> None:
+    """Raises: InputError when concepts have example boxes, which lie in one image and are not asked of a video."""
+    if any(concept.has_examples for concept in named(node)):
+        raise InputError("a video is asked by phrases alone: example boxes belong to one image")
+
+
+def with_examples(node: Node, examples: Mapping[str, Sequence[Corners]]) -> Node:
+    """The question with example boxes for the concepts of these phrases."""
+    if isinstance(node, Named):
+        return replace(node, boxes=(*node.boxes, *examples.get(node.phrase, ())))
+    changed: dict[str, Any] = {}
+    for field in fields(node):
+        value = getattr(node, field.name)
+        if isinstance(value, tuple):
+            changed[field.name] = tuple(with_examples(part, examples) for part in value)
+        elif type(value).__name__ in KINDS:
+            changed[field.name] = with_examples(value, examples)
+    return replace(node, **changed)

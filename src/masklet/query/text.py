@@ -12,7 +12,7 @@
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -26,6 +26,7 @@ from masklet.query.nodes import (
     Between,
     Both,
     ButNot,
+    Corners,
     Counted,
     Cut,
     Either,
@@ -37,6 +38,7 @@ from masklet.query.nodes import (
 )
 
 MOST_DEPTH, MOST_CHARACTERS = 20, 4000
+MOST_PIXELS = 2**20
 _TOKEN = re.compile(r'\s*(?:"((?:[^"\\]|\\.)*)"|([a-z]+)|(\d+)|([(),]))')
 _JOINS = {"or": Either, "and": Both}
 
@@ -45,7 +47,9 @@ def to_text(node: Node) -> str:  # noqa: PLR0911 - one of each kind
     """The text form."""
     match node:
         case Named():
-            return json.dumps(node.phrase, ensure_ascii=False)
+            phrase = json.dumps(node.phrase, ensure_ascii=False)
+            groups = [*map(_corners, node.boxes), *(f"not, {_corners(box)}" for box in node.not_boxes)]
+            return f"like({', '.join([phrase, *groups])})" if groups else phrase
         case Related():
             quantifier = str(node.count) if node.count is not None else node.quantifier
             last = "" if quantifier == "some" else f", {quantifier}"
@@ -67,6 +71,10 @@ def to_text(node: Node) -> str:  # noqa: PLR0911 - one of each kind
             return f"counted({to_text(node.of)}, {node.least}, {most})"
         case Cut():
             return f"cut({to_text(node.of)}, {node.how}, {to_text(node.by)})"
+
+
+def _corners(box: Sequence[int]) -> str:
+    return ", ".join(map(str, box))
 
 
 def from_text(text: str) -> Node:
@@ -137,12 +145,12 @@ class _Reader:
             raise self.error(repr(wanted))
         self.at += 1
 
-    def number(self) -> int:
+    def number(self, most: int = 1000) -> int:
         self.expect(",")
         kind, value = self.take()
-        if kind != "number" or not 0 <= int(value) <= 1000:
+        if kind != "number" or not 0 <= int(value) <= most:
             self.at -= 1
-            raise self.error("a number up to 1000")
+            raise self.error(f"a number up to {most}")
         return int(value)
 
     def node(self, depth: int) -> Node:
@@ -193,6 +201,30 @@ def _phrase(raw: str) -> str:
     return phrase
 
 
+def _like(reader: _Reader, _: int) -> Node:
+    """A phrase with example boxes: four numbers each, after the word `not` where they show what is not meant."""
+    kind, value = reader.take()
+    if kind != "phrase":
+        reader.at -= 1
+        raise reader.error("a phrase in quotes")
+    boxes: list[Corners] = []
+    not_boxes: list[Corners] = []
+    while reader.peek() == ("mark", ","):
+        into = boxes
+        if reader.tokens[reader.at + 1 : reader.at + 2] == [("word", "not")]:
+            reader.at += 2
+            into = not_boxes
+        x0, y0, x1, y1 = (reader.number(MOST_PIXELS) for _ in range(4))
+        if x1 <= x0 or y1 <= y0:
+            raise InputError(
+                f"{reader.text!r}: the box {x0}, {y0}, {x1}, {y1} is empty: its corners are x0, y0, x1, y1"
+            )
+        into.append((x0, y0, x1, y1))
+    if not boxes and not not_boxes:
+        raise reader.error("the four numbers of an example box")
+    return Named(phrase=_phrase(value), boxes=tuple(boxes), not_boxes=tuple(not_boxes))
+
+
 def _related(reader: _Reader, depth: int) -> Node:
     subject = reader.query(depth)
     relation, other = reader.argument(RELATIONS), reader.node(depth)
@@ -231,6 +263,7 @@ def _cut(reader: _Reader, depth: int) -> Node:
 
 
 _FUNCTIONS: Mapping[str, Callable[[_Reader, int], Node]] = {
+    "like": _like,
     "related": _related,
     "between": lambda r, d: Between(subject=r.query(d), first=r.node(d), second=r.node(d)),
     "ranked": _ranked,
@@ -247,7 +280,8 @@ def to_json(node: Node) -> dict[str, Any]:
     for field in fields(node):
         value = getattr(node, field.name)
         if isinstance(value, tuple):
-            values[field.name] = [to_json(part) for part in value]
+            plain = field.name in ("boxes", "not_boxes")
+            values[field.name] = [list(part) if plain else to_json(part) for part in value]
         else:
             values[field.name] = to_json(value) if type(value).__name__ in KINDS else value
     return values

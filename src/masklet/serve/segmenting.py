@@ -13,7 +13,7 @@ from masklet.inference.image.image_session import ImageSession
 from masklet.inference.model import Model
 from masklet.query.answer import Answer
 from masklet.query.english import read_question
-from masklet.query.evaluate import ask
+from masklet.query.evaluate import ask, like_of
 from masklet.serve.encoding import box_of, instance_views, mask_view
 from masklet.serve.schemas import (
     ClickPrompt2D,
@@ -66,7 +66,7 @@ def answer_question(session: ImageSession, text: str, threshold: float | int) ->
     """The answer to a sentence about an image that is encoded. Raises: InputError naming a word not understood."""
     node = read_question(text)[0].node
     found: Callable[..., object] = lambda names, least: session.find(names, threshold=least)  # noqa: E731
-    return ask(found, session.pixels, node, threshold=threshold)  # type: ignore[arg-type]
+    return ask(found, session.pixels, node, threshold=threshold, like=like_of(session))  # type: ignore[arg-type]
 
 
 def _answer(

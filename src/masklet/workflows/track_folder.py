@@ -20,6 +20,7 @@ from masklet.workflows.track_job import TrackJob
 
 if TYPE_CHECKING:
     from masklet.inference.video.video_session import VideoSession
+    from masklet.inference.video.views import ShownFrames
 
 RECORD, JOURNAL = "run.json", "frames.jsonl"
 RESULTS = ("overlay.mp4", "masks", "ytvis.json", "mot.txt", "mot_frames.json", "davis")  # which a run may remove
@@ -43,6 +44,7 @@ class RunState:
     complete: bool = False
     session: Path | None = None
     lines: int = 0
+    view: dict[str, object] = field(default_factory=dict)  # what the view of the results had decided
 
 
 def fingerprint(source: FrameSource) -> list[object]:
@@ -100,8 +102,12 @@ class RunFolder:
         written = sum(1 for _ in read_journal(self.journal)) if self.journal.exists() else 0
         sessions = {lines: path for lines, path in self._sessions().items() if lines <= written}
         lines = max(sessions, default=0)
+        session = sessions.get(lines)
         return RunState(
-            complete=earlier.complete and earlier.stop == job.stop, session=sessions.get(lines), lines=lines
+            complete=earlier.complete and earlier.stop == job.stop,
+            session=session,
+            lines=lines,
+            view={} if session is None else _read_view(session),
         )
 
     def begin(self, job: TrackJob, source: FrameSource, lines: int) -> Journal:
@@ -125,15 +131,19 @@ class RunFolder:
         )
         write_atomically(self.path / RECORD, json.dumps(vars(content), indent=1))
 
-    def save(self, session: "VideoSession", lines: int) -> None:
+    def save(self, session: "VideoSession", lines: int, view: "ShownFrames | None" = None) -> None:
         """Saves the session that belongs to so many journal lines, and removes the one saved before."""
-        session.save(self.path / f"session-{lines:06d}.safetensors")
+        path = self.path / f"session-{lines:06d}.safetensors"
+        if view is not None:
+            write_atomically(path.with_suffix(".json"), json.dumps(view.to_json()))
+        session.save(path)
         self._remove_sessions(keep=lines)
 
     def _remove_sessions(self, *, keep: int) -> None:
         for lines, path in self._sessions().items():
             if lines != keep:
                 path.unlink()
+                path.with_suffix(".json").unlink(missing_ok=True)
 
     def _sessions(self) -> dict[int, Path]:
         """Saved sessions by the journal lines they belong to."""
@@ -147,3 +157,12 @@ class RunFolder:
             return RunRecord(dict(content["arguments"]), content["stop"], content["complete"], [*source], files)
         except (OSError, ValueError, KeyError, TypeError):  # missing, or not the record of a run
             return None
+
+
+def _read_view(session: Path) -> dict[str, object]:
+    """What the view had decided when a session was saved; nothing where the run has none."""
+    path = session.with_suffix(".json")
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(f"{path} is damaged, so the run cannot be gone on with: {error}") from error

@@ -55,8 +55,9 @@ class TrackJob:
     """A video, its prompts, and the formats to write into `folder`; results of frames `start`, `start + step`, ...
 
     `video` is a path or the number of a camera. `delay` is the number of frames a new object is watched before it is
-    reported, None the model's own. With `resume` the run in the folder is continued. Raises: InputError when there is
-    no frame to track, or no folder to resume from.
+    reported, None the model's own. With `exclusive` a thing that is tracked under several phrases has one owner. With a
+    `question`, in its exact form, whose concepts are among the phrases, only what answers it is a result. With `resume`
+    the run in the folder is continued. Raises: InputError when there is no frame to track, or no folder to resume from.
     """
 
     video: str
@@ -66,6 +67,8 @@ class TrackJob:
     step: int = 1
     delay: int | None = None
     calibration: Calibration | None = None
+    exclusive: bool = False
+    question: str | None = None
     model: ModelChoice = field(default_factory=ModelChoice)
     formats: tuple[str, ...] = ()
     folder: Path | None = None
@@ -88,5 +91,7 @@ class TrackJob:
             "delay": self.delay,
             "calibration": self.calibration and self.calibration.digest,
             "model": self.model.name,
+            "exclusive": self.exclusive,
+            "question": self.question,
         }
         return json.loads(json.dumps(values))

@@ -17,12 +17,14 @@ from masklet.inference.output.video_writer import Writer
 from masklet.inference.video.frame_result import FrameResult
 from masklet.media.frames import FrameSource, check_kept
 from masklet.media.video_source import open_frames
+from masklet.query.text import from_text
 from masklet.workflows.observer import SILENT, JobObserver, stage
 from masklet.workflows.track_folder import RunFolder, RunState
 from masklet.workflows.track_job import TrackJob
 
 if TYPE_CHECKING:
     from masklet.inference.video.video_session import VideoSession
+    from masklet.inference.video.views import ShownFrames
 
 SAVE_SECONDS = 60.0  # of work that a crash may cost
 
@@ -96,6 +98,7 @@ class TrackRun(AbstractContextManager):
         self._writers: dict[str, Writer] = {}
         self._journal: Journal | None = None
         self._state = RunState()
+        self.view = view_of(job)
         if self._folder is not None:
             if job.resume and not self.source.seekable:
                 raise InputError(f"{self.source.name} cannot be gone on with: it gives each frame once")
@@ -133,7 +136,8 @@ class TrackRun(AbstractContextManager):
         try:
             if self._folder is not None:
                 self._journal = self._folder.begin(self.job, self.source, self._state.lines)
-            for result in session.track(start=self._next, stop=self.job.stop, step=self.job.step):
+            for tracked in session.track(start=self._next, stop=self.job.stop, step=self.job.step):
+                result = tracked if self.view is None else self.view(tracked)
                 self._take(result)
                 if self._journal is not None:
                     self._journal.append(result)
@@ -151,6 +155,8 @@ class TrackRun(AbstractContextManager):
     def _open_session(self) -> "VideoSession":
         model = self.job.model.load()
         if self._state.session is not None:
+            if self.view is not None and self._state.view:
+                self.view.restore(self._state.view)
             return model.resume_video(self._state.session, self.source)
         session = model.open_video(self.source, delay=self.job.delay, calibration=self.job.calibration)
         try:
@@ -169,7 +175,7 @@ class TrackRun(AbstractContextManager):
         if self.resumable and self._folder is not None and self._journal is not None:
             try:
                 self._journal.sync()
-                self._folder.save(session, self._journal.lines)
+                self._folder.save(session, self._journal.lines, self.view)
             except (InputError, OSError, MemoryError) as error:
                 self.save_failure = f"the session could not be saved, so the run can go on from less: {error}"
 
@@ -228,6 +234,15 @@ class TrackRun(AbstractContextManager):
 def open_track_source(video: str) -> FrameSource:
     """The video at a path, or the camera of a number that is not the name of a file."""
     return open_frames(int(video) if video.isdecimal() and not Path(video).exists() else video)
+
+
+def view_of(job: TrackJob) -> "ShownFrames | None":
+    """What is shown of the tracked frames, where it is not all. Raises: InputError on a question that is none."""
+    from masklet.inference.video.views import ExclusiveView, QuestionView
+
+    if job.question is not None:
+        return QuestionView(question=from_text(job.question))
+    return ExclusiveView() if job.exclusive else None
 
 
 def prompt(session: "VideoSession", job: TrackJob) -> None:

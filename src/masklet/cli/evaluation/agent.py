@@ -6,19 +6,27 @@ from typing import Annotated
 
 import typer
 
-from masklet.cli.app import Device, Dtype, Json, Model, command
+from masklet.cli.app import Device, Dtype, Json, Model, WrongUsage, command
 from masklet.cli.ask import CallMode, Llm, PlannerUrl, Remote, planner_of
 from masklet.cli.display import Display
 from masklet.cli.evaluation.evaluate import eval_app
+from masklet.formats.referring import BENCHMARKS
 from masklet.workflows.model_choice import ModelChoice
 
 
-@command("agent", "eval agent reasonseg --gt val --images val --planner http://127.0.0.1:8080/v1", of=eval_app)
+@command(
+    "agent",
+    "eval agent own --out own",
+    "eval agent reasonseg --gt val --images val --planner http://127.0.0.1:8080/v1",
+    of=eval_app,
+)
 def agent(  # noqa: PLR0913 - one argument for each option
     *,
-    benchmark: Annotated[str, typer.Argument(help="reasonseg, refcoco or grefcoco.", show_default=False)],
-    gt: Annotated[Path, typer.Option(help="A folder of ReasonSeg, or refs(...).p beside instances.json.")],
-    images: Annotated[Path, typer.Option(help="The folder of the images.")],
+    benchmark: Annotated[str, typer.Argument(help=f"One of {', '.join(BENCHMARKS)}.", show_default=False)],
+    gt: Annotated[
+        Path | None, typer.Option(help="A folder of ReasonSeg, refs(...).p beside instances.json, or a file.")
+    ] = None,
+    images: Annotated[Path | None, typer.Option(help="The folder of the images.")] = None,
     split: Annotated[str, typer.Option(help="Split of a file of references.")] = "val",
     planner: PlannerUrl = "rules",
     llm: Llm = "default",
@@ -30,9 +38,18 @@ def agent(  # noqa: PLR0913 - one argument for each option
     out: Annotated[Path, typer.Option(help="Where answers and figures go; a second run goes on.")] = Path("out"),
     json: Json = False,
 ) -> None:
-    """Score the agent on sentences that mean regions: gIoU, cIoU, refusals, and what they cost."""
-    from masklet.workflows.evaluation.agent import AgentEvalJob, evaluate_agent
+    """Score the agent on sentences about images: regions, exact sets or boxes, refusals, and what they cost.
 
+    `own` needs no files: our 300 sentences with negations, orders and counts are written into the folder of the run.
+    """
+    from masklet.workflows.evaluation.agent import AgentEvalJob, evaluate_agent
+    from masklet.workflows.evaluation.own_set import write_own_set
+
+    if benchmark == "own" and gt is None:
+        gt = write_own_set(out / "set")
+        images = gt.parent
+    if gt is None or images is None:
+        raise WrongUsage("give the labels with --gt and the folder of the images with --images")
     job = AgentEvalJob(
         benchmark=benchmark,
         labels=gt,

@@ -10,6 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float
+from scipy.optimize import linear_sum_assignment
+
+from masklet.ops.masks import mask_iou
 
 RESAMPLES = 1000
 LEVEL = 0.95
@@ -59,6 +62,15 @@ def region_metrics(scores: Sequence[RegionScore]) -> Mapping[str, float]:
         "N-acc": _mean([float(not score.has_answer) for score in absent]),
         "T-acc": _mean([float(score.has_answer) for score in present]),
     }
+
+
+def is_exact_set(found: Bool[np.ndarray, "find height width"], meant: Bool[np.ndarray, "object height width"]) -> bool:
+    """Whether the masks are those that are meant, no more and no fewer: pairs with an IoU above one half."""
+    if len(found) != len(meant):
+        return False
+    overlaps = mask_iou(found, meant)
+    rows, columns = linear_sum_assignment(-overlaps)
+    return bool((overlaps[rows, columns] > HIT).all())
 
 
 def _mean(values: Sequence[float]) -> float:

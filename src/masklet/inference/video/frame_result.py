@@ -15,6 +15,7 @@ from torch import Tensor
 
 from masklet.errors import InputError
 from masklet.inference.result import CLICKED, Result, Row, box_entries, choose
+from masklet.media.frames import Frame
 from masklet.ops.enlarge import resize_mask_logits
 from masklet.ops.masks import fills, mask_to_box, rle_area, rle_decode, rle_encode
 from masklet.phrases import phrase_key
@@ -85,6 +86,33 @@ class FrameResult(Result):
             clicked=clicked,
         )
         return result[np.array([rle != "" for rle in rles], dtype=bool)]
+
+    @classmethod
+    def of_mask(
+        cls,
+        frame: Frame,
+        mask: Bool[np.ndarray, "height width"],
+        object_id: int,
+        *,
+        concept: str,
+        clicked: frozenset[int] = frozenset(),
+    ) -> "FrameResult":
+        """One object that a user drew, with full scores; none where its mask is empty."""
+        ones = np.ones(1, dtype=np.float32)
+        result = cls(
+            index=frame.index,
+            time=frame.time,
+            size=(mask.shape[0], mask.shape[1]),
+            ids=np.array([object_id]),
+            concepts=(concept,),
+            clicked=clicked,
+            scores=ones,
+            object_scores=ones,
+            precedence=ones,
+            rles=(rle_encode(mask),),
+            image=frame.pixels,
+        )
+        return result[mask.any(keepdims=True).ravel()]
 
     @classmethod
     def empty(cls, index: int, time: float, size: tuple[int, int]) -> "FrameResult":

@@ -29,6 +29,7 @@ from masklet.inference.concepts import (
     Points,
     Whole,
     read_concepts,
+    read_frame,
     read_mask,
     read_rows,
     read_whole,
@@ -59,12 +60,14 @@ from masklet.inference.video.saving import (
 )
 from masklet.inference.video.schedule import FrameWork, Key, Schedule
 from masklet.inference.video.step import StepOptions, step
+from masklet.inference.video.views import ExclusiveView, FrameAnswer, QuestionView
 from masklet.media.frames import FrameSource, check_kept
 from masklet.media.images import ImageSource, read_image
 from masklet.models.memory_bank import Traversal
 from masklet.models.tracker import MASK_CELLS
 from masklet.ops.components import fill_small
-from masklet.ops.masks import rle_encode
+from masklet.query.english import read_question
+from masklet.query.nodes import Node, check_plain, phrases
 
 Direction = Literal["forward", "backward", "both"]
 
@@ -145,7 +148,7 @@ class VideoSession(AbstractContextManager["VideoSession"]):
         """
         if frame is None and not self.cache.has_begun:
             return self._await_concepts(phrase, boxes, not_boxes)
-        features = self.cache.at(_read_frame(frame))
+        features = self.cache.at(read_frame(frame))
         names = []
         for concept in read_concepts(phrase, boxes, not_boxes, self.size, self.predictor.tokenizer):
             tokens, name = None, self.state.name_of(concept.phrase) or concept.phrase
@@ -194,7 +197,7 @@ class VideoSession(AbstractContextManager["VideoSession"]):
 
         Raises: InputError when the prompt or the frame cannot be used.
         """
-        features = self.cache.at(_read_frame(frame))
+        features = self.cache.at(read_frame(frame))
         grid = features.for_tracker.coarse.shape[-2:]
         mask_size = (MASK_CELLS * grid[0], MASK_CELLS * grid[1])
         prompt = click_prompt(points, labels, box, None, self.size, self.predictor.image_size, mask_size)
@@ -213,7 +216,7 @@ class VideoSession(AbstractContextManager["VideoSession"]):
 
         Raises: InputError when the mask, the id or the frame cannot be used.
         """
-        features = self.cache.at(_read_frame(frame))
+        features = self.cache.at(read_frame(frame))
         mask = read_mask(mask, self.size)
         object_id, place = self._admit(object_id, features)
         view = self._view(features, Traversal(num_frames=self.num_frames))
@@ -256,13 +259,16 @@ class VideoSession(AbstractContextManager["VideoSession"]):
         start: Whole | None = None,
         stop: Whole | None = None,
         step: Whole = 1,
+        exclusive: bool = False,
+        together: Collection[tuple[str, str]] = (),
     ) -> Iterator[FrameResult]:
         """The frames from `start` on, as they are decided; `stop` is the first that is not visited.
 
         By default from the first frame that changed since it was tracked, or that was ever prompted. Backward, `start`
         is visited as well; "both" goes forward, then backward from the frame before. Frames that were tracked come
         from the history, apart from what was corrected since. New masklets show after the confirmation delay, so
-        results of concepts come that many frames late.
+        results of concepts come that many frames late. With `exclusive` a thing that is tracked under several phrases
+        keeps one owner; see `ImageResult.exclusive`.
 
         Raises: InputError when there is nothing to track or no such frame, or the session or its stream has ended.
         """
@@ -277,7 +283,21 @@ class VideoSession(AbstractContextManager["VideoSession"]):
             raise InputError(f"the video has {self.num_frames} frames, and none of number {begin}")
         if direction != "backward" and self.cache.has_ended and not self.results.pending:
             raise InputError(f"the stream has ended after {self.num_frames} frames: there is nothing left to track")
-        return self._run_all(direction, begin, stop, step)
+        frames = self._run_all(direction, begin, stop, step)
+        return map(ExclusiveView(together=together), frames) if exclusive else frames
+
+    def ask(
+        self, question: str | Node, *, start: Whole | None = None, stop: Whole | None = None, step: Whole = 1
+    ) -> Iterator[FrameAnswer]:
+        """What answers a compound question, frame by frame, as `Model.ask` reads it; an identity that answers does not
+        flicker. Its concepts are tracked as by `add_concept`. Raises: InputError naming a word that cannot be placed.
+        """
+        node = read_question(question)[0].node if isinstance(question, str) else question
+        check_plain(node)
+        for phrase in phrases(node):
+            if self.state.name_of(phrase) is None:
+                self.add_concept(phrase, frame=start)
+        return map(QuestionView(question=node), self.track(start=start, stop=stop, step=step))
 
     def push(self, pixels: ImageSource, time: float | None = None) -> FrameResult | None:
         """The next frame of a live stream. Returns the result whose delay is over, if one is; see also `flush`."""
@@ -459,21 +479,9 @@ class VideoSession(AbstractContextManager["VideoSession"]):
         """Takes a prompted object into the session, and shows its frame with it."""
         self.state = self.state.with_cohort(place, cohort)
         self._mark(("object", object_id), features.frame.index)
-        ones = np.ones(1, dtype=np.float32)
-        prompted = FrameResult(
-            index=features.frame.index,
-            time=features.frame.time,
-            size=self.size,
-            ids=np.array([object_id]),
-            concepts=(cohort.concept or "",),
-            clicked=self.state.clicked,
-            scores=ones,
-            object_scores=ones,
-            precedence=ones,
-            rles=(rle_encode(mask),),
-            image=features.frame.pixels,
-        )
-        record = FrameRecord(result=prompted[mask.any(keepdims=True).ravel()])
+        concept, clicked = cohort.concept or "", self.state.clicked
+        shown = FrameResult.of_mask(features.frame, mask, object_id, concept=concept, clicked=clicked)
+        record = FrameRecord(result=shown)
         known = self.results.history.records.get(features.frame.index)
         if known is not None:
             record = replace(known, result=join(without(known.result, [object_id]), record.result))
@@ -489,7 +497,3 @@ class VideoSession(AbstractContextManager["VideoSession"]):
         before = set(self.state.object_ids)
         self.state = self.state.without(object_ids)
         self.results.forget(before - set(self.state.object_ids))
-
-
-def _read_frame(frame: Whole | None) -> int | None:
-    return None if frame is None else read_whole(frame, "the number of a frame")

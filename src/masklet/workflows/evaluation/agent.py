@@ -1,19 +1,22 @@
 """The agent on a benchmark of sentences: a mask a sentence, with what it cost. A run that was stopped goes on."""
 
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
 from statistics import quantiles
 from typing import Any
 
 import numpy as np
+from jaxtyping import Bool
 
 from masklet.agent.episode import AgentOutcome, run
 from masklet.agent.hands import Hands
 from masklet.errors import InputError
-from masklet.eval.tasks.referring import RegionScore, region_metrics
+from masklet.eval.tasks.free_text import DescribedPair, described_metrics
+from masklet.eval.tasks.referring import RegionScore, is_exact_set, region_metrics
 from masklet.files import write_atomically
 from masklet.formats.records import inside
 from masklet.formats.referring import Sentence, draw, read_benchmark
@@ -60,6 +63,14 @@ def evaluate_agent(job: AgentEvalJob, observer: JobObserver = SILENT) -> Mapping
     if not sentences:
         raise InputError(f"{job.labels} holds no sentence of the split {job.split!r}")
     answers = {each["id"]: each for each in _answered(job, sentences, observer)}
+    score = {"omnilabel": _descriptions, "own": _sets}.get(job.benchmark, _regions)
+    figures = dict(score(sentences, answers)) | _costs(list(answers.values()))
+    write_atomically(job.out / "figures.json", json.dumps(figures, indent=2) + "\n")
+    return figures
+
+
+def _regions(sentences: Sequence[Sentence], answers: Mapping[str, Json]) -> dict[str, float]:
+    """One mask a sentence, by sort where there are several."""
     scores: dict[str, RegionScore] = {}
     for sentence in sentences:
         answer = answers[sentence.id]
@@ -67,12 +78,48 @@ def evaluate_agent(job: AgentEvalJob, observer: JobObserver = SILENT) -> Mapping
         target, ignored = draw(sentence, (height, width))
         scores[sentence.id] = RegionScore.of(target, rle_decode(answer["counts"], height, width), ignored)
     figures = dict(region_metrics(list(scores.values())))
-    for name, is_long in (("long", True), ("short", False)) if job.benchmark == "reasonseg" else ():
-        part = [scores[each.id] for each in sentences if each.is_long is is_long]
-        figures |= {f"{name} {key}": value for key, value in region_metrics(part).items() if key in ("gIoU", "cIoU")}
-    figures |= _costs(list(answers.values()))
-    write_atomically(job.out / "figures.json", json.dumps(figures, indent=2) + "\n")
+    for sort in sorted({sentence.sort for sentence in sentences} - {""}):
+        part = region_metrics([scores[each.id] for each in sentences if each.sort == sort])
+        figures |= {f"{sort} {key}": part[key] for key in ("gIoU", "cIoU")}
     return figures
+
+
+def _sets(sentences: Sequence[Sentence], answers: Mapping[str, Json]) -> dict[str, float]:
+    """The share of sentences whose instances are exactly right, by sort, and their regions."""
+    right: dict[str, list[bool]] = defaultdict(list)
+    for sentence in sentences:
+        answer = answers[sentence.id]
+        size = (answer["size"][0], answer["size"][1])
+        meant = [draw(replace(sentence, shapes=(shape,)), size)[0] for shape in sentence.shapes]
+        found = [rle_decode(mark["counts"], *size) for mark in answer["marks"]]
+        is_right = is_exact_set(_stacked(found, size), _stacked(meant, size))
+        for group in ("exact", f"exact {sentence.sort}", *([] if meant else ["exact where nothing is meant"])):
+            right[group].append(is_right)
+    return {group: float(np.mean(each)) for group, each in right.items()} | _regions(sentences, answers)
+
+
+def _stacked(masks: Sequence[np.ndarray], size: tuple[int, int]) -> Bool[np.ndarray, "mask height width"]:
+    return np.stack(masks) if masks else np.zeros((0, *size), dtype=bool)
+
+
+def _descriptions(sentences: Sequence[Sentence], answers: Mapping[str, Json]) -> Mapping[str, float]:
+    """AP of boxes; the score of one is how sure the answer is, times the segmenter's."""
+    pairs: list[DescribedPair] = []
+    for sentence in sentences:
+        answer = answers[sentence.id]
+        boxes = np.array(sentence.boxes, float).reshape(-1, 4)
+        found = [mark["box"] for mark in answer["marks"]]
+        scores = [answer["confidence"] * mark["score"] for mark in answer["marks"]]
+        pairs.append(
+            DescribedPair(
+                text=sentence.text,
+                is_category=sentence.sort == "categ",
+                boxes=np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1),
+                found=np.array(found, float).reshape(-1, 4),
+                scores=np.array(scores, float),
+            )
+        )
+    return described_metrics(pairs)
 
 
 def _answered(job: AgentEvalJob, sentences: list[Sentence], observer: JobObserver) -> Iterator[Json]:
@@ -124,6 +171,8 @@ def _plain(sentence: Sentence, outcome: AgentOutcome, size: tuple[int, int]) -> 
         "id": sentence.id,
         "size": list(size),
         "counts": rle_encode(mask),
+        "marks": [{"box": list(m.box), "score": m.score, "counts": rle_encode(m.mask)} for m in outcome.marks],
+        "confidence": outcome.confidence,
         "status": outcome.status,
         "seconds": outcome.seconds,
         "prompts": outcome.prompts,
