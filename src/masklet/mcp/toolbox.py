@@ -111,11 +111,11 @@ class Toolbox:
             case ReviewNext() | ReviewAnswer():
                 return self._review(request)
             case TrackStart() | TrackStatus() | TrackCancel():
-                return self._follow(request)
+                return self._video(request)
             case _:
                 raise InputError(f"there is no tool for {type(request).__name__}")
 
-    def _follow(self, request: TrackStart | TrackStatus | TrackCancel) -> Given:
+    def _video(self, request: TrackStart | TrackStatus | TrackCancel) -> Given:
         match request:
             case TrackStart():
                 return self._track(request)
