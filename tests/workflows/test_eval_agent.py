@@ -9,6 +9,8 @@ from toy_world import OracleSession, world
 
 import masklet
 from masklet import cli
+from masklet.cli.evaluation import agent as agent_command
+from masklet.formats import referring
 from masklet.ops.masks import mask_to_polygons
 
 SCENE = world(2)
@@ -153,3 +155,7 @@ def test_descriptions_are_scored_by_boxes(benchmark, tmp_path, capsys) -> None:
 def test_labels_are_asked_for_where_a_benchmark_needs_them(capsys) -> None:
     assert cli.main(["eval", "agent", "reasonseg"]) == 2
     assert "give the labels with --gt" in capsys.readouterr().err
+
+
+def test_help_names_every_benchmark_that_there_is() -> None:
+    assert set(agent_command.BENCHMARKS) == set(referring.BENCHMARKS)

@@ -10,8 +10,9 @@ from masklet.cli.app import Device, Dtype, Json, Model, WrongUsage, command
 from masklet.cli.ask import CallMode, Llm, PlannerUrl, Remote, planner_of
 from masklet.cli.display import Display
 from masklet.cli.evaluation.evaluate import eval_app
-from masklet.formats.referring import BENCHMARKS
 from masklet.workflows.model_choice import ModelChoice
+
+BENCHMARKS = ("reasonseg", "refcoco", "grefcoco", "omnilabel", "own")  # readers are not loaded for help
 
 
 @command(
