@@ -72,11 +72,13 @@ def test_objects_of_a_frame_are_shapes_with_the_ids_of_objects() -> None:
     mask = np.zeros((64, 96), bool)
     mask[10:30, 20:50] = True
     same = {"scores": [0.9], "object_scores": [0.8], "precedence": [1.0], "rles": [rle_encode(mask)]}
-    frame = FrameObjects(index=3, time=0.3, size=(64, 96), ids=[7], concepts=["cup"], **same)
+    frame = FrameObjects(index=3, time=0.3, size=(64, 96), ids=[7], concepts=["cup"], clicked=[], **same)
     polygon, box = shapes_of_frame(frame, AnyLabelingParams(show_boxes=True))
     assert (polygon["label"], polygon["group_id"], polygon["score"]) == ("cup", 7, 0.8)
     assert polygon["points"][0] == polygon["points"][-1]
     assert (box["shape_type"], box["points"]) == ("rectangle", [[20.0, 10.0], [50.0, 10.0], [50.0, 30.0], [20.0, 30.0]])
+    clicked = frame.model_copy(update={"clicked": [7]})
+    assert shapes_of_frame(clicked, AnyLabelingParams())[0]["label"] == "object"
 
 
 def test_x_anylabeling_follows_a_phrase_and_says_what_is_wrong(http: TestClient, clip: Path) -> None:

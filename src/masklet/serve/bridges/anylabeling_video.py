@@ -16,6 +16,7 @@ from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 
 from masklet.errors import InputError
+from masklet.inference.result import CLICKED
 from masklet.inference.video.video_session import VideoSession
 from masklet.ops.masks import rle_decode
 from masklet.serve.bridges.anylabeling import MODEL, AnyLabelingParams, failed, guarded, shapes_of_mask
@@ -166,7 +167,8 @@ def shapes_of_frame(frame: FrameObjects, params: AnyLabelingParams) -> list[dict
     shapes = []
     for place, number in enumerate(frame.ids):
         mask = rle_decode(frame.rles[place], *frame.size)
-        made = shapes_of_mask(frame.concepts[place] or "object", frame.object_scores[place], mask, params)
+        label = CLICKED if number in frame.clicked else frame.concepts[place] or CLICKED
+        made = shapes_of_mask(label, frame.object_scores[place], mask, params)
         shapes += [shape | {"group_id": number} for shape in made]
     return shapes
 
