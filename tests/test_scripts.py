@@ -186,7 +186,7 @@ def test_the_image_benchmark_asks_a_model_through_its_public_names() -> None:
 def test_the_arms_of_the_closed_loop_are_labels_of_the_same_photos_made_with_more_and_more_help(
     tmp_path: Path, monkeypatch
 ) -> None:
-    """What is learnt from them, on real photos, takes an hour: docs/data-engine.md has the table."""
+    """What is learnt from them, on real photos, takes an hour and is not run here."""
     module = load_script("benchmarks/engine_loop.py")
     builder = CocoBuilder()
     for path in sorted(write_photos(tmp_path / "photos", 6).iterdir()):

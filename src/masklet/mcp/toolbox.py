@@ -5,6 +5,7 @@ import binascii
 import secrets
 import threading
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -93,7 +94,7 @@ class Toolbox:
     reviews: ReviewQueues | None = None
     images: dict[str, OpenedImage] = field(default_factory=dict)
     jobs: dict[str, BackgroundTrack] = field(default_factory=dict)
-    lock: threading.RLock = field(default_factory=threading.RLock)
+    lock: AbstractContextManager[bool] = field(default_factory=threading.RLock)
 
     def run(self, request: ToolRequest) -> Given:
         """Does one thing at a time. Raises: InputError with a sentence for the client."""

@@ -4,6 +4,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
 from masklet.inference.video.frame_result import FrameResult
@@ -23,7 +24,7 @@ HISTORY = 100  # frames whose results a live session remembers
 class _Live:
     session: VideoSession
     owner: str
-    lock: threading.Lock = field(default_factory=threading.Lock)
+    lock: AbstractContextManager[bool] = field(default_factory=threading.Lock)
     used: float = field(default_factory=time.time)
 
 
