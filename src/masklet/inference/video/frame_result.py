@@ -145,7 +145,7 @@ class FrameResult(Result):
                 object_scores=np.array(entry["object_scores"], dtype=np.float32),
                 precedence=np.array(entry["precedence"], dtype=np.float32),
                 rles=tuple(map(str, entry["rles"])),
-                clicked=frozenset(map(int, entry.get("clicked", ()))),
+                clicked=frozenset(map(int, entry["clicked"])),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"this is no result of a frame: {error}") from error
