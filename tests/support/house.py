@@ -26,7 +26,7 @@ BUDGETS = {
     "inference": 5960,
     "llm": 850,
     "mcp": 720,
-    "media": 1170,
+    "media": 1190,
     "models": 2400,
     "nn": 520,
     "ops": 1060,

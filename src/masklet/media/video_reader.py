@@ -24,6 +24,7 @@ from av.video.stream import VideoStream
 from jaxtyping import Float64, Int64, UInt8
 
 from masklet.errors import InputError
+from masklet.media.av_files import open_to_read
 from masklet.media.frames import ASSUMED_FPS, Frame, FrameSource, Stream
 from masklet.media.images import check_size, read_image
 
@@ -102,7 +103,7 @@ class VideoFile(FrameSource):
     def _opened(self) -> Iterator[tuple[InputContainer, VideoStream]]:
         """The container and its video stream; errors name the file."""
         try:
-            container = av.open(str(self._file.absolute()), metadata_errors="replace")  # 12:30.mp4 would be a protocol
+            container = open_to_read(self._file)
         except FFmpegError as error:
             raise InputError(_reason(self._file, error)) from error
         with container:

@@ -12,6 +12,8 @@ from av.error import FFmpegError
 from av.stream import Stream
 from av.video.stream import VideoStream
 
+from masklet.media.av_files import open_to_read
+
 
 def with_sound(overlay: Path, source: Path, span: tuple[float, float], target: Path) -> str | None:
     """Writes to `target` the overlay with the source's sound of `span` (begin and end in seconds of the source).
@@ -20,14 +22,14 @@ def with_sound(overlay: Path, source: Path, span: tuple[float, float], target: P
     any sound in the source it is "".
     """
     try:
-        with av.open(str(source.absolute()), metadata_errors="replace") as sounds:
+        with open_to_read(source) as sounds:
             sound = sounds.streams.best("audio")
             if not isinstance(sound, AudioStream):
                 return ""
             if sound.codec_context is None:
                 return "its codec is not known"
             with (
-                av.open(str(overlay.absolute()), metadata_errors="replace") as pictures,
+                open_to_read(overlay) as pictures,
                 av.open(str(target.absolute()), "w", format="mp4", options={"movflags": "faststart"}) as made,
             ):
                 if sound.codec_context.name not in made.supported_codecs:
