@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,6 +55,14 @@ def said_by(project: Path, name: str) -> Counter[str]:
 def page(browser: "Browser", server: Running) -> "Iterator[Page]":
     with opened(browser, server.address) as found:
         yield found
+
+
+@contextmanager
+def reviewing(page: "Page", folder: Path, model: str, project: Path) -> Iterator[Running]:
+    """A server of a project; the page is left before it stops, for what it still asks then would count as a fault."""
+    with running_server(folder, model, "--project", str(project)) as server:
+        yield server
+        page.goto("about:blank")
 
 
 def shown(page: "Page") -> int:
@@ -200,7 +209,7 @@ def test_a_video_is_tracked_cancelled_and_corrected(page: "Page", tmp_path: Path
 
 
 def test_reviews_go_by_keyboard_and_no_verdict_is_lost(page: "Page", project: Path, base: Path, tmp_path: Path) -> None:
-    with running_server(tmp_path / "kept", str(base), "--project", str(project)) as server:
+    with reviewing(page, tmp_path / "kept", str(base), project) as server:
         page.goto(f"{server.address}/#review")
         cards, marks = page.locator(".sheet .card"), page.locator(".sheet em")
         expect(cards).to_have_count(24)
@@ -245,7 +254,7 @@ def test_reviews_go_by_keyboard_and_no_verdict_is_lost(page: "Page", project: Pa
 def test_a_wrong_mask_is_corrected_from_the_sheet_by_keyboard(
     page: "Page", project: Path, base: Path, tmp_path: Path
 ) -> None:
-    with running_server(tmp_path / "kept", str(base), "--project", str(project)) as server:
+    with reviewing(page, tmp_path / "kept", str(base), project) as server:
         page.goto(f"{server.address}/#review")
         cards = page.locator(".sheet .card")
         expect(cards).to_have_count(24)
@@ -291,7 +300,7 @@ def test_a_wrong_mask_is_corrected_from_the_sheet_by_keyboard(
 def test_gold_slots_are_labelled_on_the_page(page: "Page", project: Path, base: Path, tmp_path: Path) -> None:
     world = open_world(project, project.parent / "photos")
     choose_gold(world, 1)
-    with running_server(tmp_path / "kept", str(base), "--project", str(project)) as server:
+    with reviewing(page, tmp_path / "kept", str(base), project) as server:
         page.goto(f"{server.address}/#review")
         page.get_by_role("button", name=re.compile("Gold b")).click()
         expect(page.get_by_role("toolbar", name="Work for the project")).to_contain_text("Gold, slot b")
@@ -309,7 +318,7 @@ def test_gold_slots_are_labelled_on_the_page(page: "Page", project: Path, base: 
 
 
 def test_verdicts_of_two_tabs_all_arrive(page: "Page", project: Path, base: Path, tmp_path: Path) -> None:
-    with running_server(tmp_path / "kept", str(base), "--project", str(project)) as server:
+    with reviewing(page, tmp_path / "kept", str(base), project) as server:
         page.goto(f"{server.address}/#review")
         expect(page.locator(".sheet .card")).to_have_count(24)
         other = page.context.new_page()
