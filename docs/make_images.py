@@ -1,8 +1,9 @@
 """Makes the pictures of README and docs with the built-in model. `make docs-images [CLIP=FOLDER]`.
 
-The demo's two photos with what it found, and its caption; five sentences; and, where there is Chromium, the page with
-the demo's photo and the top of a report on generated scenes. The clip of three bottles lies in no checkout: with CLIP,
-its frames or its file, that is made anew, too.
+The demo's two photos with what it found, and its caption; five sentences; the questions of docs/query.md over a drawn
+world, where no model takes part; and, where there is Chromium, the page with the demo's photo and the top of a report
+on generated scenes. The clip of three bottles lies in no checkout: with CLIP, its frames or its file, that is made
+anew, too.
 """
 
 import argparse

@@ -119,6 +119,8 @@ def test_json_keeps_which_objects_were_clicked(two):
     clicked = replace(two, clicked=frozenset({4, 77}))
     again = FrameResult.from_json(json.loads(json.dumps(clicked.to_json())))
     assert (again.phrases, again.clicked) == (clicked.phrases, {4})  # 77 is not on this frame
+    assert "dog #4" in repr(two)
+    assert "dog" not in repr(again)
     with pytest.raises(InputError, match="no result of a frame"):
         FrameResult.from_json({name: value for name, value in clicked.to_json().items() if name != "clicked"})
 

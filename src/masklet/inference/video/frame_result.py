@@ -175,8 +175,10 @@ class FrameResult(Result):
         return len(self.ids)
 
     def __repr__(self) -> str:
-        objects = zip(self.concepts, self.ids, strict=True)
-        listed = ", ".join(f"{phrase} #{number}".strip() for phrase, number in objects)
+        objects = zip(self.concepts, self.ids.tolist(), strict=True)
+        listed = ", ".join(
+            f"{'' if number in self.clicked else phrase} #{number}".strip() for phrase, number in objects
+        )
         return f"FrameResult({self.index} at {self.time:.3f} s, {self.size[1]} x {self.size[0]}: {listed or 'nothing'})"
 
     def __getitem__(self, index: int | slice | Sequence[int] | np.ndarray) -> "FrameResult":
