@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from builtin_words import EVERYDAY, LISTED, WordNet, published_trunk
+from builtin_words import EVERYDAY, LISTED, WordNet, autocast, published_trunk
 from PIL import Image
 
 from masklet.checkpoints.containers import read_metadata
@@ -53,7 +53,7 @@ class Seen:
     @torch.no_grad()
     def best(self, image: np.ndarray) -> np.ndarray:
         """The probability of each class at the cell where it is highest."""
-        with torch.autocast("cpu", torch.bfloat16):
+        with autocast():
             top = self.trunk(preprocess(image, PHOTO_SIZE)[None]).top[0].float()
         logits = torch.einsum("chw,kc->khw", top, self.weight) + self.bias[:, None, None]
         whole = (self.weight @ top.mean((1, 2)) + self.bias).softmax(0)

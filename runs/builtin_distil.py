@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from builtin_words import autocast
 from torch import Tensor
 
 from masklet.checkpoints.adapters import read
@@ -75,10 +76,10 @@ def main(teacher_path: Path, start: Path, data: Path, out: Path, minutes: float,
         smaller = torch.nn.functional.interpolate(
             pixels, size=SIDES[which] // STRIDE * PATCH, mode="bilinear", antialias=True, align_corners=False
         )
-        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        with torch.no_grad(), autocast():
             wanted, maps = teacher.vision.trunk(smaller), student.vision.trunk(pixels)
             targets = {name: getattr(teacher.vision, f"{name}_neck")(wanted) for name in necks}
-        with torch.autocast("cpu", torch.bfloat16):
+        with autocast():
             given = {name: neck(maps) for name, neck in necks.items()}
         shares = {
             f"{name} {level}": value for name in necks for level, value in left_over(given[name], targets[name]).items()

@@ -34,6 +34,7 @@ from masklet.config import tiny
 from masklet.media.images import preprocess
 from masklet.models.conv_trunk import ConvTrunk, LateralNeck
 from masklet.models.detector import Detector
+from masklet.nn.precision import multiplies_bfloat16
 from masklet.scenes.objects.paint import COLOURS
 
 MOST_LEAVES = 450  # of a broader word: above that it says nothing
@@ -120,6 +121,11 @@ class WordNet:
         return found
 
 
+def autocast() -> torch.autocast:
+    """bfloat16 where the processor has instructions for it."""
+    return torch.autocast("cpu", torch.bfloat16, enabled=multiplies_bfloat16(torch.device("cpu")))
+
+
 def photo_cells(trunk: ConvTrunk, data: Path) -> Tensor:
     """What the classifier reads at random cells of the training photos, [cell 1280]."""
     rng = np.random.default_rng(0)
@@ -131,7 +137,7 @@ def photo_cells(trunk: ConvTrunk, data: Path) -> Tensor:
     cells = []
     for path in rng.permutation(np.array(paths, object))[:1800]:
         pixels = preprocess(np.asarray(Image.open(path).convert("RGB")), PHOTO_SIZE)[None]
-        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        with torch.no_grad(), autocast():
             top = trunk(pixels).top[0].float().flatten(1).T
         cells.append(top[torch.from_numpy(rng.permutation(len(top))[:CELLS_OF_PHOTO].copy())])
     return torch.cat(cells)
