@@ -27,4 +27,5 @@ stage builtin-words 1 initial_weights="$out/start.safetensors" data.root="$out"
 [ -e "$out/distilled.safetensors" ] ||
   python runs/builtin_distil.py "$first" "$out/builtin-words/weights.safetensors" "$out/data" "$out/distilled.safetensors" 27
 stage builtin-photos 1 initial_weights="$out/distilled.safetensors" data.root="$out/data"
-python runs/finish_builtin.py "$out/builtin-photos" "$out/data" "$out/tiny.safetensors"
+stage builtin-clips 1 initial_weights="$out/builtin-photos/weights.safetensors" data.root="$train"
+python runs/finish_builtin.py "$out/builtin-clips" "$out/data" "$out/tiny.safetensors"
