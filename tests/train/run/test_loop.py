@@ -110,6 +110,14 @@ def test_run_trains_exports_and_refuses_to_overwrite(tmp_path) -> None:
     assert loop.run("builtin", overrides, tmp_path, resume=True)
 
 
+def test_an_image_size_that_the_model_cannot_take_is_refused_before_the_first_update(tmp_path) -> None:
+    sizes = ", ".join(f"{{steps: 1, image_size: {size}, batch_size: 1, weights: {{scenes: 1}}}}" for size in (112, 120))
+    phases, sources = f"phases=[{sizes}]", "data.sources={scenes: {kind: scenes}}"
+    with pytest.raises(InputError, match=r"phases.1.image_size is 120; this model takes multiples of"):
+        loop.run("builtin", ["preset=debug", sources, phases], tmp_path)
+    assert not any(tmp_path.iterdir())
+
+
 class Breaking(Observer):
     """Fails after the second update, as a device or a disk would."""
 

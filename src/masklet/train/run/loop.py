@@ -85,6 +85,7 @@ def make_trainer(recipe: Recipe, out: Path, observers: Sequence[Observer] = ()) 
     meet()
     torch.manual_seed(recipe.seed)
     base = initial_weights(recipe)
+    check_image_sizes(recipe, base.config)
     task = make_task(recipe, base)
     model = begin(base)
     if not base.state:  # the next task begins with the parts that this one does not learn
@@ -92,6 +93,18 @@ def make_trainer(recipe: Recipe, out: Path, observers: Sequence[Observer] = ()) 
         kept = {name: value for name, value in state if not any(belongs(name, part) for part in OPTIONAL_PARTS)}
         base = replace(base, state={name: value.half() for name, value in kept.items()})
     return Trainer(model, task, recipe, out, observers), base
+
+
+def check_image_sizes(recipe: Recipe, config: Detector.Config) -> None:
+    """Raises: InputError for the phase whose images the trunk cannot take, before anything has been learnt."""
+    unit = config.vision.trunk.patch_size * config.vision.trunk.window
+    for place, phase in enumerate(recipe.phases):
+        below = phase.image_size // unit * unit
+        if phase.image_size != below:
+            raise InputError(
+                f"phases.{place}.image_size is {phase.image_size}; this model takes multiples of {unit}, "
+                f"such as {max(below, unit)} or {max(below, unit) + unit}"
+            )
 
 
 @contextmanager
