@@ -30,7 +30,7 @@ BUDGETS = {
     "models": 2400,
     "nn": 520,
     "ops": 1060,
-    "query": 1920,
+    "query": 2320,
     "render": 260,
     "scenes": 3090,
     "serve": 6350,
