@@ -9,7 +9,7 @@ import pytest
 from masklet.errors import InputError
 from masklet.query.english import parse
 from masklet.query.text import to_text
-from masklet.query.vocabulary import ORDERS, singular
+from masklet.query.vocabulary import ORDERS, SIDE_WORDS, singular
 
 TABLE = [line.split("\t") for line in Path(__file__).with_name("sentences.tsv").read_text().splitlines()]
 HELD_OUT = [line.split("\t") for line in Path(__file__).with_name("held_out.tsv").read_text().splitlines()]
@@ -145,9 +145,11 @@ def test_every_order_takes_an_ordinal_and_a_number_and_needs_a_noun(word: str) -
     order = meaning(f"the {word} cup").split(", ")[1]
     assert meaning(f"the second {word} cup") == f'ranked("cup", {order}, 2, 1)'
     assert meaning(f"the two {word} cups") == f'ranked("cup", {order}, 1, 2)'
-    assert (
-        meaning(f"the third {word} of the cups on the table") == f'ranked(related("cup", on, "table"), {order}, 3, 1)'
-    )
+    if tuple(word.split()) not in SIDE_WORDS:  # "the middle of the cups" is no cup
+        assert (
+            meaning(f"the third {word} of the cups on the table")
+            == f'ranked(related("cup", on, "table"), {order}, 3, 1)'
+        )
     for bare in (f"the {word}", f"the second {word}", f"cups on the second {word}"):
         with pytest.raises(InputError, match=r"the word '\S+' cannot be placed"):
             parse(bare)
