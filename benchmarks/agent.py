@@ -25,10 +25,10 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 import numpy as np
 from toy_world import HEIGHT, WIDTH, OracleSession, Question, World, is_exact, questions, world
 
-from masklet.agent.core import Settings
 from masklet.agent.episode import run
 from masklet.agent.hands import Hands
 from masklet.agent.planners import RulesPlanner
+from masklet.agent.state import Settings
 from masklet.eval.tasks.referring import is_exact_set
 from masklet.inference.model import load
 from masklet.llm.calls import calls_in

@@ -20,9 +20,9 @@ from typing import Any
 from fault_server import Answer, Behaviour, chat_server, refused, said
 from toy_world import OracleSession, world
 
-from masklet.agent.core import Mode, Settings
 from masklet.agent.episode import AgentOutcome, run
 from masklet.agent.hands import Hands
+from masklet.agent.state import Mode, Settings
 from masklet.llm.server import ChatServer, ServerProblem
 from masklet.llm.transports import ServedModel, Way
 

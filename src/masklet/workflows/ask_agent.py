@@ -7,12 +7,12 @@ from pathlib import Path
 from PIL import Image
 
 from masklet.agent import drawings
-from masklet.agent.core import Budget, Mode, Settings
 from masklet.agent.episode import AgentOutcome, run
 from masklet.agent.hands import THOUSAND, Hands
 from masklet.agent.judge import Judging, ModelJudge
 from masklet.agent.planners import RulesPlanner
 from masklet.agent.probe_images import probe_images
+from masklet.agent.state import Budget, Mode, Settings
 from masklet.agent.trace import Recorder
 from masklet.errors import InputError
 from masklet.files import write_atomically
