@@ -14,7 +14,7 @@ from masklet.agent.planners import ScriptedPlanner
 from masklet.agent.pool import Mark
 from masklet.agent.search import Hypothesis, Search, WantComparison, WantNothing, WantProposals, WantVerdicts
 from masklet.agent.state import Budget, Settings
-from masklet.agent.trace import Recorder, Tape
+from masklet.agent.traces.trace import Recorder, Tape
 from masklet.llm.messages import Picture, Reply, ToolCall, Usage
 from masklet.llm.server import ServerProblem
 

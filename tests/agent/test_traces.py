@@ -10,7 +10,7 @@ from masklet.agent.hands import Hands
 from masklet.agent.judge import ModelJudge
 from masklet.agent.planners import ScriptedPlanner
 from masklet.agent.state import Settings
-from masklet.agent.trace import Mismatch, Recorder, Tape
+from masklet.agent.traces.trace import Mismatch, Recorder, Tape
 from masklet.errors import InputError
 from masklet.llm.messages import Reply, ToolCall, Usage
 from masklet.llm.server import ServerProblem

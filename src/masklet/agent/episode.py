@@ -26,7 +26,7 @@ from masklet.agent.state import (
     Unreachable,
 )
 from masklet.agent.tools import Arguments
-from masklet.agent.trace import Recorder, Tape
+from masklet.agent.traces.trace import Recorder, Tape
 from masklet.llm.messages import Usage
 from masklet.llm.server import ServerProblem
 from masklet.llm.transports import LanguageModel

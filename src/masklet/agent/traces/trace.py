@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from masklet.agent.pool import FoundMask
-from masklet.agent.state import Finish, Ran
+from masklet.agent.state import Budget, Finish, Ran, Settings
 from masklet.agent.tools import Arguments
 from masklet.errors import InputError
 from masklet.files import write_atomically
@@ -132,6 +132,15 @@ class Tape:
         if not kinds or kinds[0] != "begin" or events[0].get("version") != VERSION:
             raise InputError(f"{path} is not a trace of the agent of version {VERSION}")
         return cls(events=events)
+
+    @property
+    def settings(self) -> Settings:
+        """How the agent was set. Raises: InputError when the trace does not say."""
+        try:
+            given = dict(self.events[0]["settings"])
+            return Settings(**{**given, "budget": Budget(**given["budget"])})
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(f"the trace does not say how the agent was set: {error}") from error
 
     @property
     def keeps_images(self) -> bool:
