@@ -35,7 +35,7 @@ from masklet.agent.tools import (
     Judge,
     Query,
     Refine,
-    View,
+    ViewCandidates,
     checked,
     chooser,
     guide,
@@ -273,7 +273,7 @@ def _own(state: AgentState, name: str, arguments: Arguments) -> tuple[AgentState
 
 def _show(state: AgentState, masks: tuple[str, ...]) -> tuple[AgentState, Effect]:
     with_picture = state.settings.shows == "facts and drawing"
-    return _own(state, "view", View(masks=list(masks), with_picture=with_picture))
+    return _own(state, "view", ViewCandidates(masks=list(masks), with_picture=with_picture))
 
 
 def _search(state: AgentState, search: Search) -> tuple[AgentState, Effect]:

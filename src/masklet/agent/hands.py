@@ -22,7 +22,7 @@ from masklet.agent.tools import (
     Refine,
     Segment,
     SegmentBox,
-    View,
+    ViewCandidates,
 )
 from masklet.errors import InputError
 from masklet.llm.places import Convention
@@ -98,7 +98,7 @@ class Hands:
     def _tell(self, arguments: Arguments, pool: Pool, request: str) -> Ran:  # noqa: PLR0911 - one of each tool
         """What tools say of candidates that are there."""
         match arguments:
-            case View():
+            case ViewCandidates():
                 return self._view(arguments, pool)
             case Compare():
                 return self._compare(arguments, pool, request)
@@ -154,7 +154,7 @@ class Hands:
         sizes = tuple((name, len(finds)) for name, finds in groups.items())
         return Ran(text=told, finds=tuple(f for finds in groups.values() for f in finds), groups=sizes, prompts=cost)
 
-    def _view(self, asked: View, pool: Pool) -> Ran:
+    def _view(self, asked: ViewCandidates, pool: Pool) -> Ran:
         chosen = [pool.marks[key] for key in asked.masks]
         pictures = (drawings.marked(self.image, chosen),) if asked.with_picture else ()
         more = len(pool.marks) - len(chosen)

@@ -151,7 +151,7 @@ class AskUser(Arguments):
     question: str = Field(min_length=1, max_length=500)
 
 
-class View(Arguments):
+class ViewCandidates(Arguments):
     """Done by the agent itself before it asks: facts of candidates, and a drawing of them for who sees."""
 
     masks: list[str] = Field(max_length=MOST_VIEWED)

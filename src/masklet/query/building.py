@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
-from masklet.query.nodes import KINDS, Both, Counted, Either, Named, Nearest, Node, Placed, Ranked, Related
+from masklet.query.nodes import KINDS, Both, Counted, Either, Located, Named, Nearest, Node, Ranked, Related
 from masklet.query.vocabulary import OPPOSITE
 
 
@@ -23,7 +23,7 @@ def ordered(node: Node, order: Order | None, count: int | None) -> Node:
         return node
     if not order.name and isinstance(node, Nearest):
         return Nearest(of=node.of, to=node.to, far=node.far, place=order.place, count=count or 1)
-    if not order.name and isinstance(node, Placed):
+    if not order.name and isinstance(node, Located):
         return ranked(node.of, Order(name=node.side, place=order.place, is_last=order.is_last), count or 1)
     if not order.name and isinstance(node, Ranked):
         return ranked(node.of, Order(name=node.order, place=order.place, is_last=order.is_last), count or 1)
@@ -41,7 +41,7 @@ def numbered(node: Node, least: int, most: int | None) -> Node:
     """A number before a noun: so many of an order that follows ("the two cups on the left"), else a condition."""
     if least == most and isinstance(node, Ranked | Nearest) and node.count == 1:
         return replace(node, count=least)
-    if least == most and isinstance(node, Placed):
+    if least == most and isinstance(node, Located):
         return Ranked(of=node.of, order=node.side, place=1, count=least)
     return node if isinstance(node, Ranked) else Counted(of=node, least=least, most=most)
 

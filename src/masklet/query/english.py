@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 
 from masklet.errors import InputError
 from masklet.query.building import Order, all_related, numbered, ordered, ranked, renamed
-from masklet.query.lexing import Words
+from masklet.query.lexing import SentenceWords
 from masklet.query.nodes import (
     EVERYTHING,
     Between,
@@ -30,10 +30,10 @@ from masklet.query.nodes import (
     ButNot,
     Counted,
     Either,
+    Located,
     Named,
     Nearest,
     Node,
-    Placed,
     Related,
 )
 from masklet.query.text import from_text
@@ -97,7 +97,7 @@ def parse(sentence: str) -> list[Reading]:
     return [Reading(node=node, cost=cost) for node, cost in ranked[:MOST_READINGS]]
 
 
-class _Parser(Words):
+class _Parser(SentenceWords):
     """The readings of one sentence."""
 
     # --- coordination -------------------------------------------------------------------------------------------
@@ -376,7 +376,7 @@ class _Parser(Words):
         if behind is None:
             return
         if not is_count and place == start and part.head.phrase in self.plurals:
-            node: Node = Placed(of=part.node, side=side)
+            node: Node = Located(of=part.node, side=side)
         else:
             node = ranked(part.node, Order(name=side, place=order.place, is_last=order.is_last), 1)
         node = ButNot(of=part.node, without=node) if negated else node

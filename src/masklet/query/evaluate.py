@@ -22,10 +22,10 @@ from masklet.query.nodes import (
     Counted,
     Cut,
     Either,
+    Located,
     Named,
     Nearest,
     Node,
-    Placed,
     Ranked,
     Related,
     named,
@@ -146,7 +146,7 @@ class _Evaluation:
                 return self._between(node)
             case Ranked():
                 return self._ranked(node)
-            case Placed():
+            case Located():
                 return self._placed(node)
             case Nearest():
                 return self._nearest(node)
@@ -219,7 +219,7 @@ class _Evaluation:
         order = self._in_order(node, {key: -value if node.far else value for key, value in distance.items()})
         return self._told(node, {number: sure[number] for number in _chosen(order, node)}, {})
 
-    def _placed(self, node: Placed) -> Found:
+    def _placed(self, node: Located) -> Found:
         kept: Found = {}
         why: dict[int, str] = {}
         for number, (each, score) in self.of(node.of).items():

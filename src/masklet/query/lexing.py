@@ -30,7 +30,7 @@ from masklet.query.wording import number_of
 MOST_LOOKS = 15_000  # at places of the sentence, some 10 ms; the readings of nested modifiers multiply
 
 
-class Words:
+class SentenceWords:
     """The words of a sentence, looked at from a place. `farthest` is how far any look got: the word that stops it."""
 
     def __init__(self, words: list[str]) -> None:

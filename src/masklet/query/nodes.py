@@ -92,7 +92,7 @@ class Ranked:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Placed:
+class Located:
     """Those of `of` in a part of the image: its left half, its middle third, its top left quarter."""
 
     of: "Node"
@@ -150,10 +150,10 @@ class Cut:
     how: str = "difference"
 
 
-Node = Named | Related | Between | Ranked | Placed | Nearest | Either | Both | ButNot | Counted | Cut
+Node = Named | Related | Between | Ranked | Located | Nearest | Either | Both | ButNot | Counted | Cut
 KINDS = {
     kind.__name__: kind
-    for kind in (Named, Related, Between, Ranked, Placed, Nearest, Either, Both, ButNot, Counted, Cut)
+    for kind in (Named, Related, Between, Ranked, Located, Nearest, Either, Both, ButNot, Counted, Cut)
 }
 HOW = ("difference", "union", "intersection")
 

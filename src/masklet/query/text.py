@@ -31,10 +31,10 @@ from masklet.query.nodes import (
     Counted,
     Cut,
     Either,
+    Located,
     Named,
     Nearest,
     Node,
-    Placed,
     Ranked,
     Related,
 )
@@ -58,7 +58,7 @@ def to_text(node: Node) -> str:  # noqa: PLR0911 - one of each kind
             return f"between({to_text(node.subject)}, {to_text(node.first)}, {to_text(node.second)})"
         case Ranked():
             return f"ranked({to_text(node.of)}, {node.order}, {node.place}, {node.count})"
-        case Placed():
+        case Located():
             return f"placed({to_text(node.of)}, {node.side})"
         case Nearest():
             numbers = "" if node.place == node.count == 1 else f", {node.place}, {node.count}"
@@ -295,7 +295,7 @@ _FUNCTIONS: Mapping[str, Callable[[_Reader, int], Node]] = {
     "related": _related,
     "between": lambda r, d: Between(subject=r.query(d), first=r.node(d), second=r.node(d)),
     "ranked": _ranked,
-    "placed": lambda r, d: Placed(of=r.query(d), side=r.argument(SIDES)),
+    "placed": lambda r, d: Located(of=r.query(d), side=r.argument(SIDES)),
     "nearest": _nearest,
     "farthest": lambda r, d: _nearest(r, d, far=True),
     "counted": _counted,

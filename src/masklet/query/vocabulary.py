@@ -66,7 +66,7 @@ SIDE_PARTS = ("side", "half", "part", "corner", "edge", "end")
 SIDES = frozenset({word for words in SIDE_WORDS for word in words} | {"background", "foreground", "back", "front"})
 NO_THINGS = frozenset({"side", "half", "rest", "other"})  # nouns that stand for others
 IMAGE_WORDS = ("image", "picture", "photo", "photograph", "scene", "frame")
-# Words that end in -est and are no superlatives
+# SentenceWords that end in -est and are no superlatives
 _PLAIN_EST = "forest nest chest guest vest test west rest crest pest harvest priest quest request contest interest"
 PLAIN_EST = frozenset(_PLAIN_EST.split())
 _COLOURS = "red yellow green blue purple pink brown black white grey gray silver golden beige"
