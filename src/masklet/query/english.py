@@ -17,7 +17,7 @@ In an exception "the one", "the red one", "the two", "the smallest" mean the nou
 image is all that lies there ("cups on the left"), a singular or a number the outermost ("the cup on the left").
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from masklet.errors import InputError
@@ -100,6 +100,10 @@ def parse(sentence: str) -> list[Reading]:
 class _Parser(SentenceWords):
     """The readings of one sentence."""
 
+    def __init__(self, words: list[str]) -> None:
+        super().__init__(words)
+        self.known: dict[tuple[int, int, Named | None], tuple[Part, ...]] = {}
+
     # --- coordination -------------------------------------------------------------------------------------------
 
     def joined(self, place: int, depth: int, before: Named | None = None) -> Iterator[Part]:
@@ -140,10 +144,16 @@ class _Parser(SentenceWords):
 
     # --- noun phrases -------------------------------------------------------------------------------------------
 
-    def noun_phrase(self, place: int, depth: int, before: Named | None = None) -> Iterator[Part]:
-        """An article, a number, an order, the words of the noun, and its modifiers."""
+    def noun_phrase(self, place: int, depth: int, before: Named | None = None) -> Sequence[Part]:
+        """An article, a number, an order, the words of the noun, and its modifiers; read once at a place."""
         if depth > MOST_DEPTH or place >= self.length:
-            return
+            return ()
+        key = (place, depth, before)
+        if key not in self.known:
+            self.known[key] = tuple(self.read_noun_phrase(place, depth, before))
+        return self.known[key]
+
+    def read_noun_phrase(self, place: int, depth: int, before: Named | None) -> Iterator[Part]:
         every = self.first(place, EVERY)
         if every is not None:
             yield from self.everything(every, depth)
@@ -281,7 +291,7 @@ class _Parser(SentenceWords):
                     node = Between(subject=part.node, first=first.node, second=second.node)
                     yield Part(node, second.end, part.cost + first.cost + second.cost, part.head)
         yield from self.with_or_without(part, place, depth)
-        fitting = [words for words in RELATION_WORDS if self.at(place, *words) is not None]
+        fitting = [words for words in self.relations_at(place) if self.at(place, *words) is not None]
         if fitting:  # "in front of" is not "in"
             words = max(fitting, key=len)
             relation = RELATION_WORDS[words]

@@ -187,7 +187,7 @@ class _Evaluation:
                 between(each.shape, a.shape, b.shape) * p * q
                 for i, (a, p) in first.items()
                 for j, (b, q) in second.items()
-                if len({number, i, j}) == 3
+                if len({number, i, j}) == 3 and not (_same(each, a) or _same(each, b))
             ]
             probability = max(values, default=0.0)
             kept[number] = (each, score * probability)
@@ -214,7 +214,7 @@ class _Evaluation:
         distance = {
             number: min(gap(each.shape, other.shape) + TIE * _apart(each, other) for other, _ in rest)
             for number, (each, _) in sure.items()
-            if (rest := [pair for key, pair in others.items() if key != number])
+            if (rest := [pair for key, pair in others.items() if key != number and not _same(each, pair[0])])
         }
         order = self._in_order(node, {key: -value if node.far else value for key, value in distance.items()})
         return self._told(node, {number: sure[number] for number in _chosen(order, node)}, {})

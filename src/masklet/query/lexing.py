@@ -1,6 +1,6 @@
 """The parts of a sentence that hold no other parts: articles, numbers, orders, nouns, places in the image."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from masklet.errors import InputError
 from masklet.query.building import Order
@@ -30,6 +30,11 @@ from masklet.query.wording import number_of
 MOST_LOOKS = 15_000  # at places of the sentence, some 10 ms; the readings of nested modifiers multiply
 
 
+_RELATIONS: dict[str, list[tuple[str, ...]]] = {}
+for _words in RELATION_WORDS:
+    _RELATIONS.setdefault(_words[0], []).append(_words)
+
+
 class SentenceWords:
     """The words of a sentence, looked at from a place. `farthest` is how far any look got: the word that stops it."""
 
@@ -51,7 +56,8 @@ class SentenceWords:
 
     def first(self, place: int, options: tuple[tuple[str, ...], ...]) -> int | None:
         """The place behind the first of several word sequences."""
-        return next((end for words in options if (end := self.at(place, *words)) is not None), None)
+        word = self.words[place] if place < self.length else ""
+        return next((end for each in options if each[0] == word and (end := self.at(place, *each)) is not None), None)
 
     def at_quietly(self, place: int, words: tuple[str, ...]) -> bool:
         return tuple(self.words[place : place + len(words)]) == words
@@ -93,7 +99,7 @@ class SentenceWords:
             self.farthest = max(self.farthest, place + 1)
             return Order(place=rank, is_far=NEARNESS[words]), place + 1
         for ordering, name in ORDERS:
-            behind = self.at(place, *ordering)
+            behind = self.at(place, *ordering) if ordering[0] == words else None
             if behind is not None and not (ordering in SIDE_WORDS and self.at_quietly(behind, ("of",))):
                 return Order(name=name, place=rank, is_last=is_last), behind
         if place > start:
@@ -144,7 +150,11 @@ class SentenceWords:
 
     def is_related(self, place: int) -> bool:
         """Whether the words of a relation begin at a place."""
-        return any(self.at_quietly(place, words) for words in RELATION_WORDS)
+        return any(self.at_quietly(place, words) for words in self.relations_at(place))
+
+    def relations_at(self, place: int) -> Sequence[tuple[str, ...]]:
+        """Relations that begin with the word at a place."""
+        return _RELATIONS.get(self.words[place], ()) if place < self.length else ()
 
     def linked(self, place: int) -> tuple[int, bool]:
         """Over "that is", "which are", "who is not sitting"; whether a "not" was among them."""
