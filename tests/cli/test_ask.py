@@ -195,6 +195,35 @@ def test_a_model_that_sees_is_shown_candidates_and_compares_them_at_high_effort(
     assert len(requests) - first == first - probes  # what the server can do was kept
 
 
+READ_FILE = json.dumps({"tool": "read_file", "arguments": {"path": "/etc/passwd"}})
+
+
+@pytest.mark.parametrize(
+    ("said_then", "reason"),
+    [
+        ("It is in the picture. " * 50_000, "the reply holds no tool call"),  # a megabyte
+        (READ_FILE, "there is no tool 'read_file'"),  # as an order that is written in a picture would have it
+        ('{"tool": "answer", "arguments": {"masks": ["../../etc"]}}', "'../../etc' does not exist; available: A1"),
+        ('{"tool": "answer"', "answer: masks: Field required"),
+    ],
+)
+def test_whatever_a_model_says_ends_with_a_sentence_and_what_was_found(agent_photo, capsys, said_then, reason) -> None:
+    def behave(body):
+        words = json.dumps(body["messages"])
+        if "A1 | mug" in words:
+            return said({"content": said_then})
+        return seeing(body)
+
+    seen.clear()
+    with chat_server(behave) as (url, _):
+        assert cli.main(["ask", str(agent_photo), "the mug one drinks from", "--planner", url, "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["status"] == "degraded"
+    assert "the planner made 6 mistakes; the last: " in printed["reason"]
+    assert reason in printed["reason"]
+    assert {each["phrase"] for each in printed["instances"]} == {"mug"}
+
+
 def test_the_published_loop_can_be_asked_for(agent_photo, tmp_path, capsys) -> None:
     def behave(body):
         if "segment_phrase" not in json.dumps(body["messages"]):

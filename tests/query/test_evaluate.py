@@ -130,6 +130,12 @@ def test_all_concepts_are_asked_at_once() -> None:
     assert oracle.asked == [("cup", "table", "plate", "dog")]
 
 
+def test_a_thing_that_two_phrases_find_is_not_near_itself_nor_between_itself() -> None:
+    oracle = Oracle(car=[(10, 10, 60, 60)], person=[(10, 10, 60, 60)], dog=[(90, 10, 120, 60)])
+    for sentence in ("the car nearest to the person", "the car between the person and the dog"):
+        assert len(ask(oracle.find, np.zeros((SIZE, SIZE, 3), np.uint8), parse(sentence)[0].node)) == 0
+
+
 def test_masks_can_be_cut_by_others() -> None:
     question = from_text('cut("table", difference, "cup")')
     (table,) = ask(Oracle(**WORLD).find, np.zeros((SIZE, SIZE, 3), np.uint8), question).instances
