@@ -70,6 +70,12 @@ def test_an_answer_is_counted_explained_and_drawn(photo, tmp_path, capsys) -> No
     assert "looked for: mug (0.90), table (0.90)" in printed
     assert 'without mug 2: on some "table"' in printed
     assert (out / "photo.overlay.png").is_file()
+    drawn = np.asarray(Image.open(out / "photo.explained.png"))  # enlarged; the photo is black
+    kept, left_out, helped = (
+        drawn[y * drawn.shape[1] // 100, x * drawn.shape[1] // 100] for x, y in ((12, 36), (88, 88), (4, 56))
+    )
+    assert max(kept) - min(kept) > 10  # a colour
+    assert left_out.max() == left_out.min() < helped.max() == helped.min()  # grey, and lighter
 
 
 def test_json_holds_the_readings_and_the_instances(photo, capsys) -> None:

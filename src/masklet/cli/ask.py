@@ -106,7 +106,9 @@ def ask(  # noqa: PLR0913 - one argument for each option
         list[str] | None,
         typer.Option(metavar="[PHRASE=]BOX", help="Example of a concept: cup=x0,y0,x1,y1 in pixels; repeatable."),
     ] = None,
-    explain: Annotated[bool, typer.Option("--explain", help="Tell what was found and left out, and why.")] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Tell and draw what was found, left out, and why.")
+    ] = False,
     planner: PlannerUrl = None,
     llm: Llm = "default",
     mode: CallMode = "two-call",
@@ -178,6 +180,7 @@ def ask(  # noqa: PLR0913 - one argument for each option
         model=choice,
         formats=tuple(parse_formats(format, IMAGE_FORMATS)),
         folder=folder,
+        explain=explain,
     )
     for asked in ask_images(job):
         typer.echo(json_module.dumps(_plain(asked)) if json else _shown(asked, explain=explain))
