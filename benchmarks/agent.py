@@ -1,6 +1,6 @@
 """The agent without a language model: what it solves, what it survives, what it costs.
 
-    python benchmarks/agent.py [--episodes 10000] [--worlds 200] [--model tiny] [--seen 60] [--own 300] [--workers 2]
+    python benchmarks/agent.py [--episodes 10000] [--worlds 200] [--model tiny] [--seen 120] [--own 300] [--workers 2]
                                [--table benchmarks/agent.md]
 
 `--seen` is how many worlds the model itself is shown, `--own` how many sentences of our own set; 0 leaves them out.
@@ -305,7 +305,7 @@ def state_of_code(name: str) -> str:
     command = ["git", "rev-parse", "--short", "HEAD"]
     said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     commit = said.stdout.strip() or "unknown"
-    return f"{datetime.date.today().isoformat()}, commit {commit}, weights {model_of(name).identity[:24]}"
+    return f"{datetime.date.today().isoformat()}, commit {commit}, weights {model_of(name).identity.split('-')[0]}"
 
 
 def as_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -320,7 +320,7 @@ def main() -> None:
     parser.add_argument("--episodes", type=int, default=10_000)
     parser.add_argument("--worlds", type=int, default=200)
     parser.add_argument("--model", default="tiny")
-    parser.add_argument("--seen", type=int, default=60)
+    parser.add_argument("--seen", type=int, default=120)
     parser.add_argument("--own", type=int, default=300)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--table", type=Path)
