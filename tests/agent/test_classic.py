@@ -26,6 +26,9 @@ class FirstIsRight:
         self.asked.append(len(marks))
         return JudgedMasks(probabilities=(1.0, *[0.0] * (len(marks) - 1)), usage=Usage(requests=len(marks)))
 
+    def compare(self, image, first, second, question) -> JudgedMasks:  # noqa: ARG002 - a protocol's
+        raise AssertionError("the published loop compares nothing")
+
 
 def said(name: str, after: str = "", **parameters) -> Reply:
     text = f"<think>so</think><tool>{json.dumps({'name': name, 'parameters': parameters})}</tool>{after}"

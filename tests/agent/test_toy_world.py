@@ -3,10 +3,10 @@
 import pytest
 from toy_world import OracleSession, is_exact, questions, world
 
-from masklet.agent.core import Settings
 from masklet.agent.episode import run
 from masklet.agent.hands import Hands
 from masklet.agent.planners import RulesPlanner
+from masklet.agent.state import Settings
 from masklet.query.english import read_question
 from masklet.query.evaluate import ask
 

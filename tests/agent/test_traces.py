@@ -5,12 +5,12 @@ import json
 import pytest
 from toy_world import OracleSession, world
 
-from masklet.agent.core import Settings
 from masklet.agent.episode import run, run_again
 from masklet.agent.hands import Hands
 from masklet.agent.judge import ModelJudge
 from masklet.agent.planners import ScriptedPlanner
-from masklet.agent.trace import Mismatch, Recorder, Tape
+from masklet.agent.state import Settings
+from masklet.agent.traces.trace import Mismatch, Recorder, Tape
 from masklet.errors import InputError
 from masklet.llm.messages import Reply, ToolCall, Usage
 from masklet.llm.server import ServerProblem
@@ -37,7 +37,8 @@ def script() -> ScriptedPlanner:
 
 def record(tmp_path, planner=None, *, keep_images: bool = True):
     judge = ModelJudge(
-        model=ScriptedPlanner(replies=(call("verdict", verdict="accept"), call("verdict", verdict="who knows")))
+        model=ScriptedPlanner(replies=(call("verdict", verdict="accept"), call("verdict", verdict="who knows"))),
+        workers=1,
     )
     hands = Hands(session=OracleSession(world=SCENE), image=SCENE.image, judge=judge)
     outcome = run("the cups", SCENE.image, planner or script(), hands, SETTINGS, keep_images=keep_images)

@@ -20,7 +20,9 @@ from random_model import random_weights
 pytest.importorskip("mcp", reason="the extra mcp is not installed")
 
 import httpx
+import httpx2
 import uvicorn
+from mcp.client.streamable_http import streamable_http_client
 
 from masklet.checkpoints.weights import write
 from masklet.inference.model import make_model
@@ -219,3 +221,22 @@ def test_over_http_a_token_is_needed_and_foreign_pages_are_refused(toolbox) -> N
             assert "masklet" in shaken.text
 
     anyio.run(go)
+
+
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+def test_the_own_client_of_the_protocol_speaks_over_http_by_the_new_revision_and_the_old_handshake(
+    toolbox, mode
+) -> None:
+    async def go() -> list:
+        async with (
+            served(http_app(make_server(toolbox, "0"), "secret")) as url,
+            httpx2.AsyncClient(headers={"Authorization": "Bearer secret"}) as http,
+            Client(streamable_http_client(url, http_client=http), mode=mode) as client,
+        ):
+            listed = await client.list_tools()
+            return [listed, *await spoken(client, [OPEN, FIND])]
+
+    listed, opened, found = anyio.run(go)
+    assert {tool.name for tool in listed.tools} == REQUESTS.keys() - REVIEWING
+    assert not opened.is_error
+    assert "found" in found.structured_content

@@ -9,7 +9,7 @@ import pytest
 from masklet.errors import InputError
 from masklet.query.english import parse
 from masklet.query.text import to_text
-from masklet.query.vocabulary import singular
+from masklet.query.vocabulary import ORDERS, SIDE_WORDS, singular
 
 TABLE = [line.split("\t") for line in Path(__file__).with_name("sentences.tsv").read_text().splitlines()]
 HELD_OUT = [line.split("\t") for line in Path(__file__).with_name("held_out.tsv").read_text().splitlines()]
@@ -40,7 +40,11 @@ def test_a_sentence_means_what_a_person_reads(sentence: str, expected: str) -> N
     assert meaning(sentence) == expected
 
 
-def test_sentences_that_the_grammar_was_not_written_for_are_mostly_read_right() -> None:
+def test_sentences_that_the_grammar_was_not_written_for_are_read_right() -> None:
+    """Written down with their meaning before they were tried: 39 of the first 40 were read right, 32 of the second.
+
+    What was wrong was mended as a kind since; the next forty are to be written anew.
+    """
     wrong = []
     for sentence, expected in HELD_OUT:
         try:
@@ -48,8 +52,8 @@ def test_sentences_that_the_grammar_was_not_written_for_are_mostly_read_right() 
         except InputError:
             found = REFUSED
         wrong += [(sentence, found)] if found != expected else []
-    assert len(HELD_OUT) == 40
-    assert wrong == [("the second tallest", 'ranked("tallest", left, 2, 1)')]  # an order without a noun: known
+    assert len(HELD_OUT) == 80
+    assert wrong == []
 
 
 @pytest.mark.parametrize(
@@ -119,9 +123,7 @@ def test_nouns_are_asked_in_the_singular(noun: str, expected: str) -> None:
     "sentence",
     [
         "cup on the table on the rug on the floor on the mat on the tray on the box on the bag on the shelf on a desk",
-        "cup with a lid and a box with a hat and a bag with a rug and a mat with a tray and a b with a c and a d with",
         "cup nearest the " * 12 + "x",
-        "cup 's " * 18 + "a",
     ],
 )
 def test_readings_that_multiply_are_refused_before_they_take_long(sentence: str) -> None:
@@ -129,6 +131,42 @@ def test_readings_that_multiply_are_refused_before_they_take_long(sentence: str)
     with pytest.raises(InputError, match="can be read in too many ways: say it with fewer nested parts"):
         parse(sentence)
     assert process_time() - begin < 1  # minutes otherwise
+
+
+def test_a_sentence_that_breaks_off_after_many_parts_is_refused_soon() -> None:
+    begin = process_time()
+    with pytest.raises(InputError, match="the word 'with' cannot be placed"):
+        parse("cup with a lid" + " and a box with a hat" * 4 + " and a bag with")
+    assert process_time() - begin < 1
+
+
+def test_owners_of_owners_end_somewhere() -> None:
+    assert meaning("the man's dog's collar") == 'related("collar", part of, related("dog", part of, "man"))'
+    with pytest.raises(InputError, match="cannot be placed"):
+        parse("cup 's " * 18 + "a")
+
+
+@pytest.mark.parametrize("word", [word for words, _ in ORDERS for word in [" ".join(words)]])
+def test_every_order_takes_an_ordinal_and_a_number_and_needs_a_noun(word: str) -> None:
+    order = meaning(f"the {word} cup").split(", ")[1]
+    assert meaning(f"the second {word} cup") == f'ranked("cup", {order}, 2, 1)'
+    assert meaning(f"the two {word} cups") == f'ranked("cup", {order}, 1, 2)'
+    if tuple(word.split()) not in SIDE_WORDS:  # "the middle of the cups" is no cup
+        assert (
+            meaning(f"the third {word} of the cups on the table")
+            == f'ranked(related("cup", on, "table"), {order}, 3, 1)'
+        )
+    for bare in (f"the {word}", f"the second {word}", f"cups on the second {word}"):
+        with pytest.raises(InputError, match=r"the word '\S+' cannot be placed"):
+            parse(bare)
+
+
+@pytest.mark.parametrize("word", ["oldest", "nicest", "most expensive"])
+def test_an_order_that_cannot_be_measured_is_refused_by_name_where_it_is_counted(word: str) -> None:
+    with pytest.raises(InputError, match=f"the word '{word.split(maxsplit=1)[0]}' cannot be placed"):
+        parse(f"the second {word} car")
+    assert meaning(f"the {word} car") == f'"{word} car"'  # a phrase, which a segmenter may know
+    assert meaning("the second forest from the left") == 'ranked("forest", left, 2, 1)'
 
 
 def test_digits_of_other_kinds_are_words() -> None:

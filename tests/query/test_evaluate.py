@@ -97,6 +97,26 @@ def answer(sentence: str) -> Answer:
         ("the cups but not the leftmost cup", CUPS[:2]),
         ("hats", []),
         ("everything except the table", [*CUPS, PLATE]),
+        ("the tallest cup", CUPS[:1]),
+        ("the narrowest cup", [CUPS[1]]),
+        ("the widest object", [TABLE]),
+        ("the second longest object", CUPS[:1]),
+        ("the last cup from the left", [CUPS[1]]),
+        ("the cups on the left", [CUPS[0], CUPS[2]]),
+        ("cups not on the left", [CUPS[1]]),
+        ("the cups in the bottom left corner", [CUPS[2]]),
+        ("the cup in the middle", CUPS[:1]),
+        ("the two cups closest to the dog", CUPS[:2]),
+        ("the second closest cup to the dog", CUPS[:1]),
+        ("all the cups except the two on the right", [CUPS[2]]),
+        ("the table with at least two cups on it", [TABLE]),
+        ("tables with more than two cups on them", []),
+        ("tables with at most two cups on them", [TABLE]),
+        ("objects larger than the plate", [TABLE, *CUPS]),
+        ("cups shorter than the dog", CUPS),
+        ("cups taller than the dog", []),
+        ("the cup at the top of the table", CUPS[:2]),
+        ("the cup at the bottom of the table", []),
     ],
 )
 def test_an_answer_holds_exactly_what_a_person_would_name(sentence: str, expected: list) -> None:
@@ -108,6 +128,12 @@ def test_all_concepts_are_asked_at_once() -> None:
     question = parse("the cup on the table next to the plate, not the one under the dog")[0].node
     ask(oracle.find, np.zeros((SIZE, SIZE, 3), np.uint8), question)
     assert oracle.asked == [("cup", "table", "plate", "dog")]
+
+
+def test_a_thing_that_two_phrases_find_is_not_near_itself_nor_between_itself() -> None:
+    oracle = Oracle(car=[(10, 10, 60, 60)], person=[(10, 10, 60, 60)], dog=[(90, 10, 120, 60)])
+    for sentence in ("the car nearest to the person", "the car between the person and the dog"):
+        assert len(ask(oracle.find, np.zeros((SIZE, SIZE, 3), np.uint8), parse(sentence)[0].node)) == 0
 
 
 def test_masks_can_be_cut_by_others() -> None:

@@ -20,9 +20,9 @@ from typing import Any
 from fault_server import Answer, Behaviour, chat_server, refused, said
 from toy_world import OracleSession, world
 
-from masklet.agent.core import Mode, Settings
 from masklet.agent.episode import AgentOutcome, run
 from masklet.agent.hands import Hands
+from masklet.agent.state import Mode, Settings
 from masklet.llm.server import ChatServer, ServerProblem
 from masklet.llm.transports import ServedModel, Way
 
@@ -46,7 +46,7 @@ def episode(url: str, way: Way, mode: Mode, llm: str = "default") -> AgentOutcom
     """The request, answered through a server."""
     server = ChatServer(url=url, model=llm, retries=2, wait=lambda _: None)
     hands = Hands(session=OracleSession(world=SCENE), image=SCENE.image)
-    settings = Settings(mode=mode, is_fast=False)
+    settings = Settings(mode=mode, is_fast=False, shows="facts and drawing")
     return run(REQUEST, SCENE.image, ServedModel(server=server, way=way), hands, settings, keep_images=False)
 
 

@@ -16,26 +16,26 @@ MOST_FILES = 15  # of a folder, without its __init__.py
 # Lines of Python by folder, rooms included. A folder that needs more is to be looked through first: what is said twice?
 BUDGETS = {
     "": 1390,
-    "agent": 2000,
+    "agent": 2500,
     "checkpoints": 860,
-    "cli": 2850,
+    "cli": 2900,
     "data": 3430,
     "engine": 7000,
     "eval": 7200,
     "formats": 3050,
-    "inference": 5960,
+    "inference": 6040,
     "llm": 850,
     "mcp": 720,
     "media": 1190,
     "models": 2400,
     "nn": 520,
     "ops": 1060,
-    "query": 1920,
+    "query": 2340,
     "render": 260,
     "scenes": 3090,
     "serve": 6350,
     "train": 4150,
-    "workflows": 5400,
+    "workflows": 5620,
 }
 
 

@@ -130,6 +130,14 @@ def questions(world: World, seed: int) -> Iterator[Question]:
     areas = sorted(all_of, key=lambda thing: -thing.mask.sum())
     if len(areas) > 1 and areas[0].mask.sum() > areas[1].mask.sum():
         yield Question(f"the largest {kind}", (areas[0],))
+    if len(areas) > 2 and areas[0].mask.sum() > areas[1].mask.sum() > areas[2].mask.sum():
+        yield Question(f"the second largest {kind}", (areas[1],))
+    tall = sorted(all_of, key=lambda thing: thing.box[1] - thing.box[3])
+    if len(tall) > 1 and tall[0].box[3] - tall[0].box[1] > tall[1].box[3] - tall[1].box[1]:
+        yield Question(f"the tallest {kind}", (tall[0],))
+    lefts = [thing for thing in all_of if thing.centre < WIDTH / 2]
+    if len(all_of) > 1 and all(abs(thing.centre - WIDTH / 2) > 4 for thing in all_of):
+        yield Question(f"the {kind}s on the left".replace("boxs", "boxes"), tuple(lefts))
 
 
 @dataclass(kw_only=True)

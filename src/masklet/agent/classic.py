@@ -13,6 +13,7 @@ from masklet.agent import drawings
 from masklet.agent.hands import Hands, finds_of
 from masklet.agent.judge import Judging
 from masklet.agent.pool import FoundMask, Mark
+from masklet.agent.state import Status
 from masklet.llm.messages import Message, Picture, Reply, ToolCall, ToolDescription, Usage
 from masklet.llm.server import ServerProblem
 from masklet.llm.transports import LanguageModel
@@ -52,7 +53,7 @@ TOOLS = (
 class ClassicOutcome:
     """What the published loop ends with, and the messages as they stood at its end."""
 
-    status: str
+    status: Status
     finds: tuple[FoundMask, ...]
     messages: tuple[Message, ...]
     rounds: int
@@ -102,7 +103,7 @@ class Classic:
             words += f"\nNot satisfactory, and not to be used again: {', '.join(earlier)}"
         return Message(role="user", parts=(drawings.plain(self.image), words))
 
-    def _end(self, status: str, rounds: int, reason: str = "") -> ClassicOutcome:
+    def _end(self, status: Status, rounds: int, reason: str = "") -> ClassicOutcome:
         return ClassicOutcome(
             status=status,
             finds=self.finds,
@@ -153,7 +154,7 @@ class Classic:
     def _examine(self) -> Message:
         if not self.finds:
             return _user("Not done: there is no mask to examine.")
-        judged = self.judge.judge(self.image, _marks(self.finds), self.request)
+        judged = self.judge.judge(self.image, marks_of(self.finds), self.request)
         self.usage += judged.usage
         before = len(self.finds)
         kept = [f for f, value in zip(self.finds, judged.probabilities, strict=True) if value >= ACCEPTED]
@@ -163,7 +164,7 @@ class Classic:
         return self._shown(f"{len(kept)} of {before} masks were accepted, now numbered 1 to {len(kept)}.")
 
     def _shown(self, words: str) -> Message:
-        return Message(role="user", parts=(words, drawings.marked(self.image, _marks(self.finds))))
+        return Message(role="user", parts=(words, drawings.marked(self.image, marks_of(self.finds))))
 
     def _prune(self) -> None:
         """What stays: the beginning, and everything from the last segment_phrase on."""
@@ -192,7 +193,8 @@ def _until_call(reply: Reply) -> str:
     return reply.text if end < 0 else reply.text[: end + len("</tool>")]
 
 
-def _marks(finds: Sequence[FoundMask]) -> list[Mark]:
+def marks_of(finds: Sequence[FoundMask]) -> list[Mark]:
+    """Masks as they are numbered."""
     return [
         Mark(id=f"A{place}", phrases=(find.phrase,), score=find.score, box=find.box, mask=find.mask)
         for place, find in enumerate(finds, 1)

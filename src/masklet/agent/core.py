@@ -4,154 +4,50 @@ A planner never loses an episode: what it gets wrong is told to it and costs a l
 (budgets, a dead server, a planner that turns in circles) ends it with the best that was found so far.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Literal
+from dataclasses import replace
 
-from masklet.agent.pool import FoundMask, Pool
 from masklet.agent.prompts import SYSTEM, hint, request_turn, view_of
-from masklet.agent.rules import expected_count, needs_a_look, plain_phrase
+from masklet.agent.rules import expected_count, needs_a_look, plain_phrase, readings
+from masklet.agent.search import Hypothesis, Move, Search, WantComparison, WantProposals, WantVerdicts
+from masklet.agent.state import (
+    AgentState,
+    AskPlanner,
+    Begun,
+    Effect,
+    Event,
+    Finish,
+    Ran,
+    RunTool,
+    Said,
+    Settings,
+    Status,
+    Unreachable,
+)
 from masklet.agent.tools import (
+    MOST_VIEWED,
     AnswerNone,
     AnswerWith,
     Arguments,
     AskUser,
     Combine,
+    Compare,
     Inspect,
     Judge,
+    Query,
     Refine,
+    ViewCandidates,
     checked,
     chooser,
+    guide,
     spec,
 )
 from masklet.llm.calls import as_text
-from masklet.llm.messages import Message, Picture, Reply, ToolCall, ToolDescription, Usage
-
-Status = Literal["answered", "none", "budget", "degraded", "asked"]
-Mode = Literal["free", "two-call"]
+from masklet.llm.messages import Message, Picture, ToolCall, ToolDescription
 
 ACCEPTED = 0.5
 SURE = 0.5  # score of what counts where nobody judged
 SCORES_SAY_NOTHING, INSIST = "scores say nothing of", "answer again to insist"
 REPEATS_TOLD, REPEATS_FORCED = 2, 3  # times the same call with the same candidates
-
-
-@dataclass(frozen=True, kw_only=True)
-class Budget:
-    """What a request may cost. `stale` is rounds without a new candidate, `invalid` mistakes of the planner."""
-
-    rounds: int = 12
-    requests: int = 40
-    prompts: int = 40
-    seconds: float = 120.0
-    tokens: int = 200_000
-    invalid: int = 5
-    stale: int = 3
-
-
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """How the agent works. `can_ground`: the planner knows where things are; `may_ask`: there is somebody to ask."""
-
-    budget: Budget = field(default_factory=Budget)
-    mode: Mode = "free"
-    can_ground: bool = True
-    may_ask: bool = False
-    is_fast: bool = True
-
-
-# --- events and effects -------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, kw_only=True)
-class Begun:
-    """A request about an image: its drawing for the planner."""
-
-    request: str
-    picture: Picture
-
-
-@dataclass(frozen=True, kw_only=True)
-class Said:
-    """The planner's reply, and the seconds since the request began."""
-
-    reply: Reply
-    seconds: float = 0.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Unreachable:
-    """The planner cannot be asked, and why."""
-
-    sentence: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Ran:
-    """What a tool gave. `finds` become candidates; `verdicts` are probabilities by id; `prompts` is what it cost."""
-
-    text: str = ""
-    finds: tuple[FoundMask, ...] | None = None
-    pictures: tuple[Picture, ...] = ()
-    verdicts: Mapping[str, float] = field(default_factory=dict)
-    answers: bool = False
-    prompts: int = 0
-    usage: Usage = field(default_factory=Usage)
-    seconds: float = 0.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class AskPlanner:
-    """Ask the planner, with these tools."""
-
-    messages: tuple[Message, ...]
-    tools: tuple[ToolDescription, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunTool:
-    """Run a tool whose arguments are checked."""
-
-    call: ToolCall
-    arguments: Arguments
-
-
-@dataclass(frozen=True, kw_only=True)
-class Finish:
-    """The end: what answers the request, how sure, and why it ended."""
-
-    status: Status
-    masks: tuple[str, ...] = ()
-    confidence: float = 0.0
-    reason: str = ""
-
-
-Event = Begun | Said | Unreachable | Ran
-Effect = AskPlanner | RunTool | Finish
-
-
-@dataclass(frozen=True, kw_only=True)
-class AgentState:
-    """All that is known of a request."""
-
-    settings: Settings = field(default_factory=Settings)
-    request: str = ""
-    prefix: tuple[Message, ...] = ()
-    turns: tuple[Message, ...] = ()
-    pool: Pool = field(default_factory=Pool)
-    pending: tuple[ToolCall, ...] = ()
-    verdicts: Mapping[str, float] = field(default_factory=dict)
-    told: frozenset[str] = frozenset()
-    repeats: Mapping[str, int] = field(default_factory=dict)
-    used: frozenset[str] = frozenset()  # names of tools that were run
-    last_answers: tuple[str, ...] | None = None  # of the query tool
-    rounds: int = 0
-    stale: int = 0
-    invalid: int = 0
-    prompts: int = 0
-    usage: Usage = field(default_factory=Usage)
-    seconds: float = 0.0
-    is_fast: bool = False
 
 
 def step(state: AgentState, event: Event) -> tuple[AgentState, Effect]:
@@ -168,13 +64,16 @@ def step(state: AgentState, event: Event) -> tuple[AgentState, Effect]:
 
 
 def _begin(state: AgentState, event: Begun) -> tuple[AgentState, Effect]:
-    prefix = (Message(role="system", parts=(SYSTEM,)), request_turn(event.request, event.picture))
+    told = f"{SYSTEM}\n{guide(tool_names(state.settings))}"
+    prefix = (Message(role="system", parts=(told,)), request_turn(event.request, event.picture))
     state = replace(state, request=event.request, prefix=prefix)
+    if state.settings.effort == "high":
+        return _look(replace(state, search=Search()))
     phrase = plain_phrase(event.request) if state.settings.is_fast else None
     if phrase is not None:
         call = ToolCall(name="segment", arguments={"phrases": [phrase], "min_score": SURE})
         return _next(replace(state, is_fast=True, pending=(call,)))
-    return _ask(state)
+    return _look(state)
 
 
 def _hear(state: AgentState, event: Said) -> tuple[AgentState, Effect]:
@@ -190,7 +89,7 @@ def _hear(state: AgentState, event: Said) -> tuple[AgentState, Effect]:
 def _next(state: AgentState) -> tuple[AgentState, Effect]:
     """Checks and begins the next call of a reply; when there is none left, the planner is asked."""
     if not state.pending:
-        return _ask(state)
+        return _look(state)
     call, state = state.pending[0], replace(state, pending=state.pending[1:])
     arguments = checked(call)
     problem = arguments if isinstance(arguments, str) else _problem(state, call, arguments)
@@ -222,19 +121,14 @@ def _run(state: AgentState, call: ToolCall, arguments: Arguments) -> tuple[Agent
 
 def _take(state: AgentState, event: Ran) -> tuple[AgentState, Effect]:
     call, rest = state.pending[0], state.pending[1:]
-    text, pool, stale = event.text, state.pool, state.stale
-    last_answers = state.last_answers
+    is_own, text = call.id == OWN, event.text
     if event.finds is not None:
-        pool, ids, new = state.pool.add(event.finds, frozenset(state.verdicts))
-        text = f"{', '.join(ids) or 'nothing'}{f' ({new} new)' if ids else ''}. {text}".strip()
-        stale = 0 if new else stale + 1
-        last_answers = ids if event.answers else last_answers
+        state, text = _added(state, event, counts=not is_own)
+    if event.preference is not None and state.search is not None:
+        state = replace(state, search=state.search.compared(event.preference))
     state = replace(
         state,
-        pool=pool,
         pending=rest,
-        stale=stale,
-        last_answers=last_answers,
         verdicts={**state.verdicts, **event.verdicts},
         prompts=state.prompts + event.prompts,
         usage=state.usage + event.usage,
@@ -242,8 +136,32 @@ def _take(state: AgentState, event: Ran) -> tuple[AgentState, Effect]:
     )
     if state.is_fast:
         return state, _fast_end(state)
+    if is_own:
+        told = Message(role="user", parts=(text, *event.pictures)) if call.name in ("view", "query") else None
+        return _next(replace(state, turns=(*state.turns, told)) if told is not None else state)
     shown = Message(role="tool", parts=(text, *event.pictures), call_id=call.id, name=call.name)
     return _next(replace(state, turns=(*state.turns, shown)))
+
+
+def _added(state: AgentState, event: Ran, *, counts: bool) -> tuple[AgentState, str]:
+    """The state with new candidates, one letter a proposal, and what is told of them."""
+    assert event.finds is not None
+    pool, listed, total = state.pool, list[str](), 0
+    hypotheses: list[Hypothesis] = []
+    start = 0
+    for name, size in event.groups or (("", len(event.finds)),):
+        pool, ids, new = pool.add(event.finds[start : start + size], frozenset(state.verdicts))
+        start, total = start + size, total + new
+        listed += ids
+        hypotheses.append(Hypothesis(name=name or "the query language", masks=ids))
+    ids = tuple(dict.fromkeys(listed))
+    search = state.search
+    if search is not None:
+        search = search.proposed(hypotheses, is_round=bool(event.groups))
+    stale = state.stale if not counts else 0 if total else state.stale + 1
+    last_answers = ids if event.answers else state.last_answers
+    text = f"{', '.join(ids) or 'nothing'}{f' ({total} new)' if ids else ''}. {event.text}".strip()
+    return replace(state, pool=pool, search=search, stale=stale, last_answers=last_answers), text
 
 
 def _fast_end(state: AgentState) -> Finish:
@@ -310,21 +228,92 @@ def _reject(state: AgentState, call: ToolCall, problem: str) -> tuple[AgentState
 def offered(state: AgentState) -> tuple[ToolDescription, ...]:
     """The tools of this moment; ids that can be written are those that exist."""
     ids = list(state.pool.marks)
-    if state.settings.mode == "two-call":
-        if state.rounds == 0 or not ids:
-            return tuple(spec(name) for name in ("segment", "answer_none"))
+    if state.search is not None:
+        best = state.search.best
+        return (spec("propose"), spec("answer_none") if best is None else chooser("answer", best.masks))
+    if state.settings.mode == "two-call" and ids and state.rounds:
         return (chooser("answer", ids), spec("answer_none"))
-    names = ["segment", "query", "facts", "answer_none"]
-    names += ["segment_box"] if state.settings.can_ground else []
-    names += ["ask_user"] if state.settings.may_ask else []
-    known = [spec(name) for name in ("inspect", "combine")] if ids else []
-    known += [spec("refine")] if ids and state.settings.can_ground else []
-    return (*map(spec, names), *known, *(chooser(name, ids) for name in ("judge", "answer") if ids))
+    names = [name for name in tool_names(state.settings) if ids or name not in NEED_CANDIDATES]
+    return tuple(chooser(name, ids) if name in ("judge", "answer") else spec(name) for name in names)
 
 
-def _ask(state: AgentState) -> tuple[AgentState, Effect]:
+NEED_CANDIDATES = frozenset({"inspect", "combine", "refine", "judge", "answer"})
+
+
+def tool_names(settings: Settings) -> tuple[str, ...]:
+    """The tools of a request, at any moment of it."""
+    if settings.effort == "high":
+        return ("propose", "answer", "answer_none")
+    if settings.mode == "two-call":
+        return (*(("propose",) if settings.can_ground else ()), "segment", "answer", "answer_none")
+    placing = ("segment_box", "refine") if settings.can_ground else ()
+    asking = ("ask_user",) if settings.may_ask else ()
+    return ("segment", "query", "facts", "answer_none", *asking, *placing, "inspect", "combine", "judge", "answer")
+
+
+OWN = "own"  # id of calls that the agent makes by itself
+
+
+def _look(state: AgentState) -> tuple[AgentState, Effect]:
+    """What is done before the planner is asked: the request read by rules, new candidates shown, readings compared."""
+    if state.search is not None:
+        return _search(state, state.search)
+    if state.settings.shows != "nothing" and state.pool.calls > state.shown and state.pool.marks:
+        if state.settings.mode == "two-call" and not state.has_read and readings(state.request):
+            return _own(replace(state, has_read=True), "query", Query(question=state.request))
+        best = sorted(state.pool.marks.values(), key=lambda mark: -mark.score)[:MOST_VIEWED]
+        return _show(replace(state, shown=state.pool.calls), tuple(mark.id for mark in best))
+    return _ask(state)
+
+
+def _own(state: AgentState, name: str, arguments: Arguments) -> tuple[AgentState, Effect]:
+    call = ToolCall(name=name, arguments=arguments.model_dump(), id=OWN)
+    return replace(state, pending=(call, *state.pending)), RunTool(call=call, arguments=arguments)
+
+
+def _show(state: AgentState, masks: tuple[str, ...]) -> tuple[AgentState, Effect]:
+    with_picture = state.settings.shows == "facts and drawing"
+    return _own(state, "view", ViewCandidates(masks=list(masks), with_picture=with_picture))
+
+
+def _search(state: AgentState, search: Search) -> tuple[AgentState, Effect]:
+    """The next move of high effort, in which the reading by rules takes part where there is one."""
+    if search.rounds and not state.has_read and readings(state.request):
+        return _own(replace(state, has_read=True), "query", Query(question=state.request))
+    move = search.move(state.verdicts)
+    if not isinstance(move, WantVerdicts) and (settled := search.settled(state.verdicts)) != search:
+        return _search(replace(state, search=settled), settled)
+    if isinstance(move, WantVerdicts | WantComparison) and (spent := _spent(state)):
+        return _best(state, "budget", f"{spent} were used up")
+    return _moved(state, search, move)
+
+
+def _moved(state: AgentState, search: Search, move: Move) -> tuple[AgentState, Effect]:  # noqa: PLR0911 - one of each
+    match move:
+        case WantVerdicts():
+            return _own(state, "judge", Judge(masks=list(move.masks)))
+        case WantComparison():
+            return _own(state, "compare", Compare(first=list(move.first), second=list(move.second)))
+        case WantProposals() if search.rounds:
+            if search.best is not None and state.shown < state.pool.calls:
+                return _show(replace(state, shown=state.pool.calls), search.best.masks)
+            if "search" not in state.told:
+                told = Message(role="user", parts=(search.told(),))
+                state = replace(state, told=state.told | {"search"}, turns=(*state.turns, told))
+            return _ask(state)
+        case WantProposals():
+            return _ask(state)
+        case _ if search.best is None:
+            return state, Finish(status="none", reason="absent")
+        case _:
+            confidence = search.confidence(state.verdicts)
+            return state, Finish(status="answered", masks=search.best.masks, confidence=confidence)
+
+
+def _spent(state: AgentState) -> str:
+    """The budget that is used up; empty while there is something left."""
     budget = state.settings.budget
-    spent = (
+    return (
         f"{budget.rounds} rounds"
         if state.rounds >= budget.rounds
         else f"{budget.requests} requests"
@@ -337,7 +326,11 @@ def _ask(state: AgentState) -> tuple[AgentState, Effect]:
         if state.usage.prompt_tokens + state.usage.completion_tokens >= budget.tokens
         else ""
     )
-    if spent:
+
+
+def _ask(state: AgentState) -> tuple[AgentState, Effect]:
+    budget = state.settings.budget
+    if spent := _spent(state):
         return _best(state, "budget", f"{spent} were used up")
     stale = state.stale >= budget.stale and "stale" not in state.told
     if stale:
@@ -375,6 +368,8 @@ def _best(state: AgentState, status: Status, reason: str) -> tuple[AgentState, E
     marks = state.pool.marks
     accepted = [key for key, value in state.verdicts.items() if value >= ACCEPTED and key in marks]
     masks = accepted or [key for key in state.last_answers or () if key in marks]
+    if state.search is not None and state.search.best is not None:
+        masks = list(state.search.best.masks)
     if not masks and state.last_answers is None:
         words = set(state.request.lower().split())
         sure = [

@@ -10,7 +10,9 @@ import numpy as np
 from jaxtyping import Bool
 
 from masklet.agent import drawings
-from masklet.agent.core import (
+from masklet.agent.core import step
+from masklet.agent.pool import Mark, Pool
+from masklet.agent.state import (
     AgentState,
     AskPlanner,
     Begun,
@@ -22,11 +24,9 @@ from masklet.agent.core import (
     Settings,
     Status,
     Unreachable,
-    step,
 )
-from masklet.agent.pool import Mark, Pool
 from masklet.agent.tools import Arguments
-from masklet.agent.trace import Recorder, Tape
+from masklet.agent.traces.trace import Recorder, Tape
 from masklet.llm.messages import Usage
 from masklet.llm.server import ServerProblem
 from masklet.llm.transports import LanguageModel

@@ -6,16 +6,29 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from masklet.agent import drawings, facts
-from masklet.agent.core import Ran
 from masklet.agent.judge import Judging
 from masklet.agent.pool import Box, FoundMask, Mark, Pool, box_of
 from masklet.agent.rules import readings
-from masklet.agent.tools import Arguments, Combine, Facts, Inspect, Judge, Query, Refine, Segment, SegmentBox
+from masklet.agent.state import Ran
+from masklet.agent.tools import (
+    Arguments,
+    Combine,
+    Compare,
+    Facts,
+    Inspect,
+    Judge,
+    Propose,
+    Query,
+    Refine,
+    Segment,
+    SegmentBox,
+    ViewCandidates,
+)
 from masklet.errors import InputError
 from masklet.llm.places import Convention
 from masklet.ops.masks import mask_to_box
 from masklet.protocols import ImageSegmenter, Instances, Pixels
-from masklet.query.evaluate import ask, like_of
+from masklet.query.evaluate import EVEN, ask, like_of
 from masklet.query.text import from_text, to_text
 
 LOWEST = 0.05  # what is kept of every phrase, so that another threshold costs nothing
@@ -69,28 +82,40 @@ class Hands:
             match arguments:
                 case Segment():
                     return self._segment(arguments)
+                case Propose():
+                    return self._propose(arguments)
                 case SegmentBox():
                     return self._box(arguments)
                 case Refine():
                     return self._refine(arguments, pool.marks[arguments.mask])
                 case Query():
                     return self._query(arguments)
-                case Judge():
-                    return self._judge(arguments, [pool.marks[key] for key in arguments.masks], request)
-                case Inspect():
-                    draw = drawings.zoomed if arguments.view == "zoom" else drawings.marked
-                    shown = [pool.marks[key] for key in dict.fromkeys(arguments.masks)]
-                    return Ran(text="shown", pictures=(draw(self.image, shown),))
-                case Combine():
-                    return self._combine(arguments, [pool.marks[key] for key in arguments.masks])
-                case Facts():
-                    chosen = [m for key, m in pool.marks.items() if not arguments.masks or key in arguments.masks]
-                    missing = pool.unknown(arguments.masks)
-                    return Ran(text=f"{missing}\n{facts.table(chosen, self.image, arguments.sort)}".strip())
                 case _:
-                    return Ran(text=f"{type(arguments).__name__} is not done here")
+                    return self._tell(arguments, pool, request)
         except InputError as error:
             return Ran(text=f"not done: {error}")
+
+    def _tell(self, arguments: Arguments, pool: Pool, request: str) -> Ran:  # noqa: PLR0911 - one of each tool
+        """What tools say of candidates that are there."""
+        match arguments:
+            case ViewCandidates():
+                return self._view(arguments, pool)
+            case Compare():
+                return self._compare(arguments, pool, request)
+            case Judge():
+                return self._judge(arguments, [pool.marks[key] for key in arguments.masks], request)
+            case Inspect():
+                draw = drawings.zoomed if arguments.view == "zoom" else drawings.marked
+                shown = [pool.marks[key] for key in dict.fromkeys(arguments.masks)]
+                return Ran(text="shown", pictures=(draw(self.image, shown),))
+            case Combine():
+                return self._combine(arguments, [pool.marks[key] for key in arguments.masks])
+            case Facts():
+                chosen = [m for key, m in pool.marks.items() if not arguments.masks or key in arguments.masks]
+                missing = pool.unknown(arguments.masks)
+                return Ran(text=f"{missing}\n{facts.table(chosen, self.image, arguments.sort)}".strip())
+            case _:
+                return Ran(text=f"{type(arguments).__name__} is not done here")
 
     def find(self, phrases: Sequence[str], least: float) -> tuple[Instances, int]:
         """Instances of phrases above a score, and how many phrases had to be asked for it."""
@@ -115,6 +140,34 @@ class Hands:
         )
         return Ran(text=told, finds=tuple(finds_of(found)), prompts=cost)
 
+    def _propose(self, asked: Propose) -> Ran:
+        """A group of finds for each phrase and each box; boxes outside the image give none."""
+        phrases = list(dict.fromkeys(" ".join(phrase.lower().split()) for phrase in asked.phrases))
+        found, cost = self.find(phrases, SHOWN)
+        groups = {phrase: [find for find in finds_of(found) if find.phrase == phrase] for phrase in phrases}
+        for number, numbers in enumerate(asked.boxes, 1):
+            box = self._in_pixels(numbers)
+            name = f"box {number}"
+            groups[name] = [] if box is None else list(_one(self.session.click(box=box).masks[0], name))
+            cost += box is not None
+        told = "; ".join(f"{name}: {len(finds)}" for name, finds in groups.items())
+        sizes = tuple((name, len(finds)) for name, finds in groups.items())
+        return Ran(text=told, finds=tuple(f for finds in groups.values() for f in finds), groups=sizes, prompts=cost)
+
+    def _view(self, asked: ViewCandidates, pool: Pool) -> Ran:
+        chosen = [pool.marks[key] for key in asked.masks]
+        pictures = (drawings.marked(self.image, chosen),) if asked.with_picture else ()
+        more = len(pool.marks) - len(chosen)
+        left_out = f"\n{more} less sure candidates are not shown" if more else ""
+        return Ran(text=f"{facts.table(chosen, self.image)}{left_out}", pictures=pictures)
+
+    def _compare(self, asked: Compare, pool: Pool, request: str) -> Ran:
+        if self.judge is None:
+            return Ran(text="nobody is here to compare", preference=EVEN)
+        first, second = ([pool.marks[key] for key in keys] for keys in (asked.first, asked.second))
+        judged = self.judge.compare(self.image, first, second, request)
+        return Ran(text="compared", preference=judged.probabilities[0], usage=judged.usage)
+
     def _query(self, asked: Query) -> Ran:
         node = from_text(asked.question) if '"' in asked.question else next(iter(readings(asked.question)), None)
         if node is None:
@@ -138,7 +191,8 @@ class Hands:
         if box is None:
             return Ran(text=f"not done: the box {asked.box} lies outside the image or is empty")
         if asked.mode == "all_like_this":
-            result = self.session.find(asked.phrase, boxes=[box], threshold=SHOWN)
+            negative = [each for numbers in asked.negative_boxes if (each := self._in_pixels(numbers)) is not None]
+            result = self.session.find(asked.phrase, boxes=[box], not_boxes=negative, threshold=SHOWN)
             return Ran(text="like the box", finds=tuple(finds_of(result, asked.phrase or "like the box")), prompts=1)
         masks = self.session.click(box=box)
         name = asked.phrase or "in the box"

@@ -52,8 +52,10 @@ class ScriptedPlanner:
 
     replies: Sequence[Reply]
     heard: list[tuple[Message, ...]] = field(default_factory=list)
+    tools: list[tuple[ToolDescription, ...]] = field(default_factory=list)
 
-    def reply(self, messages: Sequence[Message], tools: Sequence[ToolDescription]) -> Reply:  # noqa: ARG002 - a protocol's
+    def reply(self, messages: Sequence[Message], tools: Sequence[ToolDescription]) -> Reply:
         """The next of the list."""
         self.heard.append(tuple(messages))
+        self.tools.append(tuple(tools))
         return self.replies[min(len(self.heard), len(self.replies)) - 1]

@@ -4,51 +4,19 @@ from functools import lru_cache
 
 from masklet.errors import InputError
 from masklet.query.english import read_question
-from masklet.query.nodes import Named, Node, Ranked
+from masklet.query.nodes import Counted, Named, Nearest, Node, Ranked
+from masklet.query.vocabulary import COLOURS, NUMBERS, ORDERS, ORDINALS
 
 PLAIN_WORDS = 4
-TELLING = frozenset(
-    {
-        "not",
-        "no",
-        "without",
-        "except",
-        "but",
-        "nor",
-        "neither",
-        "never",
-        "only",
-        "first",
-        "second",
-        "third",
-        "last",
-        "left",
-        "right",
-        "leftmost",
-        "rightmost",
-        "topmost",
-        "bottommost",
-        "largest",
-        "biggest",
-        "smallest",
-        "nearest",
-        "closest",
-        "farthest",
-        "exactly",
-        "most",
-        "least",
-        "more",
-        "fewer",
-        "two",
-        "three",
-        "four",
-        "five",
-        "six",
-        "seven",
-        "eight",
-        "nine",
-        "ten",
-    }
+_NEGATIONS = frozenset({"not", "no", "without", "except", "but", "nor", "neither", "never", "only"})
+_COMPARISONS = frozenset({"left", "right", "exactly", "most", "least", "more", "fewer", "than", "last", "nearest"})
+TELLING = (
+    _NEGATIONS
+    | _COMPARISONS
+    | frozenset({"closest", "farthest", "furthest"})
+    | frozenset(ORDINALS)
+    | (frozenset(NUMBERS) - {"one"})
+    | frozenset(words[0] for words, _ in ORDERS)
 )
 
 
@@ -73,9 +41,12 @@ def plain_phrase(request: str) -> str | None:
 def expected_count(request: str) -> int | None:
     """How many things a request asks for, where it says so: "the three leftmost cups"."""
     found = readings(request)
-    return found[0].count if found and isinstance(found[0], Ranked) else None
+    first = found[0] if found else None
+    if isinstance(first, Counted):
+        return first.least if first.least == first.most else None
+    return first.count if isinstance(first, Ranked | Nearest) else None
 
 
 def needs_a_look(request: str) -> bool:
-    """Whether a request has words that a segmenter's scores say nothing of: negations, places, numbers."""
-    return bool(TELLING & set(request.lower().replace(",", " ").split()))
+    """Whether a request has words that scores say little of: negations, places, comparisons, numbers, colours."""
+    return bool((TELLING | COLOURS) & set(request.lower().replace(",", " ").replace("n't", " not").split()))

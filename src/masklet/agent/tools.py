@@ -8,6 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from masklet.llm.messages import ToolCall, ToolDescription
 
 MOST_PHRASES, MOST_WORDS = 6, 6
+MOST_BOXES = 4
+MOST_VIEWED = 40
 MOST_INSPECTED = 12
 # What schemas may hold so that every server takes them; the rest is checked here alone
 KEPT = frozenset({"type", "properties", "required", "items", "enum", "anyOf", "additionalProperties", "description"})
@@ -20,7 +22,7 @@ class Arguments(BaseModel):
 
 
 class Segment(Arguments):
-    """FoundMask all instances of short noun phrases in the whole image. Give several ways to say it at once."""
+    """Find all instances of short noun phrases in the whole image. Give several ways to say it at once."""
 
     phrases: list[str] = Field(min_length=1, max_length=MOST_PHRASES)
     min_score: float = Field(default=0.4, ge=0.05, le=0.95)
@@ -28,20 +30,57 @@ class Segment(Arguments):
     @field_validator("phrases")
     @classmethod
     def _short(cls, phrases: list[str]) -> list[str]:
-        for phrase in phrases:
-            if not phrase.strip():
-                raise ValueError("a phrase is empty")
-            if len(phrase.split()) > MOST_WORDS:
-                raise ValueError(f"{phrase[:60]!r} has more than {MOST_WORDS} words; name a kind of thing")
-        return phrases
+        return short_phrases(phrases)
+
+
+def short_phrases(phrases: list[str]) -> list[str]:
+    """The phrases. Raises: ValueError when one is empty or a sentence."""
+    for phrase in phrases:
+        if not phrase.strip():
+            raise ValueError("a phrase is empty")
+        if len(phrase.split()) > MOST_WORDS:
+            raise ValueError(f"{phrase[:60]!r} has more than {MOST_WORDS} words; name a kind of thing")
+    return phrases
+
+
+def four_numbers(boxes: list[list[float]]) -> list[list[float]]:
+    """The boxes. Raises: ValueError when one is none."""
+    if any(len(box) != 4 for box in boxes):
+        raise ValueError("a box has four numbers, x0, y0, x1, y1")
+    return boxes
+
+
+class Propose(Arguments):
+    """Say the request in up to five ways: short noun phrases, and boxes (x0, y0, x1, y1 in 0-1000) around what is meant
+    if you see where it is. All are segmented and compared."""
+
+    phrases: list[str] = Field(min_length=1, max_length=5)
+    boxes: list[list[float]] = Field(default_factory=list, max_length=MOST_BOXES)
+
+    @field_validator("phrases")
+    @classmethod
+    def _short(cls, phrases: list[str]) -> list[str]:
+        return short_phrases(phrases)
+
+    @field_validator("boxes")
+    @classmethod
+    def _corners(cls, boxes: list[list[float]]) -> list[list[float]]:
+        return four_numbers(boxes)
 
 
 class SegmentBox(Arguments):
-    """Make a mask from a box: of the one thing in it ("this") or of everything like it ("all_like_this")."""
+    """Make a mask from a box: of the one thing in it ("this") or of everything like it ("all_like_this"), where
+    negative_boxes show what is not meant."""
 
     box: list[float] = Field(min_length=4, max_length=4, description="x0, y0, x1, y1 in 0-1000")
     mode: Literal["this", "all_like_this"]
     phrase: str | None = None
+    negative_boxes: list[list[float]] = Field(default_factory=list, max_length=MOST_BOXES)
+
+    @field_validator("negative_boxes")
+    @classmethod
+    def _corners(cls, boxes: list[list[float]]) -> list[list[float]]:
+        return four_numbers(boxes)
 
 
 class Refine(Arguments):
@@ -112,8 +151,23 @@ class AskUser(Arguments):
     question: str = Field(min_length=1, max_length=500)
 
 
+class ViewCandidates(Arguments):
+    """Done by the agent itself before it asks: facts of candidates, and a drawing of them for who sees."""
+
+    masks: list[str] = Field(max_length=MOST_VIEWED)
+    with_picture: bool
+
+
+class Compare(Arguments):
+    """Done by the agent itself: which of two sets of masks is what is asked for."""
+
+    first: list[str]
+    second: list[str]
+
+
 TOOLS: Mapping[str, type[Arguments]] = {
     "segment": Segment,
+    "propose": Propose,
     "segment_box": SegmentBox,
     "refine": Refine,
     "inspect": Inspect,
@@ -131,8 +185,18 @@ def spec(name: str) -> ToolDescription:
     """A tool as models are told of it."""
     kind = TOOLS[name]
     return ToolDescription(
-        name=name, description=(kind.__doc__ or "").strip(), parameters=strict(kind.model_json_schema())
+        name=name, description=" ".join((kind.__doc__ or "").split()), parameters=strict(kind.model_json_schema())
     )
+
+
+def guide(names: Sequence[str]) -> str:
+    """The tools in words, a line each; they are told once, and schemas need not be read."""
+    lines = []
+    for name in names:
+        kind = TOOLS[name]
+        given = ", ".join(kind.model_fields)
+        lines.append(f"- {name}({given}): {' '.join((kind.__doc__ or '').split())}")
+    return "\n".join(["Tools:", *lines])
 
 
 def strict(schema: Any) -> Any:

@@ -13,14 +13,15 @@ from masklet.cli.display import Display
 from masklet.cli.track import report_video
 from masklet.inference.output.registry import IMAGE_FORMATS, VIDEO_FORMATS
 from masklet.media.suffixes import MOVING_SUFFIXES, is_image
-from masklet.workflows.ask_image import Asked, AskJob, ask_images
+from masklet.workflows.asking.ask_image import Asked, AskJob, ask_images
 from masklet.workflows.model_choice import ModelChoice
 from masklet.workflows.observer import Product
 
 if TYPE_CHECKING:
-    from masklet.workflows.ask_agent import Planner
+    from masklet.workflows.asking.ask_agent import Planner
 
-MODES = ("two-call", "free")
+MODES = ("two-call", "free", "classic")
+EFFORTS = ("normal", "high")
 FORMATS = f"{','.join(IMAGE_FORMATS)}, of a video {','.join(VIDEO_FORMATS)}"
 
 AGENT = "Agent"
@@ -40,7 +41,43 @@ PlannerUrl = Annotated[
 ]
 Llm = Annotated[str, typer.Option(metavar="NAME", help="The server's model.", rich_help_panel=AGENT)]
 CallMode = Annotated[
-    str, typer.Option(metavar="two-call|free", help="two-call suits models below 8 B.", rich_help_panel=AGENT)
+    str,
+    typer.Option(
+        metavar="|".join(MODES),
+        help="two-call suits models below 8 B; classic is the published loop.",
+        rich_help_panel=AGENT,
+    ),
+]
+EffortLevel = Annotated[
+    str,
+    typer.Option(
+        "--effort",
+        metavar="|".join(EFFORTS),
+        help="high has several readings segmented and compared in pairs.",
+        rich_help_panel=AGENT,
+    ),
+]
+VerifierOf = Annotated[
+    Path | None,
+    typer.Option(
+        "--verifier",
+        metavar="PROJECT",
+        help="Let the verifier of a data-engine project judge masks.",
+        rich_help_panel=AGENT,
+    ),
+]
+Limits = Annotated[
+    str | None,
+    typer.Option("--budget", metavar="KEY=N,...", help="Limits, such as rounds=6,seconds=60.", rich_help_panel=AGENT),
+]
+Replay = Annotated[
+    Path | None,
+    typer.Option(
+        "--replay", metavar="TRACE", help="Run a trace on its image again, without a server.", rich_help_panel=AGENT
+    ),
+]
+Story = Annotated[
+    Path | None, typer.Option("--show", metavar="TRACE", help="Write a page of a trace.", rich_help_panel=AGENT)
 ]
 Remote = Annotated[bool, typer.Option("--allow-remote", help="Let images leave this network.", rich_help_panel=AGENT)]
 Record = Annotated[
@@ -58,6 +95,7 @@ ToolsSchema = Annotated[
     "ask clip.mp4 'the two leftmost cars'",
     "ask photo.jpg 'what one drinks from' --planner http://127.0.0.1:8080/v1",
     "ask --check http://127.0.0.1:8080/v1",
+    "ask photo.jpg --replay traces/photo.jsonl",
 )
 def ask(  # noqa: PLR0913 - one argument for each option
     *,
@@ -68,12 +106,19 @@ def ask(  # noqa: PLR0913 - one argument for each option
         list[str] | None,
         typer.Option(metavar="[PHRASE=]BOX", help="Example of a concept: cup=x0,y0,x1,y1 in pixels; repeatable."),
     ] = None,
-    explain: Annotated[bool, typer.Option("--explain", help="Tell what was found and left out, and why.")] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Tell and draw what was found, left out, and why.")
+    ] = False,
     planner: PlannerUrl = None,
     llm: Llm = "default",
     mode: CallMode = "two-call",
+    effort: EffortLevel = "normal",
+    verifier: VerifierOf = None,
+    budget: Limits = None,
     allow_remote: Remote = False,
     record: Record = None,
+    replay: Replay = None,
+    show: Story = None,
     check: CheckUrl = None,
     tools_schema: ToolsSchema = False,
     model: Model = "tiny",
@@ -95,8 +140,14 @@ def ask(  # noqa: PLR0913 - one argument for each option
 
         typer.echo(json_module.dumps(openai_tools(), indent=2))
         return
-    if mode not in MODES:
-        raise WrongUsage(f"unknown mode {mode!r}: choose from {', '.join(MODES)}")
+    if show is not None:
+        from masklet.workflows.asking.ask_agent import shown
+
+        typer.echo(f"-> {shown(show)}")
+        return
+    if replay is not None:
+        _replay(replay, image, json=json)
+        return
     if check is not None:
         _check(check, llm, allow_remote=allow_remote, json=json)
         return
@@ -114,7 +165,7 @@ def ask(  # noqa: PLR0913 - one argument for each option
         _ask_agent(
             image,
             question,
-            planner_of(planner, llm, mode, allow_remote=allow_remote),
+            planner_of(planner, llm, mode, effort, verifier, budget, allow_remote=allow_remote),
             choice,
             folder,
             record,
@@ -129,6 +180,7 @@ def ask(  # noqa: PLR0913 - one argument for each option
         model=choice,
         formats=tuple(parse_formats(format, IMAGE_FORMATS)),
         folder=folder,
+        explain=explain,
     )
     for asked in ask_images(job):
         typer.echo(json_module.dumps(_plain(asked)) if json else _shown(asked, explain=explain))
@@ -157,7 +209,7 @@ def _ask_video(
     resume: bool,
     json: bool,
 ) -> None:
-    from masklet.workflows.ask_video import AnswerSpans, FrameAnswer, VideoQuestion, ask_video
+    from masklet.workflows.asking.ask_video import AnswerSpans, FrameAnswer, VideoQuestion, ask_video
 
     spans = AnswerSpans()
 
@@ -178,19 +230,52 @@ def _ask_video(
     report_video(tracked, spans.told(), len(formats), json=json)
 
 
-def planner_of(planner: str, llm: str, mode: str, *, allow_remote: bool) -> "Planner":
-    """Who plans, as it was written."""
-    from masklet.workflows.ask_agent import Planner
+def planner_of(
+    planner: str,
+    llm: str,
+    mode: str = "two-call",
+    effort: str = "normal",
+    verifier: Path | None = None,
+    budget: str | None = None,
+    *,
+    allow_remote: bool,
+) -> "Planner":
+    """Who plans, as it was written. Raises: WrongUsage for a mode, an effort or a budget that there is not."""
+    for name, given, known in (("mode", mode, MODES), ("effort", effort, EFFORTS)):
+        if given not in known:
+            raise WrongUsage(f"unknown {name} {given!r}: choose from {', '.join(known)}")
+    from masklet.workflows.asking.ask_agent import Planner, budget_of
 
-    url = None if planner == "rules" else planner
-    return Planner(url=url, model=llm, mode="free" if mode == "free" else "two-call", allow_remote=allow_remote)
+    return Planner(
+        url=None if planner == "rules" else planner,
+        model=llm,
+        mode="free" if mode == "free" else "classic" if mode == "classic" else "two-call",
+        effort="high" if effort == "high" else "normal",
+        project=verifier,
+        budget=None if budget is None else budget_of(budget, effort),
+        allow_remote=allow_remote,
+    )
+
+
+def _replay(trace: Path, image: Path | None, *, json: bool) -> None:
+    if image is None:
+        raise WrongUsage("a trace runs again on its image: masklet ask photo.jpg --replay traces/photo.jsonl")
+    from masklet.workflows.asking.ask_agent import replayed
+
+    outcome = replayed(trace, image)
+    ids = [mark.id for mark in outcome.marks]
+    if json:
+        typer.echo(json_module.dumps({"trace": str(trace), "status": outcome.status, "ids": ids}))
+        return
+    told = f"{outcome.status}: {', '.join(ids) or 'nothing'}{f' ({outcome.reason})' if outcome.reason else ''}"
+    typer.echo(f"{trace} runs again as it was recorded\n{told}")
 
 
 def _check(url: str, llm: str, *, allow_remote: bool, json: bool) -> None:
-    from masklet.workflows.ask_agent import check_server
+    from masklet.workflows.asking.ask_agent import check_server
 
     found = check_server(
-        planner_of(url, llm, MODES[0], allow_remote=allow_remote),
+        planner_of(url, llm, allow_remote=allow_remote),
         lambda line: None if json else typer.echo(line),
     )
     if json:
@@ -210,7 +295,7 @@ def _ask_agent(
     *,
     json: bool,
 ) -> None:
-    from masklet.workflows.ask_agent import AgentJob, run_agent
+    from masklet.workflows.asking.ask_agent import AgentJob, run_agent
 
     job = AgentJob(images=(image,), request=question, model=model, planner=planner, folder=folder, record=record)
     for answer in run_agent(job):

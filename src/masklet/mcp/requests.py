@@ -28,7 +28,7 @@ class ListFiles(ToolRequest):
 
 
 class FindPhrases(ToolRequest):
-    """FindPhrases every instance of each short noun phrase. Gives ids with boxes (x0 y0 x1 y1 in pixels) and scores."""
+    """Find every instance of each short noun phrase. Gives ids with boxes (x0 y0 x1 y1 in pixels) and scores."""
 
     image: str
     phrases: list[str] = Field(min_length=1, max_length=12)

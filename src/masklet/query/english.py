@@ -6,17 +6,23 @@ grammar cannot place is named.
 
     question = joined ;
     joined   = noun phrase, { ("and" | "or" | ","), noun phrase }, [ exception ] ;
-    noun phrase = [ article ], [ number ], { order }, words, { modifier } | "everything", { modifier } ;
-    modifier = [ "that is" | "who are" | "not" ], relation, noun phrase | "with no", noun phrase, [ "on it" ]
-             | "without", noun phrase | "between", noun phrase, "and", noun phrase | "from the left" | "on the right" ;
-    exception = ("but not" | "except" | "not"), ("the one(s)", modifier | joined) ;
+    noun phrase = [ article ], [ number ], [ ordinal ], [ order ], words, { modifier } | "everything", { modifier }
+                | noun phrase, "'s", noun phrase ;
+    modifier = [ "that is" | "who are" | "not" ], [ posture ], relation, noun phrase
+             | "with" | "with no" | "without", noun phrase, [ "on it" ] | "between", noun phrase, "and", noun phrase
+             | "nearest to", noun phrase | [ ordinal ], "from the left" | "on the right" | "in the top left corner" ;
+    exception = ("but not" | "except" | "not" | "but"), joined ;
+
+In an exception "the one", "the red one", "the two", "the smallest" mean the noun before. A plural in a part of the
+image is all that lies there ("cups on the left"), a singular or a number the outermost ("the cup on the left").
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from masklet.errors import InputError
+from masklet.query.building import Order, all_related, numbered, ordered, ranked, renamed
+from masklet.query.lexing import SentenceWords
 from masklet.query.nodes import (
     EVERYTHING,
     Between,
@@ -24,31 +30,26 @@ from masklet.query.nodes import (
     ButNot,
     Counted,
     Either,
+    Located,
     Named,
     Nearest,
     Node,
-    Ranked,
     Related,
 )
 from masklet.query.text import from_text
 from masklet.query.vocabulary import (
-    ARTICLES,
-    DETERMINERS,
+    COLOURS,
+    CONTAINERS,
     EVERY,
     EXCEPTIONS,
-    FUNCTION_WORDS,
-    NUMBERS,
+    LAST,
     OF_THE,
-    ORDERS,
     ORDINALS,
-    PLACES,
     RELATION_WORDS,
-    singular,
 )
+from masklet.query.wording import words_of
 
-SIDES = [[word] for word in ("left", "right", "top", "bottom", "middle")]  # no things of their own
 MOST_WORDS, MOST_READINGS, MOST_DEPTH = 40, 12, 8
-MOST_LOOKS = 15_000  # at places of the sentence, some 10 ms; the readings of nested modifiers multiply
 JUMP = 1.0  # cost of a modifier that skips the nearest noun
 
 
@@ -67,7 +68,7 @@ class Part:
     node: Node
     end: int
     cost: float
-    head: Node
+    head: Named
 
 
 def read_question(text: str) -> list[Reading]:
@@ -79,7 +80,7 @@ def read_question(text: str) -> list[Reading]:
 
 def parse(sentence: str) -> list[Reading]:
     """All readings, likeliest first. Raises: InputError naming the word that cannot be placed."""
-    words = _words(sentence)
+    words = words_of(sentence)
     if not words:
         raise InputError("the question is empty: expected something like `the cup on the table`")
     if len(words) > MOST_WORDS:
@@ -96,46 +97,23 @@ def parse(sentence: str) -> list[Reading]:
     return [Reading(node=node, cost=cost) for node, cost in ranked[:MOST_READINGS]]
 
 
-def _words(sentence: str) -> list[str]:
-    text = sentence.lower().strip().rstrip("?.!").replace(",", " , ").replace("'s", " 's")
-    for start in ("find me ", "find ", "show me ", "show ", "select ", "segment ", "please "):
-        text = text.removeprefix(start)
-    return text.split()
+class _Parser(SentenceWords):
+    """The readings of one sentence."""
 
-
-class _Parser:
     def __init__(self, words: list[str]) -> None:
-        self.words, self.farthest, self.looks = words, 0, 0
-
-    @cached_property
-    def length(self) -> int:
-        return len(self.words)
-
-    def at(self, place: int, *wanted: str) -> int | None:
-        """The place behind these words, or None. Raises: InputError after too many looks in all."""
-        self.looks += 1
-        if self.looks > MOST_LOOKS:
-            raise InputError("the question can be read in too many ways: say it with fewer nested parts")
-        end = place + len(wanted)
-        if tuple(self.words[place:end]) == wanted:
-            self.farthest = max(self.farthest, end)
-            return end
-        return None
-
-    def first(self, place: int, options: tuple[tuple[str, ...], ...]) -> int | None:
-        """The place behind the first of several word sequences."""
-        return next((end for words in options if (end := self.at(place, *words)) is not None), None)
+        super().__init__(words)
+        self.known: dict[tuple[int, int, Named | None], tuple[Part, ...]] = {}
 
     # --- coordination -------------------------------------------------------------------------------------------
 
-    def joined(self, place: int, depth: int) -> Iterator[Part]:
-        """Noun phrases in a row, and what is excepted from them."""
+    def joined(self, place: int, depth: int, before: Named | None = None) -> Iterator[Part]:
+        """Noun phrases in a row, and what is excepted from them. `before` is the noun that "the one" stands for."""
         if depth > MOST_DEPTH:
             return
-        for part in self.noun_phrase(place, depth + 1):
-            yield from self.continued([part], depth)
+        for part in self.noun_phrase(place, depth + 1, before):
+            yield from self.continued([part], depth, before)
 
-    def continued(self, parts: list[Part], depth: int) -> Iterator[Part]:
+    def continued(self, parts: list[Part], depth: int, before: Named | None) -> Iterator[Part]:
         last, cost = parts[-1], sum(part.cost for part in parts)
         node = last.node if len(parts) == 1 else Either(parts=tuple(part.node for part in parts))
         here = Part(node, last.end, cost, parts[0].head)
@@ -143,10 +121,12 @@ class _Parser:
         yield from self.excepted(here, depth)
         behind = self.first(last.end, ((",", "and"), (",", "or"), ("and",), ("or",), (",",)))
         if behind is not None and self.at(behind, "not") is None:
+            jump = JUMP if last.end in self.shared else 0.0
             for following in self.owned(behind, last) if self.at(behind, "its") or self.at(behind, "their") else ():
-                yield from self.continued([*parts, following], depth)
-            for following in self.noun_phrase(behind, depth + 1):
-                yield from self.continued([*parts, following], depth)
+                yield from self.continued([*parts, following], depth, before)
+            for following in self.noun_phrase(behind, depth + 1, before):
+                further = Part(following.node, following.end, following.cost + jump, following.head)
+                yield from self.continued([*parts, further], depth, before)
 
     def owned(self, place: int, owner: Part) -> Iterator[Part]:
         """ "its saucer": a thing that belongs to what was named before."""
@@ -157,97 +137,118 @@ class _Parser:
     def excepted(self, part: Part, depth: int) -> Iterator[Part]:
         """What follows "but not", "except", "other than"."""
         behind = self.first(part.end, EXCEPTIONS)
-        if behind is None:
-            return
-        for without in (*self.the_one(behind, part.head, depth), *self.joined(behind, depth + 1)):
-            yield Part(ButNot(of=part.node, without=without.node), without.end, part.cost + without.cost, part.head)
-
-    def the_one(self, place: int, head: Node, depth: int) -> Iterator[Part]:
-        """ "the one under the tree": the noun before, with modifiers of its own."""
-        behind = self.first(place, (("the", "one"), ("the", "ones"), ("those",), ("that",), ("one",)))
         if behind is not None:
-            yield from self.modified(Part(head, behind, 0.0, head), depth)
+            for without in self.joined(behind, depth + 1, part.head):
+                node = ButNot(of=part.node, without=without.node)
+                yield Part(node, without.end, part.cost + without.cost, part.head)
 
     # --- noun phrases -------------------------------------------------------------------------------------------
 
-    def noun_phrase(self, place: int, depth: int) -> Iterator[Part]:
-        """An article, a number, an order, the words of the noun, and its modifiers."""
+    def noun_phrase(self, place: int, depth: int, before: Named | None = None) -> Sequence[Part]:
+        """An article, a number, an order, the words of the noun, and its modifiers; read once at a place."""
         if depth > MOST_DEPTH or place >= self.length:
-            return
+            return ()
+        key = (place, depth, before)
+        if key not in self.known:
+            self.known[key] = tuple(self.read_noun_phrase(place, depth, before))
+        return self.known[key]
+
+    def read_noun_phrase(self, place: int, depth: int, before: Named | None) -> Iterator[Part]:
         every = self.first(place, EVERY)
         if every is not None:
-            yield from self.modified(Part(Named(phrase=EVERYTHING), every, 0.0, Named(phrase=EVERYTHING)), depth)
+            yield from self.everything(every, depth)
             return
-        determined = self.first(place, DETERMINERS)
-        if determined is not None:
-            place = determined
-        elif self.words[place] in ARTICLES:
-            self.farthest = max(self.farthest, place + 1)
-            place += 1
-        least, most, place = self.number(place)
-        order, rank, place = self.order(place)
+        start, place = place, self.determined(place)
+        least, most, place = (None, None, place) if self.is_one(place, before) else self.number(place)
+        order, place = self.order(place)
         if least is None and order is not None:  # "the leftmost three cups"
             least, most, place = self.number(place)
         if order is not None or least is not None:  # "the smallest of the boxes"
-            place = self.first(place, OF_THE) or place
+            of_these = self.first(place, OF_THE)
+            place = place if of_these is None else of_these
+            if of_these is not None and order is not None:  # "the leftmost of the two clocks"
+                _, _, place = self.number(place)
+        for noun, end in self.nouns(place):
+            yield from self.possessed(
+                Part(ordered(Named(phrase=noun), order, least), end, 0.0, Named(phrase=noun)), depth
+            )
+        alone = order is not None or least is not None or self.words[start] in ("those", "these", "that")
+        for head, end in self.heads(place, before, may_be_alone=alone):
+            for part in self.modified(Part(head, end, 0.0, head), depth):
+                yield from self.finished(part, self.turned(order, end, part.end), least, most, depth)
+
+    def everything(self, place: int, depth: int) -> Iterator[Part]:
+        """ "everything red on the table"."""
+        colour = self.words[place] if self.is_colour(place) else ""
+        head = Named(phrase=f"{colour} {EVERYTHING}".strip())
+        yield from self.modified(Part(head, place + bool(colour), 0.0, head), depth)
+
+    def is_one(self, place: int, before: Named | None) -> bool:
+        """Whether "one" stands for a noun here."""
+        return before is not None and any(self.at_quietly(place, (word,)) for word in ("one", "ones"))
+
+    def heads(self, place: int, before: Named | None, *, may_be_alone: bool) -> Iterator[tuple[Named, int]]:
+        """What a noun phrase is about: its noun; or, in an exception, the noun before, as "the red one" says it."""
+        for noun, end in self.nouns(place):
+            attribute, _, last = noun.rpartition(" ")
+            is_one = before is not None and last in ("one", "ones")
+            yield Named(phrase=f"{attribute} {before.phrase}".strip() if before and is_one else noun), end
+        yield from self.shared_noun(place)
+        if before is not None and may_be_alone and not self.is_one(place, before):
+            yield before, place
+
+    def shared_noun(self, place: int) -> Iterator[tuple[Named, int]]:
+        """ "a black and white cat": colours that share a noun and are said of one thing; see `finished` for plurals."""
+        words = self.words[place : place + 3]
+        if len(words) == 3 and words[0] in COLOURS and words[1] in ("and", "or") and words[2] in COLOURS:
+            for noun, end in self.nouns(place + 3):
+                self.farthest = max(self.farthest, end)
+                yield Named(phrase=f"{' '.join(words)} {noun}"), end
+
+    def turned(self, order: Order | None, start: int, end: int) -> Order | None:
+        """ "the last cup from the left" is the rightmost, "the last cup on the left" the leftmost."""
+        is_placed = order is not None and order.is_last and start < end and "from" not in self.words[start:end]
+        return replace(order, is_last=self.side(start)[0] is None) if order is not None and is_placed else order
+
+    def finished(
+        self, part: Part, order: Order | None, least: int | None, most: int | None, depth: int
+    ) -> Iterator[Part]:
+        """A noun phrase with the order and the number that stood before it."""
+        node = self.each_colour(part.head, part.node)
+        if order is not None and order.is_far is not None:  # "the closest chair to the door"
+            for words in (("to",), ("from",)):
+                behind = self.at(part.end, *words)
+                for other in self.noun_phrase(behind, depth + 1) if behind is not None else ():
+                    near = Nearest(of=node, to=other.node, far=order.is_far, place=order.place, count=least or 1)
+                    yield Part(near, other.end, part.cost + other.cost, part.head)
+            return
+        node = ordered(node, order, least)
+        if least is not None and order is None:
+            node = numbered(node, least, most)
+        yield Part(node, part.end, part.cost, part.head)
+
+    def each_colour(self, head: Named, node: Node) -> Node:
+        """ "red and green apples" are red ones and green ones; "black and white cats" are both at once."""
+        first, word, second, *rest = [*head.phrase.split(" ", 3), "", "", ""][:4]
+        noun = " ".join(rest)
+        if first not in COLOURS or second not in COLOURS or word not in ("and", "or") or not noun:
+            return node
+        if word == "and" and (noun not in self.plurals or {first, second} == {"black", "white"}):
+            return node
+        return Either(parts=tuple(renamed(node, head, Named(phrase=f"{colour} {noun}")) for colour in (first, second)))
+
+    def possessed(self, owner: Part, depth: int) -> Iterator[Part]:
+        """ "the leftmost cat's collar": a part of what was named, with an order of its own."""
+        behind = self.at(owner.end, "'s")
+        if behind is None:
+            return
+        order, place = self.order(behind)
         for noun, end in self.nouns(place):
             head = Named(phrase=noun)
-            for part in self.modified(Part(head, end, 0.0, head), depth):
-                node = _ordered(part.node, order, rank, least)
-                if least is not None and order is None and not isinstance(node, Ranked):
-                    node = Counted(of=node, least=least, most=most)
-                yield Part(node, part.end, part.cost, head)
-
-    def number(self, place: int) -> tuple[int | None, int | None, int]:
-        """Least and most of a number, and the place behind it."""
-        for words, low, high in (
-            (("at", "least"), 0, None),
-            (("more", "than"), 1, None),
-            (("exactly",), 0, 0),
-            (("at", "most"), None, 0),
-            (("fewer", "than"), None, -1),
-            ((), 0, 0),
-        ):
-            behind = self.at(place, *words)
-            if behind is None or behind >= self.length or (value := _value(self.words[behind])) is None:
-                continue
-            self.farthest = max(self.farthest, behind + 1)
-            least = 0 if low is None else value + low
-            return least, None if high is None else value + high, behind + 1
-        return None, None, place
-
-    def order(self, place: int) -> tuple[str | None, int, int]:
-        """An order with its rank: "leftmost", "second largest", "third"."""
-        rank, start = 1, place
-        if place < self.length and self.words[place] in ORDINALS:
-            rank, place = ORDINALS[self.words[place]], place + 1
-        for words, order in ORDERS:
-            behind = self.at(place, *words)
-            if behind is not None and behind < self.length:
-                return order, rank, behind
-        if place > start:
-            self.farthest = max(self.farthest, place)
-            return "", rank, place  # "the second cup": its order follows, or is from the left
-        return None, 1, start
-
-    def nouns(self, place: int) -> Iterator[tuple[str, int]]:
-        """The words of a noun, in the singular, longest first."""
-        end = place
-        while end < self.length and not self.ends_noun(end, place):
-            end += 1
-        self.farthest = max(self.farthest, end)
-        if end > place and self.words[place:end] not in SIDES:
-            *before, last = self.words[place:end]
-            yield " ".join([*before, singular(last)]), end
-
-    def ends_noun(self, place: int, start: int) -> bool:
-        """Whether a word cannot belong to the noun that began at `start`."""
-        if self.words[place] in FUNCTION_WORDS or any(self.at_quietly(place, words) for words in EXCEPTIONS):
-            return True
-        return place > start and any(self.at_quietly(place, words) for words in RELATION_WORDS)
-
-    def at_quietly(self, place: int, words: tuple[str, ...]) -> bool:
-        return tuple(self.words[place : place + len(words)]) == words
+            owned = Related(subject=head, relation="part of", object=owner.node)
+            yield from self.possessed(Part(ordered(owned, order, None), end, owner.cost, head), depth + 1)
+            for part in self.modified(Part(owned, end, owner.cost, head), depth + 1):
+                yield Part(ordered(part.node, order, None), part.end, part.cost, head)
 
     # --- modifiers ----------------------------------------------------------------------------------------------
 
@@ -270,11 +271,14 @@ class _Parser:
         start = Part(part.node, behind, 0.0, part.head) if behind is not None else None
         for second in self.one_modifier(start, depth + 1) if start is not None else ():
             node = joined(parts=(first.node, second.node))
+            if joined is Either and self.linked(part.end)[1] and isinstance(second.node, Related):
+                neither = replace(second.node, quantifier="no")  # "not in the box or on the table"
+                node = Both(parts=(first.node, neither))
             yield Part(node, second.end, first.cost + second.cost, part.head)
 
     def one_modifier(self, part: Part, depth: int) -> Iterator[Part]:
-        yield from self.placed(part)
         place, negated = self.linked(part.end)
+        yield from self.placed(part, place, negated=negated)
         yield from self.nearest(part, place, depth)
         between = self.at(place, "between") if not negated else None
         if between is not None:
@@ -287,28 +291,13 @@ class _Parser:
                     node = Between(subject=part.node, first=first.node, second=second.node)
                     yield Part(node, second.end, part.cost + first.cost + second.cost, part.head)
         yield from self.with_or_without(part, place, depth)
-        yield from self.owning(part, depth)
-        fitting = [words for words in RELATION_WORDS if self.at(place, *words) is not None]
+        fitting = [words for words in self.relations_at(place) if self.at(place, *words) is not None]
         if fitting:  # "in front of" is not "in"
             words = max(fitting, key=len)
-            yield from self.related(part, RELATION_WORDS[words], place + len(words), "no" if negated else "some", depth)
-
-    def owning(self, part: Part, depth: int) -> Iterator[Part]:
-        """ "the cat's collar": a part of what was named."""
-        behind = self.at(part.end, "'s")
-        for noun, end in self.nouns(behind) if behind is not None else ():
-            head = Named(phrase=noun)
-            owned = Related(subject=head, relation="part of", object=part.node)
-            yield from self.modified(Part(owned, end, part.cost, head), depth + 1)
-
-    def linked(self, place: int) -> tuple[int, bool]:
-        """Over "that is", "which are", "who is not"; whether a "not" was among them."""
-        behind = self.first(place, (("that",), ("which",), ("who",)))
-        place = place if behind is None else behind
-        behind = self.first(place, (("is",), ("are",), ("does",), ("do",), ("'s",)))
-        place = place if behind is None else behind
-        negated = self.first(place, (("not",), ("n't",)))
-        return (place, False) if negated is None else (negated, True)
+            relation = RELATION_WORDS[words]
+            if words == ("of",) and part.head.phrase.split()[-1] in CONTAINERS:  # "a cup of coffee"
+                relation = "containing"
+            yield from self.related(part, relation, place + len(words), "no" if negated else "some", depth)
 
     def related(self, part: Part, relation: str, place: int, quantifier: str, depth: int) -> Iterator[Part]:
         for words, meaning in ((("no",), "no"), (("every",), "every"), (("all", "the"), "every"), (("all",), "every")):
@@ -317,7 +306,7 @@ class _Parser:
                 place, quantifier = behind, "some" if (meaning, quantifier) == ("no", "no") else meaning
                 break
         for others in self.objects(place, depth):
-            node = _all_related(part.node, relation, others, quantifier)
+            node = all_related(part.node, relation, [other.node for other in others], quantifier)
             yield Part(node, others[-1].end, part.cost + sum(other.cost for other in others), part.head)
 
     def objects(self, place: int, depth: int) -> Iterator[list[Part]]:
@@ -331,7 +320,7 @@ class _Parser:
             yield [first]
 
     def with_or_without(self, part: Part, place: int, depth: int) -> Iterator[Part]:
-        """ "with a cup on it", "with no cup on them", "without a lid"."""
+        """ "with a cup on it", "with no cup on them", "without a lid", "without hats or helmets"."""
         for words, negated in (
             (("without", "any"), True),
             (("without",), True),
@@ -339,16 +328,27 @@ class _Parser:
             (("with",), False),
             (("has", "no"), True),
             (("have", "no"), True),
+            (("has",), False),
+            (("have",), False),
         ):
             behind = self.at(place, *words)
             if behind is None:
                 continue
             quantifier = "no" if negated else "some"
-            for others in self.objects(behind, depth):
+            for others in (*self.either_object(behind, depth), *self.objects(behind, depth)):
                 relation, end = self.on_it(others[-1].end)
-                node = _all_related(part.node, relation, others, quantifier)
+                joined = Either if others[0].end in self.shared and len(others) > 1 and not negated else Both
+                node = all_related(part.node, relation, [other.node for other in others], quantifier, joined)
                 yield Part(node, end, part.cost + sum(other.cost for other in others), part.head)
             break
+
+    def either_object(self, place: int, depth: int) -> Iterator[list[Part]]:
+        """ "a hat or a cap", "hats or helmets": the "or" is of what one is with, not of who is."""
+        for first in self.noun_phrase(place, depth + 1):
+            behind = self.first(first.end, (("or",), ("nor",)))
+            for second in self.noun_phrase(behind, depth + 1) if behind is not None else ():
+                self.shared.add(first.end)
+                yield [first, second]
 
     def on_it(self, place: int) -> tuple[str, int]:
         """What "on it" or "inside them" says of the thing that is with another."""
@@ -376,42 +376,18 @@ class _Parser:
                     yield Part(node, other.end, part.cost + other.cost, part.head)
                 return
 
-    def placed(self, part: Part) -> Iterator[Part]:
-        """ "on the left", "at the top", "second from the right": a place in the image, not a relation."""
-        place, rank = part.end, 1
-        if place < self.length and self.words[place] in ORDINALS:
-            rank, place = ORDINALS[self.words[place]], place + 1
-        for words, order in PLACES:
-            behind = self.at(place, *words)
-            if behind is not None and self.at(behind, "of") is None:
-                yield Part(Ranked(of=part.node, order=order, place=rank), behind, part.cost, part.head)
-                return
-
-
-def _ordered(node: Node, order: str | None, rank: int, least: int | None) -> Node:
-    """The node with the order before its noun; a bare ordinal takes the order that follows, or counts from the left."""
-    if order is None:
-        return node
-    if order == "" and isinstance(node, Ranked):
-        return Ranked(of=node.of, order=node.order, place=rank, count=least or 1)
-    return Ranked(of=node, order=order or "left", place=rank, count=least or 1)
-
-
-def _all_related(subject: Node, relation: str, others: list[Part], quantifier: str) -> Node:
-    """The subject in a relation to one thing, or to each of several."""
-    nodes = []
-    for other in others:
-        count, thing = _exact(other.node)
-        nodes.append(Related(subject=subject, relation=relation, object=thing, quantifier=quantifier, count=count))
-    return nodes[0] if len(nodes) == 1 else Both(parts=tuple(nodes))
-
-
-def _exact(node: Node) -> tuple[int | None, Node]:
-    """ "with two wheels": an exact number of related things, not a condition on the image."""
-    if isinstance(node, Counted) and node.least == node.most:
-        return node.least, node.of
-    return None, node
-
-
-def _value(word: str) -> int | None:
-    return int(word) if word.isdecimal() and len(word) < 4 else NUMBERS.get(word)
+    def placed(self, part: Part, place: int, *, negated: bool) -> Iterator[Part]:
+        """ "on the left", "second from the right", "in the top left corner": a place in the image, not a relation."""
+        start, order = place, Order()
+        if place < self.length and (self.words[place] in ORDINALS or self.words[place] == LAST):
+            order = Order(place=ORDINALS.get(self.words[place], 1), is_last=self.words[place] == LAST)
+            place += 1
+        behind, side, is_count = self.side(place)
+        if behind is None:
+            return
+        if not is_count and place == start and part.head.phrase in self.plurals:
+            node: Node = Located(of=part.node, side=side)
+        else:
+            node = ranked(part.node, Order(name=side, place=order.place, is_last=order.is_last), 1)
+        node = ButNot(of=part.node, without=node) if negated else node
+        yield Part(node, behind, part.cost, part.head)

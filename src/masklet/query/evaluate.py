@@ -22,6 +22,7 @@ from masklet.query.nodes import (
     Counted,
     Cut,
     Either,
+    Located,
     Named,
     Nearest,
     Node,
@@ -29,7 +30,7 @@ from masklet.query.nodes import (
     Related,
     named,
 )
-from masklet.query.relations import GUESSED, RELATION, between, extent_of, gap
+from masklet.query.relations import GUESSED, RELATION, between, extent_of, gap, lies_at
 from masklet.query.text import to_text
 
 EVEN = 0.5
@@ -145,6 +146,8 @@ class _Evaluation:
                 return self._between(node)
             case Ranked():
                 return self._ranked(node)
+            case Located():
+                return self._placed(node)
             case Nearest():
                 return self._nearest(node)
             case Either() | Both():
@@ -184,7 +187,7 @@ class _Evaluation:
                 between(each.shape, a.shape, b.shape) * p * q
                 for i, (a, p) in first.items()
                 for j, (b, q) in second.items()
-                if len({number, i, j}) == 3
+                if len({number, i, j}) == 3 and not (_same(each, a) or _same(each, b))
             ]
             probability = max(values, default=0.0)
             kept[number] = (each, score * probability)
@@ -194,10 +197,13 @@ class _Evaluation:
 
     def _ranked(self, node: Ranked) -> Found:
         sure = _even(self.of(node.of))
-        order = self._in_order(node, {number: _ORDERS[node.order](*pair) for number, pair in sure.items()})
-        chosen = order[node.place - 1 : node.place - 1 + node.count]
-        if len(chosen) < node.count:
-            chosen = []
+        middle = np.median([each.shape.centre for each, _ in sure.values()], axis=0) if sure else np.zeros(2)
+        keys = {
+            number: _from_middle(each, middle) if node.order == "middle" else _ORDERS[node.order](each, score)
+            for number, (each, score) in sure.items()
+        }
+        order = self._in_order(node, keys)
+        chosen = _chosen(order, node)
         why = {
             number: f"is number {order.index(number) + 1} of {len(order)}" for number in order if number not in chosen
         }
@@ -208,10 +214,20 @@ class _Evaluation:
         distance = {
             number: min(gap(each.shape, other.shape) + TIE * _apart(each, other) for other, _ in rest)
             for number, (each, _) in sure.items()
-            if (rest := [pair for key, pair in others.items() if key != number])
+            if (rest := [pair for key, pair in others.items() if key != number and not _same(each, pair[0])])
         }
         order = self._in_order(node, {key: -value if node.far else value for key, value in distance.items()})
-        return self._told(node, {number: sure[number] for number in order[:1]}, {})
+        return self._told(node, {number: sure[number] for number in _chosen(order, node)}, {})
+
+    def _placed(self, node: Located) -> Found:
+        kept: Found = {}
+        why: dict[int, str] = {}
+        for number, (each, score) in self.of(node.of).items():
+            probability = lies_at(node.side, each.shape, each.mask.shape)
+            kept[number] = (each, score * probability)
+            if score * probability < EVEN <= score:
+                why[number] = f"lies at the {node.side} of the image with probability {probability:.2f}"
+        return self._tell(node, kept, why)
 
     def _in_order(self, node: Node, keys: Mapping[int, float]) -> list[int]:
         """Numbers by their keys, lowest first."""
@@ -285,8 +301,9 @@ class _Evaluation:
 
 
 def _quantified(values: Sequence[float], node: Related) -> float:
-    if node.count is not None:
-        return float(sum(value >= EVEN for value in values) == node.count)
+    if node.least is not None:
+        count = sum(value >= EVEN for value in values)
+        return float(count >= node.least and (node.most is None or count <= node.most))
     if node.quantifier == "every":
         return min(values, default=0.0)
     best = max(values, default=0.0)
@@ -294,7 +311,21 @@ def _quantified(values: Sequence[float], node: Related) -> float:
 
 
 def _quantity(node: Related) -> str:
-    return str(node.count) if node.count is not None else node.quantifier
+    if node.least is None:
+        return node.quantifier
+    if node.most is None:
+        return f"at least {node.least}"
+    return str(node.least) if node.least == node.most else f"{node.least} to {node.most}"
+
+
+def _chosen(order: Sequence[int], node: Ranked | Nearest) -> list[int]:
+    """Those that are counted out of an order; none where there are too few."""
+    chosen = list(order[node.place - 1 : node.place - 1 + node.count])
+    return chosen if len(chosen) == node.count else []
+
+
+def _from_middle(each: Candidate, middle: np.ndarray) -> float:
+    return float(np.hypot(*(each.shape.centre - middle)))
 
 
 def _even(found: Found) -> Found:
@@ -321,8 +352,17 @@ _ORDERS = {
     "right": lambda each, _: -float(each.shape.centre[0]),
     "top": lambda each, _: float(each.shape.centre[1]),
     "bottom": lambda each, _: -float(each.shape.centre[1]),
+    "top left": lambda each, _: float(each.shape.centre[0] + each.shape.centre[1]),
+    "top right": lambda each, _: float(each.shape.centre[1] - each.shape.centre[0]),
+    "bottom left": lambda each, _: float(each.shape.centre[0] - each.shape.centre[1]),
+    "bottom right": lambda each, _: -float(each.shape.centre[0] + each.shape.centre[1]),
     "large": lambda each, _: -float(np.sqrt(each.shape.area)),
     "small": lambda each, _: float(np.sqrt(each.shape.area)),
+    "tall": lambda each, _: -each.shape.height,
+    "short": lambda each, _: each.shape.height,
+    "wide": lambda each, _: -each.shape.width,
+    "narrow": lambda each, _: each.shape.width,
+    "long": lambda each, _: -float(np.hypot(each.shape.width, each.shape.height)),
     "sure": lambda _, score: -score,
 }
 _CUTS = {"difference": lambda a, b: a & ~b, "union": lambda a, b: a | b, "intersection": lambda a, b: a & b}

@@ -27,8 +27,17 @@ RELATIONS = (
     "containing",
     "held by",
     "overlapping",
+    "at top of",
+    "at bottom of",
+    "larger than",
+    "smaller than",
+    "taller than",
+    "shorter than",
+    "wider than",
+    "narrower than",
 )
-ORDERS = ("left", "right", "top", "bottom", "large", "small", "sure")
+SIDES = ("left", "right", "top", "bottom", "middle", "top left", "top right", "bottom left", "bottom right")
+ORDERS = (*SIDES, "large", "small", "tall", "short", "wide", "narrow", "long", "sure")
 QUANTIFIERS = ("some", "no", "every")
 Corners = tuple[int, int, int, int]
 EVERYTHING = "object"  # the phrase behind "everything"
@@ -53,13 +62,14 @@ class Named:
 
 @dataclass(frozen=True, kw_only=True)
 class Related:
-    """Those of `subject` in a relation to `some`, `no` or `every` instance of `object`, or to exactly `count`."""
+    """Those of `subject` in a relation to `some`, `no` or `every` of `object`, or to `least` to `most` of them."""
 
     subject: "Node"
     relation: str
     object: "Node"
     quantifier: str = "some"
-    count: int | None = None
+    least: int | None = None
+    most: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,12 +92,22 @@ class Ranked:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Located:
+    """Those of `of` in a part of the image: its left half, its middle third, its top left quarter."""
+
+    of: "Node"
+    side: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Nearest:
-    """The one of `of` that is nearest to any instance of `to`; the farthest, when `far`."""
+    """`count` of `of`, from number `place`, in the order of their distance to any of `to`: far first, when `far`."""
 
     of: "Node"
     to: "Node"
     far: bool = False
+    place: int = 1
+    count: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,8 +150,11 @@ class Cut:
     how: str = "difference"
 
 
-Node = Named | Related | Between | Ranked | Nearest | Either | Both | ButNot | Counted | Cut
-KINDS = {kind.__name__: kind for kind in (Named, Related, Between, Ranked, Nearest, Either, Both, ButNot, Counted, Cut)}
+Node = Named | Related | Between | Ranked | Located | Nearest | Either | Both | ButNot | Counted | Cut
+KINDS = {
+    kind.__name__: kind
+    for kind in (Named, Related, Between, Ranked, Located, Nearest, Either, Both, ButNot, Counted, Cut)
+}
 HOW = ("difference", "union", "intersection")
 
 

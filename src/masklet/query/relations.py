@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float32
 SOFTNESS = 0.08  # of the longer side: distances that count half
 CONTACT = 3  # pixels of a mask drawn at `SIDE` that may lie between things that touch
 SIDE = 128
+STEEP = 24  # of comparisons: a tenth more has probability 0.91
 GUESSED = frozenset({"on", "in front of", "behind", "holding", "held by", "supporting", "wearing"})
 
 
@@ -28,6 +29,16 @@ class Extent:
     def centre(self) -> Float32[np.ndarray, "2"]:
         """Of the box."""
         return (self.box[:2] + self.box[2:]) / 2
+
+    @property
+    def width(self) -> float:
+        """Of the box."""
+        return float(self.box[2] - self.box[0])
+
+    @property
+    def height(self) -> float:
+        """Of the box."""
+        return float(self.box[3] - self.box[1])
 
 
 def extent_of(mask: Bool[np.ndarray, "height width"], box: Float32[np.ndarray, "4"]) -> Extent:
@@ -147,6 +158,36 @@ def between(a: Extent, b: Extent, c: Extent) -> float:
     return within * float(np.exp(-((aside / (0.35 * length + SOFTNESS)) ** 2)))
 
 
+def at_end(a: Extent, b: Extent, *, is_top: bool) -> float:
+    """Within or in contact with the other, and in its upper or lower part."""
+    share = (float(a.centre[1]) - float(b.box[1])) / max(b.height, 1e-6)
+    towards = 0.5 - share if is_top else share - 0.5
+    return max(touching(a, b), inside(a, b)) * _more(towards * b.height + SOFTNESS / 4)
+
+
+def more_of(measure: Callable[[Extent], float]) -> "Relation":
+    """Clearly more of a size than the other: a tenth more is likely, a tenth less is not."""
+
+    def compared(a: Extent, b: Extent) -> float:
+        return float(1 / (1 + (measure(b) / max(measure(a), 1e-9)) ** STEEP))
+
+    return compared
+
+
+def lies_at(side: str, a: Extent, size: tuple[int, ...]) -> float:
+    """The probability to lie in a half, a quarter or the middle third of an image of (height, width)."""
+    height, width = (float(each) / max(size[:2]) for each in size[:2])
+    x, y = map(float, a.centre)
+    inner = {
+        "left": width / 2 - x,
+        "right": x - width / 2,
+        "top": height / 2 - y,
+        "bottom": y - height / 2,
+        "middle": min(width / 6 - abs(x - width / 2), height / 6 - abs(y - height / 2)),
+    }
+    return float(np.prod([_more(4 * inner[part]) for part in side.split()]))
+
+
 Relation = Callable[[Extent, Extent], float]
 RELATION: Mapping[str, Relation] = {
     "on": on,
@@ -169,4 +210,12 @@ RELATION: Mapping[str, Relation] = {
     "containing": lambda a, b: inside(b, a),
     "held by": lambda a, b: holding(b, a),
     "overlapping": overlapping,
+    "at top of": lambda a, b: at_end(a, b, is_top=True),
+    "at bottom of": lambda a, b: at_end(a, b, is_top=False),
+    "larger than": more_of(lambda each: each.area**0.5),
+    "smaller than": lambda a, b: more_of(lambda each: each.area**0.5)(b, a),
+    "taller than": more_of(lambda each: each.height),
+    "shorter than": lambda a, b: more_of(lambda each: each.height)(b, a),
+    "wider than": more_of(lambda each: each.width),
+    "narrower than": lambda a, b: more_of(lambda each: each.width)(b, a),
 }

@@ -6,7 +6,7 @@
     function = name, "(", argument, { ",", argument }, ")" ;
 
 `related("cup", on, "table")`, `related("table", supporting, "cup", no)`, `ranked("cup", left, 1, 3)`,
-`counted("dog", 2, 2)`, `nearest("cup", "laptop")`, `between("ball", "boy", "girl")`,
+`placed("cup", left)`, `counted("dog", 2, 2)`, `nearest("cup", "laptop")`, `between("ball", "boy", "girl")`,
 `cut("jeans", difference, "hole")`.
 """
 
@@ -23,6 +23,7 @@ from masklet.query.nodes import (
     ORDERS,
     QUANTIFIERS,
     RELATIONS,
+    SIDES,
     Between,
     Both,
     ButNot,
@@ -30,6 +31,7 @@ from masklet.query.nodes import (
     Counted,
     Cut,
     Either,
+    Located,
     Named,
     Nearest,
     Node,
@@ -51,15 +53,16 @@ def to_text(node: Node) -> str:  # noqa: PLR0911 - one of each kind
             groups = [*map(_corners, node.boxes), *(f"not, {_corners(box)}" for box in node.not_boxes)]
             return f"like({', '.join([phrase, *groups])})" if groups else phrase
         case Related():
-            quantifier = str(node.count) if node.count is not None else node.quantifier
-            last = "" if quantifier == "some" else f", {quantifier}"
-            return f"related({to_text(node.subject)}, {node.relation}, {to_text(node.object)}{last})"
+            return f"related({to_text(node.subject)}, {node.relation}, {to_text(node.object)}{_quantity(node)})"
         case Between():
             return f"between({to_text(node.subject)}, {to_text(node.first)}, {to_text(node.second)})"
         case Ranked():
             return f"ranked({to_text(node.of)}, {node.order}, {node.place}, {node.count})"
+        case Located():
+            return f"placed({to_text(node.of)}, {node.side})"
         case Nearest():
-            return f"{'farthest' if node.far else 'nearest'}({to_text(node.of)}, {to_text(node.to)})"
+            numbers = "" if node.place == node.count == 1 else f", {node.place}, {node.count}"
+            return f"{'farthest' if node.far else 'nearest'}({to_text(node.of)}, {to_text(node.to)}{numbers})"
         case Either():
             return f"({' or '.join(map(to_text, node.parts))})"
         case Both():
@@ -71,6 +74,14 @@ def to_text(node: Node) -> str:  # noqa: PLR0911 - one of each kind
             return f"counted({to_text(node.of)}, {node.least}, {most})"
         case Cut():
             return f"cut({to_text(node.of)}, {node.how}, {to_text(node.by)})"
+
+
+def _quantity(node: Related) -> str:
+    if node.least is None:
+        return "" if node.quantifier == "some" else f", {node.quantifier}"
+    if node.most == node.least:
+        return f", {node.least}"
+    return f", {node.least}, {'any' if node.most is None else node.most}"
 
 
 def _corners(box: Sequence[int]) -> str:
@@ -153,6 +164,20 @@ class _Reader:
             raise self.error(f"a number up to {most}")
         return int(value)
 
+    def most(self) -> int | None:
+        """A number, or None for the word `any`."""
+        if self.tokens[self.at + 1 : self.at + 2] == [("word", "any")]:
+            self.at += 2
+            return None
+        return self.number()
+
+    def rank(self) -> tuple[int, int]:
+        """A place and a count."""
+        place, count = self.number(), self.number()
+        if place < 1 or count < 1:
+            raise InputError(f"{self.text!r}: places and counts begin with 1")
+        return place, count
+
     def node(self, depth: int) -> Node:
         self.expect(",")
         return self.query(depth)
@@ -233,7 +258,9 @@ def _related(reader: _Reader, depth: int) -> Node:
     reader.expect(",")
     kind, value = reader.take()
     if kind == "number":
-        return Related(subject=subject, relation=relation, object=other, count=int(value))
+        least = int(value)
+        most = reader.most() if reader.peek() == ("mark", ",") else least
+        return Related(subject=subject, relation=relation, object=other, least=least, most=most)
     if value not in QUANTIFIERS:
         reader.at -= 1
         raise reader.error(f"a number or one of {', '.join(QUANTIFIERS)}")
@@ -243,18 +270,19 @@ def _related(reader: _Reader, depth: int) -> Node:
 def _ranked(reader: _Reader, depth: int) -> Node:
     of = reader.query(depth)
     order = reader.argument(ORDERS)
-    place, count = reader.number(), reader.number()
-    if place < 1 or count < 1:
-        raise InputError(f"{reader.text!r}: places and counts begin with 1")
+    place, count = reader.rank()
     return Ranked(of=of, order=order, place=place, count=count)
+
+
+def _nearest(reader: _Reader, depth: int, *, far: bool = False) -> Node:
+    of, to = reader.query(depth), reader.node(depth)
+    place, count = reader.rank() if reader.peek() == ("mark", ",") else (1, 1)
+    return Nearest(of=of, to=to, far=far, place=place, count=count)
 
 
 def _counted(reader: _Reader, depth: int) -> Node:
     of, least = reader.query(depth), reader.number()
-    if reader.tokens[reader.at + 1 : reader.at + 2] == [("word", "any")]:
-        reader.at += 2
-        return Counted(of=of, least=least)
-    return Counted(of=of, least=least, most=reader.number())
+    return Counted(of=of, least=least, most=reader.most())
 
 
 def _cut(reader: _Reader, depth: int) -> Node:
@@ -267,8 +295,9 @@ _FUNCTIONS: Mapping[str, Callable[[_Reader, int], Node]] = {
     "related": _related,
     "between": lambda r, d: Between(subject=r.query(d), first=r.node(d), second=r.node(d)),
     "ranked": _ranked,
-    "nearest": lambda r, d: Nearest(of=r.query(d), to=r.node(d)),
-    "farthest": lambda r, d: Nearest(of=r.query(d), to=r.node(d), far=True),
+    "placed": lambda r, d: Located(of=r.query(d), side=r.argument(SIDES)),
+    "nearest": _nearest,
+    "farthest": lambda r, d: _nearest(r, d, far=True),
     "counted": _counted,
     "cut": _cut,
 }

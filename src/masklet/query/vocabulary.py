@@ -8,67 +8,84 @@ DETERMINERS: tuple[tuple[str, ...], ...] = (
     ("all", "the"),
     ("any", "the"),
 )
-OF_THE: tuple[tuple[str, ...], ...] = (("of", "all", "the"), ("of", "the"), ("of", "these"), ("of",))
+OF_THE: tuple[tuple[str, ...], ...] = (("of", "all", "the"), ("of", "the"), ("of", "these"), ("of",), ("the",))
 ARTICLES = frozenset({"the", "a", "an", "all", "any", "some", "this", "these", "those", "each", "every"})
-EVERY = (("everything",), ("anything",), ("all", "things"), ("all", "the", "things"), ("all", "objects"))
+EVERY = (
+    *(("everything",), ("anything",), ("whatever",), ("what",), ("things",), ("objects",), ("the", "things")),
+    *(("all", "things"), ("all", "the", "things"), ("all", "objects"), ("all", "the", "objects"), ("the", "objects")),
+)
+_CONTAINERS = "cup mug glass bowl bottle plate basket box bag jar can pot bucket crate"
+CONTAINERS = frozenset(_CONTAINERS.split())
+THINGS = frozenset({"thing", "object"})  # nouns that say nothing of the kind
 _SMALL = "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen"
 _SMALL += " eighteen nineteen"
 _TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
 NUMBERS = {word: value for value, word in enumerate(_SMALL.split(), start=1)}
 NUMBERS |= {word: 10 * value for value, word in enumerate(_TENS.split(), start=2)}
-ORDINALS = {
-    "first": 1,
-    "second": 2,
-    "third": 3,
-    "fourth": 4,
-    "fifth": 5,
-    "sixth": 6,
-    "seventh": 7,
-    "eighth": 8,
-    "1st": 1,
-    "2nd": 2,
-    "3rd": 3,
-    "4th": 4,
+NUMBERS["both"] = 2
+_ORDINALS = "first second third fourth fifth sixth seventh eighth ninth tenth"
+ORDINALS = {word: value for value, word in enumerate(_ORDINALS.split(), start=1)}
+ORDINALS |= {f"{value}{ {1: 'st', 2: 'nd', 3: 'rd'}.get(value, 'th') }": value for value in range(1, 21)}
+LAST = "last"
+# What can be measured in one image, by its words; of two things also said by comparatives ("the larger cup")
+_ORDER_WORDS = {
+    "left": "leftmost left-most",
+    "right": "rightmost right-most",
+    "top": "topmost uppermost highest",
+    "bottom": "bottommost lowest",
+    "large": "largest biggest larger bigger",
+    "small": "smallest tiniest littlest smaller",
+    "tall": "tallest taller",
+    "short": "shortest shorter",
+    "wide": "widest broadest wider",
+    "narrow": "narrowest thinnest slimmest narrower thinner",
+    "long": "longest longer",
+}
+# Sides of the image, in the words that name them
+SIDE_WORDS: dict[tuple[str, ...], str] = {
+    **{(side,): side for side in ("left", "right", "top", "bottom", "middle")},
+    **{("center",): "middle", ("centre",): "middle"},
+    **{
+        (word, across): f"{down} {across}"
+        for down, words in (("top", ("top", "upper")), ("bottom", ("bottom", "lower")))
+        for word in words
+        for across in ("left", "right")
+    },
 }
 ORDERS: tuple[tuple[tuple[str, ...], str], ...] = (
-    (("leftmost",), "left"),
-    (("left-most",), "left"),
-    (("rightmost",), "right"),
-    (("right-most",), "right"),
-    (("topmost",), "top"),
-    (("uppermost",), "top"),
-    (("highest",), "top"),
-    (("bottommost",), "bottom"),
-    (("lowest",), "bottom"),
-    (("largest",), "large"),
-    (("biggest",), "large"),
-    (("smallest",), "small"),
-    (("tiniest",), "small"),
+    *(((word,), order) for order, words in _ORDER_WORDS.items() for word in words.split()),
+    *((words, side) for words, side in SIDE_WORDS.items() if side not in ("left", "right", "top", "bottom")),
 )
-PLACES: tuple[tuple[tuple[str, ...], str], ...] = tuple(
-    ((*before, word), order)
-    for word, order in (("left", "left"), ("right", "right"), ("top", "top"), ("bottom", "bottom"))
-    for before in (
-        ("from", "the"),
-        ("on", "the"),
-        ("on", "the", "far"),
-        ("at", "the"),
-        ("to", "the"),
-        ("on", "the", "very"),
-    )
-)
+OPPOSITE = {
+    **{"left": "right", "top": "bottom", "large": "small", "tall": "short", "wide": "narrow"},
+    **{"right": "left", "bottom": "top", "small": "large", "short": "tall", "narrow": "wide"},
+    **{"top left": "bottom right", "bottom right": "top left", "top right": "bottom left", "bottom left": "top right"},
+}
+NEARNESS = {"nearest": False, "closest": False, "farthest": True, "furthest": True}  # whether it is far
+SIDE_PARTS = ("side", "half", "part", "corner", "edge", "end")
+SIDES = frozenset({word for words in SIDE_WORDS for word in words} | {"background", "foreground", "back", "front"})
+NO_THINGS = frozenset({"side", "half", "rest", "other"})  # nouns that stand for others
+IMAGE_WORDS = ("image", "picture", "photo", "photograph", "scene", "frame")
+# SentenceWords that end in -est and are no superlatives
+_PLAIN_EST = "forest nest chest guest vest test west rest crest pest harvest priest quest request contest interest"
+PLAIN_EST = frozenset(_PLAIN_EST.split())
+_COLOURS = "red yellow green blue purple pink brown black white grey gray silver golden beige"
+COLOURS = frozenset(_COLOURS.split())
+_POSTURES = "sitting standing lying parked hanging placed resting leaning walking running located sleeping floating"
+POSTURES = frozenset(_POSTURES.split())
 RELATION_WORDS: dict[tuple[str, ...], str] = {
     ("on", "top", "of"): "on",
-    ("sitting", "on"): "on",
-    ("standing", "on"): "on",
-    ("lying", "on"): "on",
-    ("lying", "in"): "in",
-    ("sitting", "in"): "in",
+    ("on", "the", "top", "of"): "on",
+    ("on", "the", "edge", "of"): "on",
+    ("at", "the", "top", "of"): "at top of",
+    ("at", "the", "bottom", "of"): "at bottom of",
+    ("on", "the", "bottom", "of"): "at bottom of",
     ("riding",): "on",
     ("on",): "on",
     ("inside", "of"): "in",
     ("inside",): "in",
     ("in", "front", "of"): "in front of",
+    ("in", "the", "corner", "of"): "in",
     ("in",): "in",
     ("within",): "in",
     ("under",): "under",
@@ -83,12 +100,22 @@ RELATION_WORDS: dict[tuple[str, ...], str] = {
     ("to", "the", "right", "of"): "right of",
     ("on", "the", "right", "of"): "right of",
     ("right", "of"): "right of",
+    **{
+        (at, "the", side, *part, "of"): f"{side} of"
+        for at in ("on", "to", "at")
+        for side in ("left", "right")
+        for part in (("side",), ("hand", "side"))
+    },
     ("next", "to"): "next to",
+    ("adjacent", "to"): "next to",
+    ("alongside",): "next to",
     ("beside",): "next to",
     ("by",): "next to",
     ("touching",): "touching",
     ("touches",): "touching",
     ("touch",): "touching",
+    ("against",): "touching",
+    ("attached", "to"): "touching",
     ("holding",): "holding",
     ("holds",): "holding",
     ("carrying",): "holding",
@@ -101,9 +128,18 @@ RELATION_WORDS: dict[tuple[str, ...], str] = {
     ("close", "to"): "near",
     ("containing",): "containing",
     ("full", "of"): "containing",
+    ("filled", "with"): "containing",
     ("supporting",): "supporting",
     ("held", "by"): "held by",
     ("overlapping",): "overlapping",
+    ("at",): "near",
+    ("larger", "than"): "larger than",
+    ("bigger", "than"): "larger than",
+    ("smaller", "than"): "smaller than",
+    ("taller", "than"): "taller than",
+    ("shorter", "than"): "shorter than",
+    ("wider", "than"): "wider than",
+    ("narrower", "than"): "narrower than",
 }
 EXCEPTIONS: tuple[tuple[str, ...], ...] = (
     (",", "but", "not"),
@@ -118,16 +154,15 @@ EXCEPTIONS: tuple[tuple[str, ...], ...] = (
     ("besides",),
     ("apart", "from"),
     ("minus",),
+    ("but",),
 )
 FUNCTION_WORDS = frozenset(
     {"and", "or", "but", "not", ",", "that", "which", "who", "is", "are", "with", "without", "between", "except"}
     | {"excluding", "besides", "minus", "nearest", "closest", "farthest", "furthest", "its", "their", "it", "them"}
-    | {"from", "at", "to", "has", "have", "does", "do", "'s", "no", "than", "the", "a", "an"}
-    | {words[0] for words in RELATION_WORDS}
-    - {"left", "right", "close", "full", "held", "part", "next", "sitting", "standing", "lying", "in", "to", "on"}
-    | {"in", "on", "to", "next"}
+    | {"from", "at", "to", "has", "have", "does", "do", "'s", "no", "nor", "neither", "than", "the", "a", "an", LAST}
+    | {words[0] for words in RELATION_WORDS} - {"left", "right", "close", "full", "filled", "held", "part", "attached"}
     | set(ORDINALS)
-    | {words[0] for words, _ in ORDERS}
+    | {words[0] for words, _ in ORDERS if len(words) == 1}
 )
 _IRREGULAR = {
     "people": "person",
@@ -161,6 +196,11 @@ _SAME = frozenset(
         "binoculars",
         "tweezers",
         "headphones",
+        "stairs",
+        "clothes",
+        "goggles",
+        "leggings",
+        "tongs",
         "sheep",
         "fish",
     ]

@@ -30,7 +30,7 @@ from masklet.errors import InputError
 from masklet.llm.server import ChatServer
 from masklet.llm.transports import ServedModel
 from masklet.ops.masks import rle_encode
-from masklet.workflows.ask_agent import Planner
+from masklet.workflows.asking.ask_agent import Planner
 from masklet.workflows.engine.cost import Cost
 from masklet.workflows.engine.folder import open_project, read_settings
 from masklet.workflows.engine.language import open_language_model

@@ -100,7 +100,7 @@ def resume(
 def _language_at(url: str | None, model: str, *, allow_remote: bool) -> "LanguageTalk | None":
     if url is None:
         return None
-    from masklet.workflows.ask_agent import Planner
+    from masklet.workflows.asking.ask_agent import Planner
     from masklet.workflows.engine.language import open_language_model
 
     return open_language_model(Planner(url=url, model=model, allow_remote=allow_remote))

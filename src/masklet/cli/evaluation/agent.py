@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from masklet.cli.app import Device, Dtype, Json, Model, WrongUsage, command
-from masklet.cli.ask import CallMode, Llm, PlannerUrl, Remote, planner_of
+from masklet.cli.ask import CallMode, EffortLevel, Llm, PlannerUrl, Remote, planner_of
 from masklet.cli.display import Display
 from masklet.cli.evaluation.evaluate import eval_app
 from masklet.workflows.model_choice import ModelChoice
@@ -32,6 +32,7 @@ def agent(  # noqa: PLR0913 - one argument for each option
     planner: PlannerUrl = "rules",
     llm: Llm = "default",
     mode: CallMode = "two-call",
+    effort: EffortLevel = "normal",
     allow_remote: Remote = False,
     model: Model = "tiny",
     device: Device = "auto",
@@ -58,7 +59,7 @@ def agent(  # noqa: PLR0913 - one argument for each option
         out=out,
         split=split,
         model=ModelChoice(name=model, device=device, dtype=dtype),
-        planner=planner_of(planner or "rules", llm, mode, allow_remote=allow_remote),
+        planner=planner_of(planner or "rules", llm, mode, effort, allow_remote=allow_remote),
     )
     with Display(json=json) as display:
         figures = evaluate_agent(job, display)

@@ -3,7 +3,7 @@
 from masklet.engine.verify.by_language import LanguageTalk
 from masklet.errors import InputError
 from masklet.llm.transports import ServedModel
-from masklet.workflows.ask_agent import Planner, check_server
+from masklet.workflows.asking.ask_agent import Planner, check_server
 
 
 def open_language_model(served: Planner) -> LanguageTalk:

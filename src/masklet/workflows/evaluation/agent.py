@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool
 
-from masklet.agent.episode import AgentOutcome, run
-from masklet.agent.hands import Hands
+from masklet.agent.episode import AgentOutcome
 from masklet.errors import InputError
 from masklet.eval.tasks.free_text import DescribedPair, described_metrics
 from masklet.eval.tasks.referring import RegionScore, is_exact_set, region_metrics
@@ -22,7 +21,7 @@ from masklet.formats.records import inside
 from masklet.formats.referring import Sentence, draw, read_benchmark
 from masklet.media.images import read_image
 from masklet.ops.masks import rle_decode, rle_encode
-from masklet.workflows.ask_agent import Planner, planned
+from masklet.workflows.asking.ask_agent import Planner, answered, planned
 from masklet.workflows.model_choice import ModelChoice
 from masklet.workflows.observer import SILENT, JobObserver
 
@@ -51,6 +50,7 @@ class AgentEvalJob:
             "planner": self.planner.url or "rules",
             "llm": self.planner.model,
             "mode": self.planner.mode,
+            "effort": self.planner.effort,
         }
 
 
@@ -134,16 +134,15 @@ def _answered(job: AgentEvalJob, sentences: list[Sentence], observer: JobObserve
     missing = sorted((each for each in sentences if each.id not in done), key=lambda each: each.image)
     if not missing:
         return
-    team = planned(job.planner)
+    team = planned(job.planner, job.model.name)
     model = job.model.load()
     observer.started(len(missing), "sentences")
     with kept.open("a", encoding="utf-8") as file:
         for name, group in groupby(missing, key=lambda each: each.image):
             image = read_image(inside(job.images, name, f"{job.labels}: image"))
             with model.open(image) as session:
-                hands = Hands(session=session, image=image, judge=team.judge, convention=team.convention)
                 for sentence in group:
-                    outcome = run(sentence.text, image, team.planner, hands, team.settings, keep_images=False)
+                    outcome = answered(team, sentence.text, image, session, keep_images=False)
                     answer = _plain(sentence, outcome, image.shape[:2])
                     file.write(json.dumps(answer) + "\n")
                     file.flush()

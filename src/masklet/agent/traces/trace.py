@@ -12,15 +12,15 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from masklet.agent.core import Finish, Ran
 from masklet.agent.pool import FoundMask
+from masklet.agent.state import Budget, Finish, Ran, Settings
 from masklet.agent.tools import Arguments
 from masklet.errors import InputError
 from masklet.files import write_atomically
 from masklet.llm.messages import Message, Picture, Reply, ToolCall, ToolDescription, Usage
 from masklet.ops.masks import rle_decode, rle_encode
 
-VERSION = 1
+VERSION = 2
 MOST_BYTES = 512 * 2**20
 MISSING = "an image that was not kept"
 
@@ -77,6 +77,7 @@ class Recorder:
         pictures = [base64.b64encode(each.data).decode() for each in ran.pictures] if self.keep_images else []
         notes = [each.note for each in ran.pictures]
         plain = {"text": ran.text, "verdicts": dict(ran.verdicts), "answers": ran.answers, "prompts": ran.prompts}
+        plain |= {"groups": [list(each) for each in ran.groups], "preference": ran.preference}
         rest = {"finds": finds, "pictures": pictures, "notes": notes, "usage": asdict(ran.usage)}
         self.lines.append(line("ran", call=asdict(call), seconds=ran.seconds, **plain, **rest))
 
@@ -131,6 +132,15 @@ class Tape:
         if not kinds or kinds[0] != "begin" or events[0].get("version") != VERSION:
             raise InputError(f"{path} is not a trace of the agent of version {VERSION}")
         return cls(events=events)
+
+    @property
+    def settings(self) -> Settings:
+        """How the agent was set. Raises: InputError when the trace does not say."""
+        try:
+            given = dict(self.events[0]["settings"])
+            return Settings(**{**given, "budget": Budget(**given["budget"])})
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(f"the trace does not say how the agent was set: {error}") from error
 
     @property
     def keeps_images(self) -> bool:
@@ -189,7 +199,8 @@ class Tape:
         finds = None if event["finds"] is None else tuple(map(_read_find, event["finds"]))
         data = [base64.b64decode(each) for each in event["pictures"]] or [b""] * len(event["notes"])
         pictures = tuple(Picture(data=each, note=note) for each, note in zip(data, event["notes"], strict=True))
-        rest = {key: event[key] for key in ("text", "verdicts", "answers", "prompts")}
+        rest = {key: event[key] for key in ("text", "verdicts", "answers", "prompts", "preference")}
+        rest["groups"] = tuple((str(name), int(size)) for name, size in event["groups"])
         return Ran(finds=finds, pictures=pictures, usage=Usage(**event["usage"]), **rest)
 
     def seconds(self) -> float:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from masklet.errors import InputError
+from masklet.files import write_atomically
 from masklet.inference.output.registry import ImageOutput, write_image_formats
 from masklet.query.answer import Answer
 from masklet.query.english import Reading, read_question
@@ -17,7 +18,8 @@ from masklet.workflows.model_choice import ModelChoice
 class AskJob:
     """A question of images. `examples` are boxes xyxy in pixels, each with the phrase that it shows ("": the only one).
 
-    `formats` are those of `masklet segment`; without a `folder` nothing is written."""
+    `formats` are those of `masklet segment`; without a `folder` nothing is written. With `explain` how each answer came
+    about is drawn as well."""
 
     images: tuple[Path, ...]
     question: str
@@ -26,6 +28,7 @@ class AskJob:
     model: ModelChoice
     formats: tuple[str, ...] = ("overlay",)
     folder: Path | None = None
+    explain: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,9 +50,19 @@ def ask_images(job: AskJob) -> Iterator[Asked]:
         answer = model.ask(path, with_examples(readings[0].node, examples), threshold=job.threshold)
         files: list[Path] = []
         if job.folder is not None:
-            files = write_image_formats(answer, job.formats, ImageOutput(folder=job.folder, stem=path.stem))
+            output = ImageOutput(folder=job.folder, stem=path.stem)
+            files = write_image_formats(answer, job.formats, output)
+            if job.explain:
+                files.append(_write_explanation(answer, output.file("explained.png")))
         texts = tuple(to_text(reading.node) for reading in readings)
         yield Asked(path=path, answer=answer, readings=texts, files=tuple(files))
+
+
+def _write_explanation(answer: Answer, path: Path) -> Path:
+    from masklet.inference.output.explained import draw_explanation
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return write_atomically(path, lambda file: draw_explanation(answer).save(file, "PNG"))
 
 
 def _by_phrase(examples: Sequence[tuple[str, Corners]], node: Node) -> dict[str, list[Corners]]:
