@@ -219,14 +219,14 @@ class VideoWork:
         session = self.session
         start = session.schedule.first_changed() if body.start is None else body.start
 
-        def one_way(direction: Literal["forward", "backward"], stop: int | None) -> Iterator[FrameResult]:
+        def one_way(direction: Literal["forward", "backward"], start: int, stop: int | None) -> Iterator[FrameResult]:
             frames = session.track(direction, start=start, stop=stop)
             return until_stable(frames, before, lambda index: self._settle(index, direction))
 
         if body.direction != "both":
-            return one_way(body.direction, body.stop)
-        others = (one_way("backward", None) for _ in range(1))  # begun when the first have ended
-        return chain(one_way("forward", body.stop), chain.from_iterable(others))
+            return one_way(body.direction, start, body.stop)
+        back = (one_way("backward", start - 1, None) for _ in range(start > 0))  # begun when the other way has ended
+        return chain(one_way("forward", start, body.stop), chain.from_iterable(back))
 
     def _settle(self, index: int, direction: Literal["forward", "backward"]) -> None:
         kept = [each for each in self.state.stale if (each < index if direction == "forward" else each > index)]
