@@ -250,6 +250,20 @@ def test_encodings_on_disk_are_bounded_and_count_for_nobody(
         assert found(client.find(key, FindBody(phrases=["square"]))) == found(first)
 
 
+def test_the_photo_that_a_person_works_on_stays_also_where_it_is_larger_than_their_share(
+    settings: ServeSettings, tmp_path: Path, photo: bytes
+) -> None:
+    own = replace(settings, folder=tmp_path, limits=Limits(memory_bytes=10_000_000, person_share=0.001))
+    app = create_app(own)
+    with TestClient(app, base_url="http://127.0.0.1") as http:
+        client, store = Client(http=http), app.state.server.store
+        before, now = (client.open_image(photo).id for _ in range(2))
+        for key in (before, now):
+            client.find(key, FindBody(phrases=["square"]))
+        let_go(store, before)
+        assert store._works[now]._session is not None
+
+
 def test_exports_hold_what_counts(client: Client, photo: bytes) -> None:
     key = client.open_image(photo).id
     client.draw(key, DrawBody(phrase="cup", mask=square(5, 5, 20)))

@@ -189,12 +189,14 @@ class SessionStore:
         for key, size in sizes.items():
             total += size
             by_owner[self._owners.get(key, "")] = by_owner.get(self._owners.get(key, ""), 0) + size
-        for key in sorted(sizes, key=lambda key: self._works[key].used if key in self._works else 0):
+        order = sorted(sizes, key=lambda key: self._works[key].used if key in self._works else 0)
+        latest = {self._owners.get(key, ""): key for key in order}  # one photo may be larger than a person's share
+        for key in order:
             work, owner = self._works.get(key), self._owners.get(key, "")
             if work is None or key == keep or (isinstance(work, VideoWork) and work.is_busy):
                 continue
             is_idle = now - work.used > self.limits.idle_seconds
-            is_too_much = total > most or by_owner[owner] > most_of_one
+            is_too_much = total > most or (by_owner[owner] > most_of_one and key != latest[owner])
             if (is_idle or is_too_much) and self._let_go(key, work, forget=is_idle):
                 total -= sizes[key]
                 by_owner[owner] -= sizes[key]
