@@ -138,10 +138,11 @@ async def bad_requests(address: str, seconds: float, rate: int = 1000, connectio
                 await asyncio.sleep(0.002)
                 continue
             sent += 1
+            request = requests[sent % len(requests)]
             try:
                 if writer is None or reader is None:
                     reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
-                writer.write(requests[sent % len(requests)])
+                writer.write(request)
                 code, stays = await _read_answer(reader)
                 codes[code] = codes.get(code, 0) + 1
                 if not stays:
@@ -179,7 +180,7 @@ def measured(options: argparse.Namespace) -> dict[str, Any]:
         print(json.dumps(part), file=sys.stderr, flush=True)
 
     with tempfile.TemporaryDirectory() as folder, running_server(Path(folder), options.model) as server:
-        client = Client(server.address)
+        client = Client(http=httpx2.Client(base_url=server.address, timeout=600))  # a busy machine may starve it
         tell(idle_mb=memory_of(server))
         tell(click_alone=click_alone(client))
         keys = open_sessions(client, options.sessions)
