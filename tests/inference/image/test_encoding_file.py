@@ -10,6 +10,7 @@ import masklet
 from masklet.inference.image.encoding_file import read_encoding, write_encoding
 from masklet.inference.image.image_session import ImageSession
 from masklet.inference.model import Model
+from masklet.types import Bundle
 
 PIXELS = np.random.default_rng(0).integers(0, 255, (60, 80, 3), dtype=np.uint8)
 
@@ -26,6 +27,15 @@ def answers(session: ImageSession) -> list[torch.Tensor]:
     return [each for part in (found, liked) for each in (part.scores, part.boxes_xyxy, part.mask_logits)] + [
         torch.as_tensor(clicked.logits)
     ]
+
+
+def bytes_of(part: torch.Tensor | Bundle | None) -> int:
+    assert part is not None
+    if isinstance(part, torch.Tensor):
+        return part.nbytes
+    sizes: list[int] = []
+    part.map(lambda tensor: sizes.append(tensor.nbytes) or tensor)
+    return sum(sizes)
 
 
 @pytest.mark.parametrize("is_clicked", [False, True])
@@ -47,9 +57,10 @@ def test_a_session_from_a_file_answers_as_before(model: Model, tmp_path: Path, *
 def test_clicks_let_the_maps_of_the_trunk_go(model: Model) -> None:
     session = model.open(PIXELS)
     before, whole = session.find("coin", threshold=0.0).detections, session.num_bytes
+    trunk = session.features.trunk
     session.click([(5, 5)], [1])
     assert session.features.trunk is None
-    assert session.num_bytes < whole
+    assert session.num_bytes == whole - bytes_of(trunk) + bytes_of(session.click_features)
     assert torch.equal(session.find("coin", threshold=0.0).detections.mask_logits, before.mask_logits)
 
 
