@@ -153,6 +153,7 @@ def main() -> None:
         scripts = 1000 * (script_seconds() - before) / max(1.0, rate * options.seconds)
         found = {"masks": options.masks, "frames_a_second": round(rate, 1), "script_ms_a_frame": round(scripts, 2)}
         found |= {"first_paint_ms": round(paint), "gzip_kb": round(gzip_bytes() / 1000, 1)}
+    print(json.dumps(found), file=sys.stderr, flush=True)
     with tempfile.TemporaryDirectory() as folder:
         found |= large_photo(Path(folder))
     if options.write:
