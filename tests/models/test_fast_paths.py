@@ -244,7 +244,7 @@ def test_a_point_pools_the_cell_it_lies_in(detector: Detector, features: ImageFe
     points = torch.tensor([[[5.5 / 8, 2.5 / 8]]])
     run(detector, make_prompts(*phrases(CAT), [0], [1], shown(torch.zeros(1, 0, 4), points)))
     handle.remove()
-    expected = detector.prompts.pool_norm(features.pyramid.coarse[1, :, 2, 5])
+    expected = detector.prompts.pool_norm(features.coarse[1, :, 2, 5])
     close(pooled[0][0, 0], expected, atol=1e-5)
 
 
@@ -314,9 +314,10 @@ def test_sharing_the_picture_part_of_the_pixel_decoder_equals_running_it_whole(
     words = head.prompt_attention.project(prompt.tokens, prompt.tokens)
     attended = head.prompt_attention(head.prompt_norm(grounding.memory), words, prompt.valid[:, None, None])
     x = rearrange(grounding.memory + attended, "p (h w) c -> p c h w", h=8)
+    pyramid = detector.vision.concept_neck(features.trunk)
     for finer, conv, norm in (
-        (features.pyramid.medium, head.conv_medium, head.norm_medium),
-        (features.pyramid.fine, head.conv_fine, head.norm_fine),
+        (pyramid.medium, head.conv_medium, head.norm_medium),
+        (pyramid.fine, head.conv_fine, head.norm_fine),
     ):
         x = F.relu(norm(conv(F.interpolate(x, scale_factor=2, mode="nearest") + finer[prompts.image_index])))
     output = detector.segment(features, grounding, torch.arange(3))

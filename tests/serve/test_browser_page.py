@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 from browsing import AXE, expect, faults_of_access, keep, launched, open_coins, opened, place
-from engine_world import ColourSegmenter, open_world, run_world, write_photos
+from engine_world import open_world
+from reviewing import write_project
 from serving import Running, running_server, write_clip
 
 from masklet.engine.records import Author
 from masklet.engine.review.gold import annotations_of, choose_gold
 from masklet.ops.masks import rle_decode
-from masklet.workflows.engine.folder import ProjectSettings, write_settings
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -37,11 +37,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """Photos of squares whose masks wait for people."""
-    photos = write_photos(tmp_path / "photos", 6)
-    folder = tmp_path / "project"
-    write_settings(folder, ProjectSettings(photos=str(photos)))
-    run_world(open_world(folder, photos), ColourSegmenter(score=0.5))
-    return folder
+    return write_project(tmp_path / "project", tmp_path / "photos", 6)
 
 
 def said_by(project: Path, name: str) -> Counter[str]:

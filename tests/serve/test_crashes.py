@@ -8,14 +8,14 @@ from pathlib import Path
 import httpx2
 import numpy as np
 import pytest
-from engine_world import ColourSegmenter, open_world, run_world, write_photos
+from engine_world import open_world
+from reviewing import write_project
 from serving import photo_bytes, running_server, write_clip
 
 from masklet.client import Client
 from masklet.ops.masks import rle_encode
 from masklet.serve.review.review_schemas import ReviewCard, VerdictRow, VerdictsBody
 from masklet.serve.schemas import DrawBody, RleMask, TrackBody, VideoClickBody
-from masklet.workflows.engine.folder import ProjectSettings, write_settings
 
 
 def test_a_killed_server_has_lost_nothing_that_it_acknowledged(base: Path, tmp_path: Path) -> None:
@@ -48,10 +48,8 @@ def test_a_killed_server_has_lost_nothing_that_it_acknowledged(base: Path, tmp_p
 
 
 def test_verdicts_that_were_acknowledged_outlive_a_kill_in_the_middle_of_others(base: Path, tmp_path: Path) -> None:
-    photos = write_photos(tmp_path / "photos", 12)
-    project = tmp_path / "project"
-    write_settings(project, ProjectSettings(photos=str(photos)))
-    run_world(open_world(project, photos), ColourSegmenter(score=0.5))
+    photos = tmp_path / "photos"
+    project = write_project(tmp_path / "project", photos, 12)
     acknowledged: list[str] = []
     with running_server(tmp_path / "kept", str(base), "--project", str(project)) as server:
         client = Client(server.address)

@@ -1,14 +1,14 @@
 """Corrections and gold labels in photo sessions: where they begin, and what goes to the ledger."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from engine_world import ColourSegmenter, open_world, run_world, true_masks, write_photos
+from engine_world import ColourSegmenter, open_world, run_world, true_masks
 from fastapi.testclient import TestClient
 from PIL import Image
+from reviewing import ANNOTATOR, LEAD, REVIEWER, served_project, write_project
 from sqlalchemy import select
 
 from masklet.client import Client, ServerError
@@ -18,27 +18,21 @@ from masklet.engine.review.gold import annotations_of, choose_gold
 from masklet.engine.states import FINAL, State
 from masklet.engine.view import LedgerView, Row
 from masklet.ops.masks import rle_decode, rle_encode
-from masklet.serve.app import create_app
 from masklet.serve.review.review_schemas import HandDoneBody, HandTaskBody, VerdictRow, VerdictsBody
 from masklet.serve.schemas import DrawBody, ObjectsBody, PhotoView, RleMask
-from masklet.serve.settings import Person, ServeSettings
-from masklet.workflows.engine.folder import ProjectSettings, write_settings
+from masklet.serve.settings import ServeSettings
 
-ANNOTATOR, REVIEWER, LEAD = "annotator-0123456789", "reviewer-0123456789", "lead-0123456789"
 SIZE = (96, 96)
 
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    return write_photos(tmp_path / "photos", 6)
+    return tmp_path / "photos"
 
 
 @pytest.fixture
 def project(photos: Path, tmp_path: Path) -> Path:
-    folder = tmp_path / "project"
-    write_settings(folder, ProjectSettings(photos=str(photos)))
-    run_world(open_world(folder, photos), ColourSegmenter(score=0.5))
-    return folder
+    return write_project(tmp_path / "project", photos, 6)
 
 
 @pytest.fixture
@@ -48,13 +42,7 @@ def view(project: Path, photos: Path) -> LedgerView:
 
 @pytest.fixture
 def served(settings: ServeSettings, project: Path, tmp_path: Path) -> Iterator[TestClient]:
-    people = {
-        ANNOTATOR: Person(name="Ann", role="annotator"),
-        REVIEWER: Person(name="Rea", role="reviewer"),
-        LEAD: Person(name="Lea", role="lead"),
-    }
-    own = replace(settings, folder=tmp_path / "serve", project=project, people=people)
-    with TestClient(create_app(own), base_url="http://127.0.0.1") as http:
+    with served_project(settings, project, tmp_path / "serve") as http:
         yield http
 
 

@@ -96,7 +96,7 @@ def test_images_encoded_together_are_as_those_encoded_alone(base: Path) -> None:
     images = [rng.integers(0, 255, (40, 60, 3), dtype=np.uint8) for _ in range(3)]
     for image, features in zip(images, laned.encode_batch(images), strict=True):
         alone = model.encode(image)
-        torch.testing.assert_close(features.pyramid.fine, alone.pyramid.fine, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(features.pixel_terms.fine, alone.pixel_terms.fine, rtol=1e-4, atol=1e-4)
         torch.testing.assert_close(features.begun, alone.begun, rtol=1e-4, atol=1e-4)
     assert laned.identity == model.identity
 

@@ -5,38 +5,26 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from engine_world import ColourSegmenter, open_world, run_world, write_photos
+from engine_world import open_world
 from fastapi.testclient import TestClient
+from reviewing import ANNOTATOR, LEAD, REVIEWER, served_project, write_project
 
 from masklet.client import Client, ServerError
 from masklet.engine.states import State
 from masklet.errors import InputError
 from masklet.serve.app import create_app
 from masklet.serve.review.review_schemas import ReviewSheet, VerdictRow, VerdictsBody
-from masklet.serve.settings import Person, ServeSettings
-from masklet.workflows.engine.folder import ProjectSettings, write_settings
-
-ANNOTATOR, REVIEWER, LEAD = "annotator-0123456789", "reviewer-0123456789", "lead-0123456789"
+from masklet.serve.settings import ServeSettings
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    photos = write_photos(tmp_path / "photos", 4)
-    folder = tmp_path / "project"
-    write_settings(folder, ProjectSettings(photos=str(photos)))
-    run_world(open_world(folder, photos), ColourSegmenter(score=0.5))
-    return folder
+    return write_project(tmp_path / "project", tmp_path / "photos", 4)
 
 
 @pytest.fixture
 def reviewed(settings: ServeSettings, project: Path, tmp_path: Path) -> Iterator[TestClient]:
-    people = {
-        ANNOTATOR: Person(name="Ann", role="annotator"),
-        REVIEWER: Person(name="Rea", role="reviewer"),
-        LEAD: Person(name="Lea", role="lead"),
-    }
-    own = replace(settings, folder=tmp_path / "serve", project=project, people=people)
-    with TestClient(create_app(own), base_url="http://127.0.0.1") as http:
+    with served_project(settings, project, tmp_path / "serve") as http:
         yield http
 
 

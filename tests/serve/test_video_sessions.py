@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
-from serving import photo_bytes
+from serving import photo_bytes, write_clip
 
 from masklet.client import Client, ServerError
 from masklet.serve.app import create_app
@@ -139,3 +139,33 @@ def test_a_live_stream_is_followed_as_its_frames_come(client: Client) -> None:
     client.close_live(key)
     with pytest.raises(ServerError, match="no live stream"):
         client.push(key, photo_bytes())
+
+
+def test_tracking_around_a_correction_goes_both_ways_and_leaves_nothing_stale(
+    settings: ServeSettings, tmp_path: Path
+) -> None:
+    long = write_clip(tmp_path / "long.mp4", frames=40)
+    with TestClient(create_app(replace(settings, folder=tmp_path)), base_url="http://127.0.0.1") as http:
+        client = Client(http=http)
+        key = opened(client, long)
+        list(client.frames(client.track(key).id))
+        number = client.video(key).objects[0]
+        # far from the object: what comes out is as it was
+        client.click_video(key, VideoClickBody(object=number, frame=20, points=[(90.0, 30.0)], labels=[0]))
+        work = http.app.state.server.store._works[key]  # type: ignore[attr-defined]
+        assert work.state.stale == tuple(each for each in range(40) if each != 20)
+        before = dict(work.results)
+        rows = [row.frame.index for row in client.frames(client.track(key, around(20)).id) if row.frame]
+        ahead, behind = [each for each in rows if each >= 20], [each for each in rows if each < 20]
+        assert rows == ahead + behind
+        assert ahead == list(range(20, 20 + len(ahead)))
+        assert behind == list(range(19, 19 - len(behind), -1))
+        assert len(ahead) < 20  # it ended where nothing changed any more
+        assert not client.video(key).stale
+        assert client.video(key).versions == 1
+        untouched = set(before) - set(rows)
+        assert {index: work.results[index] for index in untouched} == {index: before[index] for index in untouched}
+
+
+def around(frame: int) -> TrackBody:
+    return TrackBody(direction="both", start=frame, until_stable=True)

@@ -23,7 +23,7 @@ BUDGETS = {
     "engine": 7000,
     "eval": 7200,
     "formats": 3050,
-    "inference": 6040,
+    "inference": 6080,
     "llm": 850,
     "mcp": 720,
     "media": 1190,

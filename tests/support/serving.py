@@ -75,4 +75,8 @@ def running_server(folder: Path, model: str, *options: str) -> Iterator[Running]
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGINT)
-        process.wait(60)
+        try:
+            process.wait(60)
+        except subprocess.TimeoutExpired:  # none is left behind
+            process.kill()
+            raise

@@ -138,10 +138,8 @@ const cancel = async () => {
   job.value = null
 }
 
-async function correct(): Promise<void> { // outwards from here, both ways, until nothing changes any more
-  await track('forward', { start: at.value, until_stable: true })
-  if (at.value > 0) await track('backward', { start: at.value, stop: undefined, until_stable: true })
-}
+// Outwards from here, both ways, until nothing changes any more.
+const correct = () => track('both', { start: at.value, stop: undefined, until_stable: true })
 
 const restore = async () => {
   const next = await run(() => post<Video>(`${path()}/versions/1`))
@@ -188,6 +186,9 @@ function togglePlay(): void {
   if (playing.value) void step()
 }
 
+const beginRange = () => { loop.value = [at.value, Math.max(at.value, loop.value?.[1] ?? total.value - 1)] }
+const endRange = () => { loop.value = [Math.min(at.value, loop.value?.[0] ?? 0), at.value] }
+
 export function VideoRoom() {
   const jump = (by: number) => void show(at.value + by)
   useKeys([
@@ -199,8 +200,8 @@ export function VideoRoom() {
     ['v', 'Select', () => { tool.value = 'move' }], ['c', 'Click', () => { tool.value = 'click' }], ['b', 'Box around an object', () => { tool.value = 'box' }],
     ['t', 'Track forward', () => void track('forward')], ['r', 'Track backward', () => void track('backward')], ['o', 'Track again around this frame', () => void correct()],
     ['x', 'Cancel; frames are kept', () => void cancel()],
-    ['[', 'Range begins here', () => { loop.value = [at.value, Math.max(at.value, loop.value?.[1] ?? total.value - 1)] }],
-    [']', 'Range ends here', () => { loop.value = [Math.min(at.value, loop.value?.[0] ?? 0), at.value] }],
+    ['[', 'Range begins here', beginRange],
+    [']', 'Range ends here', endRange],
     ['Escape', 'Begin a new object', () => { selected.value = null; loop.value = null }],
     ['/', 'Write a phrase', () => document.querySelector<HTMLInputElement>('#video-phrase')?.focus()],
   ])
@@ -220,6 +221,9 @@ export function VideoRoom() {
           <Button label="Frame before" onClick={() => jump(-1)}>◀</Button>
           <Button label="Next frame" onClick={() => jump(1)}>▶</Button>
           <output aria-label="Frame">{at.value + 1} / {total.value}</output>
+          <Button label="Range from here" onClick={beginRange} hint="Play and track in a range alone">[</Button>
+          <Button label="Range to here" onClick={endRange}>]</Button>
+          <Button label="Whole video" disabled={!loop.value} onClick={() => { loop.value = null }}>⟷</Button>
         </div>
         <Viewer shown={shown.value} tool={tool.value} brush={10} acts={acts} label="Frame with masks. Arrows move a cross, Enter clicks there." />
         <Timeline />
@@ -297,8 +301,10 @@ function Tracking() {
 }
 
 const LANE = 16
+const SURE = 0.5 // scores of an object on a frame from which on it is no mere candidate
 
-// Lanes of objects: full where it is seen, thin where it was looked for and is not, striped where a correction waits.
+// Lanes of objects: full where it is seen, hollow where the model is unsure of it, thin where it was looked for and is
+// not, pale over a bright line where a correction waits.
 function Timeline() {
   const canvas = useRef<HTMLCanvasElement>(null)
   const now = video.value!
@@ -330,8 +336,10 @@ function paintLanes(context: CanvasRenderingContext2D, width: number, height: nu
     now.objects.forEach((id, lane) => {
       const place = frame.ids.indexOf(id), y = lane * LANE + 2
       if (place < 0) { context.fillStyle = '#6e7681'; context.fillRect(x, y + 5, Math.max(1, step), 2); return }
+      const wide = Math.max(1, step - 0.5)
       context.fillStyle = css(id, stale.has(index) ? 0.35 : 1)
-      context.fillRect(x, y, Math.max(1, step - 0.5), LANE - 5)
+      if (Math.min(frame.scores[place]!, frame.object_scores[place]!) >= SURE) context.fillRect(x, y, wide, LANE - 5)
+      else { context.fillRect(x, y, wide, 2); context.fillRect(x, y + LANE - 7, wide, 2) }
       if (stale.has(index)) { context.fillStyle = '#f0b429'; context.fillRect(x, y + LANE - 7, Math.max(1, step), 2) }
     })
     const score = frame.object_scores.length ? Math.min(...frame.object_scores) : 0

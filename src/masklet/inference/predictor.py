@@ -27,7 +27,7 @@ from masklet.ops.nms import nms_prompts
 from masklet.ops.scores import joint_scores
 from masklet.protocols import cached
 from masklet.tokenizer import Tokenizer
-from masklet.types import Detections, DetectionSettings, PromptBatch, TokenSet
+from masklet.types import Detections, DetectionSettings, FeaturePyramid, PromptBatch, TokenSet
 
 _PHRASES_KEPT = 256
 
@@ -60,6 +60,12 @@ class Predictor:
     def encode(self, pixels: UInt8[np.ndarray, "height width 3"]) -> ImageFeatures:
         """Features of one image."""
         return self.detector.encode_images(preprocess(pixels, self.image_size)[None].to(self.device))
+
+    @torch.inference_mode()
+    def neck_maps(self, pixels: UInt8[np.ndarray, "height width 3"]) -> FeaturePyramid:
+        """Maps of one image at all three levels, which are no part of what prompts need."""
+        image = preprocess(pixels, self.image_size)[None].to(self.device)
+        return self.detector.vision.concept_neck(self.detector.vision.trunk(image))
 
     @torch.inference_mode()
     def encode_all(self, images: Sequence[UInt8[np.ndarray, "_ _ 3"]]) -> list[ImageFeatures]:
@@ -134,7 +140,7 @@ class Predictor:
         self, features: ImageFeatures, grounding: Grounding, prompt_index: Tensor, query_index: Tensor
     ) -> Float[Tensor, "detection height width"]:
         """Mask logits, one prompt at a time: the pixel maps of all prompts at once would be the peak of memory."""
-        height, width = features.pyramid.fine.shape[-2:]
+        height, width = features.pixel_terms.fine.shape[-2:]
         masks = torch.empty(len(prompt_index), height, width, device=self.device)
         for prompt in prompt_index.unique().tolist():
             rows = (prompt_index == prompt).nonzero().squeeze(1)

@@ -24,15 +24,19 @@ from masklet.models.tracker import Tracker
 from masklet.models.vision import TrunkMaps, VisionEncoder
 from masklet.nn.attention import KeyValues, take_rows
 from masklet.nn.positions import sine_map
-from masklet.types import Bundle, DetectorOutput, FeaturePyramid, PromptBatch, TokenSet, bundle
+from masklet.types import Bundle, DetectorOutput, PromptBatch, TokenSet, bundle
 
 
 @bundle
 class ImageFeatures(Bundle):
-    """All that is computed of an image independently of prompts."""
+    """All that is computed of an image independently of prompts, and that prompts need.
 
-    trunk: TrunkMaps
-    pyramid: FeaturePyramid
+    Of the neck's pyramid that is the coarse map; the finer ones are in the pixel terms. The trunk's maps are for the
+    click neck alone, so that they may be let go.
+    """
+
+    trunk: TrunkMaps | None
+    coarse: Float[Tensor, "image dim height width"]
     position: Float[Tensor, "token dim"]
     exemplar_memory: tuple[KeyValues, ...]
     begun: Float[Tensor, "image token dim"]
@@ -42,7 +46,7 @@ class ImageFeatures(Bundle):
     @property
     def grid(self) -> tuple[int, int]:
         """Rows and columns of the coarse level."""
-        return self.pyramid.coarse.shape[-2], self.pyramid.coarse.shape[-1]
+        return self.coarse.shape[-2], self.coarse.shape[-1]
 
     def of_image(self, index: int) -> "ImageFeatures":
         """Those of one image alone."""
@@ -152,7 +156,7 @@ class Detector(nn.Module):
         tokens = rearrange(pyramid.coarse, "b c h w -> b (h w) c")
         return ImageFeatures(
             trunk=trunk,
-            pyramid=pyramid,
+            coarse=pyramid.coarse,
             position=position,
             exemplar_memory=self.prompts.project_image(tokens, position),
             begun=self.fusion.begin(tokens, position),
@@ -254,9 +258,7 @@ class Detector(nn.Module):
     def join(self, features: ImageFeatures, phrases: TokenSet, prompts: PromptBatch) -> TokenSet:
         """Phrase tokens followed by exemplar tokens."""
         words = phrases.map(lambda tensor: tensor[prompts.phrase_index])
-        examples = self.prompts(
-            prompts.exemplars, features.pyramid.coarse, features.exemplar_memory, prompts.image_index
-        )
+        examples = self.prompts(prompts.exemplars, features.coarse, features.exemplar_memory, prompts.image_index)
         return TokenSet(
             tokens=torch.cat([words.tokens, examples.tokens], dim=1),
             valid=torch.cat([words.valid, examples.valid], dim=1),

@@ -51,6 +51,11 @@ def like_of(session: ImageSegmenter) -> Like:
     )
 
 
+def plain_phrases(question: Node) -> tuple[str, ...]:
+    """What `ask` looks for by words alone."""
+    return tuple(dict.fromkeys(concept.phrase for concept in named(question) if not concept.has_examples))
+
+
 def ask(find: Find, image: Pixels, question: Node, *, threshold: float = EVEN, like: Like | None = None) -> Answer:
     """The answer to one question: one call of `find`, and one of `like` for each concept with example boxes.
 
@@ -63,7 +68,7 @@ def ask(find: Find, image: Pixels, question: Node, *, threshold: float = EVEN, l
     presence: dict[str, float] = {}
     plain = {concept.phrase: concept for concept in concepts if not concept.has_examples}
     if plain:
-        found = find(tuple(plain), threshold / 2)
+        found = find(plain_phrases(question), threshold / 2)
         _collect(found, plain, candidates)
         presence |= {phrase: float(found.presence[phrase]) for phrase in plain}
     for concept in concepts:

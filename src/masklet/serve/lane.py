@@ -156,6 +156,7 @@ def _joined(features: Sequence[ImageFeatures]) -> ImageFeatures:
     if len(features) == 1:
         return features[0]
     rows: list[list[torch.Tensor]] = []
+    features = [replace(each, trunk=None) for each in features]  # concepts need none, and some have let theirs go
     for each in features:
         tensors: list[torch.Tensor] = []
         each.map(lambda tensor, into=tensors: into.append(tensor) or tensor)

@@ -21,6 +21,11 @@ class ModelHost:
         self._model: LanedModel | None = None
         self._is_decided = threading.Event()
 
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of the weights, once they are there."""
+        return 0 if self._model is None else sum(each.nbytes for each in self._model.detector.parameters())
+
     def start(self) -> None:
         """Begins to load."""
         threading.Thread(target=self._load, name="masklet-load", daemon=True).start()

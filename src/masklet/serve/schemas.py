@@ -382,7 +382,7 @@ class VideoMaskBody(WireModel):
 
 
 class TrackBody(WireModel):
-    """What to track. With `until_stable` a run ends where ten frames in a row come out as before (IoU over 0.98)."""
+    """What to track. With `until_stable` each way ends where ten frames in a row come out as before (IoU over 0.98)."""
 
     direction: Literal["forward", "backward", "both"] = "forward"
     start: FrameNumber | None = None

@@ -8,6 +8,7 @@ from typing import Literal
 from masklet.workflows.model_choice import ModelChoice
 
 MIB = 2**20
+LEAST_MEMORY = 320 * MIB  # some twenty photos of the built-in model
 Role = Literal["annotator", "reviewer", "lead"]
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
@@ -27,15 +28,20 @@ class Person:
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What one request, one person and the server as a whole may use. Bytes, seconds, and requests a second."""
+    """What one request, one person and the server as a whole may use. Bytes, seconds, and requests a second.
+
+    `memory_bytes` is for all sessions, of which one person may have `person_share`; None means as much as the weights
+    of the model take, and at least `LEAST_MEMORY`. `encoding_bytes` on disk are for what left memory.
+    """
 
     image_bytes: int = 64 * MIB
     video_bytes: int = 2048 * MIB
     json_bytes: int = 96 * MIB
     pixels: int = 120_000_000
-    memory_bytes: int = 1024 * MIB
-    person_memory_bytes: int = 512 * MIB
+    memory_bytes: int | None = None
+    person_share: float | int = 0.75
     person_disk_bytes: int = 8192 * MIB
+    encoding_bytes: int = 4096 * MIB
     idle_seconds: float | int = 600.0
     grace_seconds: float | int = 30.0
     rate: float | int = 200.0

@@ -17,6 +17,7 @@ from masklet.inference.concepts import Box, Boxes, Concept, Labels, Phrases, Poi
 from masklet.inference.image.clicks import ClickResult, click_prompt
 from masklet.inference.image.image_result import ImageResult
 from masklet.inference.predictor import Predictor
+from masklet.models.click import ClickFeatures
 from masklet.models.detector import ImageFeatures
 from masklet.types import TokenSet
 
@@ -50,12 +51,13 @@ class ImageSession(AbstractContextManager["ImageSession"]):
         pixels: UInt8[np.ndarray, "height width 3"],
         path: Path | None = None,
         features: ImageFeatures | None = None,
+        click_features: ClickFeatures | None = None,
     ) -> None:
         self.predictor = predictor
         self.pixels = pixels
         self.path = path
         self._features: ImageFeatures | None = predictor.encode(pixels) if features is None else features
-        self._click_features = None
+        self._click_features = click_features
         self._last: _Question | None = None
 
     def __exit__(
@@ -87,6 +89,11 @@ class ImageSession(AbstractContextManager["ImageSession"]):
         if self._features is None:
             raise InputError("the session is closed")
         return self._features
+
+    @property
+    def click_features(self) -> ClickFeatures | None:
+        """What clicks need, once there was one."""
+        return self._click_features
 
     def find(
         self,
@@ -122,15 +129,21 @@ class ImageSession(AbstractContextManager["ImageSession"]):
         self._last = replace(self._last, concept=concept)
         return self._ask([concept], self._last.threshold, self._last.calibration)
 
-    def find_each(self, concepts: Sequence[Concept], *, threshold: float | int) -> list[ImageResult]:
-        """Concepts that were read, asked in one pass; a result for each, also where two have the same phrase."""
-        self._last = None
-        found = self.predictor.detect(self.features, concepts, self.size, threshold)
-        results = []
-        for place, concept in enumerate(concepts):
-            part = found.take((found.prompt_index == place).nonzero()[:, 0])
-            part = replace(part, prompt_index=part.prompt_index - place, presence=found.presence[place : place + 1])
-            results.append(ImageResult(image=self.pixels, detections=part, queries=(concept.phrase,), path=self.path))
+    def find_each(self, groups: Sequence[Sequence[Concept]], *, thresholds: Sequence[float | int]) -> list[ImageResult]:
+        """Groups of concepts that were read, all asked in one pass.
+
+        A result for each group, at its own threshold, also where two groups ask for the same phrase.
+        """
+        self._last, results, first = None, [], 0
+        concepts = [concept for group in groups for concept in group]
+        found = self.predictor.detect(self.features, concepts, self.size, min(thresholds))
+        for group, threshold in zip(groups, thresholds, strict=True):
+            place, phrases = found.prompt_index - first, tuple(concept.phrase for concept in group)
+            rows = ((place >= 0) & (place < len(group)) & (found.scores > threshold)).nonzero()[:, 0]
+            presence = found.presence[first : first + len(group)]
+            part = replace(found.take(rows), prompt_index=place[rows], presence=presence)
+            results.append(ImageResult(image=self.pixels, detections=part, queries=phrases, path=self.path))
+            first += len(group)
         return results
 
     def keep(self, phrases: Phrases = None, *, boxes: Boxes, not_boxes: Boxes | None = None) -> KeptConcept:
@@ -171,14 +184,21 @@ class ImageSession(AbstractContextManager["ImageSession"]):
         is_single_point = prompt.points_xy.shape[1] == 1 and box is None and mask is None
         detector = self.predictor.detector
         with torch.inference_mode():
-            if self._click_features is None:
-                self._click_features = detector.click.project_image(detector.vision.click_neck(self.features.trunk))
             output = detector.click(
-                self._click_features,
+                self._features_of_clicks(),
                 prompt.to(self.predictor.device),
                 multimask=is_single_point if multimask is None else multimask,
             )
         return ClickResult.of(output, self.pixels)
+
+    def _features_of_clicks(self) -> ClickFeatures:
+        """Made at the first click, of the trunk's maps, which nothing else needs: a quarter of the session's bytes."""
+        if self._click_features is None:
+            features, detector = self.features, self.predictor.detector
+            assert features.trunk is not None
+            self._click_features = detector.click.project_image(detector.vision.click_neck(features.trunk))
+            self._features = replace(features, trunk=None)
+        return self._click_features
 
     def _ask(
         self,

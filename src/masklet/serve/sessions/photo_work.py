@@ -1,12 +1,13 @@
 """A photo that somebody works on: what is asked, clicked and drawn, with undo, kept on disk after every change.
 
-The folder of a session holds the image as it came and the history. The encoding is made when it is needed, and may be
-let go at any time.
+The folder of a session holds the image as it came, the history, and the encoding once that was let go from memory. The
+encoding may be deleted at any time: it is made again when it is needed.
 """
 
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from scipy import ndimage
 from masklet.engine.records import MaskRow
 from masklet.errors import InputError
 from masklet.files import write_atomically
+from masklet.inference.image.encoding_file import read_encoding, write_encoding
 from masklet.inference.image.image_session import ImageSession, KeptConcept
 from masklet.ops.masks import rle_area, rle_decode, rle_encode
 from masklet.ops.runs import RunTable, iou_table
@@ -55,7 +57,7 @@ FLOOR = 0.1  # scores from here on are kept, so that the threshold may be moved 
 MOST_FOUND = 2000
 SAME_IOU = 0.7  # from here on what is found is an object that is there
 SURE_LOGIT = 8.0  # of a mask that is given to the click head
-IMAGE, HISTORY, TASK = "image", "history.json", "task.json"
+IMAGE, HISTORY, TASK, ENCODING = "image", "history.json", "task.json", "encoding.pt"
 
 
 class PhotoWork:
@@ -75,6 +77,7 @@ class PhotoWork:
         path = folder / TASK
         self.task = HandTask.model_validate_json(path.read_bytes()) if path.is_file() else None
         self._session: ImageSession | None = None
+        self._bytes_on_disk = 0  # of the session's, when its encoding was last written or read
         self._pixels: np.ndarray | None = None
 
     # --- the image ------------------------------------------------------------------------------------------------
@@ -95,9 +98,12 @@ class PhotoWork:
 
     @property
     def session(self) -> ImageSession:
-        """The encoded image, encoded again where it was let go."""
+        """The encoded image, from its file where it was let go."""
         if self._session is None:
-            self._session = self.host.get().open(self.pixels)
+            model = self.host.get()
+            self._session = read_encoding(self.folder / ENCODING, model, self.pixels)
+            self._bytes_on_disk = 0 if self._session is None else self._session.num_bytes
+            self._session = self._session or model.open(self.pixels)
         return self._session
 
     @property
@@ -109,9 +115,12 @@ class PhotoWork:
         return total
 
     def release(self) -> None:
-        """Frees what can be made again."""
+        """Frees what can be read or made again; the encoding goes to a file, unless it lies there."""
         with self.lock:
             if self._session is not None:
+                if self._session.num_bytes != self._bytes_on_disk and self.folder.is_dir():
+                    with suppress(InputError):  # no room: it is made again
+                        write_encoding(self.folder / ENCODING, self._session)
                 self._session.close()
             self._session = self._pixels = None
 

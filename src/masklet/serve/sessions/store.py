@@ -1,8 +1,10 @@
 """All sessions of a server: found by id and owner, counted in bytes, let go when idle, taken up again from disk."""
 
+import ctypes
 import re
 import secrets
 import shutil
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,10 +20,10 @@ from masklet.serve.model_host import ModelHost
 from masklet.serve.problems import HttpProblem, not_found
 from masklet.serve.schemas import SessionRow
 from masklet.serve.sessions.about import CARD, About, read_about, shown_name, write_about
-from masklet.serve.sessions.photo_work import IMAGE, TASK, PhotoWork
+from masklet.serve.sessions.photo_work import ENCODING, IMAGE, TASK, PhotoWork
 from masklet.serve.sessions.track_run import TrackingJob
 from masklet.serve.sessions.video_work import VideoWork
-from masklet.serve.settings import Person, ServeSettings
+from masklet.serve.settings import LEAST_MEMORY, Person, ServeSettings
 from masklet.serve.telemetry import Telemetry
 from masklet.serve.uploads import VIDEO_SUFFIXES, ImageDecoder, is_video
 
@@ -180,19 +182,28 @@ class SessionStore:
     def relieve(self, keep: str = "") -> None:
         """Lets go of sessions that are idle, and of the longest unused ones while there are too many bytes."""
         now, total, by_owner = time.time(), 0, dict[str, int]()
+        most = self.limits.memory_bytes
+        most = max(LEAST_MEMORY, self.host.num_bytes) if most is None else most
+        most_of_one, has_let_go = most * self.limits.person_share, False
         sizes = {key: work.num_bytes for key, work in list(self._works.items())}
         for key, size in sizes.items():
             total += size
             by_owner[self._owners.get(key, "")] = by_owner.get(self._owners.get(key, ""), 0) + size
-        for key in sorted(sizes, key=lambda key: self._works[key].used if key in self._works else 0):
+        order = sorted(sizes, key=lambda key: self._works[key].used if key in self._works else 0)
+        latest = {self._owners.get(key, ""): key for key in order}  # one photo may be larger than a person's share
+        for key in order:
             work, owner = self._works.get(key), self._owners.get(key, "")
             if work is None or key == keep or (isinstance(work, VideoWork) and work.is_busy):
                 continue
             is_idle = now - work.used > self.limits.idle_seconds
-            is_too_much = total > self.limits.memory_bytes or by_owner[owner] > self.limits.person_memory_bytes
+            is_too_much = total > most or (by_owner[owner] > most_of_one and key != latest[owner])
             if (is_idle or is_too_much) and self._let_go(key, work, forget=is_idle):
                 total -= sizes[key]
                 by_owner[owner] -= sizes[key]
+                has_let_go = True
+        if has_let_go:
+            self._drop_encodings()
+            _return_memory()
         self.telemetry.sessions.set(len(self._works))
         self.telemetry.session_bytes.set(total)
         self.telemetry.waiting.set(self.host.lane.num_waiting)
@@ -210,6 +221,19 @@ class SessionStore:
         finally:
             work.lock.release()
         return True
+
+    def _drop_encodings(self) -> None:
+        """Deletes the encodings on disk that were written the longest ago while there are too many bytes of them."""
+        found: list[tuple[float, int, Path]] = []
+        for path in self.folder.glob(f"*/{ENCODING}"):
+            with suppress(OSError):  # its session is being removed
+                found.append((path.stat().st_mtime, path.stat().st_size, path))
+        excess = sum(size for _, size, _ in found) - self.limits.encoding_bytes
+        for _, size, path in sorted(found):
+            if excess <= 0:
+                break
+            path.unlink(missing_ok=True)
+            excess -= size
 
     def close(self) -> None:
         """Cancels jobs, saves and frees everything."""
@@ -236,11 +260,19 @@ class SessionStore:
         for card in self.folder.glob(f"*/{CARD}"):
             try:
                 if read_about(card.parent).owner == person.name:
-                    used += sum(each.stat().st_size for each in card.parent.rglob("*") if each.is_file())
+                    files = (each for each in card.parent.rglob("*") if each.name != ENCODING and each.is_file())
+                    used += sum(each.stat().st_size for each in files)
             except (OSError, ValueError):
                 continue
         if used > self.limits.person_disk_bytes:
             raise HttpProblem(507, f"{person.name} keeps {used} bytes here, the limit: delete sessions first")
+
+
+def _return_memory() -> None:
+    """Gives what was freed back to the system: glibc would keep what lies between small things that stay."""
+    if sys.platform == "linux":
+        with suppress(OSError, AttributeError):  # another C library
+            ctypes.CDLL(None).malloc_trim(0)
 
 
 def _write_new(path: Path, data: bytes) -> None:

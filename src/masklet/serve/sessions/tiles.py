@@ -39,13 +39,12 @@ def make_tiles(folder: Path, pixels: UInt8[np.ndarray, "height width 3"]) -> Non
         return
     unfinished = folder / f"{FOLDER}-unfinished"
     shutil.rmtree(unfinished, ignore_errors=True)
-    image = Image.fromarray(pixels)
+    array = pixels
     for level in range(num_levels((pixels.shape[0], pixels.shape[1]))):
-        array = np.asarray(image)
         for top in range(0, array.shape[0], TILE):
             for left in range(0, array.shape[1], TILE):
                 part = np.ascontiguousarray(array[top : top + TILE, left : left + TILE])
                 name = f"{level}-{left // TILE}-{top // TILE}.jpg"
                 write_atomically(unfinished / name, jpeg_bytes(part, QUALITY))
-        image = image.reduce(2)
+        array = np.asarray(Image.fromarray(array).reduce(2))
     unfinished.rename(folder / FOLDER)

@@ -113,14 +113,17 @@ class TrackingJob:
                 self.state = ended
 
 
-def until_stable(frames: Iterator[FrameResult], before: dict[int, FrameResult]) -> Iterator[FrameResult]:
-    """Frames until ten in a row are as they were before."""
+def until_stable(
+    frames: Iterator[FrameResult], before: dict[int, FrameResult], settled: Callable[[int], None]
+) -> Iterator[FrameResult]:
+    """Frames until ten in a row are as they were before; `settled` is told the last of these."""
     agreeing = 0
     for result in frames:
         yield result
         known = before.get(result.index)
         agreeing = agreeing + 1 if known is not None and _agree(result, known) else 0
         if agreeing >= AGREEING:
+            settled(result.index)
             return
 
 

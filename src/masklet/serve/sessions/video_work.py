@@ -10,9 +10,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import TypeAdapter
@@ -205,13 +206,31 @@ class VideoWork:
         """Begins a job. Results that it replaces become a version. Raises: HttpProblem (409) while one runs."""
         with self._computing(NOW):
             self._keep_version()
-            before = dict(self.results)
-            frames = self.session.track(body.direction, start=body.start, stop=body.stop)
             if body.until_stable:
-                frames = until_stable(frames, before)
+                frames = self._track_around(body, dict(self.results))
+            else:
+                frames = self.session.track(body.direction, start=body.start, stop=body.stop)
             job = TrackingJob(self.folder.name, frames, self._job_turn, self._store_tracked, self.grace)
             self.job = job.start(self._job_ended)
         return job
+
+    def _track_around(self, body: TrackBody, before: dict[int, FrameResult]) -> Iterator[FrameResult]:
+        """Frames each way, until they come out as before; what lies beyond is as it was, so it is stale no more."""
+        session = self.session
+        start = session.schedule.first_changed() if body.start is None else body.start
+
+        def one_way(direction: Literal["forward", "backward"], start: int, stop: int | None) -> Iterator[FrameResult]:
+            frames = session.track(direction, start=start, stop=stop)
+            return until_stable(frames, before, lambda index: self._settle(index, direction))
+
+        if body.direction != "both":
+            return one_way(body.direction, start, body.stop)
+        back = (one_way("backward", start - 1, None) for _ in range(start > 0))  # begun when the other way has ended
+        return chain(one_way("forward", start, body.stop), chain.from_iterable(back))
+
+    def _settle(self, index: int, direction: Literal["forward", "backward"]) -> None:
+        kept = [each for each in self.state.stale if (each < index if direction == "forward" else each > index)]
+        self.state = replace(self.state, stale=tuple(kept))
 
     def view(self) -> VideoView:
         """The session as it stands."""

@@ -49,7 +49,7 @@ class ModelDescriber:
         """Mean and spread of each channel over the image, and presences."""
         session = self._model.open(image)
         try:
-            coarse = session.features.pyramid.coarse[0].float().flatten(1)
+            coarse = session.features.coarse[0].float().flatten(1)
             vector = np.concatenate([coarse.mean(1).cpu().numpy(), coarse.std(1).cpu().numpy()])
             presence = session.find(list(phrases), threshold=1.0).presence if phrases else {}
         finally:

@@ -89,7 +89,7 @@ class ModelFeatures:
     def _map(self, image: Pixels) -> Float[np.ndarray, "dim rows columns"]:
         key = id(image)
         if key not in self._maps or self._maps[key][0] is not image:
-            self._maps[key] = image, self.model.encode(image).pyramid.medium[0].float().cpu().numpy()
+            self._maps[key] = image, self.model.neck_maps(image).medium[0].float().cpu().numpy()
             while len(self._maps) > IMAGES_KEPT:
                 self._maps.popitem(last=False)
         return self._maps[key][1]
