@@ -80,6 +80,15 @@ def test_planted_true_positives_do_not_become_negatives(tmp_path: Path) -> None:
     discovered = [pair for pair in negatives if pair["text"] == "block" and truth(image_of(project, pair), "block")]
     assert discovered
     assert {pair["state"] for pair in discovered} == {State.FINAL_POSITIVE}
+    overturned = [pair for pair in negatives if pair["state"] == State.FINAL_POSITIVE]
+    hard = [pair for pair in accepted if project.view.maskset(pair["pair_id"])["num_masks"]]
+    figures = project.view.negative_figures()
+    assert figures == {
+        "made": len(negatives),
+        "final": len(accepted),
+        "hard": len(hard),
+        "overturned": len(overturned),
+    }
 
 
 def image_of(project: Project, pair: dict) -> np.ndarray:
