@@ -7,7 +7,9 @@ import typer
 from masklet.cli.engine.commands import ProjectFolder, engine_command, opened, tell
 from masklet.errors import InputError
 
-Kind = Annotated[str, typer.Argument(help="model, person, actor (either, or a rule), source or phrase.", show_default=False)]
+Kind = Annotated[
+    str, typer.Argument(help="model, person, actor (either, or a rule), source or phrase.", show_default=False)
+]
 Named = Annotated[
     str, typer.Argument(metavar="NAME", help="Its name, or the beginning of its key.", show_default=False)
 ]

@@ -123,7 +123,9 @@ verdict = _table(
     UniqueConstraint("task", "subject", "slot", "actor_id", "render"),
 )
 Index("verdict_of_pair", verdict.c.pair_id)
-Index("verdict_by_answer", verdict.c.task, verdict.c.actor_id, verdict.c.label, verdict.c.seconds)  # counts walk along it
+Index(
+    "verdict_by_answer", verdict.c.task, verdict.c.actor_id, verdict.c.label, verdict.c.seconds
+)  # counts walk along it
 description = _table(
     "description",
     _key("description_id"),

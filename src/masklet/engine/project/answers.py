@@ -67,8 +67,8 @@ class Agreement:
         low, high = self.interval
         return (
             f"{task}: models and people agree on {self.equal} of {self.both} ({low:.0%} to {high:.0%}), "
-            f"kappa {self.kappa:.2f}, MCC {self.mcc:.2f}; people took back {self.false_accepts} of {self.accepted} that "
-            f"models accepted (at most {self.false_interval[1]:.0%}); calibration error {self.calibration:.2f}"
+            f"kappa {self.kappa:.2f}, MCC {self.mcc:.2f}; people took back {self.false_accepts} of {self.accepted} "
+            f"that models accepted (at most {self.false_interval[1]:.0%}); calibration error {self.calibration:.2f}"
         )
 
 

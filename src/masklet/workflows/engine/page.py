@@ -64,15 +64,27 @@ def write_page(project: Project, stats: EngineStats, step: str, folder: Path) ->
 def _tables_of(stats: EngineStats) -> list[Section]:
     """Agreement of people and models, negatives and categories, each where there is something to show."""
     agreed = [
-        (task, a.both, a.equal / a.both, a.kappa, a.mcc, a.false_accepts, a.accepted, a.false_interval[1], a.calibration)
+        (
+            task,
+            a.both,
+            a.equal / a.both,
+            a.kappa,
+            a.mcc,
+            a.false_accepts,
+            a.accepted,
+            a.false_interval[1],
+            a.calibration,
+        )
         for task, a in stats.agreement.items()
     ]
-    columns = ("task", "answered by both", "equal", "kappa", "MCC", "taken back", "of accepted", "at most", "ECE")
+    columns = ("task", "answered by both", "equal", "kappa", "MCC", "ECE", "taken back", "of accepted", "at most")
     found: list[Section] = []
     if agreed:
         found.append(Table("People and models", columns, agreed, "what people took back of what models accepted"))
     if stats.negatives["made"]:
-        found.append(Table("Negatives made of what images show", tuple(stats.negatives), [tuple(stats.negatives.values())]))
+        found.append(
+            Table("Negatives made of what images show", tuple(stats.negatives), [tuple(stats.negatives.values())])
+        )
     if stats.coverage:
         found.append(Table("Phrases by category", ("category", "phrases"), list(stats.coverage.items())))
     return found
