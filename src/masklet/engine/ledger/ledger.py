@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Select, create_engine, event, func, select, update
+from sqlalchemy import Column, Connection, Engine, Select, create_engine, event, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DatabaseError, IntegrityError
 
@@ -116,9 +116,7 @@ class Ledger:
             by_table.setdefault(fact.table, []).append(fact.values)
         changes: Counter[str] = Counter()
         for table, rows in by_table.items():
-            added = self._insert(connection, table, rows)
-            if table == "pair":
-                changes[str(State.PROPOSED)] += added
+            changes.update(self._insert(connection, table, rows, *([tables.pair.c.state] if table == "pair" else [])))
         for verdict_id in outcome.lapsed:
             connection.execute(update(tables.verdict).where(tables.verdict.c.verdict_id == verdict_id).values(lapsed=1))
         for move in outcome.moves:
@@ -155,11 +153,12 @@ class Ledger:
         values = {"at": int(time.time()), "actor_id": actor.actor_id, "kind": kind, "subject": subject, "payload": text}
         connection.execute(tables.event.insert().values(**values))
 
-    def _insert(self, connection: Connection, table: str, rows: Sequence[Values]) -> int:
-        """Adds rows; those whose key is there already say the same and are left. How many were added."""
+    def _insert(self, connection: Connection, table: str, rows: Sequence[Values], *told: Column) -> Sequence[Any]:
+        """Adds rows; those whose key is there already say the same and are left. What was added, by a column, if told."""
         statement = _dialect(connection).insert(TABLES[table]).on_conflict_do_nothing()
         try:
-            return connection.execute(statement, [dict(row) for row in rows]).rowcount
+            result = connection.execute(statement.returning(*told) if told else statement, [dict(row) for row in rows])
+            return result.scalars().all() if told else ()
         except IntegrityError as error:
             raise InputError(
                 f"a row of {table} refers to something that the ledger lacks: {_first_line(error)}"

@@ -11,6 +11,7 @@ from masklet.engine.ledger import tables as t
 from masklet.engine.ledger.units import Units
 from masklet.engine.ontology.concepts import Ontology, concepts_of, shipped
 from masklet.engine.project.answers import Agreement, agreement, answers_of
+from masklet.engine.stages.ingest import INGEST
 from masklet.engine.states import FOR_PEOPLE, State
 from masklet.engine.verify.watch import NO_FIELD
 from masklet.engine.view import LedgerView
@@ -24,6 +25,7 @@ class EngineStats:
 
     images: int
     broken: int
+    copies: int  # files that equal another one byte by byte
     duplicates: int
     phrases: int
     states: Mapping[str, int]
@@ -55,7 +57,8 @@ class EngineStats:
         """The figures as text."""
         states = ", ".join(f"{count} {state}" for state, count in self.states.items()) or "none yet"
         found = [
-            f"{self.images} images ({self.broken} broken, {self.duplicates} duplicates), {self.phrases} phrases",
+            f"{self.images} images ({self.broken} broken, {self.copies} equal copies, "
+            f"{self.duplicates} near duplicates), {self.phrases} phrases",
             f"pairs: {states}",
             f"tiers: {', '.join(f'{count} {tier}' for tier, count in self.tiers.items()) or 'nothing is final yet'}",
             f"for people: {self.for_people} pairs; people spent {self.human_seconds / 60:.1f} minutes",
@@ -105,9 +108,11 @@ def statistics(view: LedgerView) -> EngineStats:
     units = Units(view.ledger)
     broken = select(func.count().label("n")).select_from(t.media).where(t.media.c.error.is_not(None))
     num_broken = view.ledger.read(broken)[0]["n"]
+    num_media = view.ledger.count("media")
     return EngineStats(
-        images=view.ledger.count("media") - num_broken,
+        images=num_media - num_broken,
         broken=num_broken,
+        copies=max(0, units.num_subjects(INGEST) - num_media),
         duplicates=view.num_duplicates(),
         phrases=view.ledger.count("phrase"),
         states=states,
