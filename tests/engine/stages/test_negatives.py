@@ -8,7 +8,7 @@ from engine_world import COLOURS, ColourSegmenter, Found, open_world, run_world,
 from hypothesis import given
 from hypothesis import strategies as st
 
-from masklet.engine.ontology.concepts import Noun, Ontology
+from masklet.engine.ontology.concepts import Noun, Ontology, shipped
 from masklet.engine.records import Fact
 from masklet.engine.runner import Runner
 from masklet.engine.stages.negatives import HardNegatives, candidates_of, overlap_share, swapped
@@ -119,6 +119,15 @@ def test_true_names_are_no_candidates() -> None:
     assert not names & {"square", "thing", "window", "red square"}
     assert "green square" in names
     assert set(COLOURS) - {"red square"} <= {*names, *swapped("red square")}
+
+
+def test_what_any_kind_may_be_is_no_candidate() -> None:
+    names = {each.text for each in candidates_of([{"text": "dog", "pair_id": "p"}], ["dog"], shipped())}
+    assert names
+    assert "female" in {
+        shipped().concepts[each].names[0] for each in shipped().relatives(shipped().find("dog").concept_id)
+    }
+    assert not names & {"female", "male", "young"}
 
 
 def test_swaps_change_one_attribute_and_never_the_noun() -> None:

@@ -154,7 +154,7 @@ class Ledger:
         connection.execute(tables.event.insert().values(**values))
 
     def _insert(self, connection: Connection, table: str, rows: Sequence[Values], *told: Column) -> Sequence[Any]:
-        """Adds rows; those whose key is there already say the same and are left. What was added, by a column, if told."""
+        """Adds rows; those whose key is there already say the same and are left. What was added, if told."""
         statement = _dialect(connection).insert(TABLES[table]).on_conflict_do_nothing()
         try:
             result = connection.execute(statement.returning(*told) if told else statement, [dict(row) for row in rows])
