@@ -20,7 +20,7 @@ BUDGETS = {
     "checkpoints": 860,
     "cli": 2850,
     "data": 3430,
-    "engine": 7000,
+    "engine": 7400,
     "eval": 7200,
     "formats": 3050,
     "inference": 5960,
@@ -35,7 +35,7 @@ BUDGETS = {
     "scenes": 3090,
     "serve": 6350,
     "train": 4150,
-    "workflows": 5400,
+    "workflows": 5450,
 }
 
 

@@ -218,6 +218,7 @@ def test_statistics_leave_out_what_no_longer_holds_and_follow_the_latest_cluster
         (State.RECHECK, "--task exhaustivity"),
         (State.TO_CORRECT_GROUP, "--for-correction"),
         (State.FINAL_POSITIVE, "--task audit"),
+        (State.QUEUED, "engine resume project"),
     ],
 )
 def test_the_next_step_is_what_is_open(state: State, command: str) -> None:

@@ -12,7 +12,7 @@ from masklet.engine.ledger.units import Units
 from masklet.engine.ontology.concepts import Ontology, concepts_of, shipped
 from masklet.engine.project.answers import Agreement, agreement, answers_of
 from masklet.engine.stages.ingest import INGEST
-from masklet.engine.states import FOR_PEOPLE, State
+from masklet.engine.states import FOR_MODELS, FOR_PEOPLE, State
 from masklet.engine.verify.watch import NO_FIELD
 from masklet.engine.view import LedgerView
 
@@ -149,6 +149,9 @@ def coverage(view: LedgerView, ontology: Ontology) -> dict[str, int]:
 
 def next_step(states: Mapping[str, int], folder: str) -> str:
     """The next best thing to do, as a sentence with its command."""
+    waiting = sum(states.get(str(state), 0) for state in FOR_MODELS)
+    if waiting:
+        return f"{waiting} pairs wait for the model: masklet engine resume {folder}"
     if states.get(str(State.HUMAN_MASKS)):
         count = states[str(State.HUMAN_MASKS)]
         return f"{count} pairs have doubtful masks: masklet engine review {folder} --task masks --out sheet.html"
