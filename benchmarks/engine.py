@@ -5,6 +5,8 @@
     python benchmarks/engine.py --world 200         photos of the small world: wrong labels with and without verifiers
     python benchmarks/engine.py --orders 60         photos: what each order of questions gains a minute of people's time
     python benchmarks/engine.py --arms 60           photos: labels raw, verified, and corrected for ten minutes
+    python benchmarks/engine.py --minutes 24        photos: people's minutes a pair at equal quality, by way of work
+    python benchmarks/engine.py --guard 100 --photos DIR   real photos: changed copies that the leak guard knows again
     python benchmarks/engine.py --overhead 500      photos with the built-in model: what the engine adds to its own time
 
 The small world is that of the tests: coloured squares whose truth is known, and a segmenter with known noise.
@@ -20,28 +22,36 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 SUPPORT = Path(__file__).parents[1] / "tests" / "support"
 sys.path.insert(0, str(SUPPORT))
 
-from engine_people import ANSWER_SECONDS, answer_open, correct_waiting, shares  # noqa: E402
-from engine_world import ColourSegmenter, open_world, run_world, true_masks, write_photos  # noqa: E402
+import numpy as np  # noqa: E402
+from engine_people import ANSWER_SECONDS, Annotator, answer_open, correct_waiting, shares  # noqa: E402
+from engine_world import PHRASES, ColourSegmenter, open_world, run_world, true_masks, write_photos  # noqa: E402
 from PIL import Image  # noqa: E402
 from sqlalchemy import text  # noqa: E402
 
 from masklet.engine.blobs import Blobs  # noqa: E402
-from masklet.engine.ledger.ledger import Ledger  # noqa: E402
+from masklet.engine.curation.guard import LeakGuard, register_set  # noqa: E402
+from masklet.engine.ledger.ledger import STATES_COUNTED, Ledger  # noqa: E402
 from masklet.engine.ledger.tables import TABLES  # noqa: E402
+from masklet.engine.ontology.concepts import shipped  # noqa: E402
 from masklet.engine.project.statistics import statistics  # noqa: E402
-from masklet.engine.records import Author  # noqa: E402
-from masklet.engine.review.queues import queue  # noqa: E402
+from masklet.engine.records import Author, Fact  # noqa: E402
+from masklet.engine.review.queues import queue, unseen  # noqa: E402
+from masklet.engine.runner import Runner  # noqa: E402
 from masklet.engine.snapshots import take_snapshot  # noqa: E402
-from masklet.engine.stages.ingest import source_fact  # noqa: E402
+from masklet.engine.stages.ingest import Ingest, image_files, source_fact  # noqa: E402
 from masklet.engine.stages.mask_rows import masks_by_phrase  # noqa: E402
 from masklet.engine.stages.masks import KEEP_SCORE  # noqa: E402
-from masklet.engine.states import State  # noqa: E402
+from masklet.engine.stages.stage import Project  # noqa: E402
+from masklet.engine.states import FOR_PEOPLE, State  # noqa: E402
+from masklet.engine.verify.choices import Verifier  # noqa: E402
 from masklet.engine.verify.oracle import NoisyOracle, is_complete  # noqa: E402
+from masklet.engine.verify.watch import Watched, field_of  # noqa: E402
 from masklet.engine.view import LedgerView  # noqa: E402
 from masklet.media.images import read_image  # noqa: E402
 from masklet.scenes.layout import SceneConfig  # noqa: E402
@@ -127,6 +137,9 @@ def rows(images: int, folder: Path) -> None:
                 span = {"first": first, "last": min(images, first + CHUNK)}
                 used = {name: value for name, value in (known | span).items() if f":{name}" in line}
                 connection.execute(text(told), used)
+    counted = ledger.read(STATES_COUNTED)  # which the rows that moves add would have kept
+    with ledger.transaction() as connection:
+        connection.execute(TABLES["tally"].insert(), [{"state": row["state"], "pairs": row["n"]} for row in counted])
     size = sum(path.stat().st_size for path in folder.iterdir() if path.is_file()) / 1e9
     print(f"{images} images, {images * PAIRS} pairs: filled in {time.perf_counter() - start:.0f} s, {size:.1f} GB")
     view = LedgerView(ledger, Blobs(folder / "blobs"))
@@ -192,6 +205,89 @@ def arms(count: int, folder: Path) -> None:
         print(f"{name}: {of_all:.1%} of all pairs are final and right, {of_final:.1%} of the final ones are right")
 
 
+ROUNDS, PARTS = 6, 10  # of people's work and the engine's; of what nobody asked about, that is looked at in one go
+SLIP = 0.03  # of what people do, that goes wrong
+
+
+def minutes(count: int, folder: Path) -> None:
+    """People's minutes a pair until as many labels are right as of those that were drawn from scratch."""
+    photos = write_photos(folder / "photos", count)
+    by_hand = Annotator(name="by hand", slip=SLIP)
+    asked = [(read_image(path), phrase) for path in sorted(photos.iterdir()) for phrase in PHRASES]
+    right = [by_hand.from_scratch(image, phrase) for image, phrase in asked]
+    wanted = sum(right) / len(asked)
+    print(f"from scratch: {wanted:.1%} right, {by_hand.seconds / 60 / len(asked):.2f} minutes a pair")
+    noisy = ColourSegmenter(drop=0.2, bad=0.15)
+    verifier = NoisyOracle(truth=true_masks, sensitivity=0.95, specificity=0.9)
+    nobody = Watched(
+        verifier=verifier, fallen=sorted({field_of(each, shipped()) for each in PHRASES}), ontology=shipped()
+    )
+    for name, judge in (("from the model's masks", nobody), ("with a verifier", verifier)):
+        project = open_world(folder / name, photos)
+        person, second = Annotator(name="one", slip=SLIP), Annotator(name="two", slip=SLIP)
+        first = work_through(project, noisy, judge, person, second, name)
+        spent = person.seconds + second.seconds
+        open_eyed = f"{spent / 60 / len(asked):.2f} minutes a pair; nobody looked at {len(unseen(project))}"
+        print(f"{name}: {first:.1%} right, {open_eyed}")
+        size = max(1, len(unseen(project)) // PARTS)
+        while (found := shares(project)[0]) < wanted and (left := unseen(project)):
+            person.answer(project, "audit", sorted(left, key=lambda each: -each.strangeness)[:size])
+            work_through(project, noisy, judge, person, second, f"{name} {len(left)}")
+        spent = person.seconds + second.seconds
+        print(f"  audited until {found:.1%} are right: {spent / 60 / len(asked):.2f} minutes a pair")
+
+
+def work_through(
+    project: Project, segmenter: ColourSegmenter, judge: Verifier, person: Annotator, second: Annotator, name: str
+) -> float:
+    """Two people and the engine take turns until nothing is open; the share of pairs that are right."""
+    for turn in range(ROUNDS):
+        run_world(project, segmenter, verifier=judge, run_id=f"{name} {turn}")
+        person.answer(project, "masks", queue(project, "masks"))
+        run_world(project, segmenter, verifier=judge, run_id=f"{name} {turn} masks")
+        for each in (person, second):
+            each.answer(project, "exhaustivity", queue(project, "exhaustivity"))
+        person.correct(project)
+        if not FOR_PEOPLE & project.view.counts().keys():
+            break
+    run_world(project, segmenter, verifier=judge, run_id=f"{name} last")
+    return shares(project)[0]
+
+
+def guard(count: int, folder: Path, photos: Path) -> None:
+    """Changed copies of real photos, and other photos, held against those photos."""
+    sys.path.insert(0, str(SUPPORT.parent / "engine" / "curation"))
+    from test_leak_guard import CHANGES
+
+    files = image_files(photos)
+    random.Random(0).shuffle(files)
+    rng = np.random.default_rng(0)
+    kept, copies, others = folder / "kept", folder / "copies", files[count : 2 * count]
+    for path in (kept, copies):
+        path.mkdir()
+    for number, path in enumerate(files[:count]):
+        image = Image.fromarray(read_image(path))
+        image.save(kept / f"{number}.png")
+        for change in CHANGES:
+            change(image, rng).save(copies / f"{number}-{change.__name__}.png")
+    for number, path in enumerate(others):
+        Image.fromarray(read_image(path)).save(copies / f"{number}-other.png")
+    project = open_world(folder / "project", copies)
+    register_set(project, "gold", kept)
+    source = source_fact("copies", "CC0-1.0")
+    run = Fact(table="run", values={"run_id": "r", "started_at": 0, "code": "", "config": ""})
+    project.view.ledger.add([source, run])
+    Runner(project, [Ingest(source_id=source.values["source_id"]), LeakGuard()], "r").run()
+    leaks = project.view.leaks()
+    known = {row["uri"]: leaks[row["media_id"]]["uri"] for row in project.view.media() if row["media_id"] in leaks}
+    for change in (*(each.__name__ for each in CHANGES), "other"):
+        asked = [path.name for path in sorted(copies.glob(f"*-{change}.png"))]
+        right = [name for name in asked if known.get(name) == f"{name.partition('-')[0]}.png"]
+        print(
+            f"{change}: {sum(name in known for name in asked)} of {len(asked)} flagged, {len(right)} by the right name"
+        )
+
+
 def overhead(count: int, folder: Path) -> None:
     """Processor seconds of a whole run beside those that the model takes for the same photos and phrases."""
     import masklet
@@ -231,10 +327,17 @@ def main() -> None:
     parser.add_argument("--world", type=int)
     parser.add_argument("--orders", type=int)
     parser.add_argument("--arms", type=int)
+    parser.add_argument("--minutes", type=int)
+    parser.add_argument("--guard", type=int)
+    parser.add_argument("--photos", type=Path, help="of --guard")
     parser.add_argument("--overhead", type=int)
     arguments = parser.parse_args()
-    for work in (kills, rows, world, orders, arms, overhead):
-        value = getattr(arguments, work.__name__)
+    if arguments.guard and not arguments.photos:
+        parser.error("--guard needs --photos: a folder of real photos")
+    works = kills, rows, world, orders, arms, minutes, partial(guard, photos=arguments.photos), overhead
+    names = "kills", "rows", "world", "orders", "arms", "minutes", "guard", "overhead"
+    for name, work in zip(names, works, strict=True):
+        value = getattr(arguments, name)
         if value:
             with tempfile.TemporaryDirectory() as folder:
                 work(value, Path(folder))

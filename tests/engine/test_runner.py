@@ -13,6 +13,7 @@ from engine_world import PHRASES, ColourSegmenter, open_world, run_world, true_m
 from sqlalchemy import select
 
 from masklet.engine.ledger.tables import TABLES, work_unit
+from masklet.engine.project.statistics import statistics
 from masklet.engine.runner import LEAST_FOR_SHARE, PoisonError, check_poison, has_ended
 from masklet.engine.snapshots import export_saco, take_snapshot
 from masklet.engine.stages.stage import Project
@@ -78,11 +79,15 @@ def test_a_new_photo_is_all_that_is_done_again(tmp_path: Path) -> None:
 def test_a_broken_photo_is_a_row_and_stops_nothing(tmp_path: Path) -> None:
     photos = write_photos(tmp_path / "photos", 2)
     (photos / "broken.png").write_bytes(b"\x89PNG not quite")
+    (photos / "again.png").write_bytes((photos / "0000.png").read_bytes())
     project = open_world(tmp_path / "project", photos)
     assert run_world(project)
     rows = project.view.ledger.read(select(TABLES["media"].c.uri, TABLES["media"].c.error))
     assert [row["uri"] for row in rows if row["error"]] == ["broken.png"]
     assert len(project.view.annotations()) == 2 * len(PHRASES)
+    figures = statistics(project.view)
+    assert (figures.images, figures.broken, figures.copies) == (2, 1, 1)
+    assert "2 images (1 broken, 1 equal copies" in figures.lines()[0]
 
 
 def test_a_photo_that_vanishes_is_set_aside_and_the_rest_goes_on(tmp_path: Path) -> None:

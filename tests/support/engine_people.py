@@ -1,6 +1,11 @@
 """People of the small world: they answer what is asked and correct what waits, for as long as they have time."""
 
-from masklet.engine.records import Author
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from masklet.engine.records import Author, MaskRow
 from masklet.engine.review.corrections import WAITING, correct, to_row
 from masklet.engine.review.intake import take_in
 from masklet.engine.review.queues import ReviewItem, queue
@@ -8,7 +13,8 @@ from masklet.engine.review.selection import ordered
 from masklet.engine.review.verdict_file import Decision, VerdictFile
 from masklet.engine.stages.stage import Project
 from masklet.engine.verify.choices import MaskItem
-from masklet.engine.verify.oracle import Truth, is_complete, is_right
+from masklet.engine.verify.oracle import RIGHT_IOU, Truth, is_complete, is_right
+from masklet.ops.masks import mask_iou, rle_decode
 
 from engine_world import true_masks  # isort: skip
 
@@ -57,6 +63,55 @@ def correct_waiting(project: Project, seconds: float, *, name: str = "person", t
         project.view.ledger.act(correct(project, pair, [to_row(mask) for mask in masks], actor), actor)
         seconds -= CORRECTION_SECONDS
     return seconds
+
+
+@dataclass
+class Annotator:
+    """Somebody who takes time for each thing, and is wrong now and then: an answer turned round, an object left out."""
+
+    name: str
+    slip: float
+    look: float = 6.0  # seconds to see whether any instance is left out of a photo
+    draw: float = 25.0  # for a mask
+    truth: Truth = true_masks
+    seconds: float = 0.0
+    chance: np.random.Generator = field(default_factory=lambda: np.random.default_rng(0))
+
+    def slips(self) -> bool:
+        """Whether this time it goes wrong."""
+        return bool(self.chance.random() < self.slip)
+
+    def from_scratch(self, image: np.ndarray, phrase: str) -> bool:
+        """Labels a pair by hand; whether it is right."""
+        self.seconds += self.look + self.draw * len(self.truth(image, phrase))
+        return not self.slips()
+
+    def answer(self, project: Project, task: str, items: Sequence[ReviewItem]) -> None:
+        """Answers questions of a task."""
+        each = ANSWER_SECONDS if task == "masks" else self.look
+        said = [answered(project, item, self.truth) for item in items]
+        turned = {"accept": "reject", "reject": "accept"}
+        given = [replace(one, label=turned[one.label] if self.slips() else one.label, seconds=each) for one in said]
+        take_in(project, VerdictFile(format="masklet-verdicts", version=1, task=task, answers=given), self.name)  # type: ignore[arg-type]
+        self.seconds += each * len(items)
+
+    def correct(self, project: Project) -> None:
+        """Draws what is missing or badly drawn in every pair that waits."""
+        actor = Author(kind="person", name=self.name)
+        for pair in project.view.pairs(*WAITING):
+            image = project.picture(pair["media_id"])
+            masks, maskset = self.truth(image, pair["text"]), project.view.maskset(pair["pair_id"])
+            there = project.view.masks(maskset) if maskset else []
+            seconds = self.look + self.draw * sum(not _is_drawn(mask, there) for mask in masks)
+            kept = masks[:-1] if masks and self.slips() else masks
+            rows = [to_row(mask) for mask in kept]
+            project.view.ledger.act(correct(project, pair, rows, actor, seconds=seconds), actor)
+            self.seconds += seconds
+
+
+def _is_drawn(mask: np.ndarray, there: Sequence[MaskRow]) -> bool:
+    found = [rle_decode(row.counts, *row.size) for row in there]
+    return bool(found) and bool(mask_iou(mask[None], np.stack(found)).max() >= RIGHT_IOU)
 
 
 def shares(project: Project, truth: Truth = true_masks) -> tuple[float, float]:

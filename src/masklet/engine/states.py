@@ -126,3 +126,6 @@ def next_state(state: State, cause: Cause) -> State:
     except KeyError:
         listed = ", ".join(TRANSITIONS[state]) or "none, it has ended"
         raise InputError(f"a pair in state {state!s} cannot move by {cause.value!r}; causes are: {listed}") from None
+
+
+FOR_MODELS = frozenset({State.QUEUED, State.MASKED, State.MASKS_VERIFIED, State.PENDING, State.CORRECTED})

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sqlalchemy import case, func, select
+from sqlalchemy import case, exists, func, select
 
 from masklet.engine.blobs import Blobs
 from masklet.engine.ledger import tables as t
@@ -13,6 +13,7 @@ from masklet.engine.records import MaskRow
 from masklet.engine.states import FINAL, State
 
 Row = Mapping[str, Any]
+OVERTURNED = frozenset({State.FINAL_POSITIVE, State.TO_CORRECT, State.TO_CORRECT_GROUP, State.CORRECTED, State.RECHECK})
 
 
 class LedgerView:
@@ -91,8 +92,8 @@ class LedgerView:
 
     def counts(self) -> dict[State, int]:
         """How many pairs are in each state."""
-        query = select(t.pair.c.state, func.count().label("n")).group_by(t.pair.c.state)
-        return {State(row["state"]): row["n"] for row in self.ledger.read(query)}
+        rows = self.ledger.read(select(t.tally).where(t.tally.c.pairs > 0))
+        return {State(row["state"]): row["pairs"] for row in rows}
 
     def maskset(self, pair_id: str) -> Row | None:
         """The latest masks of a pair, those of gold slots aside."""
@@ -157,6 +158,23 @@ class LedgerView:
             answers.c.place == 1, answers.c.representative != answers.c.media_id
         )
         return self.ledger.read(query)[0]["n"]
+
+    def negative_figures(self) -> dict[str, int]:
+        """Of look-alikes and other negatives that were made from what images show: how many, and what became of them.
+
+        `hard` are those for which the model found something, `overturned` those that turned out to be there.
+        """
+        finds = exists().where(t.maskset.c.pair_id == t.pair.c.pair_id, t.maskset.c.num_masks > 0)
+        is_found = case((finds, 1), else_=0).label("found")
+        query = select(t.pair.c.state, is_found, func.count().label("n")).where(t.pair.c.parent_pair_id.is_not(None))
+        rows = self.ledger.read(query.group_by(t.pair.c.state, is_found))
+        absent = [row for row in rows if row["state"] == State.FINAL_NEGATIVE]
+        return {
+            "made": sum(row["n"] for row in rows),
+            "final": sum(row["n"] for row in absent),
+            "hard": sum(row["n"] for row in absent if row["found"]),
+            "overturned": sum(row["n"] for row in rows if row["state"] in OVERTURNED),
+        }
 
     def all_annotations(self) -> list[Row]:
         """Every annotation that there ever was."""

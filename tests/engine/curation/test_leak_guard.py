@@ -8,6 +8,7 @@ import pytest
 from engine_world import open_world, paint, run_world, write_photos
 from PIL import Image
 
+from masklet.engine.curation import guard
 from masklet.engine.curation.guard import ALIKE, LeakGuard, grey_copy, likeness, register_set
 from masklet.engine.project.upkeep import collect_garbage
 from masklet.engine.records import Fact
@@ -18,10 +19,10 @@ from masklet.engine.stages.stage import Project
 from masklet.errors import InputError
 
 
-def scene(seed: int) -> Image.Image:
+def scene(seed: int, sides: tuple[int, ...] = (3, 6, 12, 24)) -> Image.Image:
     """Something with structure of all sizes, as photos have."""
     rng = np.random.default_rng(seed)
-    layers = [rng.normal(size=(side, side, 3)).astype(np.float32) for side in (3, 6, 12, 24)]
+    layers = [rng.normal(size=(side, side, 3)).astype(np.float32) for side in sides]
     total = np.zeros((240, 320, 3), np.float32)
     for layer in layers:
         grown = [
@@ -104,6 +105,15 @@ def test_different_images_are_far_apart() -> None:
     copies = [grey_copy(np.asarray(scene(number))) for number in range(6)]
     values = [likeness(a, b) for i, a in enumerate(copies) for b in copies[:i]]
     assert max(values) < ALIKE - 0.2
+
+
+def test_what_is_finely_patterned_is_found_between_the_places_of_the_grid(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    cloths = [scene(number, (24,)) for number in range(4)]
+    pairs = [(grey_copy(np.asarray(cropped(cloth, rng))), grey_copy(np.asarray(cloth))) for cloth in cloths]
+    assert min(likeness(part, whole) for part, whole in pairs) >= ALIKE
+    monkeypatch.setattr(guard, "NEARLY", 2.0)  # never searched for
+    assert min(likeness(part, whole) for part, whole in pairs) < ALIKE
 
 
 def test_nothing_to_guard_is_told(guarded: Project, tmp_path: Path) -> None:

@@ -8,12 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import select
 
+from masklet.engine.blobs import Blobs
 from masklet.engine.ledger import tables as t
 from masklet.engine.ledger.ledger import RULES, Ledger
 from masklet.engine.records import Author, Fact, Move, Outcome
 from masklet.engine.stages.ingest import source_fact
 from masklet.engine.stages.phrases import pair_fact, pair_id_of, phrase_fact, phrase_id_of
 from masklet.engine.states import TRANSITIONS, Cause, State
+from masklet.engine.view import LedgerView
 from masklet.errors import InputError
 
 SOURCE = source_fact("photos", "CC0-1.0")
@@ -31,6 +33,10 @@ def state_of(ledger: Ledger, pair: str) -> State:
     return State(ledger.read(select(t.pair.c.state).where(t.pair.c.pair_id == pair))[0]["state"])
 
 
+def counts_of(ledger: Ledger) -> dict[State, int]:
+    return LedgerView(ledger, Blobs(Path("none"))).counts()
+
+
 def test_a_move_that_is_not_listed_leaves_nothing_behind(tmp_path: Path) -> None:
     ledger, pair = with_pair(tmp_path / "l.sqlite")
     events = ledger.count("event")
@@ -40,6 +46,7 @@ def test_a_move_that_is_not_listed_leaves_nothing_behind(tmp_path: Path) -> None
     assert ledger.count("phrase") == 1
     assert ledger.count("event") == events
     assert state_of(ledger, pair) is State.PROPOSED
+    assert counts_of(ledger) == {State.PROPOSED: 1}
 
 
 @given(causes=st.lists(st.sampled_from(Cause), max_size=25))
@@ -57,6 +64,7 @@ def test_any_sequence_of_causes_follows_the_table(
                 ledger.act(Outcome(moves=[Move(pair_id=pair, cause=cause)]), RULES)
         assert state_of(ledger, pair) is expected
     assert ledger.count("event") == moved  # the story tells every move, and nothing else
+    assert counts_of(ledger) == {expected: 1}
     ledger.close()
 
 
@@ -64,6 +72,20 @@ def test_facts_added_twice_are_there_once(tmp_path: Path) -> None:
     ledger, _ = with_pair(tmp_path / "l.sqlite")
     ledger.add([phrase_fact("cat"), phrase_fact("cat")])
     assert ledger.count("phrase") == 1
+    pairs = [pair_fact("m", phrase_id_of(text), "listed") for text in ("cat", "dog", "dog")]
+    ledger.add([phrase_fact("dog"), *pairs])
+    assert counts_of(ledger) == {State.PROPOSED: ledger.count("pair")} == {State.PROPOSED: 2}
+
+
+def test_a_ledger_of_before_the_counts_is_counted_once(tmp_path: Path) -> None:
+    with_pair(tmp_path / "l.sqlite")[0].close()
+    with sqlite3.connect(tmp_path / "l.sqlite") as raw:
+        raw.execute("DROP TABLE tally")
+        raw.execute("UPDATE meta SET value = '1' WHERE name = 'schema'")
+    for _ in range(2):
+        ledger = Ledger.open(tmp_path / "l.sqlite")
+        assert counts_of(ledger) == {State.PROPOSED: 1}
+        ledger.close()
 
 
 def test_the_actor_of_a_decision_is_on_record(tmp_path: Path) -> None:

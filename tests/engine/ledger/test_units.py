@@ -71,6 +71,7 @@ def test_a_unit_that_fails_again_and_again_is_set_aside(units: Units) -> None:
         assert units.fail(lease, "A", "broken") == (attempt == MOST_ATTEMPTS - 1)
     assert not units.claim("s", "A")
     assert units.counts_of("s") == {"poison": 1}
+    assert units.retried() == {"s": 1}
 
 
 def test_units_of_the_dead_are_given_back_and_those_of_the_living_are_not(units: Units) -> None:
@@ -78,4 +79,5 @@ def test_units_of_the_dead_are_given_back_and_those_of_the_living_are_not(units:
     units.claim("s", "dead")
     units.claim("s", "alive")
     assert units.release_dead(lambda owner: owner == "dead") == 1
+    assert units.retried() == {}
     assert len(units.claim("s", "B", 2)) == 1

@@ -1,6 +1,7 @@
 """Why a label exists, what rests on what, taking back, comparing snapshots, and whether a project is whole."""
 
 import json
+import math
 import sqlite3
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from engine_world import PHRASES, ColourSegmenter, open_world, run_world, write_
 from masklet.data.labels.layouts import LAYOUTS, LabelFiles, recognise
 from masklet.data.sources import CocoConfig
 from masklet.engine.ledger.tables import TABLES
+from masklet.engine.project.answers import _agreement
 from masklet.engine.project.exports import EXPORTS
 from masklet.engine.project.lineage import impact, revoke, why
 from masklet.engine.project.statistics import next_step, statistics
@@ -21,6 +23,7 @@ from masklet.engine.records import Author
 from masklet.engine.snapshots import load_snapshot, take_snapshot
 from masklet.engine.stages.stage import Project
 from masklet.engine.states import State
+from masklet.engine.verify.bands import expected_calibration_error
 from masklet.errors import InputError
 
 
@@ -47,6 +50,10 @@ def test_impact_is_what_rests_on_a_name(project: Project) -> None:
     assert {row["annotation_id"] for row in impact(project.view, "source", "squares")} == everything
     assert {row["text"] for row in impact(project.view, "phrase", PHRASES[0])} == {PHRASES[0]}
     assert len(impact(project.view, "phrase", PHRASES[0])) == 6
+    model = ColourSegmenter().identity
+    assert impact(project.view, "model", model) == impact(project.view, "actor", model)
+    with pytest.raises(InputError, match="0 of kind person"):
+        impact(project.view, "person", model)
     with pytest.raises(InputError, match="0 of kind actor"):
         impact(project.view, "actor", "nobody")
 
@@ -117,7 +124,8 @@ def test_a_whole_project_is_whole_and_each_kind_of_damage_is_told(project: Proje
         pair = raw.execute("SELECT pair_id FROM pair WHERE state = 'final_positive' LIMIT 1").fetchone()[0]
         raw.execute("UPDATE pair SET state = 'queued' WHERE pair_id = ?", [pair])
     text = "\n".join(verify_store(project.view))
-    for part in (f"{blobs[0]} is damaged", f"{blobs[1]} is missing", f"{annotation} was changed", f"{pair} is queued"):
+    told = (f"{blobs[0]} is damaged", f"{blobs[1]} is missing", f"{annotation} was changed", f"{pair} is queued")
+    for part in (*told, "1 pairs are queued, 0 were counted"):
         assert part in text
 
 
@@ -140,6 +148,9 @@ def test_statistics_count_what_is_there(project: Project) -> None:
     assert found.masks_per_positive == pytest.approx(masks / len(positive))
     assert json.loads(json.dumps(found.to_json()))["paper_seconds_per_pair"]["with verifiers"] == 23
     assert "6 images" in found.lines()[0]
+    assert found.coverage == {"other products": 3}
+    absent = sum(not row["polarity"] for row in project.view.annotations())
+    assert found.share_of_negatives == pytest.approx(absent / 18)
 
 
 def test_agreement_is_that_of_models_and_people_on_what_both_answered(project: Project) -> None:
@@ -161,9 +172,22 @@ def test_agreement_is_that_of_models_and_people_on_what_both_answered(project: P
     ]
     with project.view.ledger.transaction() as connection:
         connection.execute(TABLES["verdict"].insert(), answers)
-    found = statistics(project.view).agreement
-    assert found.keys() == {"exhaustivity"}
-    assert (found["exhaustivity"]["both"], found["exhaustivity"]["equal"]) == (3, 2)
+    figures = statistics(project.view)
+    assert figures.agreement.keys() == {"exhaustivity"}
+    found = figures.agreement["exhaustivity"]
+    assert (found.both, found.equal, found.accepted, found.false_accepts) == (3, 2, 3, 1)
+    likely = [row["confidence"] for row in rows[:3]]
+    assert found.calibration == pytest.approx(expected_calibration_error(likely, [True, True, False]))
+    assert "people took back 1 of 3" in "\n".join(figures.lines())
+
+
+def test_kappa_and_correlation_are_those_of_a_worked_example() -> None:
+    model, person = [True] * 25 + [False] * 25, [True] * 20 + [False] * 5 + [True] * 10 + [False] * 15
+    found = _agreement(model, person, [0.5] * 50)
+    assert found.kappa == pytest.approx(0.4)
+    assert found.mcc == pytest.approx((20 * 15 - 5 * 10) / math.sqrt(25 * 25 * 30 * 20))
+    assert (found.false_accepts, found.accepted) == (5, 25)
+    assert found.calibration == pytest.approx(0.1)  # said 0.5 of what is right in 0.6
 
 
 def test_statistics_leave_out_what_no_longer_holds_and_follow_the_latest_cluster(project: Project) -> None:
@@ -194,6 +218,7 @@ def test_statistics_leave_out_what_no_longer_holds_and_follow_the_latest_cluster
         (State.RECHECK, "--task exhaustivity"),
         (State.TO_CORRECT_GROUP, "--for-correction"),
         (State.FINAL_POSITIVE, "--task audit"),
+        (State.QUEUED, "engine resume project"),
     ],
 )
 def test_the_next_step_is_what_is_open(state: State, command: str) -> None:

@@ -8,7 +8,7 @@ from engine_world import COLOURS, ColourSegmenter, Found, open_world, run_world,
 from hypothesis import given
 from hypothesis import strategies as st
 
-from masklet.engine.ontology.concepts import Noun, Ontology
+from masklet.engine.ontology.concepts import Noun, Ontology, shipped
 from masklet.engine.records import Fact
 from masklet.engine.runner import Runner
 from masklet.engine.stages.negatives import HardNegatives, candidates_of, overlap_share, swapped
@@ -80,6 +80,15 @@ def test_planted_true_positives_do_not_become_negatives(tmp_path: Path) -> None:
     discovered = [pair for pair in negatives if pair["text"] == "block" and truth(image_of(project, pair), "block")]
     assert discovered
     assert {pair["state"] for pair in discovered} == {State.FINAL_POSITIVE}
+    overturned = [pair for pair in negatives if pair["state"] == State.FINAL_POSITIVE]
+    hard = [pair for pair in accepted if project.view.maskset(pair["pair_id"])["num_masks"]]
+    figures = project.view.negative_figures()
+    assert figures == {
+        "made": len(negatives),
+        "final": len(accepted),
+        "hard": len(hard),
+        "overturned": len(overturned),
+    }
 
 
 def image_of(project: Project, pair: dict) -> np.ndarray:
@@ -110,6 +119,15 @@ def test_true_names_are_no_candidates() -> None:
     assert not names & {"square", "thing", "window", "red square"}
     assert "green square" in names
     assert set(COLOURS) - {"red square"} <= {*names, *swapped("red square")}
+
+
+def test_what_any_kind_may_be_is_no_candidate() -> None:
+    names = {each.text for each in candidates_of([{"text": "dog", "pair_id": "p"}], ["dog"], shipped())}
+    assert names
+    assert "female" in {
+        shipped().concepts[each].names[0] for each in shipped().relatives(shipped().find("dog").concept_id)
+    }
+    assert not names & {"female", "male", "young"}
 
 
 def test_swaps_change_one_attribute_and_never_the_noun() -> None:

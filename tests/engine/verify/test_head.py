@@ -13,14 +13,9 @@ from masklet.engine.review.intake import take_in
 from masklet.engine.review.queues import queue
 from masklet.engine.review.verdict_file import Decision, VerdictFile
 from masklet.engine.stages.stage import Project
+from masklet.engine.verify.bands import expected_calibration_error
 from masklet.engine.verify.choices import MaskItem
-from masklet.engine.verify.head import (
-    expected_calibration_error,
-    fit_head,
-    isotonic,
-    load_verifier,
-    save_heads,
-)
+from masklet.engine.verify.head import fit_head, isotonic, load_verifier, save_heads
 from masklet.engine.verify.lessons import lessons_of
 from masklet.engine.verify.oracle import is_complete, is_right
 from masklet.errors import InputError
@@ -39,7 +34,7 @@ def test_probabilities_are_calibrated_and_bands_keep_their_bound_on_new_question
     head = fit_head(*drawn(4000, 0), most_false=0.1)
     features, truths, _ = drawn(8000, 1)
     probabilities = head.probabilities(features)
-    assert expected_calibration_error(probabilities, truths) < 0.05
+    assert expected_calibration_error(probabilities.tolist(), truths.tolist()) < 0.05
     sides = np.array([head.side(value) for value in probabilities.tolist()], object)
     assert (~truths[sides == True]).mean() < 0.1  # noqa: E712 - None is a side, too
     assert truths[sides == False].mean() < 0.1  # noqa: E712

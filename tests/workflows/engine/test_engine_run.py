@@ -164,6 +164,9 @@ def test_other_folders_are_left_alone(tmp_path: Path) -> None:
 
 def test_phrases_come_in_normal_form() -> None:
     assert parse_phrase_list(" Red  Mug, cat,,cat ") == ("red mug", "cat")
+    assert parse_phrase_list("") == ()
+    with pytest.raises(InputError, match="names nothing"):
+        parse_phrase_list(" , ")
     with pytest.raises(InputError, match="at most"):
         parse_phrase_list("a sentence that goes on and on for too long")
 

@@ -176,6 +176,9 @@ def test_a_project_verified_by_a_language_model(tmp_path: Path) -> None:
         before = len(requests)
         again = run(tmp_path, url)
         assert len(requests) == before
+    spent = {"requests": before, "prompt_tokens": result.spent.prompt_tokens}
+    assert again.stats.spent == spent | {"completion_tokens": result.spent.completion_tokens}
+    assert f"language models: {before} requests" in "\n".join(again.stats.lines())
     assert set(map(State, result.stats.states)) == FINAL == set(map(State, again.stats.states))
     rows = open_project(tmp_path / "project").view.annotations()
     assert {row["tier"] for row in rows} == {"HQ-ai"}

@@ -7,7 +7,9 @@ import typer
 from masklet.cli.engine.commands import ProjectFolder, engine_command, opened, tell
 from masklet.errors import InputError
 
-Kind = Annotated[str, typer.Argument(help="actor, source or phrase.", show_default=False)]
+Kind = Annotated[
+    str, typer.Argument(help="model, person, actor (either, or a rule), source or phrase.", show_default=False)
+]
 Named = Annotated[
     str, typer.Argument(metavar="NAME", help="Its name, or the beginning of its key.", show_default=False)
 ]
@@ -24,7 +26,7 @@ def why(
     tell(chain_of(opened(project).view, annotation).lines())
 
 
-@engine_command("impact", 'engine impact project phrase "red mug"', "engine impact project actor Ada")
+@engine_command("impact", 'engine impact project phrase "red mug"', "engine impact project person Ada")
 def impact(project: ProjectFolder, kind: Kind, name: Named) -> None:
     """List the labels that rest on a model or person, a source or a phrase."""
     from masklet.engine.project.lineage import impact as found

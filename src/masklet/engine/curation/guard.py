@@ -28,6 +28,8 @@ SHARES = (1.0, 0.95, 0.9)  # of a side, that a crop leaves
 PLACES = (0.0, 0.5, 1.0)  # of what a crop leaves out, that lies before it
 NEAR_BITS = 14  # of 64; then pixels are compared
 ALIKE = 0.92  # correlation of grey values
+NEARLY = 0.75  # from which on the part that fits best is searched for between those of the grid
+STEP, LEAST_SHARE, FINEST = 0.025, 0.875, 0.003  # of a side, of parts that are compared
 COPY, LOOK = 64, 24  # sides of the grey copies, and of what is compared
 Window = tuple[float, float, float, float]  # left, top, right and bottom as shares of the sides
 
@@ -154,16 +156,43 @@ def likeness(first: UInt8[np.ndarray, "64 64"], second: UInt8[np.ndarray, "64 64
 
 
 def _best(part: UInt8[np.ndarray, "64 64"], whole: UInt8[np.ndarray, "64 64"]) -> float:
+    """The best correlation over a grid of parts; where it is nearly enough, the best part is moved to fit."""
     looked = _normal(np.asarray(Image.fromarray(part).resize((LOOK, LOOK), Image.Resampling.BOX), float))
     picture = Image.fromarray(whole)
-    best = -1.0
-    shares = (1.0, 0.975, 0.95, 0.925, 0.9, 0.875)
+
+    def compared(box: Window) -> float:
+        left, top, right, bottom = (COPY * side for side in box)
+        other = picture.resize((LOOK, LOOK), Image.Resampling.BILINEAR, box=(left, top, right, bottom))
+        return float((looked * _normal(np.asarray(other, float))).mean())
+
+    best, place = max((compared(box), box) for box in _grid())
+    step = STEP / 2
+    while NEARLY <= best < ALIKE and step >= FINEST:
+        moved, there = max((compared(box), box) for box in _beside(place, step))
+        if moved > best:
+            best, place = moved, there
+        else:
+            step /= 2
+    return best
+
+
+def _grid() -> Iterator[Window]:
+    """Parts whose sides are at least `LEAST_SHARE` of the whole."""
+    shares = np.arange(1.0, LEAST_SHARE - 1e-9, -STEP).tolist()
     for wide, high in product(shares, shares):
         for left, top in product(*(_starts(share) for share in (wide, high))):
-            box = (left * COPY, top * COPY, (left + wide) * COPY, (top + high) * COPY)
-            other = picture.resize((LOOK, LOOK), Image.Resampling.BILINEAR, box=box)
-            best = max(best, float((looked * _normal(np.asarray(other, float))).mean()))
-    return best
+            yield left, top, left + wide, top + high
+
+
+def _beside(box: Window, step: float) -> Iterator[Window]:
+    """The part with one edge moved, or two that are opposite, within the whole."""
+    left, top, right, bottom = box
+    for by in (-step, step):
+        moves = ((by, 0, 0, 0), (0, by, 0, 0), (0, 0, by, 0), (0, 0, 0, by), (by, 0, by, 0), (0, by, 0, by))
+        for x0, y0, x1, y1 in moves:
+            found = left + x0, top + y0, right + x1, bottom + y1
+            if min(found) >= 0 and max(found) <= 1:
+                yield found
 
 
 def _starts(share: float) -> Sequence[float]:

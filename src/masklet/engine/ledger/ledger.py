@@ -5,12 +5,13 @@ SQLite by default (WAL, one file beside the blobs), PostgreSQL by its address, t
 
 import json
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Select, create_engine, event, func, select, update
+from sqlalchemy import Column, Connection, Engine, Select, create_engine, event, func, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DatabaseError, IntegrityError
 
@@ -21,6 +22,7 @@ from masklet.engine.states import State, next_state
 from masklet.errors import InputError
 
 RULES = Author(kind="rule", name="masklet")
+STATES_COUNTED = select(tables.pair.c.state, func.count().label("n")).group_by(tables.pair.c.state)
 _READING = "masklet_reading"
 
 
@@ -62,6 +64,17 @@ class Ledger:
                 raise InputError(
                     f"the ledger has schema {found}, this version of masklet reads {SCHEMA_VERSION}: use a newer one"
                 )
+            elif int(found) < SCHEMA_VERSION:
+                self._renew(connection)
+
+    def _renew(self, connection: Connection) -> None:
+        """Brings a ledger of an older version to this one."""
+        self._count(connection, {row.state: row.n for row in connection.execute(STATES_COUNTED)})
+        for table in TABLES.values():
+            for index in table.indexes:
+                index.create(connection, checkfirst=True)
+        renewed = update(tables.meta).where(tables.meta.c.name == "schema")
+        connection.execute(renewed.values(value=str(SCHEMA_VERSION)))
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
@@ -101,14 +114,18 @@ class Ledger:
         by_table: dict[str, list[Values]] = {}
         for fact in outcome.facts:
             by_table.setdefault(fact.table, []).append(fact.values)
+        changes: Counter[str] = Counter()
         for table, rows in by_table.items():
-            self._insert(connection, table, rows)
+            changes.update(self._insert(connection, table, rows, *([tables.pair.c.state] if table == "pair" else [])))
         for verdict_id in outcome.lapsed:
             connection.execute(update(tables.verdict).where(tables.verdict.c.verdict_id == verdict_id).values(lapsed=1))
         for move in outcome.moves:
-            self._move(connection, move.pair_id, move.cause, actor)
+            before, after = self._move(connection, move.pair_id, move.cause, actor)
+            changes[before] -= 1
+            changes[after] += 1
+        self._count(connection, changes)
 
-    def _move(self, connection: Connection, pair_id: str, cause: Any, actor: Author) -> None:
+    def _move(self, connection: Connection, pair_id: str, cause: Any, actor: Author) -> tuple[str, str]:
         pair = tables.pair
         row = connection.execute(select(pair.c.state, pair.c.version).where(pair.c.pair_id == pair_id)).first()
         if row is None:
@@ -120,6 +137,15 @@ class Ledger:
             raise InputError(f"pair {pair_id} was moved by somebody else at the same time; try again")
         payload = {"from": row.state, "to": str(after), "cause": str(cause)}
         self.tell(connection, actor, "moved", pair_id, payload)
+        return row.state, str(after)
+
+    def _count(self, connection: Connection, changes: Mapping[str, int]) -> None:
+        """Keeps the number of pairs of each state; in one order, so that no two writers wait for one another."""
+        for state, change in sorted(changes.items()):
+            if change:
+                added = _dialect(connection).insert(tables.tally).values(state=state, pairs=change)
+                total = {"pairs": tables.tally.c.pairs + change}
+                connection.execute(added.on_conflict_do_update(index_elements=["state"], set_=total))
 
     def tell(self, connection: Connection, actor: Author, kind: str, subject: str, payload: Values) -> None:
         """Appends to the story of the project."""
@@ -127,16 +153,20 @@ class Ledger:
         values = {"at": int(time.time()), "actor_id": actor.actor_id, "kind": kind, "subject": subject, "payload": text}
         connection.execute(tables.event.insert().values(**values))
 
-    def _insert(self, connection: Connection, table: str, rows: Sequence[Values]) -> None:
-        """Adds rows; those whose key is there already say the same and are left."""
-        dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-        statement = dialect.insert(TABLES[table]).on_conflict_do_nothing()
+    def _insert(self, connection: Connection, table: str, rows: Sequence[Values], *told: Column) -> Sequence[Any]:
+        """Adds rows; those whose key is there already say the same and are left. What was added, if told."""
+        statement = _dialect(connection).insert(TABLES[table]).on_conflict_do_nothing()
         try:
-            connection.execute(statement, [dict(row) for row in rows])
+            result = connection.execute(statement.returning(*told) if told else statement, [dict(row) for row in rows])
+            return result.scalars().all() if told else ()
         except IntegrityError as error:
             raise InputError(
                 f"a row of {table} refers to something that the ledger lacks: {_first_line(error)}"
             ) from error
+
+
+def _dialect(connection: Connection) -> Any:
+    return postgresql if connection.dialect.name == "postgresql" else sqlite
 
 
 def _begin_sqlite(connection: Connection) -> None:

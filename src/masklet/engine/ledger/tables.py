@@ -22,7 +22,7 @@ from sqlalchemy import (
 from masklet.engine.states import State
 
 METADATA = MetaData()
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2  # 1 had no tally, and fewer indexes
 UNIT_STATES = ("ready", "leased", "done", "failed", "poison", "skipped")
 _Long = BigInteger().with_variant(Integer(), "sqlite")
 _Real = Double().with_variant(REAL(), "sqlite")
@@ -92,6 +92,7 @@ pair = _table(
     _one_of("state", tuple(State)),
 )
 Index("pair_by_state", pair.c.state, pair.c.priority.desc(), pair.c.pair_id)
+tally = _table("tally", _key("state"), _number("pairs"))  # of each state; whatever moves a pair counts it
 maskset = _table(
     "maskset",
     _key("maskset_id"),
@@ -122,6 +123,9 @@ verdict = _table(
     UniqueConstraint("task", "subject", "slot", "actor_id", "render"),
 )
 Index("verdict_of_pair", verdict.c.pair_id)
+Index(
+    "verdict_by_answer", verdict.c.task, verdict.c.actor_id, verdict.c.label, verdict.c.seconds
+)  # counts walk along it
 description = _table(
     "description",
     _key("description_id"),
@@ -183,6 +187,15 @@ work_unit = _table(
     _one_of("state", UNIT_STATES),
 )
 Index("unit_by_stage", work_unit.c.stage, work_unit.c.state, work_unit.c.priority.desc(), work_unit.c.unit_key)
+_again = work_unit.c.attempts > 1
+Index("unit_tried_again", work_unit.c.stage, sqlite_where=_again, postgresql_where=_again)
+spent = _table(  # on a language model
+    "spent",
+    _key("run_id"),
+    _number("requests"),
+    _number("prompt_tokens"),
+    _number("completion_tokens"),
+)
 event = _table(
     "event",
     Column("seq", _Long, primary_key=True, autoincrement=True),

@@ -158,6 +158,17 @@ class Units:
         rows = self.ledger.read(query.group_by(work_unit.c.stage, work_unit.c.state))
         return {(row["stage"], row["state"]): row["n"] for row in rows}
 
+    def retried(self) -> dict[str, int]:
+        """How many units of each stage were begun more than once."""
+        query = select(work_unit.c.stage, func.count().label("n")).where(work_unit.c.attempts > 1)
+        rows = self.ledger.read(query.group_by(work_unit.c.stage).order_by(work_unit.c.stage))
+        return {row["stage"]: row["n"] for row in rows}
+
+    def num_subjects(self, stage: str) -> int:
+        """How many subjects a stage is done with."""
+        query = select(func.count(work_unit.c.subject.distinct()).label("n"))
+        return self.ledger.read(query.where(work_unit.c.stage == stage, work_unit.c.state == "done"))[0]["n"]
+
     def _held(self, connection: Connection, lease: Lease, owner: str, values: dict) -> None:
         mine = and_(work_unit.c.unit_key == lease.key, work_unit.c.state == "leased", work_unit.c.lease_owner == owner)
         if connection.execute(update(work_unit).where(mine).values(**values)).rowcount != 1:

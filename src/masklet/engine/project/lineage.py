@@ -14,8 +14,11 @@ from masklet.engine.states import FINAL, TRANSITIONS, Cause, State
 from masklet.engine.view import LedgerView, Row
 from masklet.errors import InputError
 
+ACTORS = frozenset({"actor", "model", "person"})  # any, or those of one kind
 KINDS: Mapping[str, tuple[Table, str, str]] = {
     "actor": (t.actor, "actor_id", "name"),
+    "model": (t.actor, "actor_id", "name"),
+    "person": (t.actor, "actor_id", "name"),
     "source": (t.source, "source_id", "name"),
     "phrase": (t.phrase, "phrase_id", "text"),
 }
@@ -96,6 +99,8 @@ def resolve(view: LedgerView, kind: str, name: str) -> Row:
         raise InputError(f"{kind!r} is none of {', '.join(KINDS)}")
     table, key, label = KINDS[kind]
     rows = view.ledger.read(select(table))
+    if kind in ACTORS - {"actor"}:
+        rows = [row for row in rows if row["kind"] == kind]
     found = [row for row in rows if row[label] == name] or [row for row in rows if row[key].startswith(name)]
     if len(found) != 1:
         known = ", ".join(sorted(row[label] for row in rows)[:20]) or "none"
@@ -130,9 +135,9 @@ def revoke(view: LedgerView, kind: str, name: str) -> list[Row]:
     """
     row, rows = resolve(view, kind, name), impact(view, kind, name)
     table, key, _ = KINDS[kind]
-    if kind == "actor" and row["actor_id"] == RULES.actor_id:
+    if kind in ACTORS and row["actor_id"] == RULES.actor_id:
         raise InputError("the rules of masklet itself cannot be revoked: revoke a source or a phrase instead")
-    lapsed = _verdicts_on(view, row["actor_id"]) if kind == "actor" else []
+    lapsed = _verdicts_on(view, row["actor_id"]) if kind in ACTORS else []
     reopened = {
         each["pair_id"]: Cause.REVOKED for each in rows if each["slot"] == "-" and State(each["state"]) in FINAL
     }

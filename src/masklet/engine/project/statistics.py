@@ -1,6 +1,6 @@
 """Figures of a project: where pairs stand, who answered what and how fast, how far people and models agree."""
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -9,8 +9,11 @@ from sqlalchemy import func, select
 
 from masklet.engine.ledger import tables as t
 from masklet.engine.ledger.units import Units
-from masklet.engine.states import FOR_PEOPLE, State
-from masklet.engine.verify.bands import wilson
+from masklet.engine.ontology.concepts import Ontology, concepts_of, shipped
+from masklet.engine.project.answers import Agreement, agreement, answers_of
+from masklet.engine.stages.ingest import INGEST
+from masklet.engine.states import FOR_MODELS, FOR_PEOPLE, State
+from masklet.engine.verify.watch import NO_FIELD
 from masklet.engine.view import LedgerView
 
 PAPER_SECONDS = {"from the phrase": 90, "from masks": 86, "all by people": 50, "with verifiers": 23}
@@ -22,6 +25,7 @@ class EngineStats:
 
     images: int
     broken: int
+    copies: int  # files that equal another one byte by byte
     duplicates: int
     phrases: int
     states: Mapping[str, int]
@@ -30,19 +34,31 @@ class EngineStats:
     answers: Mapping[str, Mapping[str, int]]  # of each task and kind of actor
     human_seconds: float
     seconds_per_final_pair: float | None
+    seconds_per_answer: Mapping[str, float]  # of each kind of actor
     masks_per_positive: float | None
-    agreement: Mapping[str, Any] = field(default_factory=dict)
+    negatives: Mapping[str, int]  # made from what images show: see LedgerView.negative_figures
+    coverage: Mapping[str, int]  # phrases by category of the ontology
+    spent: Mapping[str, int]  # on language models
+    agreement: Mapping[str, Agreement] = field(default_factory=dict)
     failed: Mapping[str, int] = field(default_factory=dict)
+    retried: Mapping[str, int] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, with the paper's seconds for comparison."""
         return asdict(self) | {"paper_seconds_per_pair": PAPER_SECONDS}
 
+    @property
+    def share_of_negatives(self) -> float | None:
+        """Of final pairs, those that are known to be absent."""
+        absent, present = (self.states.get(str(state), 0) for state in (State.FINAL_NEGATIVE, State.FINAL_POSITIVE))
+        return absent / (absent + present) if absent + present else None
+
     def lines(self) -> list[str]:
         """The figures as text."""
         states = ", ".join(f"{count} {state}" for state, count in self.states.items()) or "none yet"
         found = [
-            f"{self.images} images ({self.broken} broken, {self.duplicates} duplicates), {self.phrases} phrases",
+            f"{self.images} images ({self.broken} broken, {self.copies} equal copies, "
+            f"{self.duplicates} near duplicates), {self.phrases} phrases",
             f"pairs: {states}",
             f"tiers: {', '.join(f'{count} {tier}' for tier, count in self.tiers.items()) or 'nothing is final yet'}",
             f"for people: {self.for_people} pairs; people spent {self.human_seconds / 60:.1f} minutes",
@@ -53,12 +69,24 @@ class EngineStats:
             f"{who}: {', '.join(f'{count} {label}' for label, count in mix.items())}"
             for who, mix in self.answers.items()
         ]
-        for task, agreed in self.agreement.items():
-            low, high = agreed["interval"]
+        if self.seconds_per_answer:
+            told = ", ".join(f"{seconds:.2f} s by a {kind}" for kind, seconds in self.seconds_per_answer.items())
+            found.append(f"an answer takes {told}")
+        found += [agreed.line(task) for task, agreed in self.agreement.items()]
+        if self.share_of_negatives is not None:
+            found.append(f"{self.share_of_negatives:.0%} of the final pairs are negatives")
+        if self.negatives["made"]:
+            n = self.negatives
             found.append(
-                f"{task}: models and people agree on {agreed['equal']} of {agreed['both']} "
-                f"({low:.0%} to {high:.0%}), kappa {agreed['kappa']:.2f}"
+                f"negatives made of what images show: {n['final']} of {n['made']} final, {n['hard']} of them hard, "
+                f"{n['overturned']} turned out to be there"
             )
+        if self.coverage:
+            found.append(f"phrases by category: {', '.join(f'{n} {name}' for name, n in self.coverage.items())}")
+        if self.spent["requests"]:
+            tokens = self.spent["prompt_tokens"] + self.spent["completion_tokens"]
+            found.append(f"language models: {self.spent['requests']} requests, {tokens} tokens")
+        found += [f"{count} units of {stage} were begun more than once" for stage, count in self.retried.items()]
         found += [
             f"{count} units of {stage} were set aside after three attempts" for stage, count in self.failed.items()
         ]
@@ -74,67 +102,56 @@ def statistics(view: LedgerView) -> EngineStats:
     tiers: Counter[str] = Counter()
     for row in figures:
         tiers[row["tier"]] += row["n"]
-    seconds = view.ledger.read(select(func.coalesce(func.sum(t.verdict.c.seconds), 0.0).label("n")))[0]["n"]
-    seconds += view.ledger.read(select(func.coalesce(func.sum(t.correction.c.seconds), 0.0).label("n")))[0]["n"]
+    said = answers_of(view)
+    corrected = select(func.coalesce(func.sum(t.correction.c.seconds), 0.0).label("n"))
+    seconds = said.seconds.get("person", 0.0) + view.ledger.read(corrected)[0]["n"]
+    units = Units(view.ledger)
     broken = select(func.count().label("n")).select_from(t.media).where(t.media.c.error.is_not(None))
     num_broken = view.ledger.read(broken)[0]["n"]
+    num_media = view.ledger.count("media")
     return EngineStats(
-        images=view.ledger.count("media") - num_broken,
+        images=num_media - num_broken,
         broken=num_broken,
+        copies=max(0, units.num_subjects(INGEST) - num_media),
         duplicates=view.num_duplicates(),
         phrases=view.ledger.count("phrase"),
         states=states,
         for_people=sum(states.get(str(state), 0) for state in FOR_PEOPLE),
         tiers=dict(sorted(tiers.items())),
-        answers=answer_mix(view),
+        answers=said.mix,
         human_seconds=seconds,
         seconds_per_final_pair=seconds / num_final if seconds and num_final else None,
+        seconds_per_answer={kind: said.seconds[kind] / count for kind, count in said.given.items()},
         masks_per_positive=sum(int(row["masks"]) for row in positive) / num_positive if positive else None,
+        negatives=view.negative_figures(),
+        coverage=coverage(view, shipped()),
+        spent=_spent(view),
         agreement=agreement(view),
-        failed={stage: n for (stage, state), n in sorted(Units(view.ledger).counts().items()) if state == "poison"},
+        failed={stage: n for (stage, state), n in sorted(units.counts().items()) if state == "poison"},
+        retried=units.retried(),
     )
 
 
-def answer_mix(view: LedgerView) -> dict[str, dict[str, int]]:
-    """How often each answer was given, by task and kind of actor."""
-    query = select(t.verdict.c.task, t.actor.c.kind, t.verdict.c.label, func.count().label("n"))
-    query = query.join(t.actor, t.actor.c.actor_id == t.verdict.c.actor_id)
-    found: dict[str, dict[str, int]] = defaultdict(dict)
-    for row in view.ledger.read(query.group_by(t.verdict.c.task, t.actor.c.kind, t.verdict.c.label)):
-        found[f"{row['task']} by {row['kind']}"][row["label"]] = row["n"]
-    return {name: dict(sorted(mix.items())) for name, mix in sorted(found.items())}
+def _spent(view: LedgerView) -> dict[str, int]:
+    columns = t.spent.c.requests, t.spent.c.prompt_tokens, t.spent.c.completion_tokens
+    query = select(*(func.coalesce(func.sum(column), 0).label(column.name) for column in columns))
+    return {name: int(value) for name, value in view.ledger.read(query)[0].items()}
 
 
-def agreement(view: LedgerView) -> dict[str, dict[str, Any]]:
-    """On subjects that both people and models or rules answered, of each task: share, its interval, Cohen's kappa.
-
-    Source: Cohen (1960), A coefficient of agreement for nominal scales.
-    """
-    said: dict[tuple[str, str], dict[bool, bool]] = defaultdict(dict)
-    query = select(t.verdict.c.task, t.verdict.c.subject, t.verdict.c.label, t.actor.c.kind)
-    query = query.join(t.actor, t.actor.c.actor_id == t.verdict.c.actor_id)
-    by_people = select(t.verdict.c.pair_id).join(t.actor, t.actor.c.actor_id == t.verdict.c.actor_id)
-    for row in view.ledger.read(query.where(t.verdict.c.pair_id.in_(by_people.where(t.actor.c.kind == "person")))):
-        said[row["task"], row["subject"]][row["kind"] == "person"] = row["label"] in ("accept", "text")
-    tables: dict[str, Counter[tuple[bool, bool]]] = defaultdict(Counter)
-    for (task, _), answers in said.items():
-        if len(answers) == 2:
-            tables[task][answers[False], answers[True]] += 1
-    return {task: _agreement(table) for task, table in sorted(tables.items())}
-
-
-def _agreement(table: Counter[tuple[bool, bool]]) -> dict[str, Any]:
-    both = sum(table.values())
-    equal = table[True, True] + table[False, False]
-    model = (table[True, True] + table[True, False]) / both
-    person = (table[True, True] + table[False, True]) / both
-    by_chance = model * person + (1 - model) * (1 - person)
-    kappa = 1.0 if by_chance == 1 else (equal / both - by_chance) / (1 - by_chance)
-    return {"both": both, "equal": equal, "interval": wilson(equal, both), "kappa": kappa}
+def coverage(view: LedgerView, ontology: Ontology) -> dict[str, int]:
+    """How many phrases were asked of each category of the ontology, of those that name none under "other"."""
+    query = select(t.phrase.c.text).where(t.phrase.c.revoked == 0)
+    texts = [row["text"] for row in view.ledger.read(query)]
+    concepts = concepts_of(ontology, texts)
+    found = Counter(concepts[text].category if text in concepts else NO_FIELD for text in texts)
+    return dict(sorted(found.items()))
 
 
 def next_step(states: Mapping[str, int], folder: str) -> str:
     """The next best thing to do, as a sentence with its command."""
+    waiting = sum(states.get(str(state), 0) for state in FOR_MODELS)
+    if waiting:
+        return f"{waiting} pairs wait for the model: masklet engine resume {folder}"
     if states.get(str(State.HUMAN_MASKS)):
         count = states[str(State.HUMAN_MASKS)]
         return f"{count} pairs have doubtful masks: masklet engine review {folder} --task masks --out sheet.html"

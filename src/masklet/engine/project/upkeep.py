@@ -6,6 +6,7 @@ from sqlalchemy import select
 
 from masklet.engine.digests import digest_of
 from masklet.engine.ledger import tables as t
+from masklet.engine.ledger.ledger import STATES_COUNTED
 from masklet.engine.states import TRANSITIONS, State
 from masklet.engine.view import LedgerView
 
@@ -21,7 +22,7 @@ def verify_store(view: LedgerView) -> list[str]:
         missing = set(json.loads(row["evidence"])) - verdicts
         if missing:
             found.append(f"annotation {row['annotation_id']} rests on {len(missing)} verdicts that are not there")
-    return found + _impossible_stories(view)
+    return found + _wrong_counts(view) + _impossible_stories(view)
 
 
 def _renamed(view: LedgerView) -> list[str]:
@@ -32,6 +33,17 @@ def _renamed(view: LedgerView) -> list[str]:
         if digest_of("annotation", values) != row["annotation_id"]:
             found.append(f"annotation {row['annotation_id']} was changed after it was made")
     return found
+
+
+def _wrong_counts(view: LedgerView) -> list[str]:
+    """States whose number of pairs is not the one that is kept."""
+    there = {State(row["state"]): row["n"] for row in view.ledger.read(STATES_COUNTED)}
+    kept = view.counts()
+    return [
+        f"{there.get(state, 0)} pairs are {state}, {kept.get(state, 0)} were counted"
+        for state in State
+        if there.get(state, 0) != kept.get(state, 0)
+    ]
 
 
 def _impossible_stories(view: LedgerView) -> list[str]:

@@ -16,6 +16,7 @@ from masklet.errors import InputError
 from masklet.media.images import read_image
 from masklet.media.suffixes import is_image
 
+INGEST = "ingest"
 HASH_SIDE = 8
 THUMBNAIL = 32
 
@@ -26,7 +27,7 @@ class Ingest:
 
     source_id: str
     by_folder: Mapping[str, str] = field(default_factory=dict)  # sources of folders, by their paths below
-    name: str = "ingest"
+    name: str = INGEST
     version: int = 1
     actor: Author = RULES
 

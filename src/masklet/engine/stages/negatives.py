@@ -31,6 +31,7 @@ OVERLAP = 0.7  # of finds with the positive's masks, from which they are taken f
 EASY_SHARE = 0.1  # of candidates for which nothing is found that are kept
 MOST_RELATIVES = 10
 MOST_SWAPS = 5
+NOT_KINDS = frozenset({"female", "male", "young", "pet", "baby", "adult", "offspring"})  # what any kind may be as well
 ATTRIBUTES = (
     ("red", "green", "blue", "yellow", "black", "white", "brown", "orange", "pink", "purple", "grey"),
     ("small", "large"),
@@ -143,7 +144,7 @@ def candidates_of(positives: Sequence[Row], asked: Sequence[str], ontology: Onto
             ranked = sorted(relatives, key=lambda each: (-ontology.concepts[each].count, each))
             texts = [(ontology.concepts[each].names[0], relatives[each]) for each in ranked[:MOST_RELATIVES]] + texts
         for text, origin in texts:
-            if text not in true:
+            if text not in true and text not in NOT_KINDS:
                 found.setdefault(text, Lookalike(text=text, origin=origin, parent=row["pair_id"]))
     return list(found.values())
 

@@ -1,6 +1,7 @@
 """Verification: each mask on its own, then whether any instance is left out. Doubtful ones go to people."""
 
 import json
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -50,9 +51,11 @@ class VerifyMasks:
         items = [
             MaskItem(read=read, phrase=pair["text"], mask=mask, presence=maskset["presence"] or 0.0) for mask in masks
         ]
+        begun = time.monotonic()
         choices = self.verifier.judge_masks(items) if items else []
+        seconds = round((time.monotonic() - begun) / max(1, len(items)), 3)
         facts = [
-            verdict_fact("mask", pair, f"{maskset['maskset_id']}#{number}", choice, self.actor)
+            verdict_fact("mask", pair, f"{maskset['maskset_id']}#{number}", choice, self.actor, seconds=seconds)
             for number, choice in enumerate(choices)
             if choice.label != UNSURE
         ]
@@ -91,11 +94,13 @@ class VerifyExhaustivity:
             presence=maskset["presence"] or 0.0,
             rejected=[mask for number, mask in enumerate(masks) if number not in accepted],
         )
+        begun = time.monotonic()
         choice = self.verifier.judge_exhaustivity([item])[0]
+        seconds = round(time.monotonic() - begun, 3)
         ask = Move(pair_id=subject, cause=Cause.ASK_EXHAUSTIVITY)
         if choice.label == UNSURE:
             return Outcome(moves=[ask, Move(pair_id=subject, cause=Cause.EXHAUSTIVITY_UNSURE)])
-        fact = verdict_fact("exhaustivity", pair, maskset["maskset_id"], choice, self.actor)
+        fact = verdict_fact("exhaustivity", pair, maskset["maskset_id"], choice, self.actor, seconds=seconds)
         return Outcome(facts=[fact], moves=[ask, Move(pair_id=subject, cause=cause_of(choice.label, len(accepted)))])
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 Z95 = 1.96
+MOST_FALSE = 0.05  # upper bound of the share of wrong answers that is let pass
 
 
 def wilson(hits: int, total: int, z: float = Z95) -> tuple[float, float]:
@@ -58,3 +59,11 @@ def fit_bands(probabilities: Sequence[float], truths: Sequence[bool], *, most_fa
     accept = math.inf if accept is None else accept
     reject = -math.inf if reject is None else reject
     return Bands(accept=accept, reject=min(reject, math.nextafter(accept, -math.inf)))
+
+
+def expected_calibration_error(probabilities: Sequence[float], truths: Sequence[bool], bins: int = 10) -> float:
+    """Mean distance of probability and share of truths over bins of equal width, by their sizes."""
+    said, true = np.asarray(probabilities, float), np.asarray(truths, bool)
+    places = np.minimum((said * bins).astype(int), bins - 1)
+    inside = [places == place for place in range(bins) if (places == place).any()]
+    return sum(float(each.sum() * abs(said[each].mean() - true[each].mean())) for each in inside) / max(1, len(true))

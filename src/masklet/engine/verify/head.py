@@ -20,7 +20,7 @@ from torch import nn
 
 from masklet.engine.digests import digest_of_bytes
 from masklet.engine.records import Author
-from masklet.engine.verify.bands import Bands, fit_bands
+from masklet.engine.verify.bands import MOST_FALSE, Bands, fit_bands
 from masklet.engine.verify.choices import UNSURE, Choice, ExhaustivityItem, MaskItem
 from masklet.errors import InputError
 from masklet.files import write_atomically
@@ -28,7 +28,6 @@ from masklet.files import write_atomically
 HIDDEN, STEPS, RATE, DECAY = 64, 400, 3e-3, 1e-2
 FOLDS = 4  # of the pairs; each is judged by a head that was trained on the others
 LEAST_EXAMPLES = 40
-MOST_FALSE = 0.05  # upper bound of the share of wrong answers that is let pass
 MOST_BYTES = 2**27
 
 
@@ -154,19 +153,6 @@ def isotonic(
     x = [edge for block in blocks for edge in (block[2], block[3])]
     y = [block[0] / block[1] for block in blocks for _ in range(2)]
     return np.array(x), np.array(y)
-
-
-def expected_calibration_error(
-    probabilities: Float[np.ndarray, " item"], truths: Bool[np.ndarray, " item"], bins: int = 10
-) -> float:
-    """Mean distance of probability and share of truths over bins of equal width, by their sizes."""
-    places = np.minimum((probabilities * bins).astype(int), bins - 1)
-    total = 0.0
-    for place in range(bins):
-        inside = places == place
-        if inside.any():
-            total += inside.sum() * abs(probabilities[inside].mean() - truths[inside].mean())
-    return total / max(1, len(truths))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -57,7 +57,8 @@ class Cost:
         if not self.measured:
             assumed = f"if {ASSUMED_PHRASES} phrases a photo are asked"
             return f"{todo}, {assumed}; {self.language}; the model's time comes on top"
-        here = f"{todo}: about {self.minutes:.1f} minutes here (measured on {self.measured} photos)"
+        tried = f"measured on {self.measured} photo{'s' * (self.measured > 1)}"
+        here = f"{todo}: about {self.minutes:.1f} minutes here ({tried})"
         if self.language is not None:
             return f"{here}; {self.language}; people are asked what it is unsure of"
         people = self.items_for_people * PERSON_SECONDS / 60

@@ -39,8 +39,16 @@ _ADAPTER = TypeAdapter(ProjectSettings)
 
 
 def parse_phrase_list(text: str) -> tuple[str, ...]:
-    """Phrases of a comma-separated list, in normal form, each once. Raises: InputError for one that is none."""
-    return tuple(dict.fromkeys(normalise(part) for part in text.split(",") if part.strip()))
+    """Phrases of a comma-separated list, in normal form, each once; none of nothing.
+
+    Raises: InputError for one that is none, and for a list of commas alone.
+    """
+    found = tuple(dict.fromkeys(normalise(part) for part in text.split(",") if part.strip()))
+    if text and not found:
+        raise InputError(
+            f"the list of phrases {text!r} names nothing: leave it out, or give some such as `coin, red mug`"
+        )
+    return found
 
 
 def write_settings(folder: Path, settings: ProjectSettings) -> Path:

@@ -43,12 +43,14 @@ def write_page(project: Project, stats: EngineStats, step: str, folder: Path) ->
         Figure("for people", stats.for_people, note="open questions"),
         Figure("human minutes", stats.human_seconds / 60),
         Figure("masks a positive pair", stats.masks_per_positive),
+        Figure("negatives", stats.share_of_negatives, note="of the final pairs"),
     ]
     states = [(state, count, MEANINGS.get(State(state), "")) for state, count in stats.states.items()]
     answers = [(who, label, count) for who, mix in stats.answers.items() for label, count in mix.items()]
     sections: list[Section] = [Table("States", ("state", "pairs", "meaning"), states)]
     sections += [gallery for state in State if (gallery := _samples(project, state)) is not None]
     sections.append(Table("Answers", ("who", "answer", "times"), answers))
+    sections += _tables_of(stats)
     drawn = map_of(project)
     sections += [drawn] if drawn is not None else []
     scores = [(s.name, s.answers, s.seconds, s.right, s.known) for s in people_scores(project.view)]
@@ -57,6 +59,35 @@ def write_page(project: Project, stats: EngineStats, step: str, folder: Path) ->
         sections.append(Table("People", columns, scores, "known questions are hidden among the open ones"))
     report = Report(title="Data engine", subtitle=f"next: {step}", figures=figures, sections=sections)
     return write_report(report, folder / PAGE)
+
+
+def _tables_of(stats: EngineStats) -> list[Section]:
+    """Agreement of people and models, negatives and categories, each where there is something to show."""
+    agreed = [
+        (
+            task,
+            a.both,
+            a.equal / a.both,
+            a.kappa,
+            a.mcc,
+            a.false_accepts,
+            a.accepted,
+            a.false_interval[1],
+            a.calibration,
+        )
+        for task, a in stats.agreement.items()
+    ]
+    columns = ("task", "answered by both", "equal", "kappa", "MCC", "ECE", "taken back", "of accepted", "at most")
+    found: list[Section] = []
+    if agreed:
+        found.append(Table("People and models", columns, agreed, "what people took back of what models accepted"))
+    if stats.negatives["made"]:
+        found.append(
+            Table("Negatives made of what images show", tuple(stats.negatives), [tuple(stats.negatives.values())])
+        )
+    if stats.coverage:
+        found.append(Table("Phrases by category", ("category", "phrases"), list(stats.coverage.items())))
+    return found
 
 
 def _samples(project: Project, state: State) -> Gallery | None:

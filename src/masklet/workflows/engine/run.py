@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import masklet
@@ -170,9 +170,17 @@ def _run(
     with ExitStack() as stack:
         told = _Told(observer)
         stack.callback(told.end)
+        if language is not None:
+            stack.callback(_keep_spent, project, run_id, language)
         is_complete = Runner(project, stages, run_id).run(told)
     result = conclude(project, folder, is_complete=is_complete)
     return result if language is None else replace(result, spent=language.spent)
+
+
+def _keep_spent(project: Project, run_id: str, language: LanguageTalk) -> None:
+    """What a run took of a language model is on record however it ended."""
+    if language.spent.requests:
+        project.view.ledger.add([Fact(table="spent", values={"run_id": run_id} | asdict(language.spent))])
 
 
 def start_run(project: Project, settings: ProjectSettings) -> str:
