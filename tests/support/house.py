@@ -35,7 +35,7 @@ BUDGETS = {
     "scenes": 3090,
     "serve": 6350,
     "train": 4150,
-    "workflows": 5620,
+    "workflows": 5700,
 }
 
 
