@@ -11,6 +11,7 @@ import builtin_data
 import builtin_distil
 import builtin_words
 import finish_builtin
+import mean_weights
 import numpy as np
 import pytest
 import torch
@@ -127,7 +128,7 @@ def _data(folder: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_six_stages_make_the_model_that_ships(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_stages_make_the_model_that_ships(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     packages, wordnet, data = _packages(tmp_path / "p"), _wordnet(tmp_path / "w"), _data(tmp_path / "d")
     out = tmp_path / "out"
     torch.manual_seed(0)
@@ -150,10 +151,17 @@ def test_six_stages_make_the_model_that_ships(tmp_path: Path, monkeypatch: pytes
     phase = json.dumps([{**PHASE, "weights": SHARES, "max_queries": 3}])
     photos = [f"data.root={out / 'data'}", f"initial_weights={out / 'distilled.safetensors'}", f"phases={phase}"]
     assert loop.run("builtin-photos", [*photos, *SMALL], out / "photos")
+    begins = out / "photos" / "weights.safetensors"
+    phase = json.dumps([{**PHASE, "weights": {"scenes": 1}, "max_queries": 3}])
+    outlines = [f"data.root={out / 'data'}", f"initial_weights={begins}", f"phases={phase}"]
+    assert loop.run("builtin-outlines", [*outlines, *SMALL], out / "outlines")
+    before = out / "outlines.safetensors"
+    mean_weights.main(begins, out / "outlines" / "weights.safetensors", before)
+    halves = [read(path).state[neck].float() for path in (begins, out / "outlines" / "weights.safetensors")]
+    torch.testing.assert_close(read(before).state[neck].float(), (halves[0] + halves[1]) / 2, atol=1e-3, rtol=1e-3)
     clips = {"num_frames": 2, "corrections": 1, "image_corrections": 1, "image_batch": 2}
     weights = {"scenes": 0.5, "cutouts": 0.25, "real": 0.25}
     phase = json.dumps([{**PHASE, "weights": weights, "tracking": clips}])
-    before = out / "photos" / "weights.safetensors"
     followed = [f"data.root={data / 'train'}", f"initial_weights={before}", f"phases={phase}"]
     assert loop.run("builtin-clips", [*followed, *SMALL], out / "clips")
     after = read(out / "clips" / "weights.safetensors").state
