@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 
 from masklet.engine.curation.guard import LeakGuard
+from masklet.engine.ontology.chunkers import chunker_here
 from masklet.engine.ontology.concepts import shipped
 from masklet.engine.stages.duplicates import Duplicates
 from masklet.engine.stages.finalise import Finalise
@@ -70,7 +71,8 @@ def stages_of(
     if settings.phrases:
         stages.append(ListedPhrases(phrases=settings.phrases))
     if settings.captions:
-        stages.append(CaptionPhrases(captions=read_captions(Path(settings.captions)), ontology=shipped()))
+        captions, chunker = read_captions(Path(settings.captions)), chunker_here(shipped())
+        stages.append(CaptionPhrases(captions=captions, ontology=shipped(), chunker=chunker))
     if settings.told and teller is not None:
         stages.append(ToldPhrases(teller=teller, ontology=shipped()))
     if not (settings.phrases or settings.captions or settings.labels or settings.told):
