@@ -13,7 +13,7 @@ from masklet.engine.stages.finalise import Finalise
 from masklet.engine.stages.ingest import Ingest, source_fact
 from masklet.engine.stages.labels import CheckLabels
 from masklet.engine.stages.masks import ProposeMasks
-from masklet.engine.stages.negatives import HardNegatives
+from masklet.engine.stages.negatives import HardNegatives, LookalikeTeller
 from masklet.engine.stages.phrases import ListedPhrases
 from masklet.engine.stages.proposals import CaptionPhrases, PhraseTeller, ToldPhrases, WalkPhrases
 from masklet.engine.stages.stage import Project, Stage
@@ -59,6 +59,7 @@ def stages_of(
     segmenter: Segmenter,
     verifier: Verifier | None = None,
     teller: PhraseTeller | None = None,
+    lookalikes: LookalikeTeller | None = None,
 ) -> list[Stage]:
     """The stages from photos to annotations; registers the source of the photos.
 
@@ -83,7 +84,8 @@ def stages_of(
         VerifyExhaustivity(verifier=judge),
     ]
     if settings.negatives:
-        stages.append(HardNegatives(segmenter=segmenter, ontology=shipped(), per_image=settings.negatives))
+        limit = settings.negatives
+        stages.append(HardNegatives(segmenter=segmenter, ontology=shipped(), per_image=limit, teller=lookalikes))
     return [*stages, Finalise()]
 
 
