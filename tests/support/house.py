@@ -20,7 +20,7 @@ BUDGETS = {
     "checkpoints": 860,
     "cli": 2900,
     "data": 3430,
-    "engine": 7400,
+    "engine": 7600,
     "eval": 7200,
     "formats": 3050,
     "inference": 6080,

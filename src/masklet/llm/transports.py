@@ -162,7 +162,7 @@ def read_reply(document: Mapping[str, Any], tools: Sequence[ToolDescription]) ->
         for place, call in enumerate(calls)
     )
     usage = document.get("usage")
-    return Reply(text=text, calls=numbered, problem=problem, is_cut=finish == "length", usage=_usage(usage))
+    return Reply(text=text, calls=numbered, problem=problem, is_cut=finish == "length", usage=usage_of(usage))
 
 
 def _native(listed: list[Any]) -> tuple[ToolCall, ...]:
@@ -178,7 +178,8 @@ def _native(listed: list[Any]) -> tuple[ToolCall, ...]:
     return tuple(calls)
 
 
-def _usage(usage: Any) -> Usage:
+def usage_of(usage: Any) -> Usage:
+    """What a server says that a request took; 0 of what it does not say."""
     given = usage if isinstance(usage, dict) else {}
     counts = {key: given.get(key) for key in ("prompt_tokens", "completion_tokens")}
     return Usage(requests=1, **{key: value if isinstance(value, int) else 0 for key, value in counts.items()})

@@ -1,5 +1,6 @@
 """Hard negatives: look-alikes count, what is true does not, and none is final without a verdict."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -58,12 +59,26 @@ def truth(image: np.ndarray, phrase: str) -> list[np.ndarray]:
     return true_masks(image, "green square" if phrase == "block" else phrase)
 
 
-def world(folder: Path, per_image: int = 30) -> Project:
+class Teller:
+    """Takes red squares for tiles and roofs, and blue ones, which may not be here, for lakes."""
+
+    identity = "teller"
+
+    def __init__(self) -> None:
+        self.asked: list[list[str]] = []
+
+    def tell_lookalikes(self, image: np.ndarray, phrases: Sequence[str]) -> Sequence[tuple[str, str]]:
+        assert image.ndim == 3
+        self.asked.append(list(phrases))
+        return [("red square", "a roof"), ("red square", "red tile"), ("blue square", "lake")]
+
+
+def world(folder: Path, per_image: int = 30, teller: Teller | None = None) -> Project:
     project = open_world(folder / "project", write_photos(folder / "photos", 12))
     segmenter, oracle = Fooled(), NoisyOracle(truth=truth, sensitivity=1.0, specificity=1.0)
     made = stages(project, segmenter, oracle)
     made = [ListedPhrases(phrases=("red square",)) if stage.name == "phrases" else stage for stage in made]
-    made.insert(-1, HardNegatives(segmenter=segmenter, ontology=SHAPES, per_image=per_image))
+    made.insert(-1, HardNegatives(segmenter=segmenter, ontology=SHAPES, per_image=per_image, teller=teller))
     project.view.ledger.add([Fact(table="run", values={"run_id": "r", "started_at": 0, "code": "", "config": ""})])
     Runner(project, made, "r").run()
     return project
@@ -103,6 +118,22 @@ def test_look_alikes_are_kept_with_the_reason_on_record(tmp_path: Path) -> None:
         verdicts = project.view.verdicts(pair["pair_id"])
         assert {row["label"] for row in verdicts if row["task"] == "mask"} == {"reject"}
         assert [row["label"] for row in verdicts if row["task"] == "exhaustivity"] == ["accept"]
+
+
+def test_told_lookalikes_pass_the_same_test(tmp_path: Path) -> None:
+    teller = Teller()
+    project = world(tmp_path, teller=teller)
+    told = [pair for pair in project.view.pairs() if pair["origin"] == "told look-alike"]
+    shown = {
+        pair["media_id"]
+        for pair in project.view.pairs()
+        if pair["parent_pair_id"] is None and pair["state"] == State.FINAL_POSITIVE
+    }
+    assert {pair["media_id"] for pair in told if pair["text"] == "red tile"} == shown
+    assert {pair["text"] for pair in told} <= {"roof", "red tile"}
+    assert {pair["state"] for pair in told} == {State.FINAL_NEGATIVE}
+    # A photo is asked about again when a negative turned out to be there; otherwise once
+    assert [asked for asked in teller.asked if asked == ["red square"]] == [["red square"]] * len(shown)
 
 
 def test_no_more_are_made_than_wanted(tmp_path: Path) -> None:

@@ -10,11 +10,13 @@ Source: SAM 3 paper, section 4 and appendix D (hard negatives, adversarial test)
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from masklet.engine.ledger.ledger import RULES
 from masklet.engine.ontology.concepts import Noun, Ontology, concepts_of
+from masklet.engine.ontology.normal import normal_phrase
 from masklet.engine.records import Author, Fact, MaskRow, Move, Outcome, Unit
 from masklet.engine.stages.mask_rows import masks_by_phrase, maskset_fact
 from masklet.engine.stages.masks import KEEP_SCORE, MOST_MASKS
@@ -25,12 +27,13 @@ from masklet.engine.states import Cause, State
 from masklet.engine.verify.choices import Choice
 from masklet.engine.view import Row
 from masklet.ops.masks import rle_decode
-from masklet.protocols import Segmenter
+from masklet.protocols import Pixels, Segmenter
 
 OVERLAP = 0.7  # of finds with the positive's masks, from which they are taken for look-alikes
 EASY_SHARE = 0.1  # of candidates for which nothing is found that are kept
 MOST_RELATIVES = 10
 MOST_SWAPS = 5
+MOST_TOLD = 10
 NOT_KINDS = frozenset({"female", "male", "young", "pet", "baby", "adult", "offspring"})  # what any kind may be as well
 ATTRIBUTES = (
     ("red", "green", "blue", "yellow", "black", "white", "brown", "orange", "pink", "purple", "grey"),
@@ -50,6 +53,20 @@ class Lookalike:
     parent: str
 
 
+@runtime_checkable
+class LookalikeTeller(Protocol):
+    """Says what could be mistaken for what an image shows, such as a language model; what it says is not trusted."""
+
+    @property
+    def identity(self) -> str:
+        """Changes whenever its words would."""
+        ...
+
+    def tell_lookalikes(self, image: Pixels, phrases: Sequence[str]) -> Sequence[tuple[str, str]]:
+        """Pairs of one of the phrases and what looks like it; none without an answer."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class HardNegatives:
     """A unit an image and set of final positives: up to `per_image` negatives."""
@@ -57,6 +74,7 @@ class HardNegatives:
     segmenter: Segmenter
     ontology: Ontology
     per_image: int = 30
+    teller: LookalikeTeller | None = None
     name: str = "negatives"
     version: int = 1
 
@@ -73,6 +91,7 @@ class HardNegatives:
         if not positive:
             return []
         settings = f"{self.segmenter.identity} {self.per_image}"
+        settings += f" {self.teller.identity}" if self.teller else ""
         return [
             Unit(stage=self.name, version=self.version, subject=media_id, inputs=[settings, *pairs])
             for media_id, pairs in positive.items()
@@ -83,10 +102,13 @@ class HardNegatives:
         pairs = project.view.pairs(media_id=subject, revoked=True)
         made = sum(row["parent_pair_id"] is not None for row in pairs)
         positives = [row for row in pairs if row["state"] == State.FINAL_POSITIVE]
-        candidates = candidates_of(positives, [row["text"] for row in pairs], self.ontology)
-        if not candidates or made >= self.per_image:
+        if made >= self.per_image:
             return Outcome()
         image = project.picture(subject)
+        told = self.teller.tell_lookalikes(image, [row["text"] for row in positives]) if self.teller else ()
+        candidates = candidates_of(positives, [row["text"] for row in pairs], self.ontology, told)
+        if not candidates:
+            return Outcome()
         session = self.segmenter.open(image)
         try:
             found = session.find([each.text for each in candidates], threshold=KEEP_SCORE)
@@ -129,8 +151,10 @@ class HardNegatives:
         return Outcome(facts=facts, moves=[Move(pair_id=pair_id, cause=cause) for cause in causes])
 
 
-def candidates_of(positives: Sequence[Row], asked: Sequence[str], ontology: Ontology) -> list[Lookalike]:
-    """Relatives in the ontology and swapped attributes of what an image shows, without anything that was asked of it.
+def candidates_of(
+    positives: Sequence[Row], asked: Sequence[str], ontology: Ontology, told: Sequence[tuple[str, str]] = ()
+) -> list[Lookalike]:
+    """Relatives in the ontology, swapped attributes and told look-alikes of what an image shows, none asked of it yet.
 
     Broader and narrower concepts of any positive, and its synonyms, are no candidates: they would be true.
     """
@@ -143,7 +167,10 @@ def candidates_of(positives: Sequence[Row], asked: Sequence[str], ontology: Onto
             relatives = ontology.relatives(concepts[row["text"]].concept_id)
             ranked = sorted(relatives, key=lambda each: (-ontology.concepts[each].count, each))
             texts = [(ontology.concepts[each].names[0], relatives[each]) for each in ranked[:MOST_RELATIVES]] + texts
-        for text, origin in texts:
+        alike = [normal_phrase(text, ontology).text for phrase, text in told if phrase == row["text"]]
+        named = concepts_of(ontology, alike)  # "tabby cat" may be true where "cat" is
+        alike = [text for text in alike if text and not (text in named and true & {*named[text].names})]
+        for text, origin in [(text, "told look-alike") for text in alike[:MOST_TOLD]] + texts:
             if text not in true and text not in NOT_KINDS:
                 found.setdefault(text, Lookalike(text=text, origin=origin, parent=row["pair_id"]))
     return list(found.values())

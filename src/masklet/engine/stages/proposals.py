@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 from masklet.engine.digests import digest_of
-from masklet.engine.ledger.ledger import RULES
-from masklet.engine.ontology.captions import noun_phrases
+from masklet.engine.ontology.chunkers import Chunker
 from masklet.engine.ontology.concepts import Noun, Ontology
 from masklet.engine.ontology.normal import LONGEST, normal_phrase
 from masklet.engine.records import Author, Fact, Move, Outcome, Unit
@@ -29,14 +28,24 @@ class CaptionPhrases:
 
     captions: Mapping[str, str]
     ontology: Ontology
+    chunker: Chunker
     name: str = "caption-phrases"
-    version: int = 1
-    actor: Author = RULES
+    version: int = 2
+
+    @property
+    def actor(self) -> Author:
+        """Whoever cuts captions into phrases."""
+        return self.chunker.actor
 
     def plan(self, project: Project) -> Sequence[Unit]:
         """A unit an image that has a caption."""
         return [
-            Unit(stage=self.name, version=self.version, subject=row["media_id"], inputs=[digest_of(text)])
+            Unit(
+                stage=self.name,
+                version=self.version,
+                subject=row["media_id"],
+                inputs=[self.actor.name, digest_of(text)],
+            )
             for row in unlike_media(project)
             if (text := self.captions.get(row["uri"]))
         ]
@@ -44,7 +53,7 @@ class CaptionPhrases:
     def run(self, project: Project, subject: str) -> Outcome:
         """Pairs of the caption's phrases; those with too many words are rejected and stay on record."""
         caption = self.captions[project.view.one_media(subject)["uri"]]
-        phrases = noun_phrases(caption, self.ontology)[:MOST_PHRASES]
+        phrases = list(self.chunker.phrases(caption))[:MOST_PHRASES]
         return pairs_outcome(project, subject, _normal(phrases, self.ontology), "caption")
 
 

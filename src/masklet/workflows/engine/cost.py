@@ -72,7 +72,11 @@ NOTHING = Cost(photos=0, pairs=0, units=0, minutes=0.0, items_for_people=0, meas
 
 
 def estimate(
-    project: Project, phrases: Sequence[str], segmenter: Segmenter, language: LanguageTalk | None = None
+    project: Project,
+    phrases: Sequence[str],
+    segmenter: Segmenter,
+    language: LanguageTalk | None = None,
+    negatives: int = 0,
 ) -> Cost:
     """Tries the first unfinished photos. Raises: InputError when the folder has no photos, or the model is wrong."""
     left = unfinished(project, phrases)
@@ -98,6 +102,7 @@ def estimate(
         raise InputError(f"none of the first {min(MEASURED, len(left))} photos can be read: {left[0]} is one of them")
     warm = seconds[1:] or seconds  # the first pays for warming up
     pairs, each = len(left) * len(phrases), len(left) / len(seconds)
+    requests = VOTES * (pairs + round(found * each)) + len(left) * _of_negatives(negatives)
     return Cost(
         photos=len(left),
         pairs=pairs,
@@ -105,19 +110,24 @@ def estimate(
         minutes=sum(warm) / len(warm) * len(left) / 60,
         items_for_people=0 if language else round(questions * each),
         measured=len(seconds),
-        language=None if language is None else _of_language(language, VOTES * (pairs + round(found * each))),
+        language=None if language is None else _of_language(language, requests),
     )
 
 
-def estimate_blind(project: Project, language: LanguageTalk, *, is_told: bool) -> Cost:
+def estimate_blind(project: Project, language: LanguageTalk, *, is_told: bool, negatives: int = 0) -> Cost:
     """By assumption, where what will be asked is not known yet: told by the language model, from captions or labels."""
     left = len(unfinished(project, ()))
     if not left:
         return NOTHING
     pairs = left * ASSUMED_PHRASES
-    asked = _of_language(language, 2 * VOTES * pairs + is_told * left)
+    asked = _of_language(language, 2 * VOTES * pairs + left * (is_told + _of_negatives(negatives)))
     units = left * (3 + 3 * ASSUMED_PHRASES)
     return Cost(photos=left, pairs=pairs, units=units, minutes=0.0, items_for_people=0, measured=0, language=asked)
+
+
+def _of_negatives(negatives: int) -> int:
+    """Requests of a photo: one for look-alikes, and each of them judged, with one mask."""
+    return 1 + 2 * VOTES * negatives if negatives else 0
 
 
 def _of_language(language: LanguageTalk, requests: int) -> LanguageCost:

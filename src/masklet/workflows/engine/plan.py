@@ -6,13 +6,14 @@ from functools import cached_property
 from pathlib import Path
 
 from masklet.engine.curation.guard import LeakGuard
+from masklet.engine.ontology.chunkers import chunker_here
 from masklet.engine.ontology.concepts import shipped
 from masklet.engine.stages.duplicates import Duplicates
 from masklet.engine.stages.finalise import Finalise
 from masklet.engine.stages.ingest import Ingest, source_fact
 from masklet.engine.stages.labels import CheckLabels
 from masklet.engine.stages.masks import ProposeMasks
-from masklet.engine.stages.negatives import HardNegatives
+from masklet.engine.stages.negatives import HardNegatives, LookalikeTeller
 from masklet.engine.stages.phrases import ListedPhrases
 from masklet.engine.stages.proposals import CaptionPhrases, PhraseTeller, ToldPhrases, WalkPhrases
 from masklet.engine.stages.stage import Project, Stage
@@ -58,6 +59,7 @@ def stages_of(
     segmenter: Segmenter,
     verifier: Verifier | None = None,
     teller: PhraseTeller | None = None,
+    lookalikes: LookalikeTeller | None = None,
 ) -> list[Stage]:
     """The stages from photos to annotations; registers the source of the photos.
 
@@ -70,7 +72,8 @@ def stages_of(
     if settings.phrases:
         stages.append(ListedPhrases(phrases=settings.phrases))
     if settings.captions:
-        stages.append(CaptionPhrases(captions=read_captions(Path(settings.captions)), ontology=shipped()))
+        captions, chunker = read_captions(Path(settings.captions)), chunker_here(shipped())
+        stages.append(CaptionPhrases(captions=captions, ontology=shipped(), chunker=chunker))
     if settings.told and teller is not None:
         stages.append(ToldPhrases(teller=teller, ontology=shipped()))
     if not (settings.phrases or settings.captions or settings.labels or settings.told):
@@ -81,7 +84,8 @@ def stages_of(
         VerifyExhaustivity(verifier=judge),
     ]
     if settings.negatives:
-        stages.append(HardNegatives(segmenter=segmenter, ontology=shipped(), per_image=settings.negatives))
+        limit = settings.negatives
+        stages.append(HardNegatives(segmenter=segmenter, ontology=shipped(), per_image=limit, teller=lookalikes))
     return [*stages, Finalise()]
 
 

@@ -14,6 +14,7 @@ from masklet.engine.runner import Progress, Runner
 from masklet.engine.snapshots import Snapshot, export_saco, take_snapshot
 from masklet.engine.stages.stage import Project
 from masklet.engine.verify.by_language import (
+    LanguageLookalikes,
     LanguageModelGoneError,
     LanguageTalk,
     LanguageTeller,
@@ -129,8 +130,9 @@ def _cost_of(
     project: Project, settings: ProjectSettings, model: Segmenter, language: LanguageTalk | None
 ) -> Cost | None:
     if settings.phrases:
-        return estimate(project, settings.phrases, model, language)
-    return None if language is None else estimate_blind(project, language, is_told=settings.told)
+        return estimate(project, settings.phrases, model, language, settings.negatives)
+    told = settings.told
+    return None if language is None else estimate_blind(project, language, is_told=told, negatives=settings.negatives)
 
 
 @contextmanager
@@ -165,7 +167,8 @@ def _run(
 ) -> EngineResult:
     verifier = project_verifier(folder, settings.model) if language is None else LanguageVerifier(talk=language)
     teller = None if language is None else LanguageTeller(talk=language)
-    stages = stages_of(project, settings, model, verifier, teller)
+    lookalikes = None if language is None else LanguageLookalikes(talk=language)
+    stages = stages_of(project, settings, model, verifier, teller, lookalikes)
     run_id = start_run(project, settings)
     with ExitStack() as stack:
         told = _Told(observer)
