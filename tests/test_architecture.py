@@ -149,6 +149,18 @@ def test_importing_it_leaves_torch_alone(module):
     run_python(f"import sys, {module}; sys.exit('torch is imported' if 'torch' in sys.modules else 0)")
 
 
+def test_the_built_in_model_finds_things_without_the_compiler():
+    """Its import takes three seconds, and an initialisation on the device "meta" is enough to begin it."""
+    run_python("""
+import sys
+import numpy as np
+import masklet
+
+masklet.load("tiny").segment(np.zeros((64, 64, 3), np.uint8), "cat")
+sys.exit("the compiler is imported" if "torch._dynamo" in sys.modules else 0)
+""")
+
+
 def test_every_module_imports_without_optional_packages_and_without_network():
     run_python(f"""
 import importlib, pkgutil, socket, sys

@@ -7,7 +7,7 @@ import torch
 
 from masklet.checkpoints.containers import Tensors, save_tensors
 from masklet.checkpoints.names import FORMATS, names_of
-from masklet.checkpoints.weights import Weights, check_shapes
+from masklet.checkpoints.weights import Weights, check_shapes, skeleton
 from masklet.files import replacing
 from masklet.models.detector import Detector
 
@@ -33,9 +33,8 @@ def parse_foreign(tensors: Tensors, config: Detector.Config, what: str = "the ta
         for name, tensor in tensors.items()
         if name not in layout.dead and not any(pattern.fullmatch(name) for pattern in ignored)
     }
-    with torch.device("meta"):
-        model = Detector(config).state_dict()
-        wanted = {name: tensor for entry in entries for name, tensor in entry.write(model).items()}
+    model = skeleton(config).state_dict()
+    wanted = {name: tensor for entry in entries for name, tensor in entry.write(model).items()}
     check_shapes(f"{what} ({kind} layout)", {name: tuple(tensor.shape) for name, tensor in wanted.items()}, given)
     # Translate the names; what the format does not know becomes zeros
     state = {name: tensor for entry in entries for name, tensor in entry.read(tensors).items()}

@@ -4,11 +4,13 @@ Nothing loads in part: every missing, unknown or mis-shaped tensor is an error t
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from masklet.checkpoints.configs import from_dict, to_dict
 from masklet.checkpoints.containers import Metadata, Tensors, content_hash, save_tensors
@@ -47,6 +49,34 @@ class Weights:
         return self.digest or content_hash(self.state)
 
 
+class _WithoutValues(TorchFunctionMode):
+    """Parameters are made on the device "meta", and what would write into them is left out.
+
+    The device's own mode puts all arithmetic there: the first `torch.randn(n) * 0.02` imports the compiler, three
+    seconds. So constants stay on the processor.
+    """
+
+    def __torch_function__(
+        self,
+        func: Callable[..., object],
+        types: Sequence[type],
+        args: tuple[object, ...] = (),
+        kwargs: Mapping[str, object] | None = None,
+    ) -> object:
+        kwargs = dict(kwargs or {})
+        if func is torch.empty:
+            return func(*args, **kwargs | {"device": "meta"})
+        written = args[0] if args else kwargs.get("tensor")  # torch.nn.init calls it `tensor`
+        if isinstance(written, Tensor) and written.is_meta and _writes(func.__name__):
+            return written
+        return func(*args, **kwargs)
+
+
+def _writes(name: str) -> bool:
+    """Whether a function of this name changes its first argument."""
+    return name == "__setitem__" or (name.endswith("_") and not name.endswith("__") and name != "requires_grad_")
+
+
 def belongs(name: str, part: str) -> bool:
     """Whether a tensor of ours is of this optional part."""
     return name.startswith(OPTIONAL_PARTS[part])
@@ -54,8 +84,7 @@ def belongs(name: str, part: str) -> bool:
 
 def load_detector(weights: Weights) -> Detector:
     """The model with these weights, in float32, for inference. Optional parts that the file lacks are zeros."""
-    with torch.device("meta"):
-        detector = Detector(weights.config)
+    detector = skeleton(weights.config)
     state = {name: tensor.float() for name, tensor in weights.state.items()}
     for name, tensor in detector.state_dict().items():
         if name not in state and any(belongs(name, part) for part in OPTIONAL_PARTS):
@@ -102,8 +131,13 @@ def write(weights: Weights, path: Path) -> None:
 
 def own_shapes(config: Detector.Config) -> Shapes:
     """Names and shapes of our tensors."""
-    with torch.device("meta"):
-        return {name: tuple(tensor.shape) for name, tensor in Detector(config).state_dict().items()}
+    return {name: tuple(tensor.shape) for name, tensor in skeleton(config).state_dict().items()}
+
+
+def skeleton(config: Detector.Config) -> Detector:
+    """The model with shapes and no values, on the device "meta"."""
+    with _WithoutValues():
+        return Detector(config).to("meta")
 
 
 def check_shapes(what: str, wanted: Shapes, given: Shapes) -> None:
