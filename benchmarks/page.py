@@ -128,7 +128,8 @@ def main() -> None:
         launched() as browser,
         opened(browser, server.address, service_workers="block") as page,
     ):
-        paint = page.evaluate("performance.getEntriesByName('first-contentful-paint')[0]?.startTime ?? 0")
+        page.wait_for_function("performance.getEntriesByName('first-contentful-paint').length")
+        paint = page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
         open_coins(page)
         page.wait_for_url("**/#photo=*")
         path = page.url.partition("photo=")[2]

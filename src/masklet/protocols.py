@@ -109,6 +109,10 @@ class ImageInstances(Instances, Protocol):
         """How many instances of each phrase there are."""
         ...
 
+    def absence(self, phrase: str) -> str:
+        """Why there is no instance of a phrase, in words."""
+        ...
+
     def mask(
         self, index: int, size: tuple[int, int] | None = None, *, cut: float = 0.5
     ) -> Bool[np.ndarray, "height width"]:

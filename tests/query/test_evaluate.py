@@ -123,6 +123,12 @@ def test_an_answer_holds_exactly_what_a_person_would_name(sentence: str, expecte
     assert found(sentence) == sorted(expected)
 
 
+def test_a_concept_that_only_helps_is_not_called_absent() -> None:
+    given = answer("the cups on the table but not the hat")
+    assert given.absence("table") == "1 found, none answers"
+    assert given.absence("hat") == "absent"
+
+
 def test_all_concepts_are_asked_at_once() -> None:
     oracle = Oracle(**WORLD)
     question = parse("the cup on the table next to the plate, not the one under the dog")[0].node

@@ -151,7 +151,7 @@ def open_image(file: Path | io.BytesIO | io.BufferedReader, name: str = "") -> I
             from pillow_heif import register_heif_opener  # type: ignore[import-not-found]
 
             register_heif_opener()
-    with _without_pillow_limit():
+    with without_pillow_limit():
         return Image.open(file)
 
 
@@ -162,7 +162,8 @@ def _missing_reader(name: str) -> str:
 
 
 @contextmanager
-def _without_pillow_limit() -> Iterator[None]:
+def without_pillow_limit() -> Iterator[None]:
+    """Images are opened whatever their size, without Pillow's warning or error: callers have limits of their own."""
     with _pillow_limit:
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int64
 from PIL import Image
 
-from masklet.protocols import Pixels, cached
+from masklet.protocols import Pixels, absence, cached
 from masklet.query.nodes import Named, Node, phrases
 from masklet.query.relations import Extent
 
@@ -121,6 +121,11 @@ class Answer:
     def counts(self) -> dict[str, int]:
         """How many instances of each concept answer the question."""
         return {phrase: self.phrases.count(phrase) for phrase in self.queries}
+
+    def absence(self, phrase: str) -> str:
+        """Why no instance of a concept answers: it was found and only helps, or was not found."""
+        found = sum(each.phrase == phrase for each in self.found)
+        return f"{found} found, none answers" if found else absence(self.looked_for[phrase])
 
     def explain(self) -> str:
         """What was looked for, found, left out and why, a line each."""

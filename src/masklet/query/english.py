@@ -42,9 +42,8 @@ from masklet.query.vocabulary import (
     CONTAINERS,
     EVERY,
     EXCEPTIONS,
-    LAST,
+    MIDDLES,
     OF_THE,
-    ORDINALS,
     RELATION_WORDS,
 )
 from masklet.query.wording import words_of
@@ -280,6 +279,7 @@ class _Parser(SentenceWords):
         place, negated = self.linked(part.end)
         yield from self.placed(part, place, negated=negated)
         yield from self.nearest(part, place, depth)
+        yield from self.amid(part, place, depth)
         between = self.at(place, "between") if not negated else None
         if between is not None:
             for first in self.noun_phrase(between, depth + 1):
@@ -376,18 +376,28 @@ class _Parser(SentenceWords):
                     yield Part(node, other.end, part.cost + other.cost, part.head)
                 return
 
+    def amid(self, part: Part, place: int, depth: int) -> Iterator[Part]:
+        """ "in the middle of the table": of what is on it, the one in the middle; "of the two chairs": between them."""
+        behind = self.first(place, MIDDLES)
+        for other in self.noun_phrase(behind, depth + 1) if behind is not None else ():
+            if isinstance(other.node, Counted):
+                node: Node = Between(subject=part.node, first=other.node.of, second=other.node.of)
+            else:
+                relation = "in" if other.head.phrase.split()[-1] in CONTAINERS else "on"
+                node = Related(subject=part.node, relation=relation, object=other.node)
+                node = node if part.head.phrase in self.plurals else ranked(node, Order(name="middle"), 1)
+            yield Part(node, other.end, part.cost + other.cost, part.head)
+
     def placed(self, part: Part, place: int, *, negated: bool) -> Iterator[Part]:
         """ "on the left", "second from the right", "in the top left corner": a place in the image, not a relation."""
-        start, order = place, Order()
-        if place < self.length and (self.words[place] in ORDINALS or self.words[place] == LAST):
-            order = Order(place=ORDINALS.get(self.words[place], 1), is_last=self.words[place] == LAST)
-            place += 1
+        start = place
+        rank, is_last, place = self.rank(place)
         behind, side, is_count = self.side(place)
         if behind is None:
             return
         if not is_count and place == start and part.head.phrase in self.plurals:
             node: Node = Located(of=part.node, side=side)
         else:
-            node = ranked(part.node, Order(name=side, place=order.place, is_last=order.is_last), 1)
+            node = ranked(part.node, Order(name=side, place=rank, is_last=is_last), 1)
         node = ButNot(of=part.node, without=node) if negated else node
         yield Part(node, behind, part.cost, part.head)

@@ -90,10 +90,8 @@ class SentenceWords:
 
     def order(self, place: int) -> tuple[Order | None, int]:
         """An order with its rank: "leftmost", "second largest", "third", "last", "nearest"; and the place behind it."""
-        rank, start, is_last = 1, place, self.at(place, LAST) is not None
-        if place < self.length and self.words[place] in ORDINALS:
-            rank, place = ORDINALS[self.words[place]], place + 1
-        place += is_last
+        start = place
+        rank, is_last, place = self.rank(place)
         words = self.words[place] if place < self.length else ""
         if words in NEARNESS and self.at(place + 1, "to") is None and self.at(place + 1, "from") is None:
             self.farthest = max(self.farthest, place + 1)
@@ -108,6 +106,18 @@ class SentenceWords:
                 return None, start
             return Order(place=rank, is_last=is_last), place  # "the second cup": its order follows, or is from the left
         return None, start
+
+    def rank(self, place: int) -> tuple[int, bool, int]:
+        """A number in an order, whether it is counted from the end ("last", "second to last"), and the place behind."""
+        word = self.words[place] if place < self.length else ""
+        if word == LAST:
+            return 1, True, place + 1
+        rank = 2 if word == "next" else ORDINALS.get(word, 0)
+        for joint in ("to", "from"):
+            behind = self.at(place + 1, joint, LAST) if rank else None
+            if behind is not None:
+                return rank, True, behind
+        return (rank, False, place + 1) if word in ORDINALS else (1, False, place)
 
     def is_superlative(self, place: int) -> bool:
         """Whether a word is an order that the grammar does not know."""

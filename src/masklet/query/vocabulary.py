@@ -7,6 +7,7 @@ DETERMINERS: tuple[tuple[str, ...], ...] = (
     ("each", "of", "the"),
     ("all", "the"),
     ("any", "the"),
+    ("the", "only"),
 )
 OF_THE: tuple[tuple[str, ...], ...] = (("of", "all", "the"), ("of", "the"), ("of", "these"), ("of",), ("the",))
 ARTICLES = frozenset({"the", "a", "an", "all", "any", "some", "this", "these", "those", "each", "every"})
@@ -61,6 +62,7 @@ OPPOSITE = {
     **{"right": "left", "bottom": "top", "small": "large", "short": "tall", "narrow": "wide"},
     **{"top left": "bottom right", "bottom right": "top left", "top right": "bottom left", "bottom left": "top right"},
 }
+MIDDLES = tuple((at, "the", word, "of") for at in ("in", "at") for word in ("middle", "center", "centre"))
 NEARNESS = {"nearest": False, "closest": False, "farthest": True, "furthest": True}  # whether it is far
 SIDE_PARTS = ("side", "half", "part", "corner", "edge", "end")
 SIDES = frozenset({word for words in SIDE_WORDS for word in words} | {"background", "foreground", "back", "front"})
@@ -165,7 +167,7 @@ FUNCTION_WORDS = frozenset(
     | {words[0] for words, _ in ORDERS if len(words) == 1}
 )
 _IRREGULAR = {
-    "people": "person",
+    **dict.fromkeys(("people", "everyone", "everybody", "anyone", "anybody", "someone", "somebody"), "person"),
     "men": "man",
     "women": "woman",
     "children": "child",

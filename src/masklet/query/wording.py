@@ -34,8 +34,10 @@ def words_of(sentence: str) -> list[str]:
 
 
 def _split(word: str) -> list[str]:
-    """ "second-largest" as two words; other hyphens stay."""
+    """ "second-largest" as two words, "second-to-last" as three; other hyphens stay."""
     first, dash, rest = word.partition("-")
+    if rest in ("to-last", "from-last"):
+        return word.split("-")
     return [first, rest] if dash and rest and first in ORDINALS else [word]
 
 

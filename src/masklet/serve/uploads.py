@@ -12,7 +12,7 @@ from numpy import ndarray
 from PIL import Image
 
 from masklet.errors import InputError
-from masklet.media.images import DECODING_ERRORS, read_image
+from masklet.media.images import DECODING_ERRORS, read_image, without_pillow_limit
 from masklet.serve.problems import HttpProblem
 from masklet.serve.settings import Limits
 
@@ -40,10 +40,8 @@ class ImageDecoder:
     def _check_pixels(self, data: bytes) -> None:
         """Only the header is read. What cannot be opened is left to `read_image`, which says why."""
         try:
-            with Image.open(io.BytesIO(data)) as image:
+            with without_pillow_limit(), Image.open(io.BytesIO(data)) as image:
                 width, height = image.size
-        except Image.DecompressionBombError as error:
-            raise HttpProblem(413, f"the image has more pixels than are read: {error}") from error
         except DECODING_ERRORS:  # the reader names the fault
             return
         if width * height > self.limits.pixels:

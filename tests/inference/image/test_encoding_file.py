@@ -1,5 +1,6 @@
 """What was computed of an image goes to a file and comes back to the last bit, of both kinds of trunk."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +53,13 @@ def test_a_session_from_a_file_answers_as_before(model: Model, tmp_path: Path, *
     assert len(first[0])
     for one, other in zip(answers(again), first, strict=True):
         assert torch.equal(one, other)
+
+
+def test_sessions_are_read_by_many_at_once(model: Model, tmp_path: Path) -> None:
+    write_encoding(tmp_path / "encoding.pt", model.open(PIXELS))
+    with ThreadPoolExecutor(4) as pool:
+        again = list(pool.map(lambda _: read_encoding(tmp_path / "encoding.pt", model, PIXELS), range(40)))
+    assert None not in again
 
 
 def test_clicks_let_the_maps_of_the_trunk_go(model: Model) -> None:

@@ -24,6 +24,8 @@ from masklet.models.heads import PixelTerms
 from masklet.nn.attention import KeyValues
 
 _PARTS: list[type | Callable[..., Any]] = [ImageFeatures, ClickFeatures, ConvMaps, PixelTerms, KeyValues]
+# Once for the process: the context manager `safe_globals` takes them from other threads when it ends
+torch.serialization.add_safe_globals(_PARTS)
 _DAMAGED = (OSError, EOFError, RuntimeError, ValueError, KeyError, TypeError, pickle.UnpicklingError)
 
 
@@ -41,8 +43,7 @@ def write_encoding(path: Path, session: ImageSession) -> None:
 def read_encoding(path: Path, predictor: Predictor, pixels: UInt8[np.ndarray, "height width 3"]) -> ImageSession | None:
     """The session again; None where there is no such file, or one of another model, or a damaged one."""
     try:
-        with torch.serialization.safe_globals(_PARTS):
-            content = torch.load(path, map_location=predictor.device, weights_only=True)
+        content = torch.load(path, map_location=predictor.device, weights_only=True)
         if content["identity"] != predictor.identity:
             return None
         features, click_features = content["features"], content["click_features"]

@@ -138,10 +138,14 @@ class ImageResult(Result):
         """How many instances of each phrase were found."""
         return {phrase: self.phrases.count(phrase) for phrase in self.queries}
 
+    def absence(self, phrase: str) -> str:
+        """Why there is no instance of a phrase, in words."""
+        return absence(self.presence[phrase])
+
     def summary(self) -> str:
         """One line for people: "coin 24, cat absent (presence 0.02), dog none above the threshold (presence 0.93)"."""
         return ", ".join(
-            f"{phrase} {count}" if count else f"{phrase} {absence(presence)} (presence {presence:.2f})"
+            f"{phrase} {count}" if count else f"{phrase} {self.absence(phrase)} (presence {presence:.2f})"
             for (phrase, count), presence in zip(self.counts().items(), self.presence.values(), strict=True)
         )
 

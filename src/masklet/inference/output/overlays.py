@@ -11,7 +11,7 @@ from PIL import Image
 
 from masklet.errors import InputError
 from masklet.ops.masks import mask_to_box
-from masklet.protocols import ImageInstances, TrackedFrame, absence
+from masklet.protocols import ImageInstances, TrackedFrame
 from masklet.render.legends import LegendEntry, with_legend
 from masklet.render.marks import outline_width, paint_mask, unit_of
 from masklet.render.palettes import family_colour, instance_colours, object_colour
@@ -50,7 +50,7 @@ def image_overlay(result: ImageInstances, *, legend: bool = True, scale: int | N
     entries = [
         LegendEntry(f"{phrase} {count}", family_colour(family, len(queries)))
         if count
-        else LegendEntry(f"{phrase}: {absence(result.presence[phrase])}", None)
+        else LegendEntry(f"{phrase}: {result.absence(phrase)}", None)
         for family, (phrase, count) in enumerate(result.counts().items())
     ]
     return with_legend(canvas, entries, load_font(max(11.0, 20 * unit)))

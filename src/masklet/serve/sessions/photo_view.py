@@ -15,7 +15,7 @@ from PIL import Image
 from masklet.errors import InputError
 from masklet.inference.output.registry import IMAGE_FORMATS, ImageOutput, write_image_formats
 from masklet.ops.masks import rle_decode
-from masklet.protocols import cached
+from masklet.protocols import absence, cached
 from masklet.serve.schemas import ConceptView, HandTask, ObjectView, PhotoView, RleMask, ScriptView
 from masklet.serve.sessions.about import About
 from masklet.serve.sessions.photo_state import PhotoHistory, PhotoObject
@@ -129,6 +129,10 @@ class PhotoInstances:
     def counts(self) -> dict[str, int]:
         """How many of each phrase there are."""
         return {phrase: self.phrases.count(phrase) for phrase in self.queries}
+
+    def absence(self, phrase: str) -> str:
+        """Why there is no instance of a phrase, in words."""
+        return absence(self.presence[phrase])
 
 
 def is_counted(each: PhotoObject, threshold: float | int) -> bool:
