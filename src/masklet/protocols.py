@@ -5,18 +5,12 @@ take results by these names. `masklet.Model` is a `Segmenter`, its sessions and 
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int64, UInt8
 from PIL.Image import Image
-
-if TYPE_CHECKING:
-    cached = property
-else:
-    cached = cached_property  # computed once; type checkers take it for a property, so that it may fulfil a protocol's
 
 Number = float | int
 Pixels = UInt8[np.ndarray, "height width 3"]

@@ -15,7 +15,7 @@ MOST_FILES = 15  # of a folder, without its __init__.py
 
 # Lines of Python by folder, rooms included. A folder that needs more is to be looked through first: what is said twice?
 BUDGETS = {
-    "": 1390,
+    "": 1420,
     "agent": 2500,
     "checkpoints": 895,
     "cli": 2900,
@@ -23,14 +23,14 @@ BUDGETS = {
     "engine": 7600,
     "eval": 7200,
     "formats": 3050,
-    "inference": 6080,
+    "inference": 6090,
     "llm": 850,
     "mcp": 720,
     "media": 1190,
     "models": 2400,
     "nn": 520,
     "ops": 1060,
-    "query": 2340,
+    "query": 2380,
     "render": 260,
     "scenes": 3090,
     "serve": 6350,

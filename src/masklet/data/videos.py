@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float32
 
+from masklet.cached import cached
 from masklet.data.clip_transforms import ClipAugmentConfig, augment_clip, with_masks
 from masklet.data.schema import Clip, Example
 from masklet.data.transforms import Placement, place_image, place_masks
@@ -47,7 +47,7 @@ class VideoFrames:
 
     videos: LabelledVideos
 
-    @cached_property
+    @cached
     def _ends(self) -> np.ndarray:
         return np.cumsum([self.videos.num_frames(video) for video in range(len(self.videos))])
 

@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from masklet.cached import cached
 from masklet.checkpoints.containers import content_hash
 from masklet.formats.calibration import Calibration
 from masklet.inference.concepts import Concept, pack_exemplars
@@ -25,7 +26,6 @@ from masklet.models.detector import Detector, Grounding, ImageFeatures
 from masklet.ops.boxes import cxcywh_to_xyxy
 from masklet.ops.nms import nms_prompts
 from masklet.ops.scores import joint_scores
-from masklet.protocols import cached
 from masklet.tokenizer import Tokenizer
 from masklet.types import Detections, DetectionSettings, FeaturePyramid, PromptBatch, TokenSet
 

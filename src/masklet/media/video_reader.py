@@ -10,7 +10,6 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cached_property
 from itertools import chain, pairwise
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from jaxtyping import Float64, Int64, UInt8
 
+from masklet.cached import cached
 from masklet.errors import InputError
 from masklet.media.av_files import open_to_read
 from masklet.media.frames import ASSUMED_FPS, Frame, FrameSource, Stream
@@ -116,7 +116,7 @@ class VideoFile(FrameSource):
             stream.thread_type = "AUTO"
             yield container, stream
 
-    @cached_property
+    @cached
     def _index(self) -> Index:
         index = self._read_index()
         if self._is_steady and index.count > 2:

@@ -7,12 +7,12 @@ of mask `i` are those from `offsets[i]` to `offsets[i + 1]`; they are never empt
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
 from jaxtyping import Float, Int64
 
+from masklet.cached import cached
 from masklet.ops.counts import MAX_PIXELS, Counts, DamagedMask, fail_at, sum_within, to_bytes, unpack_runs
 
 CHUNK = 2**16  # characters unpacked or runs looked up at once: what a fast cache holds
@@ -70,12 +70,12 @@ class RunTable:
             widths=self.widths[rows],
         )
 
-    @cached_property
+    @cached
     def areas(self) -> Int64[np.ndarray, " mask"]:
         """Pixels of each mask."""
         return np.diff(self._pixels_before[self.offsets])
 
-    @cached_property
+    @cached
     def extents(self) -> Int64[np.ndarray, "mask 2"]:
         """The position where each mask begins and the one where it has ended; zeros for an empty one."""
         extents = np.zeros((len(self), 2), np.int64)
@@ -84,7 +84,7 @@ class RunTable:
         extents[filled, 1] = self.ends[self.offsets[filled + 1] - 1]
         return extents
 
-    @cached_property
+    @cached
     def boxes_xyxy(self) -> Int64[np.ndarray, "mask 4"]:
         """The tightest box around each mask, on pixel edges; zeros for an empty one."""
         boxes = np.zeros((len(self), 4), np.int64)
@@ -101,16 +101,16 @@ class RunTable:
         boxes[filled, 3] = np.maximum.reduceat(np.where(wraps, height, last % height + 1), first)
         return boxes
 
-    @cached_property
+    @cached
     def _pixels_before(self) -> Int64[np.ndarray, " run_plus_one"]:
         """Pixels in all runs before each run of the table."""
         return np.concatenate([[0], np.cumsum(self.ends - self.starts)])
 
-    @cached_property
+    @cached
     def _stride(self) -> int:
         return int((self.heights * self.widths).max(initial=0)) + 1
 
-    @cached_property
+    @cached
     def _keys(self) -> Int64[np.ndarray, " run"]:
         """Starts of all runs as one rising sequence, the masks a stride apart."""
         return self.starts + self._stride * np.repeat(np.arange(len(self)), np.diff(self.offsets))

@@ -8,7 +8,8 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int64
 from PIL import Image
 
-from masklet.protocols import Pixels, absence, cached
+from masklet.cached import cached
+from masklet.protocols import Pixels, absence
 from masklet.query.nodes import Named, Node, phrases
 from masklet.query.relations import Extent
 

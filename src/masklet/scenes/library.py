@@ -3,7 +3,6 @@
 import json
 import zlib
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -11,6 +10,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
+from masklet.cached import cached
 from masklet.scenes.layout import KINDS
 from masklet.scenes.objects.paint import COLOURS, alpha_tiles
 from masklet.scenes.objects.shapes import CHARACTERS
@@ -89,7 +89,7 @@ class CutoutLibrary:
         )
         return cls(cutouts, backgrounds)
 
-    @cached_property
+    @cached
     def by_noun(self) -> dict[str, tuple[Cutout, ...]]:
         """Cut-outs by their usual name."""
         found: dict[str, list[Cutout]] = {}
@@ -97,12 +97,12 @@ class CutoutLibrary:
             found.setdefault(cutout.nouns[0], []).append(cutout)
         return {noun: tuple(members) for noun, members in found.items()}
 
-    @cached_property
+    @cached
     def names(self) -> tuple[str, ...]:
         """The usual names, each once."""
         return tuple(self.by_noun)
 
-    @cached_property
+    @cached
     def siblings(self) -> dict[str, tuple[str, ...]]:
         """Usual names under each broader or equal name."""
         found: dict[str, dict[str, None]] = {}
@@ -111,7 +111,7 @@ class CutoutLibrary:
                 found.setdefault(noun, {})[cutout.nouns[0]] = None
         return {noun: tuple(names) for noun, names in found.items()}
 
-    @cached_property
+    @cached
     def _vocabulary(self) -> dict[str, frozenset[str]]:
         """Every noun that can be asked, with all nouns said of the things it names first."""
         found: dict[str, set[str]] = {noun: {noun} for kind in KINDS for noun in kind.nouns}
@@ -121,7 +121,7 @@ class CutoutLibrary:
             found[cutout.nouns[0]].update(cutout.nouns)
         return {noun: frozenset(nouns) for noun, nouns in found.items()}
 
-    @cached_property
+    @cached
     def _groups(self) -> dict[str, frozenset[str]]:
         found: dict[str, set[str]] = {}
         for cutout in self.cutouts:
@@ -153,7 +153,7 @@ class CutoutLibrary:
         people = "person" in own or cutout.group == "People & Body"
         return people and not self._groups.get(noun, frozenset()) & {"Animals & Nature", "Food & Drink"}
 
-    @cached_property
+    @cached
     def _clear(self) -> tuple[frozenset[str], frozenset[str]]:
         """What is rare outdoors, and what is rare in shops."""
         anywhere = "animal", "musical instrument", "dinosaur"

@@ -124,7 +124,7 @@ def _answer(
 
 def _clicked(session: ImageSession, prompt: ClickPrompt2D, form: MaskForm) -> list[InstanceView]:
     result = session.click(prompt.points, prompt.labels, box=prompt.box)
-    mask = result.masks[0]
+    mask = result.mask(0)
     if not mask.any():
         return []
     score = round(float(result.iou_scores[0]), 5)

@@ -8,7 +8,6 @@ evaluation image of any place and size that a crop of a tenth could have left, a
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import product
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
 
+from masklet.cached import cached
 from masklet.engine.digests import digest_of
 from masklet.engine.ledger.ledger import RULES
 from masklet.engine.records import Author, Fact, Outcome, Unit
@@ -115,15 +115,15 @@ class _Known:
 
     rows: Sequence
 
-    @cached_property
+    @cached
     def _all(self) -> list[tuple[int, int]]:
         return [(int(text, 16), place) for place, row in enumerate(self.rows) for text in json.loads(row["hashes"])]
 
-    @cached_property
+    @cached
     def hashes(self) -> np.ndarray:
         return np.array([value for value, _ in self._all], np.uint64)
 
-    @cached_property
+    @cached
     def owner(self) -> np.ndarray:
         return np.array([place for _, place in self._all], np.int64)
 

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from importlib import import_module
 from typing import Any, Protocol, runtime_checkable
 
+from masklet.cached import cached
 from masklet.engine.ledger.ledger import RULES
 from masklet.engine.ontology.captions import noun_phrases
 from masklet.engine.ontology.concepts import Ontology
@@ -52,7 +52,7 @@ class SpacyChunker:
         """The model with its version."""
         return Author(kind="model", name=f"spaCy {self.model} {self.version}")
 
-    @cached_property
+    @cached
     def _read(self) -> Any:
         return import_module(self.model).load()
 

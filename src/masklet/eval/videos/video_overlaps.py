@@ -5,11 +5,11 @@ All scores of videos are computed from them: volumes, tracks frame by frame, cla
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
+from masklet.cached import cached
 from masklet.errors import InputError
 from masklet.eval.videos.hota import FrameOverlap
 from masklet.eval.videos.video_files import Masklet, Video
@@ -46,7 +46,7 @@ class VideoOverlaps:
         union = self.truth_areas.sum(axis=0)[:, None] + self.predicted_areas.sum(axis=0) - shared
         return np.divide(shared, union, out=np.ones_like(shared), where=union > 0)
 
-    @cached_property
+    @cached
     def iou(self) -> Float64[np.ndarray, "frame truth prediction"]:
         """Intersection over union in each frame; 0 where both are empty."""
         union = self.truth_areas[:, :, None] + self.predicted_areas[:, None] - self.shared

@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Float32, Int64, UInt8
 from PIL import Image
 from torch import Tensor
 
+from masklet.cached import cached
 from masklet.errors import InputError
 from masklet.inference.concepts import check_box, read_labels, read_rows
 from masklet.inference.image.image_result import ImageResult
@@ -18,7 +19,6 @@ from masklet.inference.result import CLICKED, Result, Row, choose
 from masklet.models.click import LOGIT_LIMIT
 from masklet.ops.components import fill_holes
 from masklet.ops.masks import mask_to_box
-from masklet.protocols import cached
 from masklet.types import ClickOutput, ClickPrompt, Detections
 
 MAX_HOLE_AREA = 256  # in cells of the low-resolution mask
@@ -94,16 +94,20 @@ class ClickResult(Result):
 
     def mask(self, index: int) -> Bool[np.ndarray, "height width"]:
         """One mask at the size of the image."""
-        return self.as_image_result.mask(index)
+        return self._without_boxes.mask(index)
 
     @cached
     def as_image_result(self) -> ImageResult:
         """The masks as instances of the phrase "object", which drawing and exports take."""
-        logits = self.filled.cpu()
-        nothing = ImageResult(image=self.image, detections=_detections(logits, self.iou_scores), queries=(CLICKED,))
-        boxes = [mask_to_box(nothing.mask(index)) or (0, 0, 0, 0) for index in range(len(self))]
-        detections = replace(nothing.detections, boxes_xyxy=torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4))
-        return replace(nothing, detections=detections)
+        result = self._without_boxes
+        boxes = [mask_to_box(result.mask(index)) or (0, 0, 0, 0) for index in range(len(self))]
+        detections = replace(result.detections, boxes_xyxy=torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4))
+        return replace(result, detections=detections)
+
+    @cached
+    def _without_boxes(self) -> ImageResult:
+        detections = _detections(self.filled.cpu(), self.iou_scores)
+        return ImageResult(image=self.image, detections=detections, queries=(CLICKED,))
 
     def counts(self) -> dict[str, int]:
         """How many masks there are."""

@@ -16,11 +16,12 @@ import torch
 from jaxtyping import Bool, Float32, Int64, UInt8
 from PIL import Image
 
+from masklet.cached import cached
 from masklet.inference.arbitration import owners
 from masklet.inference.result import Result, Row, box_entries, choose
 from masklet.ops.enlarge import resize_mask_logits
 from masklet.phrases import phrase_key
-from masklet.protocols import absence, cached
+from masklet.protocols import absence
 from masklet.types import Detections
 
 

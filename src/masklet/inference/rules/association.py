@@ -5,12 +5,12 @@ compared on the CPU. Nothing is remembered here.
 """
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from jaxtyping import Bool, Float, Float64
 from torch import Tensor
 
+from masklet.cached import cached
 from masklet.inference.rules.rules import Rules
 from masklet.ops.overlaps import binary_masks, overlap_table
 from masklet.ops.scores import inverse_sigmoid, joint_scores
@@ -24,7 +24,7 @@ class FrameDetections:
     scores: Float[Tensor, " detection"]  # probabilities
     boxes_xyxy: Float[Tensor, "detection 4"]  # fractions of the image
 
-    @cached_property
+    @cached
     def masks(self) -> Bool[Tensor, "detection height width"]:
         """Where the logits are above 0."""
         return binary_masks(self.mask_logits)
@@ -38,7 +38,7 @@ class Proposals:
     mask_logits: Float[Tensor, "object height width"]  # low resolution, holes filled
     object_logits: Float[Tensor, " object"]  # above 0: the object is there
 
-    @cached_property
+    @cached
     def masks(self) -> Bool[Tensor, "object height width"]:
         """Where the logits are above 0."""
         return binary_masks(self.mask_logits)
@@ -54,7 +54,7 @@ class Matches:
     hits: tuple[tuple[int, ...], ...]  # per detection: the masklets that it touches
     confident: tuple[tuple[int, int], ...]  # masklet and detection that shows it beyond doubt
 
-    @cached_property
+    @cached
     def hit(self) -> frozenset[int]:
         """Masklets that some detection touches."""
         return frozenset(object_id for ids in self.hits for object_id in ids)

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import torch
 from jaxtyping import UInt8
 
+from masklet.cached import cached
 from masklet.errors import InputError
 from masklet.inference.predictor import Predictor
 from masklet.media.frames import ASSUMED_FPS, Frame, FrameSource
@@ -26,19 +26,19 @@ class FrameFeatures:
     predictor: Predictor
     frame: Frame
 
-    @cached_property
+    @cached
     def _trunk(self) -> TrunkMaps:
         with torch.inference_mode():
             pixels = preprocess(self.frame.pixels, self.predictor.image_size)[None].to(self.predictor.device)
             return self.predictor.detector.vision.trunk(pixels)
 
-    @cached_property
+    @cached
     def for_detector(self) -> ImageFeatures:
         """What the detector needs."""
         with torch.inference_mode():
             return self.predictor.detector.prepare(self._trunk)
 
-    @cached_property
+    @cached
     def for_tracker(self) -> ClickFeatures:
         """What the tracker and its click head need."""
         with torch.inference_mode():

@@ -13,13 +13,13 @@ from jaxtyping import Bool, Float, Float32, Int64, UInt8
 from PIL import Image
 from torch import Tensor
 
+from masklet.cached import cached
 from masklet.errors import InputError
 from masklet.inference.result import CLICKED, Result, Row, box_entries, choose
 from masklet.media.frames import Frame
 from masklet.ops.enlarge import resize_mask_logits
 from masklet.ops.masks import fills, mask_to_box, rle_area, rle_decode, rle_encode
 from masklet.phrases import phrase_key
-from masklet.protocols import cached
 
 Numbers = Sequence[float | int] | np.ndarray | Tensor
 

@@ -109,7 +109,7 @@ def shapes_of(session: ImageSession, params: AnyLabelingParams) -> list[dict[str
         clicked = session.click(
             [each.data for each in points], [each.label for each in points], box=(boxes or [None])[0]
         )
-        rows: Sequence[tuple[str, float, np.ndarray]] = [("object", float(clicked.iou_scores[0]), clicked.masks[0])]
+        rows: Sequence[tuple[str, float, np.ndarray]] = [("object", float(clicked.iou_scores[0]), clicked.mask(0))]
     else:
         found = session.find(
             phrases or None, boxes=boxes or None, not_boxes=others or None, threshold=params.conf_threshold

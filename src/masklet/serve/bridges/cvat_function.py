@@ -78,7 +78,7 @@ class CvatInteractor:
         labels = [1] * len(prompts.pos_points) + [0] * len(prompts.neg_points)
         corners = prompts.bounding_box
         box = None if corners is None else [value for corner in corners for value in corner]
-        mask = pp_image.click(points, labels, box=box).masks[0]
+        mask = pp_image.click(points, labels, box=box).mask(0)
         return [cvat.InteractionResultShape(type="mask", points=cvat_runs(mask))] if mask.any() else []
 
 

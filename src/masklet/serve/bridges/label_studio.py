@@ -212,7 +212,7 @@ def _drawn(session: ImageSession, drawn: Sequence[Region], config: LabelConfig, 
                 boxes.append([x, y, min(x + width, session.size[1]), min(y + height, session.size[0])])
     if points or boxes:
         result = session.click(points, labels, box=boxes[-1] if boxes else None)
-        yield label, float(result.iou_scores[0]), result.masks[0]
+        yield label, float(result.iou_scores[0]), result.mask(0)
 
 
 def _phrase(session: ImageSession, value: Mapping[str, Any], config: LabelConfig, control: Control) -> Iterator[Found]:

@@ -85,7 +85,7 @@ def _interact(session: ImageSession, body: CvatCall) -> np.ndarray:
     points = [*body.pos_points, *body.neg_points]
     labels = [1] * len(body.pos_points) + [0] * len(body.neg_points)
     box = [value for point in body.obj_bbox for value in point] if body.obj_bbox else None
-    return session.click(points, labels, box=box).masks[0]
+    return session.click(points, labels, box=box).mask(0)
 
 
 def _detect(session: ImageSession, labels: list[str], threshold: float) -> list[dict[str, Any]]:

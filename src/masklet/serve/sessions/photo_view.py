@@ -12,10 +12,11 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from PIL import Image
 
+from masklet.cached import cached
 from masklet.errors import InputError
 from masklet.inference.output.registry import IMAGE_FORMATS, ImageOutput, write_image_formats
 from masklet.ops.masks import rle_decode
-from masklet.protocols import absence, cached
+from masklet.protocols import absence
 from masklet.serve.schemas import ConceptView, HandTask, ObjectView, PhotoView, RleMask, ScriptView
 from masklet.serve.sessions.about import About
 from masklet.serve.sessions.photo_state import PhotoHistory, PhotoObject

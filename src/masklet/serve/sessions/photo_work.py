@@ -194,7 +194,7 @@ class PhotoWork:
             start = known.prompt or (known.mask if known.source != "click" else None) if known else None
             prompt = None if start is None else self._logits(start)
             result = self.session.click(list(points), list(labels), box=around, mask=prompt)
-            mask = result.masks[0]
+            mask = result.mask(0)
             made = self._object_of(mask, known, body.phrase, float(result.iou_scores[0]), "click")
             made = replace(made, points=points, labels=labels, around=around, prompt=start)
             return self.change(lambda state: _put(state, made, known))
@@ -206,7 +206,7 @@ class PhotoWork:
             mask = self._decode(body.mask)
             if body.as_prompt:
                 digest = self._keep(rle_encode(mask))
-                mask = self.session.click(mask=self._logits(digest)).masks[0]
+                mask = self.session.click(mask=self._logits(digest)).mask(0)
             if not mask.any():
                 raise InputError("the mask is empty: delete the object instead")
             made = self._object_of(mask, known, body.phrase, 1.0, "hand")

@@ -8,7 +8,6 @@ as contrast with captions would give it.
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +16,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from masklet.cached import cached
 from masklet.checkpoints.containers import open_tensors
 from masklet.checkpoints.weights import Weights, load_detector
 from masklet.data.collate import Encoder
@@ -64,7 +64,7 @@ class WordTable:
             raise InputError(f"{path} is not a table of words: {error} is missing or unreadable") from error
         return cls(phrases=tuple(phrases), vectors=vectors, shares=shares / shares.sum())
 
-    @cached_property
+    @cached
     def colours(self) -> dict[str, Tensor]:
         """The vectors of the colours that the table has."""
         return {name: self.vectors[row] for row, name in enumerate(self.phrases) if name in COLOURS}

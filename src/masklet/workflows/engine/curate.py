@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float
 
 import masklet
+from masklet.cached import cached
 from masklet.engine.curation.describe import Describe, kinds_of_media, most_alike, vectors_of
 from masklet.engine.curation.profile import balanced, profiles
 from masklet.engine.digests import digest_of
@@ -22,7 +23,7 @@ from masklet.engine.stages.stage import Project
 from masklet.errors import InputError
 from masklet.files import link_or_copy, write_atomically
 from masklet.media.images import read_image
-from masklet.protocols import Pixels, cached
+from masklet.protocols import Pixels
 from masklet.workflows.engine.folder import ProjectSettings, open_project, read_photo_settings, write_settings
 from masklet.workflows.engine.plan import ingest_of
 from masklet.workflows.model_choice import ModelChoice

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
+from masklet.cached import cached
 from masklet.engine.curation.guard import LeakGuard
 from masklet.engine.ontology.chunkers import chunker_here
 from masklet.engine.ontology.concepts import shipped
@@ -35,7 +35,7 @@ class LateModel:
 
     choice: ModelChoice
 
-    @cached_property
+    @cached
     def _model(self) -> Segmenter:
         return self.choice.load()
 

@@ -13,6 +13,7 @@ from jaxtyping import Float
 from PIL import Image
 from pydantic import Field, TypeAdapter, ValidationError
 
+from masklet.cached import cached
 from masklet.engine.records import MaskRow
 from masklet.engine.verify.bands import Bands
 from masklet.engine.verify.by_score import ByScore, fit_by_score
@@ -22,7 +23,7 @@ from masklet.engine.verify.lessons import lessons_of
 from masklet.errors import InputError
 from masklet.files import write_atomically
 from masklet.ops.masks import rle_decode
-from masklet.protocols import Pixels, cached
+from masklet.protocols import Pixels
 from masklet.workflows.engine.folder import open_project, read_settings
 from masklet.workflows.model_choice import ModelChoice
 
