@@ -340,8 +340,9 @@ def test_what_is_found_where_a_person_drew_is_not_there_twice(client: Client, ph
 def test_phrases_examples_and_questions_of_a_request_are_asked_in_one_pass(
     http: TestClient, client: Client, photo: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    detector = http.app.state.server.host.get().detector  # type: ignore[attr-defined]
-    passes, ground = list[int](), detector.ground
+    model = http.app.state.server.host.get()  # type: ignore[attr-defined]
+    detector, passes = model.detector, list[int]()
+    ground = detector.ground
     monkeypatch.setattr(detector, "ground", lambda *given: passes.append(len(given[2].phrase_index)) or ground(*given))
     prompts = [
         PhrasePrompt(text="square"),
@@ -352,14 +353,17 @@ def test_phrases_examples_and_questions_of_a_request_are_asked_in_one_pass(
         QuestionPrompt(text="the the"),
         QuestionPrompt(text="the largest square"),
     ]
+    is_exact = model.dtype == torch.float32  # in bfloat16 sums depend on what is in the batch
     together = client.segment(photo, prompts, threshold=0.0).prompts
     assert passes == [6]  # those that cannot be used are not asked
     assert together[5].error
     for place in (0, 1, 3, 4, 6):
         [alone] = client.segment(photo, [prompts[place]], threshold=0.0).prompts
-        assert together[place].presence == pytest.approx(alone.presence, abs=1e-4)
+        assert together[place].presence == pytest.approx(alone.presence, abs=1e-4 if is_exact else 5e-3)
         scores = [each.score for each in alone.instances]
-        assert [each.score for each in together[place].instances] == pytest.approx(scores, abs=1e-3)
+        assert [each.score for each in together[place].instances] == pytest.approx(
+            scores, abs=1e-3 if is_exact else 5e-3
+        )
         assert together[place].explanation == alone.explanation
 
 
