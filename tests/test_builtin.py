@@ -37,7 +37,7 @@ def test_half_precision_finds_about_as_much(model: masklet.Model) -> None:
 
 
 def test_the_command_line_answers_in_json(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "masklet.cli", "segment", str(PHOTO), "-p", "coin", "-p", "cat", "--json"]
+    command = [sys.executable, "-m", "masklet", "segment", str(PHOTO), "-p", "coin", "-p", "cat", "--json"]
     done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=tmp_path)
     answer = json.loads(done.stdout)
     coin, cat = answer["phrases"]
@@ -49,7 +49,7 @@ def test_the_command_line_answers_in_json(tmp_path: Path) -> None:
 
 
 def test_the_demo_runs_and_writes_its_pictures(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "masklet.cli", "demo", "--out", "pictures"]
+    command = [sys.executable, "-m", "masklet", "demo", "--out", "pictures"]
     environment = {**os.environ, "PYTHONPATH": str(Path(masklet.__file__).parents[1])}
     done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment, cwd=tmp_path)
     assert "asked in words" in done.stdout

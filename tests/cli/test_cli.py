@@ -339,7 +339,7 @@ def test_help_and_bad_arguments_do_not_import_torch():
 
 
 def test_the_command_exits_with_its_status(tmp_path):
-    command = [sys.executable, "-m", "masklet.cli", "segment", str(tmp_path / "no.png"), "-p", "coin", "--json"]
+    command = [sys.executable, "-m", "masklet", "segment", str(tmp_path / "no.png"), "-p", "coin", "--json"]
     result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert (result.returncode, result.stdout) == (1, "")
     assert result.stderr == f"masklet: no such file: {tmp_path / 'no.png'}\n"

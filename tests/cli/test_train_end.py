@@ -190,7 +190,7 @@ def test_of_two_processes_the_first_validates_and_speaks(base, pictures, tmp_pat
         "--nproc-per-node",
         "2",
         "-m",
-        "masklet.cli",
+        "masklet",
     ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run([*launch, *given], check=False, capture_output=True, text=True, env=environment)

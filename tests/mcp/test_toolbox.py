@@ -168,7 +168,7 @@ def test_both_kinds_of_schema_come_from_one_type() -> None:
 @pytest.mark.slow
 def test_a_client_speaks_over_standard_streams(shared, tmp_path) -> None:
     write(random_weights(), tmp_path / "random.safetensors")
-    command = ["-m", "masklet.cli", "mcp", "--folder", str(shared), "--model", str(tmp_path / "random.safetensors")]
+    command = ["-m", "masklet", "mcp", "--folder", str(shared), "--model", str(tmp_path / "random.safetensors")]
 
     async def go() -> list:
         async with Client(StdioServerParameters(command=sys.executable, args=command)) as client:

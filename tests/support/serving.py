@@ -59,7 +59,7 @@ class Running:
 def running_server(folder: Path, model: str, *options: str) -> Iterator[Running]:
     """`masklet serve` until the block ends; it answers /health when the block begins."""
     port = free_port()
-    command = [sys.executable, "-m", "masklet.cli", "serve", "--port", str(port), "--folder", str(folder)]
+    command = [sys.executable, "-m", "masklet", "serve", "--port", str(port), "--folder", str(folder)]
     process = subprocess.Popen([*command, "--model", model, "--device", "cpu", *options])
     address = f"http://127.0.0.1:{port}"
     try:

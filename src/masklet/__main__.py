@@ -1,4 +1,4 @@
-"""`python -m masklet.cli`."""
+"""`python -m masklet`, the same as the command `masklet`."""
 
 import sys
 
