@@ -104,7 +104,7 @@ def test_images_encoded_together_are_as_those_encoded_alone(base: Path) -> None:
 def test_concepts_of_several_requests_are_asked_in_one_pass_and_answered_as_alone(
     base: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = masklet.load(base, device="cpu")
+    model = masklet.load(base, device="cpu", dtype="float32")
     laned, rng = LanedModel.of(model, Lane(9)), np.random.default_rng(1)
     wide, tall = (model.encode(rng.integers(0, 255, size, dtype=np.uint8)) for size in ((40, 60, 3), (50, 30, 3)))
     coin, cup = Concept(phrase="coin"), Concept(phrase="a large cup", boxes=((3, 4, 20, 30),), labels=(1,))
