@@ -120,7 +120,7 @@ def test_the_coarse_level_begins_as_a_projection_of_the_summary() -> None:
 def test_channels_lie_beside_each_other_from_the_first_convolution_to_the_neck() -> None:
     model = Detector(replace(tiny(), image_size=64)).eval()
     maps = model.vision.trunk(torch.rand(1, 3, 64, 64))
-    pyramid = model.vision.neck(maps)
+    pyramid = model.vision.concept_neck(maps)
     for each in (maps.fine, maps.medium, maps.coarse, maps.top, pyramid.fine, pyramid.medium, pyramid.coarse):
         assert each.is_contiguous(memory_format=torch.channels_last)
 
