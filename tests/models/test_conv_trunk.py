@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from masklet.config import tiny
-from masklet.models.conv_trunk import ConvMaps, ConvTrunk, LateralNeck, same_conv
+from masklet.models.conv_trunk import ConvMaps, ConvTrunk, LateralNeck, patch_conv, same_conv
 from masklet.models.detector import Detector
 from masklet.nn.positions import sine_map
 
@@ -123,6 +123,15 @@ def test_channels_lie_beside_each_other_from_the_first_convolution_to_the_neck()
     pyramid = model.vision.concept_neck(maps)
     for each in (maps.fine, maps.medium, maps.coarse, maps.top, pyramid.fine, pyramid.medium, pyramid.coarse):
         assert each.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_what_is_kept_of_finer_maps_is_the_convolution_and_in_bfloat16_too() -> None:
+    for side, dim in ((2, 48), (4, 24), (4, 16)):
+        conv, x = nn.Conv2d(dim, 32, side, stride=side, bias=False), torch.rand(2, dim, 8 * side, 4 * side)
+        expected = conv(x)
+        torch.testing.assert_close(patch_conv(x, conv), expected)
+        rounded = patch_conv(x.bfloat16(), conv.bfloat16()).float()
+        assert (rounded - expected).norm() < 0.02 * expected.norm()
 
 
 def test_a_frozen_trunk_costs_no_gradient() -> None:
