@@ -255,7 +255,11 @@ def test_videos_that_give_nothing_are_told_and_cut_again_with_other_limits(tmp_p
     assert once_more.clips == 1  # what people may have judged stays as it was cut
     write_clip(tmp_path / "videos" / "street.2")
     (tmp_path / "videos" / "street" / "more.png").write_bytes((tmp_path / "videos" / "street" / "07.png").read_bytes())
-    assert run_clips(replace(job, limits=LIMITS), segmenter=ColourVideos()).clips == 3  # type: ignore[arg-type]
+    last = run_clips(replace(job, limits=LIMITS), segmenter=ColourVideos())  # type: ignore[arg-type]
+    names = sorted(path.parent.name for path in (job.folder / "clips").rglob("clip.json"))
+    assert [name[:6] for name in names] == ["street"] * 3  # what was cut before, the video as it is now, and another
+    assert {"street-000", "street.2-000"} < {*names}
+    assert last.clips == 2  # two of them show the same
 
 
 def test_a_cut_that_was_killed_goes_on_under_its_names(tmp_path: Path) -> None:

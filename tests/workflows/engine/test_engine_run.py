@@ -154,8 +154,9 @@ def test_why_shows_what_was_judged(tmp_path: Path, capsys) -> None:
     assert main(["engine", "why", str(result.folder), row["annotation_id"], "--out", str(page)]) == 0
     assert page.read_text().count("data:image/jpeg") == 1 + len(json.loads(row["masks"]))
     uri = project.view.one_media(row["media_id"])["uri"]
-    (tmp_path / "photos" / uri).write_bytes((tmp_path / "photos" / "0000.png").read_bytes()[:50])
-    made(tmp_path)
+    again = job(tmp_path)
+    (tmp_path / "photos" / uri).write_bytes(b"another photo, which is broken")
+    run_engine(again, segmenter=ColourSegmenter())  # type: ignore[arg-type]
     capsys.readouterr()
     assert main(["engine", "why", str(result.folder), row["annotation_id"], "--out", str(page)]) == 1
     assert "has changed since it was judged" in capsys.readouterr().err

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from masklet.engine.digests import digest_of_bytes
 from masklet.engine.ledger.units import Units
 from masklet.engine.records import MaskRow
 from masklet.engine.stages.ingest import image_files
@@ -180,16 +181,23 @@ def unfinished(project: Project, channels: Sequence[Foretelling | ToldPhrases]) 
     left = []
     for path in files:
         uri, status = path.relative_to(project.originals).as_posix(), path.stat()
-        stamp = stamps.get(uri, ("", 0))[0]
+        stamp, media = stamps.get(uri, ("", 0))[0], held.get(uri)
         is_same = not stamp or stamp.endswith(f" {status.st_size} {status.st_mtime_ns}")
-        media = held.get(uri) if is_same else None
-        if media is None:
+        if media is None or not (is_same or _holds(path, media)):
             is_left = any(isinstance(each, ToldPhrases) or each.speaks_of(uri) for each in channels)
         else:
             is_left = media in waiting and media not in broken and copies.get(media, media) == media
         if is_left:
             left.append(path)
     return left
+
+
+def _holds(path: Path, media_id: str) -> bool:
+    """Whether a file that was touched is still the same."""
+    try:
+        return digest_of_bytes(path.read_bytes()) == media_id
+    except OSError:  # the run will say why
+        return False
 
 
 def _questions(masks: Sequence[MaskRow], presence: float) -> int:
