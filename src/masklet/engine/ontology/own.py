@@ -87,7 +87,8 @@ def _of_tree(path: Path, file: TextIOWrapper) -> dict[str, Noun]:
         if place >= MOST_CONCEPTS:  # a few lines that refer to one another can stand for billions
             raise InputError(f"{path}: got more than {MOST_CONCEPTS} names in its tree")
         there = found.get(name)
-        parents = tuple(dict.fromkeys([*(there.parents if there else ()), *([parent] if parent else [])]))
+        above: list[str] = [*(there.parents if there else ()), *([parent] if parent else [])]
+        parents = tuple(dict.fromkeys(above))
         names = tuple(dict.fromkeys([*(there.names if there else (name,)), *synonyms]))
         found[name] = _own(name, names, parents)
     return found

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import torch
@@ -243,7 +243,7 @@ def _answers(head: LiteHead | None, items: Sequence[Item], features: Callable[[I
 def save_heads(path: Path, heads: Mapping[str, LiteHead], maker: str) -> str:
     """Writes heads by task, with the name of what makes their features; the digest of the file."""
     file = io.BytesIO()
-    arrays = {f"{task}.{name}": value for task, head in heads.items() for name, value in _arrays(head)}
+    arrays: dict[str, Any] = {f"{task}.{name}": each for task, head in heads.items() for name, each in _arrays(head)}
     np.savez(file, maker=np.array(maker), **arrays)
     write_atomically(path, file.getvalue())
     return digest_of_bytes(file.getvalue())
