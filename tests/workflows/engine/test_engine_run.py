@@ -274,3 +274,12 @@ def test_a_promoted_model_stays_unless_another_is_named(tmp_path: Path, monkeypa
     main(["engine", "adapt", str(tmp_path / "photos"), "--phrases", "coin", "--project", str(folder)])
     models = [each.settings().model for each in jobs]
     assert models == ["/rounds/1/weights.safetensors", "tiny", "tiny", "/rounds/1/weights.safetensors"]
+
+
+def test_a_licence_stays_unless_another_is_named(tmp_path: Path) -> None:
+    first = replace(job(tmp_path), licence="CC0-1.0")
+    for one in (first, replace(first, licence=None), replace(first, licence="CC-BY-4.0")):
+        result = run_engine(one, segmenter=ColourSegmenter())  # type: ignore[arg-type]
+        assert result is not None
+        assert result.snapshot is not None
+        assert result.snapshot.manifest["licences"] == ["CC-BY-4.0" if one.licence == "CC-BY-4.0" else "CC0-1.0"]

@@ -58,8 +58,11 @@ def run(  # noqa: PLR0913 - one argument for each option
         typer.Option(help="Leave phrases out that have so many positives, or that audits show to be solved.", min=0),
     ] = 0,
     licence: Annotated[
-        str, typer.Option(help="Of the photos, such as CC-BY-4.0; or FOLDER=CC-BY-4.0, with commas between.")
-    ] = "unknown",
+        str | None,
+        typer.Option(
+            help="Of the photos, such as CC-BY-4.0; or FOLDER=CC-BY-4.0, with commas between.", show_default=False
+        ),
+    ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Start without asking.")] = False,
     llm: Llm = None,
     llm_model: LlmModel = "default",

@@ -47,7 +47,8 @@ class EngineJob:
     """Photos, what to look for in them, and the folder of the project.
 
     Without a `model` it is the project's own, which may be one that a round of learning has made, and `tiny` for a new
-    project. Raises: InputError when there is nothing to look for, or the photos are no folder.
+    project; without a `licence` it is what was named before, if any. Raises: InputError when the photos are no folder,
+    or are the project's own.
     """
 
     photos: Path
@@ -55,7 +56,7 @@ class EngineJob:
     phrases: tuple[str, ...] = ()
     labels: Path | None = None
     captions: Path | None = None
-    licence: str = "unknown"
+    licence: str | None = None
     negatives: int = 0
     harder: bool = False
     walk: bool = False
@@ -73,13 +74,14 @@ class EngineJob:
 
     def settings(self, *, has_language: bool = False) -> ProjectSettings:
         """What is kept of the job; a language model tells phrases where nothing else does."""
+        before = read_photo_settings(self.folder) if (self.folder / SETTINGS).is_file() else None
         return ProjectSettings(
             photos=str(self.photos.resolve()),
             phrases=self.phrases,
             labels=str(self.labels.resolve()) if self.labels else None,
             captions=str(self.captions.resolve()) if self.captions else None,
-            licence=self.licence,
-            model=self.model or self._model_so_far(),
+            licence=self.licence or (before.licence if before else "unknown"),
+            model=self.model or (before.model if before else ModelChoice().name),
             negatives=self.negatives,
             harder=self.harder,
             walk=self.walk,
@@ -87,10 +89,6 @@ class EngineJob:
             ontology=str(self.ontology.resolve()) if self.ontology else None,
             told=has_language and not (self.phrases or self.captions or self.labels),
         )
-
-    def _model_so_far(self) -> str:
-        is_there = (self.folder / SETTINGS).is_file()
-        return read_photo_settings(self.folder).model if is_there else ModelChoice().name
 
 
 @dataclass(frozen=True, kw_only=True)
