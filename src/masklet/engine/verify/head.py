@@ -57,7 +57,7 @@ class FeatureMaker(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Calibration:
+class HeadCalibration:
     """The isotonic curve from scores to probabilities, and the bands of those: accept, reject."""
 
     curve_x: Float[np.ndarray, " knot"]
@@ -73,7 +73,9 @@ class Calibration:
         return Bands(accept=float(self.bands[0]), reject=float(self.bands[1])).side(probability)
 
 
-UNTRIED = Calibration(curve_x=np.array([0.0, 1.0]), curve_y=np.array([0.0, 1.0]), bands=np.array([math.inf, -math.inf]))
+UNTRIED = HeadCalibration(
+    curve_x=np.array([0.0, 1.0]), curve_y=np.array([0.0, 1.0]), bands=np.array([math.inf, -math.inf])
+)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -86,10 +88,10 @@ class LiteHead:
     first_bias: Float[np.ndarray, " hidden"]
     second: Float[np.ndarray, " hidden"]
     second_bias: Float[np.ndarray, " one"]
-    overall: Calibration = UNTRIED
-    fields: Mapping[str, Calibration] = field(default_factory=dict)
+    overall: HeadCalibration = UNTRIED
+    fields: Mapping[str, HeadCalibration] = field(default_factory=dict)
 
-    def calibration(self, name: str) -> Calibration:
+    def calibration(self, name: str) -> HeadCalibration:
         """That of a field, or of all."""
         return self.fields.get(name, self.overall)
 
@@ -146,10 +148,10 @@ def fit_head(
 
 def _calibrated(
     scores: Float[np.ndarray, " item"], truths: Bool[np.ndarray, " item"], most_false: float
-) -> Calibration:
+) -> HeadCalibration:
     x, y = isotonic(scores, truths)
     bands = fit_bands(np.interp(scores, x, y).tolist(), truths.tolist(), most_false=most_false)
-    return Calibration(curve_x=x, curve_y=y, bands=np.array([bands.accept, bands.reject]))
+    return HeadCalibration(curve_x=x, curve_y=y, bands=np.array([bands.accept, bands.reject]))
 
 
 def _train(features: Float[np.ndarray, "item feature"], truths: Bool[np.ndarray, " item"]) -> LiteHead:
@@ -258,7 +260,7 @@ def _arrays(head: LiteHead) -> Iterator[tuple[str, np.ndarray]]:
 def _head_of(arrays: Mapping[str, np.ndarray], task: str) -> LiteHead:
     names = {key.removeprefix(f"{task}.bands") for key in arrays if key.startswith(f"{task}.bands")}
     found = {
-        name.removeprefix("."): Calibration(**{part: arrays[f"{task}.{part}{name}"] for part in CURVE})
+        name.removeprefix("."): HeadCalibration(**{part: arrays[f"{task}.{part}{name}"] for part in CURVE})
         for name in names
     }
     return LiteHead(**{name: arrays[f"{task}.{name}"] for name in WEIGHTS}, overall=found.pop(""), fields=found)

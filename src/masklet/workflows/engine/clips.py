@@ -123,7 +123,7 @@ def run_clips(job: ClipsJob, observer: JobObserver = SILENT, *, segmenter: Segme
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cut:
+class VideoCut:
     """What became of a video: what it was cut by, its shots, and why it could not be read."""
 
     stamp: str
@@ -136,7 +136,7 @@ class Cut:
         return self.stamp == stamp and (self.limits == limits or bool(self.shots))
 
 
-_CUT = TypeAdapter(Cut)
+_CUT = TypeAdapter(VideoCut)
 
 
 def cut_videos(videos: Path, home: Path, limits: ClipLimits, observer: JobObserver = SILENT) -> list[Path]:
@@ -153,13 +153,13 @@ def cut_videos(videos: Path, home: Path, limits: ClipLimits, observer: JobObserv
             stamp, before = f"{status.st_size} {status.st_mtime_ns}", _before(done)
             is_older = done.is_file() and before is None  # of an earlier version, which kept no more than the shots
             if not is_older and (before is None or not before.is_of(stamp, limits)):
-                cut = _cut(path, home, Cut(stamp=stamp, limits=limits))
+                cut = _cut(path, home, VideoCut(stamp=stamp, limits=limits))
                 write_atomically(done, _CUT.dump_json(cut))
             advance()
     return sorted(marker.parent for marker in home.glob(f"*/{MARKER}"))
 
 
-def _before(done: Path) -> Cut | None:
+def _before(done: Path) -> VideoCut | None:
     try:
         return _CUT.validate_json(done.read_bytes())
     except (OSError, ValidationError):
@@ -178,7 +178,7 @@ def notes_on(home: Path) -> list[str]:
     return notes
 
 
-def _cut(path: Path, home: Path, cut: Cut) -> Cut:
+def _cut(path: Path, home: Path, cut: VideoCut) -> VideoCut:
     """Writes the clips of a video, under names that no other video and no earlier cut has."""
     limits, key = cut.limits, digest_of(cut.stamp, *map(str, astuple(cut.limits)))
     prefix = _free_name(path.name, home, key)
