@@ -18,13 +18,13 @@ BUDGETS = {
     "": 1420,
     "agent": 2500,
     "checkpoints": 895,
-    "cli": 2900,
+    "cli": 2950,
     "data": 3430,
-    "engine": 7600,
+    "engine": 8300,
     "eval": 7200,
     "formats": 3050,
     "inference": 6090,
-    "llm": 850,
+    "llm": 900,
     "mcp": 720,
     "media": 1190,
     "models": 2400,
@@ -35,7 +35,7 @@ BUDGETS = {
     "scenes": 3090,
     "serve": 6350,
     "train": 4150,
-    "workflows": 5700,
+    "workflows": 5900,
 }
 
 

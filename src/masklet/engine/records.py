@@ -27,12 +27,23 @@ class Move:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Place:
+    """A file and the image that it holds now (None: no file is there); `stamp` changes whenever the file may have."""
+
+    uri: str
+    media_id: str | None
+    source_id: str = ""
+    stamp: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """All that one unit of work adds, in one transaction: facts first, moves after them, in their order."""
+    """All that one unit of work adds, in one transaction: facts first, then places, then moves, in their order."""
 
     facts: Sequence[Fact] = ()
     moves: Sequence[Move] = ()
     lapsed: Sequence[str] = ()  # verdicts that are no longer about what is there
+    places: Sequence[Place] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

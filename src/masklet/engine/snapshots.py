@@ -4,6 +4,7 @@ The same annotations give the same snapshot and the same bytes, on whichever mac
 killed on the way.
 """
 
+import filecmp
 import hashlib
 import json
 from collections import Counter
@@ -26,6 +27,7 @@ from masklet.formats.records import RunLengths
 from masklet.formats.saco import SacoFile, SacoLabel, SacoPair
 from masklet.ops.masks import rle_area
 
+MANIFEST = "manifest.json"
 SPLITS = (("train", 0.8), ("val", 0.1), ("test", 0.1))
 
 
@@ -134,7 +136,8 @@ def export_saco(
         raise InputError(
             f"no label is of tier {' or '.join(tiers)}; there are: {', '.join(snapshot.manifest['tiers'])}"
         )
-    written = []
+    check_there(view, rows)
+    written, is_ours = [], (folder / MANIFEST).is_file()
     for split, _ in SPLITS:
         mine = [row for row in rows if chosen[row["annotation_id"]]["split"] == split]
         if mine:
@@ -145,12 +148,35 @@ def export_saco(
     sheet = datasheet(view, snapshot.snapshot_id, snapshot.manifest)
     written.append(write_atomically(folder / "DATASHEET.md", sheet))
     manifest = json.dumps({"snapshot": snapshot.snapshot_id, **snapshot.manifest}, indent=1, sort_keys=True)
-    written.append(write_atomically(folder / "manifest.json", manifest))
+    written.append(write_atomically(folder / MANIFEST, manifest))
     if originals is not None:
         uris = {row["media_id"]: row["uri"] for row in view.all_media()}
         for media_id in sorted({row["media_id"] for row in rows}):
-            link_or_copy(originals / uris[media_id], folder / "images" / uris[media_id])
+            show_image(originals / uris[media_id], folder / "images" / uris[media_id], is_ours=is_ours)
     return written
+
+
+def show_image(original: Path, place: Path, *, is_ours: bool) -> None:
+    """Gives an image its place in a snapshot; one that lies there from an earlier snapshot goes, if it is another.
+
+    Raises: InputError when it cannot be read, or another image lies there that no snapshot has put there.
+    """
+    if place.is_file() and original.is_file() and not filecmp.cmp(original, place):
+        if not is_ours:
+            raise InputError(f"{place} is another image than {original}: name an empty folder")
+        place.unlink()
+    link_or_copy(original, place)
+
+
+def check_there(view: LedgerView, rows: Iterable[Row]) -> None:
+    """Raises: InputError when the file of an image that these annotations are of holds another one by now."""
+    gone = view.replaced() & {row["media_id"] for row in rows}
+    if gone:
+        uris = sorted(view.one_media(media_id)["uri"] for media_id in gone)
+        raise InputError(
+            f"{uris[0]} has changed since it was labelled (as have {len(uris) - 1} other photos of this snapshot): "
+            "put the photo of that time back, or take a new snapshot"
+        )
 
 
 def saco_of(view: LedgerView, annotations: Iterable[Row]) -> SacoFile:

@@ -1,10 +1,11 @@
 """What stages may know: the facts of a project as plain rows, without a database in sight."""
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sqlalchemy import case, exists, func, select
+from sqlalchemy import case, exists, func, not_, or_, select
 
 from masklet.engine.blobs import Blobs
 from masklet.engine.ledger import tables as t
@@ -13,6 +14,7 @@ from masklet.engine.records import MaskRow
 from masklet.engine.states import FINAL, State
 
 Row = Mapping[str, Any]
+IS_THERE = t.media.c.media_id.not_in(select(t.replaced.c.media_id))
 OVERTURNED = frozenset({State.FINAL_POSITIVE, State.TO_CORRECT, State.TO_CORRECT_GROUP, State.CORRECTED, State.RECHECK})
 
 
@@ -23,13 +25,31 @@ class LedgerView:
         self.ledger, self.blobs = ledger, blobs
 
     def media(self) -> list[Row]:
-        """All readable images of sources that were not taken back, in the order of their names."""
+        """All readable images that are there, of sources that were not taken back, in the order of their names."""
         query = select(t.media).join(t.source, t.source.c.source_id == t.media.c.source_id)
-        query = query.where(t.media.c.error.is_(None), t.source.c.revoked == 0)
+        query = query.where(t.media.c.error.is_(None), t.source.c.revoked == 0, IS_THERE)
         return self.ledger.read(query.order_by(t.media.c.uri, t.media.c.media_id))
 
+    def places(self) -> dict[str, tuple[str, int]]:
+        """Of each file that was looked at, what it was like then and how often it was."""
+        rows = self.ledger.read(select(t.place.c.uri, t.place.c.stamp, t.place.c.looks))
+        return {row["uri"]: (row["stamp"], row["looks"]) for row in rows}
+
+    def held(self) -> dict[str, str]:
+        """The image that each file held when it was looked at last."""
+        return {row["uri"]: row["media_id"] for row in self.ledger.read(select(t.place.c.uri, t.place.c.media_id))}
+
+    def files_of(self, media_id: str) -> list[str]:
+        """The files that hold an image, as far as is known."""
+        query = select(t.place.c.uri).where(t.place.c.media_id == media_id).order_by(t.place.c.uri)
+        return [row["uri"] for row in self.ledger.read(query)]
+
+    def replaced(self) -> set[str]:
+        """Images that no file holds any more, since theirs holds another one."""
+        return {row["media_id"] for row in self.ledger.read(select(t.replaced.c.media_id))}
+
     def all_media(self) -> list[Row]:
-        """Every image that was ever read, broken ones and those of revoked sources included."""
+        """Every image that was ever read, broken and replaced ones and those of revoked sources included."""
         return self.ledger.read(select(t.media).order_by(t.media.c.uri, t.media.c.media_id))
 
     def one_media(self, media_id: str) -> Row:
@@ -37,8 +57,14 @@ class LedgerView:
         return self.ledger.read(select(t.media).where(t.media.c.media_id == media_id))[0]
 
     def clusters(self) -> dict[str, str]:
-        """For each image the one that stands for its duplicates; of several answers the latest."""
-        rows = self.ledger.read(select(t.cluster).order_by(t.cluster.c.position))
+        """For each image the one that stands for its duplicates; of several answers the latest.
+
+        An image that is there no more, or was taken back with its source, stands for none.
+        """
+        there = select(t.media.c.media_id).join(t.source, t.source.c.source_id == t.media.c.source_id)
+        there = there.where(t.source.c.revoked == 0, IS_THERE)
+        query = select(t.cluster).where(t.cluster.c.representative.in_(there))
+        rows = self.ledger.read(query.order_by(t.cluster.c.position))
         return {row["media_id"]: row["representative"] for row in rows}
 
     def leaks(self) -> dict[str, Row]:
@@ -63,13 +89,14 @@ class LedgerView:
     ) -> list[Row]:
         """Pairs with their phrases, in these states (all, when none is named), by priority.
 
-        Those of phrases and sources that were taken back are left out unless `revoked`.
+        Those of phrases and sources that were taken back, and of images that are there no more, are left out unless
+        `revoked`.
         """
         query = select(t.pair, t.phrase.c.text).join(t.phrase, t.phrase.c.phrase_id == t.pair.c.phrase_id)
         if not revoked:
             query = query.join(t.media, t.media.c.media_id == t.pair.c.media_id)
             query = query.join(t.source, t.source.c.source_id == t.media.c.source_id)
-            query = query.where(t.phrase.c.revoked == 0, t.source.c.revoked == 0)
+            query = query.where(t.phrase.c.revoked == 0, t.source.c.revoked == 0, IS_THERE)
         if states:
             query = query.where(t.pair.c.state.in_([str(state) for state in states]))
         if media_id is not None:
@@ -91,9 +118,34 @@ class LedgerView:
         return any(row["revoked"] for row in self.ledger.read(query))
 
     def counts(self) -> dict[State, int]:
-        """How many pairs are in each state."""
+        """How many pairs are in each state, of those that `pairs` gives."""
+        found = Counter(self.all_counts())
+        found.subtract(self._hidden_counts())
+        return {state: count for state, count in found.items() if count > 0}
+
+    def all_counts(self) -> dict[State, int]:
+        """How many pairs are in each state, those that were taken back and of images that are gone included."""
         rows = self.ledger.read(select(t.tally).where(t.tally.c.pairs > 0))
         return {State(row["state"]): row["pairs"] for row in rows}
+
+    def _hidden_counts(self) -> dict[State, int]:
+        marks = (t.phrase.c.revoked == 1, t.source.c.revoked == 1, t.replaced.c.media_id.is_not(None))
+        if not any(self.ledger.read(select(mark.label("is_so")).where(mark).limit(1)) for mark in marks):
+            return {}
+        query = select(t.pair.c.state, func.count().label("n"))
+        query = query.join(t.phrase, t.phrase.c.phrase_id == t.pair.c.phrase_id)
+        query = query.join(t.media, t.media.c.media_id == t.pair.c.media_id)
+        query = query.join(t.source, t.source.c.source_id == t.media.c.source_id)
+        hidden = query.where(or_(t.phrase.c.revoked == 1, t.source.c.revoked == 1, not_(IS_THERE)))
+        return {State(row["state"]): row["n"] for row in self.ledger.read(hidden.group_by(t.pair.c.state))}
+
+    def counts_of_phrases(self, state: State) -> dict[str, int]:
+        """How many pairs of each phrase are in a state."""
+        query = select(t.phrase.c.text, func.count().label("n")).join(
+            t.pair, t.pair.c.phrase_id == t.phrase.c.phrase_id
+        )
+        rows = self.ledger.read(query.where(t.pair.c.state == str(state)).group_by(t.phrase.c.text))
+        return {row["text"]: row["n"] for row in rows}
 
     def maskset(self, pair_id: str) -> Row | None:
         """The latest masks of a pair, those of gold slots aside."""
@@ -132,10 +184,12 @@ class LedgerView:
 
     def annotations(self) -> list[Row]:
         """The annotations that hold at present: of pairs that are final, of the time when they became so."""
+        gone = self.replaced()
         rows = [
             row
             for row in self.all_annotations()
             if not row["revoked"] and row["state"] in FINAL and row["revision"] == row["version"]
+            if row["media_id"] not in gone
         ]
         return sorted(rows, key=lambda row: (row["pair_id"], row["slot"]))
 
@@ -147,7 +201,8 @@ class LedgerView:
         query = select(t.annotation.c.tier, t.annotation.c.polarity, func.count().label("n"), num_masks.label("masks"))
         query = query.join(t.pair, t.pair.c.pair_id == t.annotation.c.pair_id)
         query = query.where(t.annotation.c.revoked == 0, t.pair.c.state.in_(sorted(FINAL)))
-        query = query.where(t.annotation.c.revision == t.pair.c.version)
+        gone = select(t.replaced.c.media_id)
+        query = query.where(t.annotation.c.revision == t.pair.c.version, t.pair.c.media_id.not_in(gone))
         return self.ledger.read(query.group_by(t.annotation.c.tier, t.annotation.c.polarity))
 
     def num_duplicates(self) -> int:

@@ -10,11 +10,12 @@ import os
 import random
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
 from masklet.errors import InputError
+from masklet.llm.pace import Pace
 
 KEY_VARIABLE = "MASKLET_LLM_KEY"
 MOST_BYTES = 4 * 2**20  # of one reply
@@ -59,23 +60,30 @@ def is_private(host: str) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class ChatServer:
-    """A server and one of its models. Times are in seconds."""
+    """A server and one of its models. Times are in seconds; several threads may ask at once, as many as `pace` lets."""
 
     url: str
     model: str
     timeout: float = 60.0
     retries: int = 3
     wait: Callable[[float], None] = time.sleep
+    pace: Pace = field(default_factory=Pace, compare=False)
 
     def complete(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
         """The server's answer to a chat request; what may pass is tried again. Raises: ServerProblem."""
         for attempt in range(self.retries + 1):
             try:
-                return self._post({"model": self.model, **request})
+                with self.pace.turn():
+                    document = self._post({"model": self.model, **request})
             except ServerProblem as problem:
+                if problem.status in RETRIED:
+                    self.pace.was_too_much()
                 if attempt == self.retries or (problem.status and problem.status not in RETRIED):
                     raise
                 self.wait(min(LONGEST_WAIT, FIRST_WAIT * 2**attempt) * random.uniform(0.75, 1.25))
+            else:
+                self.pace.went_well()
+                return document
         raise AssertionError("unreachable")
 
     def _post(self, payload: Mapping[str, Any]) -> Mapping[str, Any]:

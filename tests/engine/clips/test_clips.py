@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,8 @@ from masklet.cli import main
 from masklet.engine.clips.exchange import export_clip_corrections, import_clip_corrections
 from masklet.engine.clips.masklets import ClipMasklet, FrameRange, clean, find_ranges, volume_iou
 from masklet.engine.clips.shots import ClipLimits, find_shots, shrink
+from masklet.engine.ontology.own import read_ontology
+from masklet.engine.project.lineage import why
 from masklet.engine.project.upkeep import collect_garbage, verify_store
 from masklet.engine.review.intake import take_in
 from masklet.engine.review.queues import queue
@@ -29,6 +31,7 @@ from masklet.media.images import read_image
 from masklet.ops.masks import rle_encode
 from masklet.workflows.engine.clips import ClipsJob, cut_videos, run_clips
 from masklet.workflows.engine.folder import open_project
+from masklet.workflows.observer import JobObserver
 
 SIZE, FRAMES = (48, 64), 8
 LIMITS = ClipLimits(fps=6.0, least_seconds=1.0, most_seconds=30.0)
@@ -192,6 +195,78 @@ def test_videos_are_cut_where_the_picture_changes_and_only_once(tmp_path: Path) 
     stamp = (first[0] / "00000.jpg").stat().st_mtime_ns
     assert cut_videos(folder.parent, tmp_path / "clips", LIMITS) == first
     assert (first[0] / "00000.jpg").stat().st_mtime_ns == stamp
+
+
+def test_without_phrases_they_are_proposed_from_every_thirtieth_frame(job: ClipsJob, monkeypatch) -> None:
+    monkeypatch.setattr("masklet.engine.clips.stages.STEP", 3)
+    asked: list[int] = []
+
+    class Walking(ColourVideos):
+        def open(self, image: Path | np.ndarray):
+            asked.append(int(Path(image).stem))  # type: ignore[arg-type]
+            return super().open(image)
+
+    model = Walking()
+    shapes = read_ontology_of(job.folder.parent, "[red square, green square, round thing]")
+    monkeypatch.setattr("masklet.workflows.engine.clips.shipped", lambda: shapes)
+    monkeypatch.setattr("engine_world.true_masks", lambda image, phrase: near(image, COLOURS.get(phrase, (1, 2, 3))))
+    result = run_clips(replace(job, phrases=()), segmenter=model)  # type: ignore[arg-type]
+    assert asked[:3] == [0, 3, 6]
+    pairs = open_project(job.folder).view.pairs()
+    assert [(pair["text"], pair["origin"]) for pair in pairs] == [("red square", "ontology")]
+    assert result.clips == 1
+
+
+def read_ontology_of(folder: Path, text: str):
+    (folder / "own.yaml").write_text(text)
+    return read_ontology(folder / "own.yaml")
+
+
+def test_ranges_and_progress_are_told(job: ClipsJob) -> None:
+    told: list[str] = []
+
+    class Listener(JobObserver):
+        def started(self, total: int | None, unit: str) -> None:
+            told.append(f"{unit} {total}")
+
+    model = ColourVideos()
+    run_clips(job, Listener(), segmenter=model)  # type: ignore[arg-type]
+    assert told[:4] == ["videos 1", "ingest-clips 1", "phrases 1", "masklets 2"]
+    project = open_project(job.folder)
+    for task in ("masks", "exhaustivity"):
+        answer(project, task, "Ada")
+        run_clips(job, segmenter=model)  # type: ignore[arg-type]
+    (row,) = (row for row in project.view.annotations() if row["polarity"])
+    lines = why(project.view, row["annotation_id"]).lines()
+    assert f"  frames    0 to {FRAMES - 1}: absent" in lines or f"  frames    0 to {FRAMES - 1}: present" in lines
+
+
+def test_videos_that_give_nothing_are_told_and_cut_again_with_other_limits(tmp_path: Path) -> None:
+    write_clip(tmp_path / "videos" / "street")
+    (tmp_path / "videos" / "broken.mp4").write_bytes(b"no video")
+    job = ClipsJob(videos=tmp_path / "videos", folder=tmp_path / "project", phrases=("red square",))
+    result = run_clips(job, segmenter=ColourVideos())  # type: ignore[arg-type]
+    assert result.clips == 0
+    assert any("broken.mp4 gave no clip" in note for note in result.notes)
+    assert any("such as street: try --shortest" in note for note in result.notes)
+    again = run_clips(replace(job, limits=LIMITS), segmenter=ColourVideos())  # type: ignore[arg-type]
+    assert again.clips == 1
+    once_more = run_clips(replace(job, limits=ClipLimits(fps=6.0, least_seconds=1.1)), segmenter=ColourVideos())  # type: ignore[arg-type]
+    assert once_more.clips == 1  # what people may have judged stays as it was cut
+    write_clip(tmp_path / "videos" / "street.2")
+    (tmp_path / "videos" / "street" / "more.png").write_bytes((tmp_path / "videos" / "street" / "07.png").read_bytes())
+    last = run_clips(replace(job, limits=LIMITS), segmenter=ColourVideos())  # type: ignore[arg-type]
+    names = sorted(path.parent.name for path in (job.folder / "clips").rglob("clip.json"))
+    assert [name[:6] for name in names] == ["street"] * 3  # what was cut before, the video as it is now, and another
+    assert {"street-000", "street.2-000"} < {*names}
+    assert last.clips == 2  # two of them show the same
+
+
+def test_a_cut_that_was_killed_goes_on_under_its_names(tmp_path: Path) -> None:
+    write_clip(tmp_path / "videos" / "street")
+    first = cut_videos(tmp_path / "videos", tmp_path / "clips", LIMITS)
+    (tmp_path / "clips" / "street.done").unlink()
+    assert cut_videos(tmp_path / "videos", tmp_path / "clips", LIMITS) == first
 
 
 def test_commands_for_photos_name_the_one_for_clips(job: ClipsJob, capsys) -> None:

@@ -1,14 +1,11 @@
 """Words of captions, relatives of concepts, and tables of users."""
 
-from pathlib import Path
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from masklet.engine.ontology.captions import noun_phrases, singular
-from masklet.engine.ontology.concepts import Noun, Ontology, concepts_of, read_table, shipped
-from masklet.errors import InputError
+from masklet.engine.ontology.concepts import Noun, Ontology, concepts_of, shipped
 
 CAPTIONS = {
     "A red mug and two silver coins on a wooden table": ["red mug", "silver coin", "wooden table"],
@@ -85,23 +82,3 @@ def test_a_circle_ends_where_it_began() -> None:
     assert ontology.ancestors("a") == ["b"]
     assert ontology.descendants("a") == ["b"]
     assert ontology.relatives("a") == {}
-
-
-def test_users_bring_their_own_table(tmp_path: Path) -> None:
-    path = tmp_path / "parts.csv"
-    path.write_text("name,parent,synonyms\nScrew,,\nwood screw,screw,chipboard screw|lag\nmetal  screw,screw,\n")
-    ontology = read_table(path)
-    lag = ontology.find("lag")
-    assert lag is not None
-    assert ontology.relatives(lag.concept_id) == {"metal screw": "sibling"}
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [("", "holds no concepts"), ("name,parent\n,a\n", "line 2: name"), ("name,parent\na,b\n", "line 2: the parent")],
-)
-def test_a_table_that_cannot_be_used_is_refused(tmp_path: Path, text: str, said: str) -> None:
-    path = tmp_path / "table.csv"
-    path.write_text(text)
-    with pytest.raises(InputError, match=said):
-        read_table(path)

@@ -265,6 +265,8 @@ def test_nobody_checks_their_own_correction(to_correct: Project, tmp_path: Path)
     outcome = correct(to_correct, pair, [], ada)
     moves = [Move(pair_id=pair["pair_id"], cause=cause) for cause in (Cause.CORRECTION_DONE, Cause.CHECK_AGAIN)]
     to_correct.view.ledger.act(Outcome(facts=outcome.facts, lapsed=outcome.lapsed, moves=moves), ada)
+    assert [item.pair_id for item in queue(to_correct, "recheck")] == [pair["pair_id"]]
+    assert queue(to_correct, "negatives") == []
     mine = [each for each in answers(to_correct, "exhaustivity", "accept") if each.pair == pair["pair_id"]]
     assert give(to_correct, tmp_path, "exhaustivity", mine, name="Ada") == {"decided before": 1}
     assert give(to_correct, tmp_path, "exhaustivity", mine, name="Grace") == {"taken": 1}

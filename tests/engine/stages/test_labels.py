@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from engine_world import PHRASES, ColourSegmenter, open_world, stages, true_masks, write_photos
 
+from masklet.data.labels.conversion import WRITERS, LabelExport
+from masklet.data.labels.layouts import recognise
 from masklet.engine.project.label_errors import label_errors
 from masklet.engine.records import Fact
 from masklet.engine.review.corrections import to_row
@@ -15,6 +17,8 @@ from masklet.engine.stages.labels import CheckLabels
 from masklet.engine.stages.stage import Project
 from masklet.engine.states import FINAL
 from masklet.errors import InputError
+from masklet.formats.coco import CocoFile, read_coco
+from masklet.formats.records import to_json
 from masklet.media.images import read_image
 
 
@@ -97,3 +101,56 @@ def test_hostile_labels_get_one_sentence(tmp_path: Path, content: str) -> None:
         CheckLabels.read(tmp_path / "labels.json", tmp_path, ColourSegmenter())  # type: ignore[arg-type]
     assert "labels.json" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("layout", ["saco", "lvis", "yolo", "labelstudio", "cvat", "labelme", "ytvis"])
+def test_labels_of_every_layout_are_checked(tmp_path: Path, layout: str) -> None:
+    photos = write_photos(tmp_path / "photos", 4)
+    write_labels(photos, tmp_path / "labels.json", spoilt=False)
+    labels = read_coco(tmp_path / "labels.json")
+    folder = tmp_path / "other"
+    if layout == "ytvis":
+        path = write_frames(labels, folder)
+    else:
+        written = WRITERS[layout](LabelExport(labels=labels, folder=folder, find_image=lambda name: photos / name))
+        path = next((each for each in written if each.suffix in (".yaml", ".xml")), written[0])
+        path = folder if layout == "labelme" else path
+    assert recognise(path) == layout
+    project = run_labels(tmp_path / "project", photos, path, ColourSegmenter())
+    assert {row["origin"] for row in project.view.pairs()} >= {"labels"}
+    assert sum(row["origin"] == "labels" for row in project.view.pairs()) == len(
+        {(each.image_id, each.category_id) for each in labels.annotations}
+    )
+    assert [each for each in label_errors(project.view) if each.certainty > 0.2] == []
+    assert {pair["state"] for pair in project.view.pairs() if pair["origin"] == "labels"} == {"final_positive"}
+
+
+def write_frames(labels: CocoFile, folder: Path) -> Path:
+    """Each photo as a video of one frame."""
+    folder.mkdir()
+    size = {"height": 96, "width": 96}
+    videos = [{"id": k, "file_names": [each.file_name], "length": 1, **size} for k, each in labels.images.items()]
+    records = [
+        {
+            "id": place,
+            "video_id": each.image_id,
+            "category_id": each.category_id,
+            "segmentations": [to_json(each.segmentation)],
+            "iscrowd": 0,
+            **size,
+        }
+        for place, each in enumerate(labels.annotations)
+    ]
+    names = [{"id": key, "name": each.name} for key, each in labels.categories.items()]
+    path = folder / "videos.json"
+    path.write_text(json.dumps({"videos": videos, "annotations": records, "categories": names}))
+    return path
+
+
+def test_labels_that_speak_of_other_photos_are_told(tmp_path: Path) -> None:
+    photos = write_photos(tmp_path / "photos", 2)
+    write_labels(photos, tmp_path / "labels.json", spoilt=False)
+    text = (tmp_path / "labels.json").read_text()
+    (tmp_path / "labels.json").write_text(text.replace("000", "IMG_"))
+    with pytest.raises(InputError, match=r"names no photo of .* it has IMG_0\.png, the folder has 0000\.png"):
+        CheckLabels.read(tmp_path / "labels.json", photos, ColourSegmenter())  # type: ignore[arg-type]

@@ -35,10 +35,43 @@ def test_probabilities_are_calibrated_and_bands_keep_their_bound_on_new_question
     features, truths, _ = drawn(8000, 1)
     probabilities = head.probabilities(features)
     assert expected_calibration_error(probabilities.tolist(), truths.tolist()) < 0.05
-    sides = np.array([head.side(value) for value in probabilities.tolist()], object)
+    sides = np.array([head.overall.side(value) for value in probabilities.tolist()], object)
     assert (~truths[sides == True]).mean() < 0.1  # noqa: E712 - None is a side, too
     assert truths[sides == False].mean() < 0.1  # noqa: E712
     assert (sides == None).mean() < 0.6  # noqa: E711
+
+
+def test_a_field_where_the_head_is_wrong_has_a_curve_and_bands_of_its_own(tmp_path: Path) -> None:
+    """Among animals scores mean what they say; among tools every third answer is wrong, whatever the score."""
+    features, truths, groups = drawn(4000, 0)
+    rng = np.random.default_rng(2)
+    fields = np.where(rng.random(4000) < 0.2, "tools and appliances", "animals")
+    truths = np.where((fields != "animals") & (rng.random(4000) < 0.33), ~truths, truths)
+    head = fit_head(features, truths, groups, [*fields.tolist()], most_false=0.1)
+    assert set(head.fields) == {"animals", "tools and appliances"}
+    fresh, right, _ = drawn(8000, 1)
+    wrong_third = np.where(rng.random(8000) < 0.33, ~right, right)
+
+    def taken_wrongly(name: str) -> tuple[int, float]:
+        calibration = head.calibration(name)
+        sides = [calibration.side(value) for value in calibration.probabilities(head.scores(fresh)).tolist()]
+        taken = np.array([side is True for side in sides])
+        return int(taken.sum()), float((~wrong_third[taken]).mean()) if taken.any() else 0.0
+
+    assert taken_wrongly("unheard of")[1] > 0.2  # what holds over all fields does not hold in this one
+    assert taken_wrongly("tools and appliances")[1] < 0.15
+    assert (head.calibration("animals").side(0.97), head.calibration("tools and appliances").side(0.97)) == (True, None)
+    save_heads(tmp_path / "v.npz", {"masks": head}, ColourFeatures.identity)
+    again = load_verifier(tmp_path / "v.npz", ColourFeatures).masks
+    assert again is not None
+    assert set(again.fields) == set(head.fields)
+    assert again.calibration("animals").bands.tolist() == head.calibration("animals").bands.tolist()
+
+
+def test_a_field_with_few_answers_is_calibrated_with_all_others() -> None:
+    features, truths, groups = drawn(400, 0)
+    fields = ["animals"] * 350 + ["tools and appliances"] * 50
+    assert set(fit_head(features, truths, groups, fields).fields) == {"animals"}
 
 
 @given(st.lists(st.tuples(st.floats(-5, 5), st.booleans()), min_size=1, max_size=40))

@@ -74,6 +74,94 @@ def test_a_second_run_says_that_nothing_is_left_and_asks_nothing(tmp_path: Path)
     assert segmenter.calls == []
 
 
+def told_costs(folder: Path, **what: object) -> list[Cost]:
+    """The costs that are said before a run that is not begun, of four photos."""
+    told: list[Cost] = []
+    photos = write_photos(folder / "photos", 4)
+    one = EngineJob(photos=photos, folder=folder / "project", **what)  # type: ignore[arg-type]
+    run_engine(one, confirm=lambda cost: bool(told.append(cost)), segmenter=ColourSegmenter())  # type: ignore[arg-type]
+    return told
+
+
+def test_every_way_to_find_phrases_says_its_cost_first(tmp_path: Path) -> None:
+    (tmp_path / "own.yaml").write_text("[red square, green square]")
+    (walked,) = told_costs(tmp_path / "walk", ontology=tmp_path / "own.yaml")
+    assert (walked.photos, walked.measured) == (4, 4)
+    assert 0 < walked.pairs <= 8
+    (tmp_path / "captions.txt").write_text("0001.png\ta dog and two red mugs on a table\n")
+    (told,) = told_costs(tmp_path / "captions", captions=tmp_path / "captions.txt")
+    assert (told.photos, told.pairs, told.measured) == (1, 3, 1)  # the others have no caption
+    photos = write_photos(tmp_path / "labels" / "photos", 4)
+    image = {"id": 1, "file_name": "0002.png", "width": 96, "height": 96}
+    box = {"id": 1, "image_id": 1, "category_id": 1, "bbox": [2, 2, 20, 20]}
+    labels = {"images": [image], "annotations": [box], "categories": [{"id": 1, "name": "red square"}]}
+    (photos.parent / "labels.json").write_text(json.dumps(labels))
+    (checked,) = told_costs(tmp_path / "labels", labels=photos.parent / "labels.json")
+    assert (checked.photos, checked.pairs, checked.measured) == (1, 1, 1)
+    assert "no calls to a language model" in str(checked)
+
+
+@pytest.mark.parametrize("kind", ["phrases", "walk", "captions"])
+def test_broken_photos_and_copies_are_done_once_they_are_known(tmp_path: Path, kind: str) -> None:
+    photos = write_photos(tmp_path / "photos", 2)
+    (photos / "broken.png").write_bytes(b"no photo")
+    (photos / "copy.png").write_bytes((photos / "0000.png").read_bytes())
+    (tmp_path / "captions.txt").write_text("".join(f"{path.name}\tnothing to be seen\n" for path in photos.iterdir()))
+    ways = {"phrases": {"phrases": PHRASES}, "captions": {"captions": tmp_path / "captions.txt"}, "walk": {}}
+    one = EngineJob(photos=photos, folder=tmp_path / "project", **ways[kind])  # type: ignore[arg-type]
+    assert run_engine(one, segmenter=ColourSegmenter())  # type: ignore[arg-type]
+
+    def never(cost: Cost) -> bool:
+        raise AssertionError(cost)
+
+    assert run_engine(one, confirm=never, segmenter=ColourSegmenter())  # type: ignore[arg-type]
+    (photos / "also broken.png").write_bytes(b"no photo either")
+    result = run_engine(one, segmenter=ColourSegmenter())  # type: ignore[arg-type]
+    assert result is not None
+    assert result.stats.broken == 2
+
+
+def test_a_folder_of_broken_photos_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.png").write_bytes(b"no photo")
+    one = EngineJob(photos=tmp_path / "photos", folder=tmp_path / "project", phrases=PHRASES)
+    with pytest.raises(InputError, match=r"none of the 1 photos can be read: .*a\.png"):
+        run_engine(one, segmenter=ColourSegmenter())  # type: ignore[arg-type]
+
+
+def test_work_is_on_record_and_phrases_are_counted_by_origin(tmp_path: Path, capsys) -> None:
+    result = made(tmp_path)
+    assert result.stats.work["masks"][0] == 3
+    assert result.stats.pairs_an_hour is not None
+    assert "final pairs an hour of work" in "\n".join(result.stats.lines())
+    page = result.page.read_text()
+    assert "Where phrases came from" in page
+    assert "Work" in page
+    assert main(["engine", "stats", str(result.folder), "--channels", "--json"]) == 0
+    (channel,) = json.loads(capsys.readouterr().out)["channels"]
+    states = result.stats.states
+    assert (channel["phrases from"], channel["pairs"]) == ("listed", 9)
+    assert (channel["present"], channel["absent"]) == (states["final_positive"], states["final_negative"])
+    assert main(["engine", "stats", str(result.folder), "--channels"]) == 0
+    assert "listed: 9 pairs" in capsys.readouterr().out
+
+
+def test_why_shows_what_was_judged(tmp_path: Path, capsys) -> None:
+    result = made(tmp_path)
+    project = open_project(result.folder)
+    row = next(row for row in project.view.annotations() if row["polarity"])
+    page = tmp_path / "why.html"
+    assert main(["engine", "why", str(result.folder), row["annotation_id"], "--out", str(page)]) == 0
+    assert page.read_text().count("data:image/jpeg") == 1 + len(json.loads(row["masks"]))
+    uri = project.view.one_media(row["media_id"])["uri"]
+    again = job(tmp_path)
+    (tmp_path / "photos" / uri).write_bytes(b"another photo, which is broken")
+    run_engine(again, segmenter=ColourSegmenter())  # type: ignore[arg-type]
+    capsys.readouterr()
+    assert main(["engine", "why", str(result.folder), row["annotation_id"], "--out", str(page)]) == 1
+    assert "has changed since it was judged" in capsys.readouterr().err
+
+
 def test_progress_is_told_stage_by_stage(tmp_path: Path) -> None:
     told: list[str] = []
 
@@ -186,3 +274,12 @@ def test_a_promoted_model_stays_unless_another_is_named(tmp_path: Path, monkeypa
     main(["engine", "adapt", str(tmp_path / "photos"), "--phrases", "coin", "--project", str(folder)])
     models = [each.settings().model for each in jobs]
     assert models == ["/rounds/1/weights.safetensors", "tiny", "tiny", "/rounds/1/weights.safetensors"]
+
+
+def test_a_licence_stays_unless_another_is_named(tmp_path: Path) -> None:
+    first = replace(job(tmp_path), licence="CC0-1.0")
+    for one in (first, replace(first, licence=None), replace(first, licence="CC-BY-4.0")):
+        result = run_engine(one, segmenter=ColourSegmenter())  # type: ignore[arg-type]
+        assert result is not None
+        assert result.snapshot is not None
+        assert result.snapshot.manifest["licences"] == ["CC-BY-4.0" if one.licence == "CC-BY-4.0" else "CC0-1.0"]

@@ -25,7 +25,7 @@ from masklet.engine.verify.by_language import (
     LanguageVerifier,
     try_question,
 )
-from masklet.engine.verify.choices import ExhaustivityItem, MaskItem
+from masklet.engine.verify.choices import EXHAUSTIVITY_ANSWERS, MASK_ANSWERS, ExhaustivityItem, MaskItem
 from masklet.errors import InputError
 from masklet.llm.server import ChatServer
 from masklet.llm.transports import ServedModel
@@ -76,13 +76,27 @@ def test_what_is_said_twice_is_taken(answer: str) -> None:
         mask = verifier.judge_masks([mask_item('a "coin"')])[0]
         whole = ExhaustivityItem(read=lambda: IMAGE, phrase="coin", masks=[mask_item().mask], presence=0.5)
         assert verifier.judge_exhaustivity([whole])[0].label == mask.label == answer
-    assert mask.probabilities == {"accept": float(answer == "accept"), "reject": float(answer == "reject")}
+    assert mask.probabilities == {name: float(name == answer) for name in MASK_ANSWERS}
     assert len(requests) == verifier.talk.spent.requests == 2 * VOTES
     assert verifier.talk.spent.prompt_tokens == 10 * 2 * VOTES
     assert offered(requests[0]) == offered(requests[1])[::-1]
     assert '"a \\"coin\\""' in words_of(requests[0])
     assert "1 regions are coloured" in words_of(requests[2])
     assert len(np.unique(np.asarray(picture_of(requests[0])).reshape(-1, 3), axis=0)) > 2  # a box and a mask are drawn
+
+
+@pytest.mark.parametrize("answer", sorted({*MASK_ANSWERS, *EXHAUSTIVITY_ANSWERS}))
+def test_every_answer_that_people_have_can_be_given(answer: str) -> None:
+    def told(body: dict):
+        return called("answer", answer=answer) if answer in offered(body) else called("answer", answer="unsure")
+
+    with chat_server(told) as (url, _):
+        verifier = LanguageVerifier(talk=talk(url))
+        mask = verifier.judge_masks([mask_item()])[0].label
+        item = ExhaustivityItem(read=lambda: IMAGE, phrase="coin", masks=[mask_item().mask], presence=0.5)
+        whole = verifier.judge_exhaustivity([item])[0].label
+    assert mask == (answer if answer in MASK_ANSWERS else "unsure")
+    assert whole == (answer if answer in EXHAUSTIVITY_ANSWERS else "unsure")
 
 
 def test_whoever_takes_a_place_in_the_list_is_unsure() -> None:
@@ -121,6 +135,28 @@ def test_a_server_that_is_gone_ends_it_and_one_that_stumbles_does_not() -> None:
     with chat_server(lambda _: answers.pop(0)) as (url, _):
         choices = LanguageVerifier(talk=talk(url)).judge_masks([mask_item()] * 2 * (MOST_MISSES + 1))
     assert [choice.label for choice in choices] == ["unsure", "accept"] * (MOST_MISSES + 1)
+
+
+def test_several_masks_are_asked_about_at_once_and_answers_keep_their_order() -> None:
+    def told(body: dict):
+        return called("answer", answer="accept" if "coin 1" in words_of(body) else "reject")
+
+    items = [mask_item(f"coin {number % 2}") for number in range(12)]
+    with chat_server(told) as (url, requests):
+        spoken = talk(url)
+        spoken.at_once = 4
+        choices = LanguageVerifier(talk=spoken).judge_masks(items)
+    assert [choice.label for choice in choices] == ["reject", "accept"] * 6
+    assert len(requests) == spoken.spent.requests == 12 * VOTES
+
+
+def test_no_more_is_asked_than_is_allowed() -> None:
+    with chat_server(lambda _: called("answer", answer="accept")) as (url, requests):
+        spoken = talk(url)
+        spoken.most_requests = 3 * VOTES
+        with pytest.raises(LanguageModelGoneError, match=f"{3 * VOTES} requests to m were allowed"):
+            LanguageVerifier(talk=spoken).judge_masks([mask_item()] * 4)
+    assert len(requests) == 3 * VOTES
 
 
 def test_phrases_are_told_and_bounded() -> None:

@@ -21,7 +21,7 @@ from masklet.engine.verify.by_language import (
     LanguageVerifier,
     with_odds,
 )
-from masklet.engine.verify.choices import ExhaustivityItem
+from masklet.engine.verify.choices import MASK_ANSWERS, ExhaustivityItem
 from masklet.llm.server import ChatServer
 
 
@@ -64,7 +64,8 @@ def test_the_mean_of_both_orders_decides(accept: float, reject: float, label: st
         whole = ExhaustivityItem(read=lambda: IMAGE, phrase="coin", masks=[mask_item().mask], presence=0.5)
         assert verifier.judge_exhaustivity([whole])[0].label == mask.label == label
     total = accept + reject + 0.01
-    assert mask.probabilities == pytest.approx({"accept": accept / total, "reject": reject / total})
+    odds_of = {"accept": accept / total, "reject": reject / total}
+    assert mask.probabilities == pytest.approx({name: odds_of.get(name, 0.0) for name in MASK_ANSWERS})
     assert list(letters(requests[0]).values()) == list(letters(requests[1]).values())[::-1]
     assert len(requests) == verifier.talk.spent.requests == 2 * VOTES
     assert requests[0]["logprobs"] is True
@@ -76,7 +77,9 @@ def test_whoever_takes_a_letter_is_unsure_and_so_is_whoever_says_other_things() 
     with chat_server(lambda _: odds({"A": 0.6, " a": 0.3, "B": 0.05})) as (url, _):
         choice = LanguageVerifier(talk=sure_talk(url)).judge_masks([mask_item()])[0]
     assert choice.label == "unsure"
-    assert choice.probabilities == pytest.approx({"accept": 0.9 / 0.95 / 2, "reject": 0.05 / 0.95})
+    # "A" is accept in one order and unsure in the other; "B" is reject, then flag
+    odds_of = {"accept": 0.9 / 0.95 / 2, "reject": 0.05 / 0.95 / 2, "flag": 0.05 / 0.95 / 2}
+    assert choice.probabilities == pytest.approx({name: odds_of.get(name, 0.0) for name in MASK_ANSWERS})
     with chat_server(lambda _: odds({"<think>": 0.9, "A": 0.1})) as (url, _):
         assert LanguageVerifier(talk=sure_talk(url)).judge_masks([mask_item()])[0].probabilities == {}
 

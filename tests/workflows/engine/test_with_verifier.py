@@ -10,7 +10,7 @@ from PIL import Image
 from masklet.cli import main
 from masklet.engine.records import MaskRow
 from masklet.engine.verify.choices import ExhaustivityItem, MaskItem
-from masklet.engine.verify.head import LiteHead, save_heads
+from masklet.engine.verify.head import HeadCalibration, LiteHead, save_heads
 from masklet.errors import InputError
 from masklet.ops.masks import rle_encode
 from masklet.workflows.engine.verifier import ModelFeatures
@@ -37,9 +37,9 @@ def constant(size: int, yes: float) -> LiteHead:
         first_bias=np.zeros(2),
         second=np.zeros(2),
         second_bias=np.zeros(1),
-        curve_x=np.array([-1.0, 1.0]),
-        curve_y=np.array([yes, yes]),
-        bands=np.array([0.9, 0.1]),
+        overall=HeadCalibration(
+            curve_x=np.array([-1.0, 1.0]), curve_y=np.array([yes, yes]), bands=np.array([0.9, 0.1])
+        ),
     )
 
 

@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from masklet.cli.app import Device
+from masklet.cli.app import Device, Stopped
+from masklet.cli.display import Display
 from masklet.cli.engine.commands import engine_command, tell
 
 
@@ -13,7 +14,7 @@ from masklet.cli.engine.commands import engine_command, tell
 def clips(  # noqa: PLR0913 - one argument for each option
     *,
     videos: Annotated[Path, typer.Argument(help="Folder of videos, or of folders of frames.", show_default=False)],
-    phrases: Annotated[str, typer.Option(help="What to track, with commas between.")],
+    phrases: Annotated[str, typer.Option(help="What to track, with commas between; proposed where none is.")] = "",
     out: Annotated[Path, typer.Option(help="Folder of the project; an existing one is continued.")] = Path("project"),
     fps: Annotated[float, typer.Option(help="Frames a second to keep.", min=0.5, max=60)] = 6.0,
     shortest: Annotated[float, typer.Option(help="Seconds of the shortest clip.", min=0.3)] = 5.0,
@@ -38,4 +39,8 @@ def clips(  # noqa: PLR0913 - one argument for each option
         least_objects=least_objects,
         model=ModelChoice(name=model, device=device),
     )
-    tell(run_clips(job).lines())
+    with Display() as display:
+        result = run_clips(job, display)
+    tell(result.lines())
+    if not result.is_complete:
+        raise Stopped(f"stopped; the same command goes on where {result.folder} stands")

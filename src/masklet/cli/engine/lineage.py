@@ -1,5 +1,6 @@
 """`masklet engine why`, `impact`, `revoke`, `verify-store` and `gc`."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -15,15 +16,20 @@ Named = Annotated[
 ]
 
 
-@engine_command("why", "engine why project 3fa9c1")
+@engine_command("why", "engine why project 3fa9c1", "engine why project 3fa9c1 --out why.html")
 def why(
     project: ProjectFolder,
     annotation: Annotated[str, typer.Argument(help="The beginning of its name.", show_default=False)],
+    *,
+    out: Annotated[Path | None, typer.Option(help="A page with what was shown to whoever judged.")] = None,
 ) -> None:
     """Say why a label exists: source, phrase, masks, verdicts, corrections, snapshots."""
     from masklet.engine.project.lineage import why as chain_of
+    from masklet.workflows.engine.page import write_why
 
-    tell(chain_of(opened(project).view, annotation).lines())
+    work = opened(project)
+    chain = chain_of(work.view, annotation)
+    tell([*chain.lines(), *([f"-> {write_why(work, chain, out)}"] if out else [])])
 
 
 @engine_command("impact", 'engine impact project phrase "red mug"', "engine impact project person Ada")

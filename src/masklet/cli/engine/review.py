@@ -18,7 +18,7 @@ from masklet.cli.engine.commands import Person, ProjectFolder, engine_command, o
 def review(
     project: ProjectFolder,
     *,
-    task: Annotated[str, typer.Option(help="masks, exhaustivity or audit.")] = "masks",
+    task: Annotated[str, typer.Option(help="masks, exhaustivity (of it: recheck, negatives) or audit.")] = "masks",
     out: Annotated[Path, typer.Option(help="The page to write.")] = Path("sheet.html"),
     limit: Annotated[int, typer.Option(help="At most so many questions.", min=1)] = 500,
     order: Annotated[

@@ -24,6 +24,9 @@ Llm = Annotated[
     str | None, typer.Option(metavar="URL", help="A language model that verifies, and tells phrases if none.")
 ]
 LlmModel = Annotated[str, typer.Option(metavar="NAME", help="The server's model.")]
+LlmMost = Annotated[
+    int, typer.Option("--llm-most", metavar="N", help="Requests at most; 0 for as many as needed.", min=0)
+]
 AllowRemote = Annotated[bool, typer.Option("--allow-remote", help="Let photos leave this network.")]
 
 
@@ -44,12 +47,26 @@ def run(  # noqa: PLR0913 - one argument for each option
     harder: Annotated[
         bool, typer.Option("--harder", help="Try weak phrases again, by an example and by broader names.")
     ] = False,
+    walk: Annotated[
+        bool, typer.Option("--walk", help="Also ask what else is in the photos, down the ontology.")
+    ] = False,
+    ontology: Annotated[
+        Path | None, typer.Option(help="Concepts of your own: CSV, YAML, or lines of Wikidata's JSON.")
+    ] = None,
+    cap: Annotated[
+        int,
+        typer.Option(help="Leave phrases out that have so many positives, or that audits show to be solved.", min=0),
+    ] = 0,
     licence: Annotated[
-        str, typer.Option(help="Of the photos, such as CC-BY-4.0; or FOLDER=CC-BY-4.0, with commas between.")
-    ] = "unknown",
+        str | None,
+        typer.Option(
+            help="Of the photos, such as CC-BY-4.0; or FOLDER=CC-BY-4.0, with commas between.", show_default=False
+        ),
+    ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Start without asking.")] = False,
     llm: Llm = None,
     llm_model: LlmModel = "default",
+    llm_most: LlmMost = 0,
     allow_remote: AllowRemote = False,
     model: ProjectModel = None,
     device: Device = "auto",
@@ -68,11 +85,14 @@ def run(  # noqa: PLR0913 - one argument for each option
         licence=licence,
         negatives=negatives,
         harder=harder,
+        walk=walk,
+        cap=cap,
+        ontology=ontology,
         model=model,
         device=device,
         dtype=dtype,
     )
-    language = _language_at(llm, llm_model, allow_remote=allow_remote)
+    language = _language_at(llm, llm_model, llm_most, allow_remote=allow_remote)
 
     def confirm(cost: "Cost") -> bool:
         typer.echo(str(cost))
@@ -87,23 +107,30 @@ def run(  # noqa: PLR0913 - one argument for each option
 
 @engine_command("resume", "engine resume project", "engine resume project --llm http://127.0.0.1:8080/v1")
 def resume(
-    project: ProjectFolder, *, llm: Llm = None, llm_model: LlmModel = "default", allow_remote: AllowRemote = False
+    project: ProjectFolder,
+    *,
+    llm: Llm = None,
+    llm_model: LlmModel = "default",
+    llm_most: LlmMost = 0,
+    allow_remote: AllowRemote = False,
 ) -> None:
     """Go on with a project as it was last run, after people have answered; takes a new snapshot."""
     from masklet.workflows.engine.run import resume_engine
 
-    language = _language_at(llm, llm_model, allow_remote=allow_remote)
+    language = _language_at(llm, llm_model, llm_most, allow_remote=allow_remote)
     with Display() as display:
         _tell(resume_engine(project, display, language=language), language)
 
 
-def _language_at(url: str | None, model: str, *, allow_remote: bool) -> "LanguageTalk | None":
+def _language_at(url: str | None, model: str, most: int, *, allow_remote: bool) -> "LanguageTalk | None":
     if url is None:
         return None
     from masklet.workflows.asking.ask_agent import Planner
     from masklet.workflows.engine.language import open_language_model
 
-    return open_language_model(Planner(url=url, model=model, allow_remote=allow_remote))
+    talk = open_language_model(Planner(url=url, model=model, allow_remote=allow_remote))
+    talk.most_requests = most
+    return talk
 
 
 def _tell(result: "EngineResult", language: "LanguageTalk | None") -> None:
@@ -115,11 +142,26 @@ def _tell(result: "EngineResult", language: "LanguageTalk | None") -> None:
 
 
 @engine_command("stats", "engine stats project", "engine stats project --json")
-def stats(project: ProjectFolder, *, json: Json = False) -> None:
+def stats(
+    project: ProjectFolder,
+    *,
+    channels: Annotated[
+        bool, typer.Option("--channels", help="Also what became of the phrases of each origin.")
+    ] = False,
+    json: Json = False,
+) -> None:
     """Show where pairs stand, who answered what, and how far people and models agree."""
-    from masklet.engine.project.statistics import next_step, statistics
+    from masklet.engine.project.statistics import CHANNEL_COLUMNS, next_step, statistics
+    from masklet.engine.project.statistics import channels as outcomes_of
 
-    found = statistics(opened(project).view)
-    tell(
-        [jsonlib.dumps(found.to_json())] if json else [*found.lines(), f"next: {next_step(found.states, str(project))}"]
-    )
+    view = opened(project).view
+    found, rows = statistics(view), outcomes_of(view) if channels else []
+    if json:
+        more = {"channels": [dict(zip(CHANNEL_COLUMNS, row, strict=True)) for row in rows]} if channels else {}
+        tell([jsonlib.dumps(found.to_json() | more)])
+        return
+    told = [
+        f"{origin}: {', '.join(f'{n} {what}' for n, what in zip(counts, CHANNEL_COLUMNS[1:], strict=True) if n)}"
+        for origin, *counts in rows
+    ]
+    tell([*found.lines(), *told, f"next: {next_step(found.states, str(project))}"])

@@ -1,16 +1,19 @@
 """Clips come in as folders of frames, and phrases are tracked through them; people judge what was tracked."""
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from masklet.engine.clips.masklets import ClipMasklet, FrameRange, clean, find_ranges, to_mask_row
+from masklet.engine.clips.masklets import STEP, ClipMasklet, FrameRange, clean, find_ranges, to_mask_row
 from masklet.engine.digests import digest_of, digest_of_bytes
 from masklet.engine.ledger.ledger import RULES
+from masklet.engine.ontology.concepts import Ontology
 from masklet.engine.records import Author, Fact, Move, Outcome, Unit
 from masklet.engine.stages.ingest import perceptual_hash
 from masklet.engine.stages.mask_rows import maskset_fact
+from masklet.engine.stages.proposals import MOST_PHRASES, pairs_outcome, walk
 from masklet.engine.stages.stage import Project, frames_of
 from masklet.engine.states import Cause, State
 from masklet.engine.verify.choices import UNSURE, Choice, ExhaustivityItem, MaskItem
@@ -44,7 +47,10 @@ class IngestClips:
     def run(self, project: Project, subject: str) -> Outcome:
         """The row of one clip, named by the bytes of its frames."""
         frames = list_images(project.originals / subject)
-        digests = [digest_of_bytes(path.read_bytes()) for path in frames]
+        try:
+            digests = [digest_of_bytes(path.read_bytes()) for path in frames]
+        except OSError as error:
+            raise InputError(f"a frame of {subject} cannot be read: {error.strerror}") from error
         values = {
             "media_id": digest_of("clip", digests),
             "source_id": self.source_id,
@@ -128,6 +134,40 @@ class TrackPhrases:
             session.close()
         for object_id in sorted(frames):
             yield ClipMasklet(frames=frames[object_id], size=size, score=round(scores[object_id], 5))
+
+
+@dataclass(frozen=True, kw_only=True)
+class WalkClips:
+    """A unit a clip: what is in every thirtieth of its frames, by walking down the ontology."""
+
+    segmenter: Segmenter
+    ontology: Ontology
+    name: str = "walk-clips"
+    version: int = 1
+
+    @property
+    def actor(self) -> Author:
+        """The model."""
+        return Author(kind="model", name=self.segmenter.identity)
+
+    def plan(self, project: Project) -> Sequence[Unit]:
+        """A unit a clip."""
+        media = project.view.media()
+        inputs = [self.segmenter.identity, str(STEP)] if media else []
+        return [Unit(stage=self.name, version=self.version, subject=row["media_id"], inputs=inputs) for row in media]
+
+    def run(self, project: Project, subject: str) -> Outcome:
+        """Pairs of what was found, what is in most frames first. Raises: InputError when a frame is gone."""
+        uris = frames_of(project.view.one_media(subject))
+        found: Counter[str] = Counter()
+        for uri in uris[::STEP]:
+            session = self.segmenter.open(project.originals / uri)
+            try:
+                found.update(walk(session.find, self.ontology))
+            finally:
+                session.close()
+        phrases = [text for text, _ in found.most_common(MOST_PHRASES)]
+        return pairs_outcome(project, subject, dict.fromkeys(phrases, True), "ontology")
 
 
 def _seen(result: FrameInstances) -> Iterator[tuple[int, str, float]]:

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Column, Connection, Engine, Select, create_engine, event, func, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DatabaseError, IntegrityError
 
 from masklet.engine.ledger import tables
+from masklet.engine.ledger.places import inserted, keep_place, note_places
 from masklet.engine.ledger.tables import METADATA, SCHEMA_VERSION, TABLES
 from masklet.engine.records import Author, Fact, Outcome, Values
 from masklet.engine.states import State, next_state
@@ -65,11 +65,13 @@ class Ledger:
                     f"the ledger has schema {found}, this version of masklet reads {SCHEMA_VERSION}: use a newer one"
                 )
             elif int(found) < SCHEMA_VERSION:
-                self._renew(connection)
+                self._renew(connection, int(found))
 
-    def _renew(self, connection: Connection) -> None:
+    def _renew(self, connection: Connection, version: int) -> None:
         """Brings a ledger of an older version to this one."""
-        self._count(connection, {row.state: row.n for row in connection.execute(STATES_COUNTED)})
+        if version < 2:
+            self._count(connection, {row.state: row.n for row in connection.execute(STATES_COUNTED)})
+        note_places(connection)
         for table in TABLES.values():
             for index in table.indexes:
                 index.create(connection, checkfirst=True)
@@ -107,7 +109,7 @@ class Ledger:
             self.apply(connection, outcome, actor)
 
     def apply(self, connection: Connection, outcome: Outcome, actor: Author) -> None:
-        """Adds facts, marks lapsed verdicts and moves pairs, in an open transaction.
+        """Adds facts, notes where images lie, marks lapsed verdicts and moves pairs, in an open transaction.
 
         Raises: InputError when a move is not in the table of states; nothing of the outcome is kept then.
         """
@@ -117,6 +119,9 @@ class Ledger:
         changes: Counter[str] = Counter()
         for table, rows in by_table.items():
             changes.update(self._insert(connection, table, rows, *([tables.pair.c.state] if table == "pair" else [])))
+        for place in outcome.places:
+            for kind, subject, payload in keep_place(connection, place):
+                self.tell(connection, actor, kind, subject, payload)
         for verdict_id in outcome.lapsed:
             connection.execute(update(tables.verdict).where(tables.verdict.c.verdict_id == verdict_id).values(lapsed=1))
         for move in outcome.moves:
@@ -143,7 +148,7 @@ class Ledger:
         """Keeps the number of pairs of each state; in one order, so that no two writers wait for one another."""
         for state, change in sorted(changes.items()):
             if change:
-                added = _dialect(connection).insert(tables.tally).values(state=state, pairs=change)
+                added = inserted(connection, tables.tally).values(state=state, pairs=change)
                 total = {"pairs": tables.tally.c.pairs + change}
                 connection.execute(added.on_conflict_do_update(index_elements=["state"], set_=total))
 
@@ -155,7 +160,7 @@ class Ledger:
 
     def _insert(self, connection: Connection, table: str, rows: Sequence[Values], *told: Column) -> Sequence[Any]:
         """Adds rows; those whose key is there already say the same and are left. What was added, if told."""
-        statement = _dialect(connection).insert(TABLES[table]).on_conflict_do_nothing()
+        statement = inserted(connection, TABLES[table]).on_conflict_do_nothing()
         try:
             result = connection.execute(statement.returning(*told) if told else statement, [dict(row) for row in rows])
             return result.scalars().all() if told else ()
@@ -163,10 +168,6 @@ class Ledger:
             raise InputError(
                 f"a row of {table} refers to something that the ledger lacks: {_first_line(error)}"
             ) from error
-
-
-def _dialect(connection: Connection) -> Any:
-    return postgresql if connection.dialect.name == "postgresql" else sqlite
 
 
 def _begin_sqlite(connection: Connection) -> None:

@@ -1,7 +1,7 @@
 """The tables of the ledger: one schema for SQLite (STRICT) and PostgreSQL.
 
 Rows are facts: verdicts, corrections, annotations and events are only ever added. What changes is the state of a pair,
-the lease of a work unit, and marks of revocation.
+the lease of a work unit, marks of revocation, and which file holds which image.
 """
 
 from sqlalchemy import (
@@ -22,7 +22,7 @@ from sqlalchemy import (
 from masklet.engine.states import State
 
 METADATA = MetaData()
-SCHEMA_VERSION = 2  # 1 had no tally, and fewer indexes
+SCHEMA_VERSION = 3  # 1 had no tally and fewer indexes, 2 did not know which file holds which image
 UNIT_STATES = ("ready", "leased", "done", "failed", "poison", "skipped")
 _Long = BigInteger().with_variant(Integer(), "sqlite")
 _Real = Double().with_variant(REAL(), "sqlite")
@@ -68,6 +68,15 @@ media = _table(
     _text("error", null=True),
     _text("profile", null=True),  # of a clip, its frames as JSON
 )
+place = _table(  # which image a file holds at present, and when it was looked at last
+    "place",
+    _key("uri"),
+    _text("media_id", "media.media_id"),
+    _text("stamp"),
+    _number("looks"),
+)
+Index("place_of_media", place.c.media_id)
+replaced = _table("replaced", _key("media_id"), _text("uri"))  # images that no file holds any more
 cluster = _table(
     "cluster",
     _key("cluster_row_id"),
@@ -189,6 +198,14 @@ work_unit = _table(
 Index("unit_by_stage", work_unit.c.stage, work_unit.c.state, work_unit.c.priority.desc(), work_unit.c.unit_key)
 _again = work_unit.c.attempts > 1
 Index("unit_tried_again", work_unit.c.stage, sqlite_where=_again, postgresql_where=_again)
+worked = _table(  # units that a run came to the end of, and what they took
+    "worked",
+    _key("worked_id"),
+    _text("run_id", "run.run_id"),
+    _text("stage"),
+    _number("units"),
+    _real("seconds", null=False),
+)
 spent = _table(  # on a language model
     "spent",
     _key("run_id"),

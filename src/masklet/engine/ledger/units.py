@@ -1,7 +1,7 @@
 """Units of work in the ledger: planned once, leased to one worker at a time, completed together with what they add."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, and_, func, or_, select, update
@@ -164,10 +164,19 @@ class Units:
         rows = self.ledger.read(query.group_by(work_unit.c.stage).order_by(work_unit.c.stage))
         return {row["stage"]: row["n"] for row in rows}
 
-    def num_subjects(self, stage: str) -> int:
-        """How many subjects a stage is done with."""
-        query = select(func.count(work_unit.c.subject.distinct()).label("n"))
-        return self.ledger.read(query.where(work_unit.c.stage == stage, work_unit.c.state == "done"))[0]["n"]
+    def unended(self, units: Iterable[Unit]) -> set[str]:
+        """The subjects of those units that are neither done nor set aside."""
+        left = list(units)
+        ended = select(work_unit.c.unit_key).where(work_unit.c.state.in_(("done", "poison")))
+        keys = {
+            row["unit_key"] for row in self.ledger.read(ended.where(work_unit.c.stage.in_({u.stage for u in left})))
+        }
+        return {unit.subject for unit in left if unit.key not in keys}
+
+    def set_aside(self) -> set[str]:
+        """The subjects of units that failed again and again."""
+        rows = self.ledger.read(select(work_unit.c.subject).where(work_unit.c.state == "poison"))
+        return {row["subject"] for row in rows}
 
     def _held(self, connection: Connection, lease: Lease, owner: str, values: dict) -> None:
         mine = and_(work_unit.c.unit_key == lease.key, work_unit.c.state == "leased", work_unit.c.lease_owner == owner)

@@ -3,15 +3,12 @@
 Source: Fellbaum (1998), WordNet; the 17 categories are those of the SAM 3 paper's appendix D.
 """
 
-import csv
 import gzip
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-
-from masklet.errors import InputError
 
 HUMAN = "human"
 SEEN_OF_PEOPLE = frozenset({"person", "man", "woman", "child", "girl", "boy", "baby"})
@@ -31,13 +28,14 @@ class Noun:
 
 @dataclass(frozen=True, kw_only=True)
 class Ontology:
-    """Concepts by their id, and the words around them."""
+    """Concepts by their id, and the words around them; `digest` is that of a user's own, "" of the shipped table."""
 
     concepts: Mapping[str, Noun]
     meanings: Mapping[str, str]  # of names, the concept that each means first
     adjectives: frozenset[str] = frozenset()
     verbs: frozenset[str] = frozenset()  # words that are oftener verbs than nouns
     plurals: Mapping[str, str] = field(default_factory=dict)  # irregular ones to their singulars
+    digest: str = ""
 
     def __post_init__(self) -> None:
         children: dict[str, list[str]] = defaultdict(list)
@@ -129,46 +127,6 @@ def shipped() -> Ontology:
         verbs=frozenset(verbs),
         plurals=plurals,
     )
-
-
-def read_table(path: Path) -> Ontology:
-    """Concepts of a user's own CSV file with the columns `name`, `parent` and, if wanted, `synonyms` (`|` between).
-
-    Words of the shipped table stay known. Raises: InputError naming the file, the line and what is wrong.
-    """
-    rows = _rows(path)
-    names = {row["name"] for row in rows}
-    concepts = {}
-    for place, row in enumerate(rows, 2):
-        parent = row.get("parent") or ""
-        if parent and parent not in names:
-            raise InputError(f"{path}: line {place}: the parent {parent!r} is no name of this file")
-        synonyms = [each.strip() for each in (row.get("synonyms") or "").split("|") if each.strip()]
-        concepts[row["name"]] = Noun(
-            concept_id=row["name"],
-            names=(row["name"], *synonyms),
-            parents=(parent,) if parent else (),
-            count=1,
-            category="own",
-        )
-    base = shipped()
-    own = {name: each.concept_id for each in reversed(concepts.values()) for name in reversed(each.names)}
-    return Ontology(concepts=concepts, meanings=own, adjectives=base.adjectives, verbs=base.verbs, plurals=base.plurals)
-
-
-def _rows(path: Path) -> list[dict[str, str]]:
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path} cannot be read as a table: {error}") from error
-    for place, row in enumerate(rows, 2):
-        row["name"] = " ".join((row.get("name") or "").lower().split())
-        if not row["name"]:
-            raise InputError(f"{path}: line {place}: name is missing; the columns are name, parent and synonyms")
-    if not rows:
-        raise InputError(f"{path} holds no concepts: the columns are name, parent and synonyms")
-    return rows
 
 
 def concepts_of(ontology: Ontology, phrases: Iterable[str]) -> dict[str, Noun]:

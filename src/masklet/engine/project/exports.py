@@ -13,7 +13,7 @@ from pathlib import Path
 import yaml
 
 from masklet.data.labels.conversion import WRITERS, LabelExport
-from masklet.engine.snapshots import SPLITS, Snapshot, export_saco
+from masklet.engine.snapshots import SPLITS, Snapshot, check_there, export_saco
 from masklet.engine.stages.stage import Project
 from masklet.engine.view import Row
 from masklet.errors import InputError
@@ -108,12 +108,13 @@ def _lines(project: Project, row: Row, names: Sequence[str]) -> list[str]:
 
 
 def rows_by_split(project: Project, snapshot: Snapshot) -> dict[str, list[Row]]:
-    """The annotations of each split that has any."""
+    """The annotations of each split that has any. Raises: InputError when a photo has changed since."""
     splits = {entry["annotation"]: entry["split"] for entry in snapshot.manifest["annotations"]}
     found: dict[str, list[Row]] = {name: [] for name, _ in SPLITS}
     for row in project.view.all_annotations():
         if row["annotation_id"] in splits:
             found[splits[row["annotation_id"]]].append(row)
+    check_there(project.view, [row for rows in found.values() for row in rows])
     return {name: rows for name, rows in found.items() if rows}
 
 

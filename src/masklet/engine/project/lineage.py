@@ -37,6 +37,8 @@ class Chain:
     corrections: Sequence[Row]
     story: Sequence[Row]
     snapshots: Sequence[str]
+    is_there: bool = True
+    ranges: Sequence[Row] = ()  # of a clip, where the model found the phrase
 
     def lines(self) -> list[str]:
         """The chain as text, in the order in which it came about."""
@@ -45,7 +47,8 @@ class Chain:
             f"annotation {row['annotation_id']}: {row['text']}, {'present' if row['polarity'] else 'absent'}, "
             f"tier {row['tier']}{', REVOKED' if row['revoked'] else ''}",
             f"  source    {self.source['name']} ({self.source['licence']}){_mark(self.source)}",
-            f"  image     {self.media['uri']} {self.media['width']} x {self.media['height']}",
+            f"  image     {self.media['uri']} {self.media['width']} x {self.media['height']}"
+            f"{'' if self.is_there else ', REPLACED by another since: this label has lapsed with its verdicts'}",
             f"  phrase    {row['text']}, {row['origin']}",
         ]
         if self.maskset is not None:
@@ -53,6 +56,7 @@ class Chain:
                 f"  masks     {self.maskset['num_masks']} by {self.proposed_by}, asked for "
                 f"{self.maskset['proposal_phrase']!r}, presence {self.maskset['presence']}"
             )
+        found += [f"  frames    {row['first']} to {row['last']}: {row['kind']}" for row in self.ranges]
         for verdict in self.verdicts:
             number = verdict["subject"].partition("#")[2]
             about = f"mask {number}" if number else "all masks"
@@ -78,6 +82,7 @@ def why(view: LedgerView, annotation_id: str) -> Chain:
     named = select(t.verdict, t.actor.c.name, t.actor.c.kind).join(t.actor, t.actor.c.actor_id == t.verdict.c.actor_id)
     corrections = select(t.correction, t.actor.c.name).join(t.actor, t.actor.c.actor_id == t.correction.c.actor_id)
     story = select(t.event).where(t.event.c.subject == row["pair_id"]).order_by(t.event.c.seq)
+    ranges = select(t.frame_range).order_by(t.frame_range.c.first, t.frame_range.c.last)
     snapshots = view.ledger.read(select(t.snapshot).order_by(t.snapshot.c.position))
     proposer = view.ledger.read(select(t.actor).where(t.actor.c.actor_id == (maskset or {}).get("actor_id")))
     return Chain(
@@ -90,6 +95,8 @@ def why(view: LedgerView, annotation_id: str) -> Chain:
         corrections=view.ledger.read(corrections.where(t.correction.c.pair_id == row["pair_id"])),
         story=view.ledger.read(story),
         snapshots=[each["snapshot_id"] for each in snapshots if row["annotation_id"] in each["manifest"]],
+        is_there=row["media_id"] not in view.replaced(),
+        ranges=view.ledger.read(ranges.where(t.frame_range.c.pair_id == row["pair_id"])),
     )
 
 

@@ -1,6 +1,6 @@
 """Figures of a project: where pairs stand, who answered what and how fast, how far people and models agree."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -11,10 +11,9 @@ from masklet.engine.ledger import tables as t
 from masklet.engine.ledger.units import Units
 from masklet.engine.ontology.concepts import Ontology, concepts_of, shipped
 from masklet.engine.project.answers import Agreement, agreement, answers_of
-from masklet.engine.stages.ingest import INGEST
 from masklet.engine.states import FOR_MODELS, FOR_PEOPLE, State
 from masklet.engine.verify.watch import NO_FIELD
-from masklet.engine.view import LedgerView
+from masklet.engine.view import IS_THERE, LedgerView
 
 PAPER_SECONDS = {"from the phrase": 90, "from masks": 86, "all by people": 50, "with verifiers": 23}
 
@@ -27,6 +26,7 @@ class EngineStats:
     broken: int
     copies: int  # files that equal another one byte by byte
     duplicates: int
+    replaced: int  # photos whose files hold others by now: their labels have lapsed
     phrases: int
     states: Mapping[str, int]
     for_people: int
@@ -39,6 +39,7 @@ class EngineStats:
     negatives: Mapping[str, int]  # made from what images show: see LedgerView.negative_figures
     coverage: Mapping[str, int]  # phrases by category of the ontology
     spent: Mapping[str, int]  # on language models
+    work: Mapping[str, tuple[int, float]] = field(default_factory=dict)  # units of each stage, and their seconds
     agreement: Mapping[str, Agreement] = field(default_factory=dict)
     failed: Mapping[str, int] = field(default_factory=dict)
     retried: Mapping[str, int] = field(default_factory=dict)
@@ -53,12 +54,20 @@ class EngineStats:
         absent, present = (self.states.get(str(state), 0) for state in (State.FINAL_NEGATIVE, State.FINAL_POSITIVE))
         return absent / (absent + present) if absent + present else None
 
+    @property
+    def pairs_an_hour(self) -> float | None:
+        """Final pairs for each hour that one worker was at work."""
+        final = sum(self.tiers.values())
+        seconds = sum(seconds for _, seconds in self.work.values())
+        return 3600 * final / seconds if final and seconds else None
+
     def lines(self) -> list[str]:
         """The figures as text."""
         states = ", ".join(f"{count} {state}" for state, count in self.states.items()) or "none yet"
         found = [
             f"{self.images} images ({self.broken} broken, {self.copies} equal copies, "
-            f"{self.duplicates} near duplicates), {self.phrases} phrases",
+            f"{self.duplicates} near duplicates{f', {self.replaced} changed since' * bool(self.replaced)}), "
+            f"{self.phrases} phrases",
             f"pairs: {states}",
             f"tiers: {', '.join(f'{count} {tier}' for tier, count in self.tiers.items()) or 'nothing is final yet'}",
             f"for people: {self.for_people} pairs; people spent {self.human_seconds / 60:.1f} minutes",
@@ -83,6 +92,11 @@ class EngineStats:
             )
         if self.coverage:
             found.append(f"phrases by category: {', '.join(f'{n} {name}' for name, n in self.coverage.items())}")
+        if self.masks_per_positive is not None:
+            found.append(f"{self.masks_per_positive:.2f} masks a positive pair")
+        if self.pairs_an_hour is not None:
+            each = ", ".join(f"{name} {seconds / count:.2f}" for name, (count, seconds) in self.work.items())
+            found.append(f"{self.pairs_an_hour:.0f} final pairs an hour of work; seconds a unit: {each}")
         if self.spent["requests"]:
             tokens = self.spent["prompt_tokens"] + self.spent["completion_tokens"]
             found.append(f"language models: {self.spent['requests']} requests, {tokens} tokens")
@@ -106,14 +120,17 @@ def statistics(view: LedgerView) -> EngineStats:
     corrected = select(func.coalesce(func.sum(t.correction.c.seconds), 0.0).label("n"))
     seconds = said.seconds.get("person", 0.0) + view.ledger.read(corrected)[0]["n"]
     units = Units(view.ledger)
-    broken = select(func.count().label("n")).select_from(t.media).where(t.media.c.error.is_not(None))
+    broken = select(func.count().label("n")).select_from(t.media).where(t.media.c.error.is_not(None), IS_THERE)
     num_broken = view.ledger.read(broken)[0]["n"]
-    num_media = view.ledger.count("media")
+    num_replaced = view.ledger.count("replaced")
+    num_files = select(func.count().label("n"), func.count(t.place.c.media_id.distinct()).label("images"))
+    files = view.ledger.read(num_files)[0]
     return EngineStats(
-        images=num_media - num_broken,
+        images=view.ledger.count("media") - num_broken - num_replaced,
         broken=num_broken,
-        copies=max(0, units.num_subjects(INGEST) - num_media),
+        copies=files["n"] - files["images"],
         duplicates=view.num_duplicates(),
+        replaced=num_replaced,
         phrases=view.ledger.count("phrase"),
         states=states,
         for_people=sum(states.get(str(state), 0) for state in FOR_PEOPLE),
@@ -126,6 +143,7 @@ def statistics(view: LedgerView) -> EngineStats:
         negatives=view.negative_figures(),
         coverage=coverage(view, shipped()),
         spent=_spent(view),
+        work=_work(view),
         agreement=agreement(view),
         failed={stage: n for (stage, state), n in sorted(units.counts().items()) if state == "poison"},
         retried=units.retried(),
@@ -136,6 +154,32 @@ def _spent(view: LedgerView) -> dict[str, int]:
     columns = t.spent.c.requests, t.spent.c.prompt_tokens, t.spent.c.completion_tokens
     query = select(*(func.coalesce(func.sum(column), 0).label(column.name) for column in columns))
     return {name: int(value) for name, value in view.ledger.read(query)[0].items()}
+
+
+def _work(view: LedgerView) -> dict[str, tuple[int, float]]:
+    total = func.sum(t.worked.c.units).label("units"), func.sum(t.worked.c.seconds).label("seconds")
+    rows = view.ledger.read(select(t.worked.c.stage, *total).group_by(t.worked.c.stage).order_by(t.worked.c.stage))
+    return {row["stage"]: (int(row["units"]), round(float(row["seconds"]), 3)) for row in rows}
+
+
+CHANNEL_COLUMNS = ("phrases from", "pairs", "present", "absent", "unfit", "open")
+_OUTCOMES = {
+    State.FINAL_POSITIVE: "present",
+    State.FINAL_NEGATIVE: "absent",
+    **dict.fromkeys((State.PHRASE_REJECTED, State.REJECTED, State.JOB_REJECTED), "unfit"),
+}
+
+
+def channels(view: LedgerView) -> list[tuple[str, int, int, int, int, int]]:
+    """What became of the phrases of each origin, as rows of `CHANNEL_COLUMNS`; every pair is looked at for it."""
+    query = select(t.pair.c.origin, t.pair.c.state, func.count().label("n")).group_by(t.pair.c.origin, t.pair.c.state)
+    found: dict[str, Counter[str]] = defaultdict(Counter)
+    for row in view.ledger.read(query):
+        found[row["origin"]][_OUTCOMES.get(State(row["state"]), "open")] += row["n"]
+    return [
+        (origin, sum(n.values()), n["present"], n["absent"], n["unfit"], n["open"])
+        for origin, n in sorted(found.items())
+    ]
 
 
 def coverage(view: LedgerView, ontology: Ontology) -> dict[str, int]:

@@ -38,7 +38,7 @@ def _renamed(view: LedgerView) -> list[str]:
 def _wrong_counts(view: LedgerView) -> list[str]:
     """States whose number of pairs is not the one that is kept."""
     there = {State(row["state"]): row["n"] for row in view.ledger.read(STATES_COUNTED)}
-    kept = view.counts()
+    kept = view.all_counts()
     return [
         f"{there.get(state, 0)} pairs are {state}, {kept.get(state, 0)} were counted"
         for state in State

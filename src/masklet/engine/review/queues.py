@@ -1,13 +1,14 @@
 """What people are asked, and in which order: the strange first, as they teach most and are soonest wrong.
 
 A queue is a plain list of items, whichever page or file shows them. Tasks: `masks` (does this mask show the phrase?),
-`exhaustivity` (is any instance left out?), `audit` (the same of some that nobody asked people about).
+`exhaustivity` (is any instance left out?), `audit` (the same of some that nobody asked people about). Parts of the
+second may be asked alone: `recheck` (corrections of others) and `negatives` (made from what an image shows).
 """
 
 import hashlib
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -22,6 +23,10 @@ from masklet.ops.masks import rle_area
 
 AUDIT_SHARE = 0.02  # of what models and rules decided alone, for ever
 ANSWERS = {"masks": MASK_ANSWERS, "exhaustivity": EXHAUSTIVITY_ANSWERS, "audit": EXHAUSTIVITY_ANSWERS}
+PARTS: Mapping[str, Callable[[Row], bool]] = {  # of the questions about exhaustivity
+    "recheck": lambda pair: pair["state"] == State.RECHECK,
+    "negatives": lambda pair: pair["parent_pair_id"] is not None,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,9 +45,12 @@ class ReviewItem:
 
 def queue(project: Project, task: str, *, limit: int | None = None) -> list[ReviewItem]:
     """The open questions of a task, strange ones first. Raises: InputError for a task that does not exist."""
-    if task not in ANSWERS:
-        raise InputError(f"there is no task {task!r}: choose from {', '.join(ANSWERS)}")
-    items = _mask_items(project) if task == "masks" else _whole_items(project, task)
+    if task not in (*ANSWERS, *PARTS):
+        raise InputError(f"there is no task {task!r}: choose from {', '.join((*ANSWERS, *PARTS))}")
+    if task in PARTS:
+        items = _whole_items(project, "exhaustivity", part=PARTS[task])
+    else:
+        items = _mask_items(project) if task == "masks" else _whole_items(project, task)
     return sorted(items, key=lambda item: (-item.strangeness, item.pair_id, item.number or 0))[:limit]
 
 
@@ -86,11 +94,13 @@ def _shape(mask: MaskRow) -> tuple[float, float, float]:
     return math.log(area), math.log(width / height), area * mask.size[0] * mask.size[1] / (width * height)
 
 
-def _whole_items(project: Project, task: str, *, share: float = AUDIT_SHARE) -> list[ReviewItem]:
+def _whole_items(
+    project: Project, task: str, *, share: float = AUDIT_SHARE, part: Callable[[Row], bool] = lambda _: True
+) -> list[ReviewItem]:
     view = project.view
     states = (State.HUMAN_PENDING, State.RECHECK) if task == "exhaustivity" else tuple(FINAL)
     items = []
-    for pair in view.pairs(*states):
+    for pair in filter(part, view.pairs(*states)):
         if task == "audit" and not (is_audited(pair["pair_id"], share) and _untouched(project, pair)):
             continue
         maskset = view.maskset(pair["pair_id"])

@@ -5,19 +5,28 @@ kept out of everything that is learnt from.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
-from jaxtyping import UInt64
+from jaxtyping import Float, UInt64
+from PIL import Image
 
 from masklet.engine.digests import digest_of
 from masklet.engine.ledger.ledger import RULES
 from masklet.engine.records import Author, Fact, Outcome, Unit
 from masklet.engine.stages.stage import Project
+from masklet.errors import InputError
+from masklet.protocols import Pixels
 
-MOST_BITS = 6  # of 64 that may differ
-BLOCK = 2048
+MOST_BITS = 6  # of 64 that may differ; then pixels are compared
+BLOCK, WIDE = 2048, 8192
+SIDE = 16  # of the copies whose colours are compared
+MOST_OFF = 12.0  # of 255, that is left of the mean difference after brightness and contrast are made the same
+MOST_CONTRAST = 2.5  # by which one may be stronger than the other
+MOST_LIGHT = 60.0  # of 255, by which one may be lighter
+Small = Float[np.ndarray, "16 16 3"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +34,7 @@ class Duplicates:
     """One unit for all images: clusters by their perceptual hashes."""
 
     name: str = "duplicates"
-    version: int = 1
+    version: int = 2
     actor: Author = RULES
 
     def plan(self, project: Project) -> Sequence[Unit]:
@@ -41,7 +50,19 @@ class Duplicates:
         media = project.view.media()
         size = {row["media_id"]: (-row["width"] * row["height"], row["uri"]) for row in media}
         facts = []
-        for members in clusters([(row["media_id"], row["hash64"]) for row in media]):
+
+        @cache
+        def small(media_id: str) -> Small | None:
+            try:
+                return small_copy(project.picture(media_id))
+            except InputError:  # it is gone: nothing is known of it but its hash
+                return None
+
+        def is_same(left: str, right: str) -> bool:
+            first, second = small(left), small(right)
+            return first is not None and second is not None and looks_alike(first, second)
+
+        for members in clusters([(row["media_id"], row["hash64"]) for row in media], is_same):
             chosen = min(members, key=size.__getitem__)
             for media_id in members:
                 key = digest_of("cluster", media_id, chosen, len(media))
@@ -50,8 +71,26 @@ class Duplicates:
         return Outcome(facts=facts)
 
 
-def clusters(hashes: Sequence[tuple[str, str]]) -> list[list[str]]:
-    """Groups of two or more names whose hashes differ in few bits, directly or through others."""
+def small_copy(image: Pixels) -> Small:
+    """What colours are compared at, whatever the image's size and shape."""
+    return np.asarray(Image.fromarray(image).resize((SIDE, SIDE), Image.Resampling.BOX), float)
+
+
+def looks_alike(first: Small, second: Small) -> bool:
+    """Whether one is the other in another light: a hash alone takes all plain images for the same."""
+    off = float(second.mean() - first.mean())
+    spread = float(first.std()), float(second.std())
+    if abs(off) > MOST_LIGHT or max(spread) + 1 > MOST_CONTRAST * (min(spread) + 1):
+        return False
+    contrast = spread[1] / spread[0] if min(spread) >= 1 else 1.0
+    rest = (second - second.mean()) - contrast * (first - first.mean())
+    return float(np.abs(rest).mean()) <= MOST_OFF
+
+
+def clusters(
+    hashes: Sequence[tuple[str, str]], is_same: Callable[[str, str], bool] = lambda _left, _right: True
+) -> list[list[str]]:
+    """Groups of two or more names whose hashes differ in few bits and that are the same, directly or through others."""
     names = [name for name, _ in hashes]
     values = np.array([int(text, 16) for _, text in hashes], np.uint64)
     parent = list(range(len(names)))
@@ -63,7 +102,8 @@ def clusters(hashes: Sequence[tuple[str, str]]) -> list[list[str]]:
         return index
 
     for left, right in near_pairs(values, MOST_BITS):
-        parent[root(left)] = root(right)
+        if root(left) != root(right) and is_same(names[left], names[right]):
+            parent[root(left)] = root(right)
     groups: dict[int, list[str]] = defaultdict(list)
     for index, name in enumerate(names):
         groups[root(index)].append(name)
@@ -73,7 +113,8 @@ def clusters(hashes: Sequence[tuple[str, str]]) -> list[list[str]]:
 def near_pairs(values: UInt64[np.ndarray, " image"], most_bits: int) -> Iterable[tuple[int, int]]:
     """Pairs of places whose 64 bits differ in at most so many; compared in blocks, so memory stays bounded."""
     for start in range(0, len(values), BLOCK):
-        distance = np.bitwise_count(values[start : start + BLOCK, None] ^ values[None])
-        for left, right in np.argwhere(distance <= most_bits).tolist():
-            if start + left < right:
-                yield start + left, right
+        for other in range(start - start % WIDE, len(values), WIDE):
+            distance = np.bitwise_count(values[start : start + BLOCK, None] ^ values[None, other : other + WIDE])
+            for left, right in np.argwhere(distance <= most_bits).tolist():
+                if start + left < other + right:
+                    yield start + left, other + right

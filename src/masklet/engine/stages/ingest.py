@@ -10,7 +10,7 @@ from PIL import Image
 
 from masklet.engine.digests import digest_of, digest_of_bytes
 from masklet.engine.ledger.ledger import RULES
-from masklet.engine.records import Author, Fact, Outcome, Unit
+from masklet.engine.records import Author, Fact, Outcome, Place, Unit
 from masklet.engine.stages.stage import Project
 from masklet.errors import InputError
 from masklet.media.images import read_image
@@ -32,27 +32,39 @@ class Ingest:
     actor: Author = RULES
 
     def plan(self, project: Project) -> Sequence[Unit]:
-        """A unit a file, and again when its size or time changes."""
-        units = []
+        """A unit a file, and again when its size, its time or its source changes."""
+        units, known = [], project.view.places()
         for position, path in enumerate(image_files(project.originals)):
-            status = path.stat()
             where = path.relative_to(project.originals).as_posix()
-            inputs = [self._source_of(where), str(status.st_size), str(status.st_mtime_ns)]
+            stamp, looks = known.get(where, ("", 0))
+            inputs = self._stamp(path, where)
+            if stamp == " ".join(inputs):
+                continue
+            if stamp:  # it held something else when it was looked at last, and perhaps this before that
+                inputs.append(str(looks))
             units.append(
                 Unit(stage=self.name, version=self.version, subject=where, inputs=inputs, priority=-float(position))
             )
         return units
 
+    def _stamp(self, path: Path, where: str) -> list[str]:
+        status = path.stat()
+        return [self._source_of(where), str(status.st_size), str(status.st_mtime_ns)]
+
     def run(self, project: Project, subject: str) -> Outcome:
-        """The row of one file; equal bytes under another name are the same image."""
+        """The row of one file, and what it holds; equal bytes under another name are the same image."""
         path = project.originals / subject
         try:
-            content = path.read_bytes()
+            stamp, content = self._stamp(path, subject), path.read_bytes()
         except OSError as error:
             raise InputError(f"{path} cannot be read: {error.strerror}") from error
+        media_id, source_id = digest_of_bytes(content), self._source_of(subject)
+        earlier = [uri for uri in project.view.files_of(media_id) if not (project.originals / uri).is_file()]
+        here = Place(uri=subject, media_id=media_id, source_id=source_id, stamp=" ".join(stamp))
+        places = [here, *(Place(uri=uri, media_id=None) for uri in earlier)]
         values = {
-            "media_id": digest_of_bytes(content),
-            "source_id": self._source_of(subject),
+            "media_id": media_id,
+            "source_id": source_id,
             "uri": subject,
             "width": 0,
             "height": 0,
@@ -63,11 +75,10 @@ class Ingest:
         try:
             image = read_image(path)
         except InputError as error:
-            return Outcome(
-                facts=[Fact(table="media", values=values | {"error": str(error).replace(str(path), subject)})]
-            )
+            values |= {"error": str(error).replace(str(path), subject)}
+            return Outcome(facts=[Fact(table="media", values=values)], places=places)
         sizes = {"height": image.shape[0], "width": image.shape[1], "hash64": perceptual_hash(image)}
-        return Outcome(facts=[Fact(table="media", values=values | sizes)])
+        return Outcome(facts=[Fact(table="media", values=values | sizes)], places=places)
 
     def _source_of(self, where: str) -> str:
         folders = [folder for folder in self.by_folder if where.startswith(f"{folder}/")]

@@ -4,6 +4,7 @@ Nothing of them is taken as true, and nothing that people decided is touched. Wh
 so that what is wrong in them can be ranked without asking it again.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +17,14 @@ from masklet.data.sources import CocoConfig, IndexedSource
 from masklet.engine.digests import digest_of, digest_of_bytes
 from masklet.engine.records import Author, Fact, MaskRow, Move, Outcome, Unit
 from masklet.engine.review.corrections import to_row
+from masklet.engine.stages.ingest import image_files
 from masklet.engine.stages.mask_rows import masks_by_phrase, maskset_fact, overlap_table
 from masklet.engine.stages.masks import KEEP_SCORE, MOST_MASKS
 from masklet.engine.stages.phrases import normalise, pair_fact, pair_id_of, phrase_fact, phrase_id_of
 from masklet.engine.stages.stage import Project
 from masklet.engine.states import Cause
 from masklet.errors import InputError
-from masklet.protocols import Segmenter
+from masklet.protocols import ImageSegmenter, Segmenter
 
 SAME = 0.5  # overlap of a label and a find that are the same thing
 MOST_PHRASES = 40  # of the file, that are asked of an image beside those labelled in it
@@ -56,7 +58,7 @@ class CheckLabels:
             content = labels.read_bytes() if labels.is_file() else str(labels.stat().st_mtime_ns).encode()
         except OSError as error:
             raise InputError(f"{labels} cannot be read: {error.strerror}") from error
-        places = {Path(source.name(index)).as_posix(): index for index in range(len(source))}
+        places = _places(labels, [Path(source.name(index)).as_posix() for index in range(len(source))], photos)
         return cls(
             source=source, places=places, digest=digest_of_bytes(content), title=labels.name, segmenter=segmenter
         )
@@ -113,6 +115,14 @@ class CheckLabels:
             moves += [Move(pair_id=pair.values["pair_id"], cause=cause) for cause in causes]
         return Outcome(facts=facts, moves=moves)
 
+    def speaks_of(self, uri: str) -> bool:
+        """Whether the file has labels of a photo."""
+        return uri in self.places
+
+    def foretell(self, uri: str, session: ImageSegmenter) -> Sequence[str]:  # noqa: ARG002 - the file is enough
+        """What the file names."""
+        return list(self.labelled(self.places[uri]).masks)
+
     def labelled(self, place: int) -> LabelledImage:
         """The labels of an image. Raises: InputError naming file, record and field."""
         example = self.source.example(place, np.random.default_rng(place))
@@ -123,6 +133,24 @@ class CheckLabels:
         for phrase in sorted(example.absent)[:MOST_PHRASES]:
             masks.setdefault(normalise(phrase), [])
         return LabelledImage(masks=masks)
+
+
+def _places(labels: Path, names: Sequence[str], photos: Path) -> dict[str, int]:
+    """The place of each photo among the images of the labels, by its path or, if it is the only one, by its name.
+
+    Raises: InputError when the labels speak of none of the photos.
+    """
+    there = [path.relative_to(photos).as_posix() for path in image_files(photos)]
+    bare = Counter(uri.rpartition("/")[2] for uri in there)
+    whole = {uri.rpartition("/")[2]: uri for uri in there if bare[uri.rpartition("/")[2]] == 1}
+    known, found = set(there), {}
+    for index, name in enumerate(names):
+        uri = name if name in known else whole.get(name.rpartition("/")[2])
+        if uri is not None:
+            found[uri] = index
+    if not found and names and there:
+        raise InputError(f"{labels} names no photo of {photos}: it has {names[0]}, the folder has {there[0]}")
+    return found
 
 
 def _filled(example: Example, index: int) -> np.ndarray:

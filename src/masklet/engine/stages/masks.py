@@ -38,7 +38,9 @@ class ProposeMasks:
             asked.setdefault(row["media_id"], []).append(f"{row['pair_id']}@{row['version']}")
         if not asked:
             return []
-        settings = digest_of(self.segmenter.identity, str(self.keep_score), *(["harder"] if self.ontology else []))
+        harder = ["harder"] if self.ontology else []
+        harder += [self.ontology.digest] if self.ontology and self.ontology.digest else []
+        settings = digest_of(self.segmenter.identity, str(self.keep_score), *harder)
         return [
             Unit(stage=self.name, version=self.version, subject=media_id, inputs=[settings, *pairs])
             for media_id, pairs in asked.items()

@@ -92,6 +92,7 @@ class HardNegatives:
             return []
         settings = f"{self.segmenter.identity} {self.per_image}"
         settings += f" {self.teller.identity}" if self.teller else ""
+        settings += f" {self.ontology.digest}" if self.ontology.digest else ""
         return [
             Unit(stage=self.name, version=self.version, subject=media_id, inputs=[settings, *pairs])
             for media_id, pairs in positive.items()

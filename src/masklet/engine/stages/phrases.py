@@ -9,6 +9,7 @@ from masklet.engine.records import Author, Fact, Move, Outcome, Unit
 from masklet.engine.stages.stage import Project
 from masklet.engine.states import Cause, State
 from masklet.errors import InputError
+from masklet.protocols import ImageSegmenter
 
 MOST_WORDS = 6
 
@@ -42,6 +43,14 @@ class ListedPhrases:
             facts += [phrase_fact(text), pair_fact(subject, phrase_id, "listed")]
             moves.append(Move(pair_id=pair_id, cause=Cause.ACCEPTED_PHRASE))
         return Outcome(facts=facts, moves=moves)
+
+    def speaks_of(self, uri: str) -> bool:  # noqa: ARG002 - the list is for all photos
+        """Always."""
+        return True
+
+    def foretell(self, uri: str, session: ImageSegmenter) -> Sequence[str]:  # noqa: ARG002
+        """All of the list."""
+        return self.phrases
 
 
 def normalise(text: str) -> str:

@@ -12,7 +12,7 @@ from masklet.engine.records import Author, Fact, Move, Outcome, Unit
 from masklet.engine.stages.phrases import pair_fact, pair_id_of, phrase_fact, phrase_id_of
 from masklet.engine.stages.stage import Project
 from masklet.engine.states import Cause
-from masklet.protocols import Instances, Pixels, Segmenter
+from masklet.protocols import ImageSegmenter, Instances, Pixels, Segmenter
 
 MOST_PHRASES = 20  # of an image
 PRESENT = 0.5  # presence of a concept, above which narrower ones are asked
@@ -52,9 +52,20 @@ class CaptionPhrases:
 
     def run(self, project: Project, subject: str) -> Outcome:
         """Pairs of the caption's phrases; those with too many words are rejected and stay on record."""
-        caption = self.captions[project.view.one_media(subject)["uri"]]
-        phrases = list(self.chunker.phrases(caption))[:MOST_PHRASES]
-        return pairs_outcome(project, subject, _normal(phrases, self.ontology), "caption")
+        uri = project.view.one_media(subject)["uri"]
+        return pairs_outcome(project, subject, self._phrases(uri), "caption")
+
+    def _phrases(self, uri: str) -> dict[str, bool]:
+        phrases = list(self.chunker.phrases(self.captions[uri]))[:MOST_PHRASES]
+        return _normal(phrases, self.ontology)
+
+    def speaks_of(self, uri: str) -> bool:
+        """Where there is a caption."""
+        return bool(self.captions.get(uri))
+
+    def foretell(self, uri: str, session: ImageSegmenter) -> Sequence[str]:  # noqa: ARG002 - words are enough
+        """Those of the caption that may be asked."""
+        return [text for text, may_be_asked in self._phrases(uri).items() if may_be_asked]
 
 
 @runtime_checkable
@@ -119,10 +130,9 @@ class WalkPhrases:
     def plan(self, project: Project) -> Sequence[Unit]:
         """A unit an image."""
         media = unlike_media(project)
-        identity = self.segmenter.identity if media else ""
-        return [
-            Unit(stage=self.name, version=self.version, subject=row["media_id"], inputs=[identity]) for row in media
-        ]
+        inputs = [self.segmenter.identity] if media else []
+        inputs += [self.ontology.digest] if self.ontology.digest else []
+        return [Unit(stage=self.name, version=self.version, subject=row["media_id"], inputs=inputs) for row in media]
 
     def run(self, project: Project, subject: str) -> Outcome:
         """Pairs of what was found."""
@@ -132,6 +142,14 @@ class WalkPhrases:
         finally:
             session.close()
         return pairs_outcome(project, subject, dict.fromkeys(found, True), "ontology")
+
+    def speaks_of(self, uri: str) -> bool:  # noqa: ARG002 - every photo is walked
+        """Always."""
+        return True
+
+    def foretell(self, uri: str, session: ImageSegmenter) -> Sequence[str]:  # noqa: ARG002
+        """What the walk finds."""
+        return walk(session.find, self.ontology)
 
 
 def walk(find: Callable[..., Instances], ontology: Ontology) -> list[str]:

@@ -12,7 +12,7 @@ from masklet.engine.records import Author, Outcome, Unit
 from masklet.engine.view import LedgerView, Row
 from masklet.errors import InputError
 from masklet.media.images import read_image
-from masklet.protocols import Pixels
+from masklet.protocols import ImageSegmenter, Pixels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,4 +78,26 @@ class Stage(Protocol):
 
     def run(self, project: Project, subject: str) -> Outcome:
         """What a unit adds. Raises: InputError for a subject that cannot be worked on."""
+        ...
+
+
+@runtime_checkable
+class Foretelling(Protocol):
+    """A stage that can say beforehand which phrases it will ask of a photo."""
+
+    @property
+    def name(self) -> str:
+        """That of the stage."""
+        ...
+
+    def plan(self, project: Project) -> Sequence[Unit]:
+        """As of any stage; the subjects are images."""
+        ...
+
+    def speaks_of(self, uri: str) -> bool:
+        """Whether it has anything to ask of a photo."""
+        ...
+
+    def foretell(self, uri: str, session: ImageSegmenter) -> Sequence[str]:
+        """The phrases that it will ask of a photo, which the session is of. Raises as `run`."""
         ...

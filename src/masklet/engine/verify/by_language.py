@@ -7,7 +7,9 @@ nothing but one of the answers is read.
 """
 
 import json
+import threading
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
@@ -27,6 +29,7 @@ from masklet.ops.masks import rle_encode
 from masklet.protocols import Pixels
 
 Said = TypeVar("Said")
+Item = TypeVar("Item")
 VOTES = 2
 SURE = 0.8  # mean probability of an answer from which it is taken; our own, as these are not calibrated
 SIDE = 448  # pixels of the longer side of what is shown
@@ -39,11 +42,18 @@ SYSTEM = f"{JUDGE} Answer by calling the tool."
 OF_MASKS: Mapping[str, str] = {
     "accept": "the coloured region is one instance of it, whole and nothing else",
     "reject": "it is another thing, a part of one, several, or badly outlined",
+    "text": "the coloured region is written text that reads exactly as the phrase",
+    "whole image": "the phrase is about the whole photo or its setting, not about a thing in it",
+    "flag": "the phrase tells of people what is sensitive: origin, religion, orientation, illness, rank, or an insult",
     UNSURE: "it cannot be told",
 }
 OF_WHOLE: Mapping[str, str] = {
     "accept": "every instance of it is coloured; where nothing is coloured, there is none in the photo",
-    "reject": "at least one instance is not coloured",
+    "reject": "at least one instance is not coloured, and it can be told apart from others",
+    "not separated": "instances are not coloured that cannot be told apart from one another",
+    "whole image": "the phrase is about the whole photo or its setting, not about things in it",
+    "flag": OF_MASKS["flag"],
+    "ungroundable": "the phrase is so vague or wrong that nothing can be pointed at",
     UNSURE: "it cannot be told",
 }
 PHRASES = ToolDescription(
@@ -92,13 +102,27 @@ class LanguageModelGoneError(Exception):
 
 @dataclass(kw_only=True, eq=False)
 class LanguageTalk:
-    """One model under a name for the record, what it has used, and how often in a row it did not answer."""
+    """One model under a name for the record, what it has used, and how often in a row it did not answer.
+
+    After `most_requests` (0: as many as there are) it is asked no more. Of several questions up to `at_once` are asked
+    together, if the server keeps up.
+    """
 
     model: LanguageModel
     name: str
     odds_from: ChatServer | None = None  # where it tells how likely answers are
     spent: Usage = field(default_factory=Usage)
     misses: int = 0
+    most_requests: int = 0
+    at_once: int = 1
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def each(self, ask: Callable[[Item], Said], items: Sequence[Item]) -> list[Said]:
+        """The answers to several questions, in their order. Raises as `ask`."""
+        if self.at_once == 1 or len(items) < 2:
+            return [ask(item) for item in items]
+        with ThreadPoolExecutor(min(self.at_once, len(items))) as pool:
+            return list(pool.map(ask, items))
 
     def ask(self, words: str, picture: Image.Image, tool: ToolDescription, key: str) -> object:
         """The argument `key` of the model's call; None where there is none. Raises: LanguageModelGoneError."""
@@ -106,7 +130,7 @@ class LanguageTalk:
         reply = self._kept(lambda: self.model.reply(messages, [tool]))
         if reply is None:
             return None
-        self.spent += reply.usage
+        self._spend(reply.usage)
         calls = [call for call in reply.calls if call.name == tool.name]
         return calls[0].arguments.get(key) if calls else None
 
@@ -116,14 +140,21 @@ class LanguageTalk:
         told = None if server is None else self._kept(lambda: ask_odds(server, _shown(JUDGE, words, picture), answers))
         if told is None:
             return {}
-        self.spent += told[1]
+        self._spend(told[1])
         return told[0]
 
+    def _spend(self, usage: Usage) -> None:
+        with self._lock:
+            self.spent += usage
+
     def _kept(self, asked: Callable[[], Said]) -> Said | None:
+        if self.most_requests and self.spent.requests >= self.most_requests:
+            raise LanguageModelGoneError(f"{self.most_requests} requests to {self.name} were allowed, and are used up")
         try:
             said = asked()
         except ServerProblem as problem:
-            self.misses += problem.status not in UNREADABLE
+            with self._lock:
+                self.misses += problem.status not in UNREADABLE
             if self.misses >= MOST_MISSES:
                 raise LanguageModelGoneError(f"{self.name} gives no answer: {problem}") from problem
             return None
@@ -133,7 +164,7 @@ class LanguageTalk:
 
 @dataclass(frozen=True, kw_only=True)
 class LanguageVerifier:
-    """Accept, reject or unsure, by what a language model says twice. Raises: LanguageModelGoneError when it is gone."""
+    """One of all answers, by what a language model says twice. Raises: LanguageModelGoneError when it is gone."""
 
     talk: LanguageTalk
 
@@ -151,23 +182,26 @@ class LanguageVerifier:
 
     def judge_masks(self, items: Sequence[MaskItem]) -> Sequence[Choice]:
         """An answer for each mask, seen in the photo and from near."""
-        return [self._judge(_of_mask(item.phrase), from_near(item.read(), item.mask, SIDE), OF_MASKS) for item in items]
+        shown = [(_of_mask(item.phrase), from_near(item.read(), item.mask, SIDE)) for item in items]
+        return self.talk.each(lambda each: self._judge(*each, OF_MASKS), shown)
 
     def judge_exhaustivity(self, items: Sequence[ExhaustivityItem]) -> Sequence[Choice]:
         """An answer for each set of masks, seen together."""
-        return [self._judge(_of_whole(item), whole(item.read(), item.masks, SIDE), OF_WHOLE) for item in items]
+        shown = [(_of_whole(item), whole(item.read(), item.masks, SIDE)) for item in items]
+        return self.talk.each(lambda each: self._judge(*each, OF_WHOLE), shown)
 
     def _judge(self, words: str, picture: Image.Image, answers: Mapping[str, str]) -> Choice:
         orders = [list(answers)[:: -1 if turn % 2 else 1] for turn in range(VOTES)]
         if self.talk.odds_from is not None:
-            return _mean([self.talk.odds(words, picture, {each: answers[each] for each in order}) for order in orders])
+            told = [self.talk.odds(words, picture, {each: answers[each] for each in order}) for order in orders]
+            return _mean(told, answers)
         votes = []
         for order in orders:
             said = self.talk.ask(words, picture, answer_tool(answers, order), "answer")
             votes.append(said if isinstance(said, str) and said in answers else UNSURE)
             if votes[-1] == UNSURE or votes[-1] != votes[0]:
                 return Choice(label=UNSURE, probabilities={})
-        return Choice(label=votes[0], probabilities={name: float(name == votes[0]) for name in ("accept", "reject")})
+        return Choice(label=votes[0], probabilities={name: float(name == votes[0]) for name in _decisive(answers)})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -257,10 +291,14 @@ def _shown(system: str, words: str, picture: Image.Image) -> list[Message]:
     return [Message(role="system", parts=(system,)), Message(role="user", parts=parts)]
 
 
-def _mean(told: Sequence[Mapping[str, float]]) -> Choice:
+def _decisive(answers: Mapping[str, str]) -> list[str]:
+    return [name for name in answers if name != UNSURE]
+
+
+def _mean(told: Sequence[Mapping[str, float]], answers: Mapping[str, str]) -> Choice:
     if not all(told):
         return Choice(label=UNSURE, probabilities={})
-    mean = {name: sum(each[name] for each in told) / len(told) for name in ("accept", "reject")}
+    mean = {name: sum(each[name] for each in told) / len(told) for name in _decisive(answers)}
     best = max(mean, key=lambda name: mean[name])
     return Choice(label=best if mean[best] >= SURE else UNSURE, probabilities=mean)
 

@@ -8,10 +8,11 @@ Source: Zadrozny and Elkan (2002), isotonic regression for calibration.
 
 import io
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import torch
@@ -19,16 +20,22 @@ from jaxtyping import Bool, Float
 from torch import nn
 
 from masklet.engine.digests import digest_of_bytes
+from masklet.engine.ontology.concepts import shipped
 from masklet.engine.records import Author
 from masklet.engine.verify.bands import MOST_FALSE, Bands, fit_bands
 from masklet.engine.verify.choices import UNSURE, Choice, ExhaustivityItem, MaskItem
+from masklet.engine.verify.watch import field_of
 from masklet.errors import InputError
 from masklet.files import write_atomically
 
 HIDDEN, STEPS, RATE, DECAY = 64, 400, 3e-3, 1e-2
 FOLDS = 4  # of the pairs; each is judged by a head that was trained on the others
 LEAST_EXAMPLES = 40
+LEAST_OF_FIELD, LEAST_OF_KIND = 60, 10  # answers of a field, and of each kind among them, that calibrate it by itself
 MOST_BYTES = 2**27
+WEIGHTS = ("mean", "spread", "first", "first_bias", "second", "second_bias")
+CURVE = ("curve_x", "curve_y", "bands")
+Item = TypeVar("Item", MaskItem, ExhaustivityItem)
 
 
 @runtime_checkable
@@ -50,8 +57,30 @@ class FeatureMaker(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class HeadCalibration:
+    """The isotonic curve from scores to probabilities, and the bands of those: accept, reject."""
+
+    curve_x: Float[np.ndarray, " knot"]
+    curve_y: Float[np.ndarray, " knot"]
+    bands: Float[np.ndarray, " two"]
+
+    def probabilities(self, scores: Float[np.ndarray, " item"]) -> Float[np.ndarray, " item"]:
+        """Of yes."""
+        return np.interp(scores, self.curve_x, self.curve_y)
+
+    def side(self, probability: float) -> bool | None:
+        """Whether it is taken as yes or as no; None for people."""
+        return Bands(accept=float(self.bands[0]), reject=float(self.bands[1])).side(probability)
+
+
+UNTRIED = HeadCalibration(
+    curve_x=np.array([0.0, 1.0]), curve_y=np.array([0.0, 1.0]), bands=np.array([math.inf, -math.inf])
+)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class LiteHead:
-    """Weights of two layers, the isotonic curve from their scores to probabilities, and the bands of those."""
+    """Weights of two layers, and their calibrations: one for all, and one for each field with enough answers."""
 
     mean: Float[np.ndarray, " feature"]
     spread: Float[np.ndarray, " feature"]
@@ -59,34 +88,37 @@ class LiteHead:
     first_bias: Float[np.ndarray, " hidden"]
     second: Float[np.ndarray, " hidden"]
     second_bias: Float[np.ndarray, " one"]
-    curve_x: Float[np.ndarray, " knot"]
-    curve_y: Float[np.ndarray, " knot"]
-    bands: Float[np.ndarray, " two"]  # accept, reject
+    overall: HeadCalibration = UNTRIED
+    fields: Mapping[str, HeadCalibration] = field(default_factory=dict)
+
+    def calibration(self, name: str) -> HeadCalibration:
+        """That of a field, or of all."""
+        return self.fields.get(name, self.overall)
 
     def probabilities(self, features: Float[np.ndarray, "item feature"]) -> Float[np.ndarray, " item"]:
-        """Calibrated probability of yes."""
-        if features.shape[1] != len(self.mean):
-            raise InputError(f"the verifier reads {len(self.mean)} features, got {features.shape[1]}: train it anew")
-        return np.interp(self.scores(features), self.curve_x, self.curve_y)
+        """Probability of yes, calibrated over all fields."""
+        return self.overall.probabilities(self.scores(features))
 
     def scores(self, features: Float[np.ndarray, "item feature"]) -> Float[np.ndarray, " item"]:
-        """Scores before calibration."""
+        """Scores before calibration. Raises: InputError when the features are of another maker."""
+        if features.shape[1] != len(self.mean):
+            raise InputError(f"the verifier reads {len(self.mean)} features, got {features.shape[1]}: train it anew")
         hidden = np.maximum(((features - self.mean) / self.spread) @ self.first.T + self.first_bias, 0)
         return hidden @ self.second + self.second_bias[0]
-
-    def side(self, probability: float) -> bool | None:
-        """Whether it is taken as yes or as no; None for people."""
-        return Bands(accept=float(self.bands[0]), reject=float(self.bands[1])).side(probability)
 
 
 def fit_head(
     features: Float[np.ndarray, "item feature"],
     truths: Bool[np.ndarray, " item"],
     groups: Sequence[str],
+    fields: Sequence[str] = (),
     *,
     most_false: float = MOST_FALSE,
 ) -> LiteHead:
-    """Trains on all answers; the curve and the bands come from answers of pairs that a head of their own had not seen.
+    """Trains on all answers; the curves and the bands come from answers of pairs that a head of their own had not seen.
+
+    `fields` are those of the answers: one with enough of them has a curve and bands of its own, for where a head is
+    surer or more often wrong than elsewhere, bounds over all fields would not hold in it.
 
     Raises: InputError when there are too few answers, or all are the same.
     """
@@ -101,9 +133,25 @@ def fit_head(
     for number in range(FOLDS):
         held = fold == number
         scores[held] = _train(features[~held], truths[~held]).scores(features[held])
+    of_field = {
+        name: np.array([each == name for each in fields])
+        for name, count in Counter(fields).items()
+        if count >= LEAST_OF_FIELD
+    }
+    own = {
+        name: _calibrated(scores[places], truths[places], most_false)
+        for name, places in sorted(of_field.items())
+        if LEAST_OF_KIND <= truths[places].sum() <= places.sum() - LEAST_OF_KIND
+    }
+    return replace(_train(features, truths), overall=_calibrated(scores, truths, most_false), fields=own)
+
+
+def _calibrated(
+    scores: Float[np.ndarray, " item"], truths: Bool[np.ndarray, " item"], most_false: float
+) -> HeadCalibration:
     x, y = isotonic(scores, truths)
     bands = fit_bands(np.interp(scores, x, y).tolist(), truths.tolist(), most_false=most_false)
-    return replace(_train(features, truths), curve_x=x, curve_y=y, bands=np.array([bands.accept, bands.reject]))
+    return HeadCalibration(curve_x=x, curve_y=y, bands=np.array([bands.accept, bands.reject]))
 
 
 def _train(features: Float[np.ndarray, "item feature"], truths: Bool[np.ndarray, " item"]) -> LiteHead:
@@ -133,9 +181,6 @@ def _train(features: Float[np.ndarray, "item feature"], truths: Bool[np.ndarray,
         first_bias=first_bias,
         second=second,
         second_bias=second_bias,
-        curve_x=np.array([0.0, 1.0]),
-        curve_y=np.array([0.0, 1.0]),
-        bands=np.array([math.inf, -math.inf]),
     )
 
 
@@ -176,31 +221,49 @@ class LiteVerifier:
 
     def judge_masks(self, items: Sequence[MaskItem]) -> Sequence[Choice]:
         """Accept, reject or unsure."""
-        return _answers(self.masks, [self.features.of_mask(item) for item in items] if self.masks else items)
+        return _answers(self.masks, items, self.features.of_mask)
 
     def judge_exhaustivity(self, items: Sequence[ExhaustivityItem]) -> Sequence[Choice]:
         """Accept, reject or unsure."""
-        return _answers(self.whole, [self.features.of_whole(item) for item in items] if self.whole else items)
+        return _answers(self.whole, items, self.features.of_whole)
 
 
-def _answers(head: LiteHead | None, features: Sequence) -> list[Choice]:
-    if head is None:
-        return [Choice(label=UNSURE, probabilities={}) for _ in features]
+def _answers(head: LiteHead | None, items: Sequence[Item], features: Callable[[Item], np.ndarray]) -> list[Choice]:
+    if head is None or not items:
+        return [Choice(label=UNSURE, probabilities={}) for _ in items]
     found = []
-    for value in head.probabilities(np.stack(features)).tolist():
-        side = head.side(value)
+    scores = head.scores(np.stack([features(item) for item in items]))
+    for item, score in zip(items, scores, strict=True):
+        calibration = head.calibration(field_of(item.phrase, shipped()))
+        value = float(calibration.probabilities(score))
+        side = calibration.side(value)
         label = UNSURE if side is None else "accept" if side else "reject"
         found.append(Choice(label=label, probabilities={"accept": value, "reject": 1 - value}))
     return found
 
 
-def save_heads(path: Path, heads: dict[str, LiteHead], maker: str) -> str:
+def save_heads(path: Path, heads: Mapping[str, LiteHead], maker: str) -> str:
     """Writes heads by task, with the name of what makes their features; the digest of the file."""
     file = io.BytesIO()
-    arrays = {f"{task}.{name}": value for task, head in heads.items() for name, value in head.__dict__.items()}
+    arrays: dict[str, Any] = {f"{task}.{name}": each for task, head in heads.items() for name, each in _arrays(head)}
     np.savez(file, maker=np.array(maker), **arrays)
     write_atomically(path, file.getvalue())
     return digest_of_bytes(file.getvalue())
+
+
+def _arrays(head: LiteHead) -> Iterator[tuple[str, np.ndarray]]:
+    yield from ((name, getattr(head, name)) for name in WEIGHTS)
+    for where, calibration in {"": head.overall, **{f".{name}": each for name, each in head.fields.items()}}.items():
+        yield from ((f"{name}{where}", getattr(calibration, name)) for name in CURVE)
+
+
+def _head_of(arrays: Mapping[str, np.ndarray], task: str) -> LiteHead:
+    names = {key.removeprefix(f"{task}.bands") for key in arrays if key.startswith(f"{task}.bands")}
+    found = {
+        name.removeprefix("."): HeadCalibration(**{part: arrays[f"{task}.{part}{name}"] for part in CURVE})
+        for name in names
+    }
+    return LiteHead(**{name: arrays[f"{task}.{name}"] for name in WEIGHTS}, overall=found.pop(""), fields=found)
 
 
 def load_verifier(path: Path, maker: Callable[[], FeatureMaker]) -> LiteVerifier:
@@ -211,11 +274,7 @@ def load_verifier(path: Path, maker: Callable[[], FeatureMaker]) -> LiteVerifier
         content = path.read_bytes()
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             made_for = str(arrays["maker"])
-            heads = {
-                task: LiteHead(**{name: arrays[f"{task}.{name}"] for name in LiteHead.__dataclass_fields__})
-                for task in ("masks", "whole")
-                if f"{task}.mean" in arrays
-            }
+            heads = {task: _head_of(arrays, task) for task in ("masks", "whole") if f"{task}.mean" in arrays}
     except (OSError, ValueError, KeyError, EOFError) as error:
         raise InputError(f"{path} is no verifier that can be read: {error}") from error
     features = maker()

@@ -10,10 +10,12 @@ from functools import partial
 import numpy as np
 from scipy import ndimage
 
+from masklet.engine.ontology.concepts import shipped
 from masklet.engine.records import MaskRow
 from masklet.engine.stages.stage import Project
 from masklet.engine.verify.choices import TAKES_MASK, ExhaustivityItem, MaskItem
 from masklet.engine.verify.head import FeatureMaker, LiteHead, fit_head
+from masklet.engine.verify.watch import field_of
 from masklet.engine.view import Row
 from masklet.errors import InputError
 from masklet.ops.masks import mask_to_box, rle_decode, rle_encode
@@ -23,23 +25,25 @@ SPOILT_SHARE = 4  # an accepted mask is spoilt by a quarter of its width
 
 @dataclass
 class Lessons:
-    """Features with the right answers, and the pair that each is of."""
+    """Features with the right answers, the pair that each is of, and the field of its phrase."""
 
     features: list[np.ndarray] = field(default_factory=list)
     truths: list[bool] = field(default_factory=list)
     pairs: list[str] = field(default_factory=list)
+    fields: list[str] = field(default_factory=list)
 
-    def add(self, features: np.ndarray, pair: str, *, is_right: bool) -> None:
+    def add(self, features: np.ndarray, pair: Row, *, is_right: bool) -> None:
         """One answer."""
         self.features.append(features)
         self.truths.append(is_right)
-        self.pairs.append(pair)
+        self.pairs.append(pair["pair_id"])
+        self.fields.append(field_of(pair["text"], shipped()))
 
     def fit(self, most_false: float) -> LiteHead:
         """A head. Raises: InputError when there are too few answers."""
         if not self.features:
             raise InputError("nobody has answered yet: use `masklet engine review` first")
-        return fit_head(np.stack(self.features), np.array(self.truths), self.pairs, most_false=most_false)
+        return fit_head(np.stack(self.features), np.array(self.truths), self.pairs, self.fields, most_false=most_false)
 
 
 def lessons_of(project: Project, maker: FeatureMaker) -> dict[str, Lessons]:
@@ -78,19 +82,19 @@ def _of_pair(
         number = row["subject"].partition("#")[2]
         if row["task"] == "mask" and int(number) < len(masks):
             mask, is_right = masks[int(number)], row["label"] in TAKES_MASK
-            lessons["masks"].add(of_mask(mask), pair["pair_id"], is_right=is_right)
+            lessons["masks"].add(of_mask(mask), pair, is_right=is_right)
             if is_right:
                 accepted.append(mask)
                 spoilt = spoil(mask, seed=int(number))
                 if spoilt is not None:
-                    lessons["masks"].add(of_mask(spoilt), pair["pair_id"], is_right=False)
+                    lessons["masks"].add(of_mask(spoilt), pair, is_right=False)
     kept = [masks[number] for number in project.view.accepted(pair["pair_id"], maskset)] or accepted
     for row in said:
         if row["task"] == "exhaustivity":
             is_right = row["label"] == "accept"
-            lessons["whole"].add(of_whole(kept), pair["pair_id"], is_right=is_right)
+            lessons["whole"].add(of_whole(kept), pair, is_right=is_right)
             if is_right and kept:  # with one hidden, one is missing
-                lessons["whole"].add(of_whole(kept[1:]), pair["pair_id"], is_right=False)
+                lessons["whole"].add(of_whole(kept[1:]), pair, is_right=False)
 
 
 def spoil(mask: MaskRow, seed: int) -> MaskRow | None:

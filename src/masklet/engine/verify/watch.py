@@ -32,6 +32,11 @@ def field_of(phrase: str, ontology: Ontology) -> str:
 
 def audits(view: LedgerView, actor: Author, ontology: Ontology) -> dict[str, tuple[int, int]]:
     """Of each field, how many labels that the actor found whole people were asked about, and how many they denied."""
+    return audited(view, actor, lambda phrase: field_of(phrase, ontology))
+
+
+def audited(view: LedgerView, actor: Author, group_of: Callable[[str], str]) -> dict[str, tuple[int, int]]:
+    """The same of each group that phrases are put into."""
     query = select(t.verdict.c.subject, t.verdict.c.label, t.phrase.c.text)
     query = query.join(t.pair, t.pair.c.pair_id == t.verdict.c.pair_id)
     query = query.join(t.phrase, t.phrase.c.phrase_id == t.pair.c.phrase_id)
@@ -45,10 +50,10 @@ def audits(view: LedgerView, actor: Author, ontology: Ontology) -> dict[str, tup
     wrong: Counter[str] = Counter()
     for row in view.ledger.read(accepted.where(t.verdict.c.pair_id.in_(looked_at))):
         if row["subject"] in denied:
-            field = field_of(row["text"], ontology)
-            asked[field] += 1
-            wrong[field] += denied[row["subject"]]
-    return {field: (count, wrong[field]) for field, count in sorted(asked.items())}
+            group = group_of(row["text"])
+            asked[group] += 1
+            wrong[group] += denied[row["subject"]]
+    return {group: (count, wrong[group]) for group, count in sorted(asked.items())}
 
 
 def fallen_fields(view: LedgerView, actor: Author, ontology: Ontology, most_false: float = MOST_FALSE) -> list[str]:

@@ -2,14 +2,17 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from masklet.engine.digests import digest_of_bytes
+from masklet.engine.ledger.units import Units
 from masklet.engine.records import MaskRow
 from masklet.engine.stages.ingest import image_files
 from masklet.engine.stages.mask_rows import masks_by_phrase
 from masklet.engine.stages.masks import KEEP_SCORE
-from masklet.engine.stages.stage import Project
+from masklet.engine.stages.proposals import ToldPhrases
+from masklet.engine.stages.stage import Foretelling, Project
 from masklet.engine.states import State
 from masklet.engine.verify.by_language import VOTES, LanguageTalk, try_question
 from masklet.engine.verify.by_score import ByScore
@@ -71,56 +74,80 @@ class Cost:
 NOTHING = Cost(photos=0, pairs=0, units=0, minutes=0.0, items_for_people=0, measured=0)
 
 
+@dataclass
+class _Tried:
+    """What trying some photos gave, in sums."""
+
+    seconds: list[float] = field(default_factory=list)
+    pairs: int = 0
+    masks: int = 0
+    questions: int = 0
+
+
 def estimate(
     project: Project,
-    phrases: Sequence[str],
+    channels: Sequence[Foretelling],
     segmenter: Segmenter,
     language: LanguageTalk | None = None,
     negatives: int = 0,
 ) -> Cost:
-    """Tries the first unfinished photos. Raises: InputError when the folder has no photos, or the model is wrong."""
-    left = unfinished(project, phrases)
-    if not left:
+    """Tries the first unfinished photos. Raises: InputError when the folder has none to read, or the model is wrong."""
+    left = unfinished(project, channels)
+    tried = _try(project, left, channels, segmenter)
+    if left and not tried.seconds and not project.view.media():
+        raise InputError(f"none of the {len(left)} photos can be read: {left[0]} is one of them")
+    if not tried.seconds:
         return NOTHING
-    start, questions, found, seconds = time.monotonic(), 0, 0, []
-    for path in left[:MEASURED]:
-        try:
-            image = read_image(path)
-        except InputError:  # a broken file is a row of the run
-            continue
-        begun = time.monotonic()
-        session = segmenter.open(image)
-        proposed = session.find(list(phrases), threshold=KEEP_SCORE)
-        masks = masks_by_phrase(proposed, (image.shape[0], image.shape[1]))
-        session.close()
-        questions += sum(_questions(masks.get(phrase, []), proposed.presence[phrase]) for phrase in phrases)
-        found += sum(map(len, masks.values()))
-        seconds.append(time.monotonic() - begun)
-        if time.monotonic() - start > MEASURED_SECONDS:
-            break
-    if not seconds:
-        raise InputError(f"none of the first {min(MEASURED, len(left))} photos can be read: {left[0]} is one of them")
-    warm = seconds[1:] or seconds  # the first pays for warming up
-    pairs, each = len(left) * len(phrases), len(left) / len(seconds)
-    requests = VOTES * (pairs + round(found * each)) + len(left) * _of_negatives(negatives)
+    warm = tried.seconds[1:] or tried.seconds  # the first pays for warming up
+    each = len(left) / len(tried.seconds)
+    pairs = round(tried.pairs * each)
+    requests = VOTES * (pairs + round(tried.masks * each)) + len(left) * _of_negatives(negatives)
     return Cost(
         photos=len(left),
         pairs=pairs,
-        units=len(left) * (3 + 3 * len(phrases)),
+        units=len(left) * 3 + 3 * pairs,
         minutes=sum(warm) / len(warm) * len(left) / 60,
-        items_for_people=0 if language else round(questions * each),
-        measured=len(seconds),
+        items_for_people=0 if language else round(tried.questions * each),
+        measured=len(tried.seconds),
         language=None if language is None else _of_language(language, requests),
     )
 
 
-def estimate_blind(project: Project, language: LanguageTalk, *, is_told: bool, negatives: int = 0) -> Cost:
-    """By assumption, where what will be asked is not known yet: told by the language model, from captions or labels."""
-    left = len(unfinished(project, ()))
+def _try(project: Project, left: Sequence[Path], channels: Sequence[Foretelling], segmenter: Segmenter) -> _Tried:
+    start, tried = time.monotonic(), _Tried()
+    for path in left:
+        if len(tried.seconds) == MEASURED or time.monotonic() - start > MEASURED_SECONDS:
+            break
+        try:
+            image = read_image(path)
+        except InputError:  # a broken file is a row of the run
+            continue
+        begun, uri = time.monotonic(), path.relative_to(project.originals).as_posix()
+        session = segmenter.open(image)
+        try:
+            told = [each.foretell(uri, session) for each in channels if each.speaks_of(uri)]
+            phrases = list(dict.fromkeys(phrase for several in told for phrase in several))
+            proposed = session.find(phrases, threshold=KEEP_SCORE) if phrases else None
+        except InputError:  # so is a photo whose labels are wrong
+            continue
+        finally:
+            session.close()
+        if proposed is not None:
+            masks = masks_by_phrase(proposed, (image.shape[0], image.shape[1]))
+            tried.questions += sum(_questions(masks.get(phrase, []), proposed.presence[phrase]) for phrase in phrases)
+            tried.masks += sum(map(len, masks.values()))
+            tried.pairs += len(phrases)
+        tried.seconds.append(time.monotonic() - begun)
+    return tried
+
+
+def estimate_blind(project: Project, told: Foretelling | ToldPhrases, language: LanguageTalk, negatives: int) -> Cost:
+    """By assumption, where a language model tells what will be asked."""
+    left = len(unfinished(project, [told]))
     if not left:
         return NOTHING
     pairs = left * ASSUMED_PHRASES
-    asked = _of_language(language, 2 * VOTES * pairs + left * (is_told + _of_negatives(negatives)))
+    asked = _of_language(language, 2 * VOTES * pairs + left * (1 + _of_negatives(negatives)))
     units = left * (3 + 3 * ASSUMED_PHRASES)
     return Cost(photos=left, pairs=pairs, units=units, minutes=0.0, items_for_people=0, measured=0, language=asked)
 
@@ -138,28 +165,39 @@ def _of_language(language: LanguageTalk, requests: int) -> LanguageCost:
     return LanguageCost(requests=requests, tokens=tokens, minutes=seconds * requests / 60, name=language.name)
 
 
-def unfinished(project: Project, phrases: Sequence[str]) -> list[Path]:
-    """Photos that are new, or of which a phrase was not asked yet (any, where none is given).
+def unfinished(project: Project, channels: Sequence[Foretelling | ToldPhrases]) -> list[Path]:
+    """Photos that are new, or of which a channel has something to ask; broken ones and copies are done once known.
 
     Raises: InputError when there are no photos.
     """
     files = image_files(project.originals)
     if not files:
         raise InputError(f"no photos in {project.originals}")
-    stands_for = project.view.clusters()
-    known = {row["uri"]: row["media_id"] for row in project.view.all_media()}
-    asked: dict[str, set[str]] = {}
-    for pair in project.view.pairs(revoked=True):
-        if pair["state"] not in (State.PROPOSED, State.QUEUED):
-            asked.setdefault(pair["media_id"], set()).add(pair["text"])
+    view, units = project.view, Units(project.view.ledger)
+    held, stamps, copies = view.held(), view.places(), view.clusters()
+    broken = {row["media_id"] for row in view.all_media() if row["error"]}
+    open_pairs = {row["media_id"] for row in view.pairs(State.PROPOSED, State.QUEUED)}
+    waiting = units.unended(unit for each in channels for unit in each.plan(project)) | open_pairs - units.set_aside()
     left = []
     for path in files:
-        uri = path.relative_to(project.originals).as_posix()
-        media = known.get(uri)
-        is_copy = media is not None and stands_for.get(media, media) != media
-        if media is None or not (is_copy or (media in asked and set(phrases) <= asked[media])):
+        uri, status = path.relative_to(project.originals).as_posix(), path.stat()
+        stamp, media = stamps.get(uri, ("", 0))[0], held.get(uri)
+        is_same = not stamp or stamp.endswith(f" {status.st_size} {status.st_mtime_ns}")
+        if media is None or not (is_same or _holds(path, media)):
+            is_left = any(isinstance(each, ToldPhrases) or each.speaks_of(uri) for each in channels)
+        else:
+            is_left = media in waiting and media not in broken and copies.get(media, media) == media
+        if is_left:
             left.append(path)
     return left
+
+
+def _holds(path: Path, media_id: str) -> bool:
+    """Whether a file that was touched is still the same."""
+    try:
+        return digest_of_bytes(path.read_bytes()) == media_id
+    except OSError:  # the run will say why
+        return False
 
 
 def _questions(masks: Sequence[MaskRow], presence: float) -> int:

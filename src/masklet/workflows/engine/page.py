@@ -8,18 +8,21 @@ from PIL import Image
 
 from masklet.engine.clips.drawing import strip
 from masklet.engine.project.label_errors import label_errors
-from masklet.engine.project.statistics import EngineStats
+from masklet.engine.project.lineage import Chain
+from masklet.engine.project.statistics import CHANNEL_COLUMNS, PAPER_SECONDS, EngineStats, channels
 from masklet.engine.records import MaskRow
 from masklet.engine.review.people import people_scores
 from masklet.engine.review.pictures import from_near, jpeg, whole
 from masklet.engine.stages.stage import Project
 from masklet.engine.states import State
+from masklet.engine.view import Row
 from masklet.errors import InputError
 from masklet.eval.reports.page import Card, Figure, Gallery, Report, Section, Table, write_report
 from masklet.workflows.engine.folder import PAGE
 from masklet.workflows.engine.page_map import map_of
 
 SAMPLES = 8  # of each state
+MOST_COUNTED = 200_000  # pairs that are counted by origin for the page
 MEANINGS = {
     State.QUEUED: "waits for masks",
     State.HUMAN_MASKS: "has doubtful masks: people are asked",
@@ -51,6 +54,8 @@ def write_page(project: Project, stats: EngineStats, step: str, folder: Path) ->
     sections += [gallery for state in State if (gallery := _samples(project, state)) is not None]
     sections.append(Table("Answers", ("who", "answer", "times"), answers))
     sections += _tables_of(stats)
+    if sum(stats.states.values()) <= MOST_COUNTED:
+        sections.append(Table("Where phrases came from", CHANNEL_COLUMNS, channels(project.view)))
     drawn = map_of(project)
     sections += [drawn] if drawn is not None else []
     scores = [(s.name, s.answers, s.seconds, s.right, s.known) for s in people_scores(project.view)]
@@ -87,6 +92,20 @@ def _tables_of(stats: EngineStats) -> list[Section]:
         )
     if stats.coverage:
         found.append(Table("Phrases by category", ("category", "phrases"), list(stats.coverage.items())))
+    if stats.work:
+        rows = [
+            (name, count, seconds / count, stats.retried.get(name, 0), stats.failed.get(name, 0))
+            for name, (count, seconds) in stats.work.items()
+        ]
+        columns = ("stage", "units", "seconds each", "begun again", "set aside")
+        found.append(Table("Work", columns, rows))
+    if stats.seconds_per_answer or stats.spent["requests"]:
+        costs = [(f"seconds of an answer by a {kind}", seconds) for kind, seconds in stats.seconds_per_answer.items()]
+        costs += [(f"{name.replace('_', ' ')} of language models", n) for name, n in stats.spent.items() if n]
+        if stats.seconds_per_final_pair is not None:
+            costs.append(("people's seconds for each final pair", stats.seconds_per_final_pair))
+            costs += [(f"the paper's, {way}", seconds) for way, seconds in PAPER_SECONDS.items()]
+        found.append(Table("Costs", ("what", "how much"), costs))
     return found
 
 
@@ -136,3 +155,38 @@ def write_errors(project: Project, path: Path, limit: int) -> Counter[str]:
     report = Report(title="Label errors", subtitle="what the model contradicts", figures=figures, sections=[gallery])
     write_report(report, path)
     return counts
+
+
+def write_why(project: Project, chain: Chain, path: Path) -> Path:
+    """Writes the chain of a label with what was shown to whoever judged it, drawn anew from the same photo and masks.
+
+    Raises: InputError when the photo is gone or has changed, for then it would not be what they saw.
+    """
+    if not chain.is_there:
+        raise InputError(f"{chain.media['uri']} has changed since it was judged: put back the photo of that time")
+    cards = [
+        Card(
+            jpeg(_judged(project, verdict)),
+            f"{verdict['label']} by {verdict['kind']} {verdict['name']}",
+            (verdict["task"], verdict["kind"]),
+            "lapsed" if verdict["lapsed"] else f"confidence {verdict['confidence'] or 0:.2f}",
+        )
+        for verdict in chain.verdicts
+    ]
+    told = Table("The chain", ("what it rests on",), [(line.strip(),) for line in chain.lines()])
+    title = f"{chain.annotation['text']} in {chain.media['uri']}"
+    gallery = Gallery("What was judged", cards, "as it was shown")
+    return write_report(Report(title=title, subtitle=chain.lines()[0], figures=[], sections=[told, gallery]), path)
+
+
+def _judged(project: Project, verdict: Row) -> Image.Image:
+    """The picture that a verdict is about."""
+    set_id, _, number = verdict["subject"].partition("#")
+    view, pair = project.view, project.view.one_pair(verdict["pair_id"])
+    maskset = view.maskset_by_id(set_id)
+    masks = view.masks(maskset) if maskset else []
+    if number:
+        mask = masks[int(number)]
+        return from_near(project.picture(pair["media_id"], mask.frame), mask)
+    accepted = view.accepted(pair["pair_id"], maskset) if maskset else []
+    return _drawn(project, pair["media_id"], [masks[place] for place in accepted])

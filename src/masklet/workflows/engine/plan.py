@@ -8,6 +8,8 @@ from masklet.cached import cached
 from masklet.engine.curation.guard import LeakGuard
 from masklet.engine.ontology.chunkers import chunker_here
 from masklet.engine.ontology.concepts import shipped
+from masklet.engine.ontology.own import read_ontology
+from masklet.engine.stages.balance import Balance
 from masklet.engine.stages.duplicates import Duplicates
 from masklet.engine.stages.finalise import Finalise
 from masklet.engine.stages.ingest import Ingest, source_fact
@@ -66,6 +68,7 @@ def stages_of(
     A verifier is left out of fields where audits have shown that it lets too much pass.
     """
     judge = watched(project.view, verifier or ByScore(), shipped())
+    ontology = read_ontology(Path(settings.ontology)) if settings.ontology else shipped()
     stages: list[Stage] = [ingest_of(project, settings), Duplicates(), LeakGuard()]
     if settings.labels:
         stages.append(CheckLabels.read(Path(settings.labels), project.originals, segmenter))
@@ -76,16 +79,18 @@ def stages_of(
         stages.append(CaptionPhrases(captions=captions, ontology=shipped(), chunker=chunker))
     if settings.told and teller is not None:
         stages.append(ToldPhrases(teller=teller, ontology=shipped()))
-    if not (settings.phrases or settings.captions or settings.labels or settings.told):
-        stages.append(WalkPhrases(segmenter=segmenter, ontology=shipped()))
+    if settings.walk or not (settings.phrases or settings.captions or settings.labels or settings.told):
+        stages.append(WalkPhrases(segmenter=segmenter, ontology=ontology))
+    if settings.cap:
+        stages.append(Balance(cap=settings.cap, judge=judge.actor))
     stages += [
-        ProposeMasks(segmenter=segmenter, ontology=shipped() if settings.harder else None),
+        ProposeMasks(segmenter=segmenter, ontology=ontology if settings.harder else None),
         VerifyMasks(verifier=judge),
         VerifyExhaustivity(verifier=judge),
     ]
     if settings.negatives:
         limit = settings.negatives
-        stages.append(HardNegatives(segmenter=segmenter, ontology=shipped(), per_image=limit, teller=lookalikes))
+        stages.append(HardNegatives(segmenter=segmenter, ontology=ontology, per_image=limit, teller=lookalikes))
     return [*stages, Finalise()]
 
 

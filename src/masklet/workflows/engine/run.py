@@ -1,7 +1,8 @@
 """`masklet engine run`: from a folder of photos to a verified data set, with what it costs said before."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -12,7 +13,8 @@ from masklet.engine.project.statistics import EngineStats, next_step, statistics
 from masklet.engine.records import Fact
 from masklet.engine.runner import Progress, Runner
 from masklet.engine.snapshots import Snapshot, export_saco, take_snapshot
-from masklet.engine.stages.stage import Project
+from masklet.engine.stages.proposals import ToldPhrases
+from masklet.engine.stages.stage import Foretelling, Project, Stage
 from masklet.engine.verify.by_language import (
     LanguageLookalikes,
     LanguageModelGoneError,
@@ -45,7 +47,8 @@ class EngineJob:
     """Photos, what to look for in them, and the folder of the project.
 
     Without a `model` it is the project's own, which may be one that a round of learning has made, and `tiny` for a new
-    project. Raises: InputError when there is nothing to look for, or the photos are no folder.
+    project; without a `licence` it is what was named before, if any. Raises: InputError when the photos are no folder,
+    or are the project's own.
     """
 
     photos: Path
@@ -53,9 +56,12 @@ class EngineJob:
     phrases: tuple[str, ...] = ()
     labels: Path | None = None
     captions: Path | None = None
-    licence: str = "unknown"
+    licence: str | None = None
     negatives: int = 0
     harder: bool = False
+    walk: bool = False
+    ontology: Path | None = None
+    cap: int = 0
     model: str | None = None
     device: str = "auto"
     dtype: str = "auto"
@@ -68,21 +74,21 @@ class EngineJob:
 
     def settings(self, *, has_language: bool = False) -> ProjectSettings:
         """What is kept of the job; a language model tells phrases where nothing else does."""
+        before = read_photo_settings(self.folder) if (self.folder / SETTINGS).is_file() else None
         return ProjectSettings(
             photos=str(self.photos.resolve()),
             phrases=self.phrases,
             labels=str(self.labels.resolve()) if self.labels else None,
             captions=str(self.captions.resolve()) if self.captions else None,
-            licence=self.licence,
-            model=self.model or self._model_so_far(),
+            licence=self.licence or (before.licence if before else "unknown"),
+            model=self.model or (before.model if before else ModelChoice().name),
             negatives=self.negatives,
             harder=self.harder,
+            walk=self.walk,
+            cap=self.cap,
+            ontology=str(self.ontology.resolve()) if self.ontology else None,
             told=has_language and not (self.phrases or self.captions or self.labels),
         )
-
-    def _model_so_far(self) -> str:
-        is_there = (self.folder / SETTINGS).is_file()
-        return read_photo_settings(self.folder).model if is_there else ModelChoice().name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,19 +126,25 @@ def run_engine(
     project = open_project(job.folder)
     model = segmenter or LateModel(ModelChoice(name=settings.model, device=job.device, dtype=job.dtype))
     with _told_when_gone():
-        cost = _cost_of(project, settings, model, language)
-        if cost is not None and cost.photos and not confirm(cost):
+        stages = _stages(project, settings, model, job.folder, language)
+        cost = _cost_of(project, settings, stages, model, language)
+        if cost.photos and not confirm(cost):
             return None
-        return _run(project, settings, model, job.folder, observer, language)
+        return _run(project, settings, stages, job.folder, observer, language)
 
 
 def _cost_of(
-    project: Project, settings: ProjectSettings, model: Segmenter, language: LanguageTalk | None
-) -> Cost | None:
-    if settings.phrases:
-        return estimate(project, settings.phrases, model, language, settings.negatives)
-    told = settings.told
-    return None if language is None else estimate_blind(project, language, is_told=told, negatives=settings.negatives)
+    project: Project,
+    settings: ProjectSettings,
+    stages: Sequence[Stage],
+    model: Segmenter,
+    language: LanguageTalk | None,
+) -> Cost:
+    told = next((stage for stage in stages if isinstance(stage, ToldPhrases)), None)
+    if told is not None and language is not None:
+        return estimate_blind(project, told, language, settings.negatives)
+    channels = [stage for stage in stages if isinstance(stage, Foretelling)]
+    return estimate(project, channels, model, language, settings.negatives)
 
 
 @contextmanager
@@ -140,7 +152,7 @@ def _told_when_gone() -> Iterator[None]:
     try:
         yield
     except LanguageModelGoneError as error:
-        raise InputError(f"{error}; what is done stays done: the same command goes on once it answers") from error
+        raise InputError(f"{error}; what is done stays done: the same command goes on from there") from error
 
 
 def resume_engine(
@@ -154,24 +166,32 @@ def resume_engine(
     settings = read_photo_settings(folder)
     model = segmenter or LateModel(ModelChoice(name=settings.model))
     with _told_when_gone():
-        return _run(open_project(folder), settings, model, folder, observer, language)
+        project = open_project(folder)
+        stages = _stages(project, settings, model, folder, language)
+        return _run(project, settings, stages, folder, observer, language)
+
+
+def _stages(
+    project: Project, settings: ProjectSettings, model: Segmenter, folder: Path, language: LanguageTalk | None
+) -> list[Stage]:
+    verifier = project_verifier(folder, settings.model) if language is None else LanguageVerifier(talk=language)
+    teller = None if language is None else LanguageTeller(talk=language)
+    lookalikes = None if language is None else LanguageLookalikes(talk=language)
+    return stages_of(project, settings, model, verifier, teller, lookalikes)
 
 
 def _run(
     project: Project,
     settings: ProjectSettings,
-    model: Segmenter,
+    stages: Sequence[Stage],
     folder: Path,
     observer: JobObserver,
-    language: LanguageTalk | None = None,
+    language: LanguageTalk | None,
 ) -> EngineResult:
-    verifier = project_verifier(folder, settings.model) if language is None else LanguageVerifier(talk=language)
-    teller = None if language is None else LanguageTeller(talk=language)
-    lookalikes = None if language is None else LanguageLookalikes(talk=language)
-    stages = stages_of(project, settings, model, verifier, teller, lookalikes)
     run_id = start_run(project, settings)
     with ExitStack() as stack:
-        told = _Told(observer)
+        told = StageProgress(observer)
+        stack.callback(told.keep, project, run_id)
         stack.callback(told.end)
         if language is not None:
             stack.callback(_keep_spent, project, run_id, language)
@@ -212,20 +232,36 @@ def conclude(project: Project, folder: Path, *, is_complete: bool = True) -> Eng
     )
 
 
-class _Told:
-    """The progress of the runner as stages of an observer."""
+class StageProgress:
+    """The progress of the runner as stages of an observer, and how much work it was."""
 
     def __init__(self, observer: JobObserver) -> None:
         self.observer, self.stage = observer, ""
+        self.units: Counter[str] = Counter()
+        self.seconds: dict[str, float] = defaultdict(float)
 
     def __call__(self, progress: Progress) -> None:
+        """A unit ended."""
         if progress.stage != self.stage:
             self.end()
             self.stage = progress.stage
             self.observer.started(progress.planned - progress.done + 1, progress.stage)
         self.observer.advanced()
+        self.units[progress.stage] += 1
+        self.seconds[progress.stage] += progress.seconds
 
     def end(self) -> None:
+        """The stage at hand is over."""
         if self.stage:
             self.observer.finished()
             self.stage = ""
+
+    def keep(self, project: Project, run_id: str) -> None:
+        """Puts on record how much work a run was; one that had nothing to do leaves nothing."""
+        rows = [
+            {"run_id": run_id, "stage": stage, "units": count, "seconds": round(self.seconds[stage], 3)}
+            for stage, count in sorted(self.units.items())
+        ]
+        facts = [Fact(table="worked", values={"worked_id": digest_of("worked", run_id, r["stage"])} | r) for r in rows]
+        if facts:
+            project.view.ledger.add(facts)

@@ -138,10 +138,10 @@ def train_project_verifier(folder: Path, *, most_false: float, device: str = "au
         except InputError as error:
             refused.append(f"{task}: {error}")
             continue
-        accept, reject = heads[task].bands.tolist()
-        told.append(
-            f"{task}: {len(lessons.truths)} answers; yes from {accept:.2f}, no up to {reject:.2f}, people between"
-        )
+        for name, calibration in {"": heads[task].overall, **heads[task].fields}.items():
+            accept, reject = calibration.bands.tolist()
+            which = f"{lessons.fields.count(name)} of {name}" if name else f"{len(lessons.truths)} answers"
+            told.append(f"{task}: {which}; yes from {accept:.2f}, no up to {reject:.2f}, people between")
     try:
         by_score = fit_by_score(project, most_false)
     except InputError as error:
