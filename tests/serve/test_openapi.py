@@ -1,5 +1,7 @@
 """The OpenAPI document is whole, and nonsense sent to any of its paths is never a fault of the server."""
 
+import json
+
 from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, given, strategies
 from hypothesis import settings as bounded
@@ -14,6 +16,14 @@ def test_every_path_is_described_with_its_errors(http: TestClient) -> None:
         for method, described in methods.items():
             assert described.get("summary") or described.get("description"), (method, path)
             assert "413" in described["responses"], (method, path)
+
+
+def test_bodies_say_what_may_be_in_them(http: TestClient) -> None:
+    document = http.get("/openapi.json").json()
+    told = document["components"]["schemas"]
+    for name in ("FindBody", "PhotoClickBody", "ExemplarBody", "VideoClickBody", "ThresholdBody", "ObjectsBody"):
+        assert any("examples" in json.dumps(each) for each in told[name]["properties"].values()), name
+    assert told["SegmentBody"]["examples"][0]["prompts"] == [{"type": "phrase", "text": "coin"}]
 
 
 NONSENSE = strategies.recursive(

@@ -2,10 +2,13 @@
 
 import io
 import json
+import shlex
 import time
 import zipfile
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +18,7 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import save
 
+from masklet.cli import main
 from masklet.client import Client, ServerError
 from masklet.inference.image.image_session import ImageSession
 from masklet.ops.masks import rle_decode, rle_encode
@@ -32,6 +36,7 @@ from masklet.serve.schemas import (
     QuestionPrompt,
     RleMask,
 )
+from masklet.serve.sessions.photo_work import deepest_point
 from masklet.serve.sessions.store import SessionStore
 from masklet.serve.settings import Limits, ServeSettings
 
@@ -147,6 +152,19 @@ def test_clicks_of_an_object_add_up(client: Client, photo: bytes) -> None:
     assert second.objects[0].points == [(20.0, 20.0), (70.0, 40.0)]
     assert second.objects[0].labels == [1, 0]
     assert client.undo(key).objects == first.objects
+
+
+def test_a_painted_mask_is_redrawn_from_a_point_inside_of_it() -> None:
+    ring = np.zeros((40, 60), bool)
+    ring[5:15, 20:50] = True
+    ring[5:35, 20:26] = True
+    x, y = deepest_point(ring)
+    assert ring[int(y), int(x)]
+    assert 5 < y < 15
+    assert 20 < x < 50
+    ring[:] = False
+    ring[39, 59] = True
+    assert deepest_point(ring) == (59.5, 39.5)
 
 
 def test_a_session_outlives_the_server(settings: ServeSettings, tmp_path: Path, photo: bytes) -> None:
@@ -285,10 +303,53 @@ def test_the_script_makes_the_session_again(client: Client, photo: bytes) -> Non
     client.find(key, FindBody(phrases=["square"]))
     client.click(key, PhotoClickBody(points=[(20.0, 20.0)], labels=[1]))
     script = client.script(key)
-    compile(script.python, "script", "exec")
     assert 'session.find("square", threshold=0.5)' in script.python
     assert "session.click([(20, 20)], [1])" in script.python
-    assert script.command_line == "masklet segment upload -p square --threshold 0.5\n"
+    assert script.command_line.startswith("masklet segment upload -p square --threshold 0.5 --model ")
+
+
+def test_what_is_copied_runs_where_the_photo_lies(
+    http: TestClient, client: Client, photo: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "-it's a photo.png"  # to a shell, and to a command, as awkward as names are
+    key = http.post("/v1/images", files={"image": (name, photo)}).json()["id"]
+    client.set_threshold(key, 0.1)
+    client.find(key, FindBody(phrases=["square", '-a "disc"']))
+    client.add_exemplar(key, ExemplarBody(phrase="cup", box=BOX))
+    client.add_exemplar(key, ExemplarBody(phrase="cup", box=(50.5, 30.0, 80.0, 55.0), positive=False))
+    client.ask(key, "the two leftmost squares")
+    clicked = client.click(key, PhotoClickBody(points=[(20.0, 20.0)], labels=[1]))
+    client.click(key, PhotoClickBody(points=[(60.0, 40.0)], labels=[1], box=(50.0, 30.0, 80.0, 55.0)))
+    view = client.draw(key, DrawBody(mask=square(5, 5, 20)))
+    script = client.script(key)
+    (tmp_path / name).write_bytes(photo)
+    monkeypatch.chdir(tmp_path)
+    made: dict[str, Any] = {}
+    exec(script.python, made)
+    phrases = Counter(each.phrase for each in view.objects if each.source == "phrase")
+    assert made["result"].counts() == {each: phrases[each] for each in ("square", '-a "disc"')}
+    assert len(made["result_2"]) == phrases["cup"]
+    assert len(made["answer"]) == sum(each.source == "query" for each in view.objects)
+    assert np.array_equal(made["clicked"].mask(0), mask_of(clicked))
+    assert "clicked_2" in made
+    assert "# object" in script.python
+    commands = script.command_line.splitlines()
+    assert len(commands) == 3
+    for place, line in enumerate(commands, start=1):
+        words = shlex.split(line)
+        assert words[0] == "masklet"
+        assert main([*words[1:], "--device", "cpu"]) == 0, line
+        assert len(list((tmp_path / ("out" if place == 1 else f"out-{place}")).rglob("*.png"))) == 1
+
+
+def test_a_session_of_hand_drawn_masks_alone_is_a_program_too(client: Client, photo: bytes) -> None:
+    key = client.open_image(photo).id
+    compile(client.script(key).python, "script", "exec")
+    client.draw(key, DrawBody(mask=square(5, 5, 20)))
+    script = client.script(key)
+    compile(script.python, "script", "exec")
+    assert "# object 1 was drawn or corrected by hand" in script.python
+    assert script.command_line == ""
 
 
 def test_a_concept_with_examples_is_kept_and_found_on_another_photo(client: Client, photo: bytes) -> None:

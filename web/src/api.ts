@@ -54,12 +54,18 @@ function headers(): Record<string, string> {
   return token ? { authorization: `Bearer ${token}` } : {}
 }
 
+// How requests reach whatever answers them. A page without a server, whose model runs in the browser, puts its own here
+// before it begins (docs/serve.md): the same paths, bodies and answers.
+export type Transport = (path: string, options: RequestInit) => Promise<Response>
+let transport: Transport = (path, options) => fetch(path, options)
+export function setTransport(other: Transport): void { transport = other }
+
 export async function request(method: string, path: string, body?: unknown): Promise<Response> {
   const isForm = body instanceof FormData
   const extra: Record<string, string> = body === undefined || isForm ? {} : { 'content-type': 'application/json' }
   let answer: Response
   try {
-    answer = await fetch(path, {
+    answer = await transport(path, {
       method,
       headers: { ...headers(), ...extra },
       body: body === undefined ? undefined : isForm ? body : JSON.stringify(body),

@@ -16,6 +16,7 @@ const arrived = signal(0) // tiles that have come
 const tool = signal<Tool>('click')
 const brush = signal(12)
 const selected = signal<number | null>(null) // an object
+const marked = signal<ReadonlySet<number>>(new Set()) // objects that are to be merged
 const chosen = signal('') // the phrase that examples and clicks belong to
 const threshold = signal(0.5)
 const draft = signal<Draft | null>(null)
@@ -95,6 +96,8 @@ function accept(next: Photo): void {
   if (isOther) threshold.value = next.threshold
   if (isOther && next.task) chosen.value = next.task.phrase
   if (selected.value !== null && !next.objects.some((each) => each.id === selected.value)) selected.value = null
+  const ids = new Set(next.objects.map((each) => each.id))
+  if ([...marked.value].some((each) => isOther || !ids.has(each))) marked.value = new Set([...marked.value].filter((each) => !isOther && ids.has(each)))
   if (!isOther && selected.value === null && tool.value !== 'box') {
     const made = next.objects.filter((each) => !before.has(each.id) && touched(each))
     if (made.length === 1) selected.value = made[0]!.id
@@ -219,6 +222,21 @@ const objects = (action: string, extra: object = {}) => {
 const toggle = (thing: Thing, name: 'hidden' | 'locked') =>
   void change('objects', { action: 'update', objects: [thing.id], [name]: !thing[name] })
 
+function mark(id: number | null): void {
+  if (id === null) return
+  const next = new Set(marked.value)
+  if (!next.delete(id)) next.add(id)
+  marked.value = next
+}
+
+// What is marked becomes one object; where nothing is, all that are shown do.
+async function merge(): Promise<void> {
+  const ids = marked.value.size ? [...marked.value] : visible.value.map((each) => each.id)
+  if (ids.length < 2) { say('Mark two objects or more first: X, or Shift+click in the list'); return }
+  await change('objects', { action: 'merge', objects: ids })
+  marked.value = new Set()
+}
+
 let moving = 0
 function moveThreshold(value: number): void { // shown at once; the server is told when the slider rests
   threshold.value = value
@@ -277,6 +295,8 @@ export function Photos() {
     ['Delete / Backspace', 'Delete the object', () => objects('delete')],
     ['h', 'Hide the object', () => { const thing = photo.value?.objects.find((each) => each.id === selected.value); if (thing) toggle(thing, 'hidden') }],
     ['l', 'Lock the object', () => { const thing = photo.value?.objects.find((each) => each.id === selected.value); if (thing) toggle(thing, 'locked') }],
+    ['x', 'Mark the object, to merge what is marked', () => mark(selected.value)],
+    ['j', 'Merge what is marked', () => void merge()],
     ['s', 'Show only this object', () => { solo.value = solo.value === null ? selected.value : null }],
     ['Escape', 'Begin a new object', () => { selected.value = null; solo.value = null }],
     ['[', 'Smaller brush', () => { brush.value = Math.max(1, brush.value / 1.3) }],
@@ -384,7 +404,7 @@ function Ask() {
         </label>
         <button type="submit">Ask</button>
       </form>
-      {last && <details open><summary>Why</summary><ul class="why">{last.explanation.map((line, place) => <li key={place}>{line}</li>)}</ul></details>}
+      {last && <details open><summary>Why</summary><ul class="why" tabIndex={0}>{last.explanation.map((line, place) => <li key={place}>{line}</li>)}</ul></details>}
     </section>
   )
 }
@@ -397,7 +417,8 @@ function Objects() {
       <ul class="objects">
         {list.map((each) => (
           <li key={each.id} class={each.id === selected.value ? 'chosen' : ''}>
-            <button type="button" class="name" aria-pressed={each.id === selected.value} onClick={() => { selected.value = each.id; chosen.value = each.phrase }}>
+            <button type="button" class="name" title="Shift+click marks it, to be merged" aria-pressed={each.id === selected.value} onClick={(event) => { if (event.shiftKey) mark(each.id); else { selected.value = each.id; chosen.value = each.phrase } }}>
+              {marked.value.has(each.id) && <b>✓ <span class="hidden-label">marked</span></b>}
               <i style={{ background: css(phrases.value.indexOf(each.phrase)) }} />
               {each.phrase || 'object'} {each.id} <small>{each.source === 'hand' ? 'by hand' : each.score.toFixed(2)}</small>
             </button>
@@ -410,7 +431,7 @@ function Objects() {
         <Button label="Delete" disabled={selected.value === null} onClick={() => objects('delete')} />
         <Button label="Split" disabled={selected.value === null} onClick={() => objects('split')} />
         <Button label="Fill holes" disabled={selected.value === null} onClick={() => objects('fill_holes')} />
-        <Button label="Merge all shown" disabled={visible.value.length < 2} onClick={() => void change('objects', { action: 'merge', objects: visible.value.map((each) => each.id) })} />
+        <Button label={marked.value.size ? `Merge ${marked.value.size} marked` : 'Merge all shown'} disabled={marked.value.size ? marked.value.size < 2 : visible.value.length < 2} hint="Mark objects by X or Shift+click (J)" onClick={() => void merge()} />
       </div>
     </section>
   )

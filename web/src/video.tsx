@@ -141,8 +141,8 @@ const cancel = async () => {
 // Outwards from here, both ways, until nothing changes any more.
 const correct = () => track('both', { start: at.value, stop: undefined, until_stable: true })
 
-const restore = async () => {
-  const next = await run(() => post<Video>(`${path()}/versions/1`))
+const restore = async (place: string) => {
+  const next = await run(() => post<Video>(`${path()}/versions/${place}`))
   if (next) await openVideo(next.id)
 }
 
@@ -262,7 +262,7 @@ function Concepts() {
 }
 
 function Tracking() {
-  const format = useRef<HTMLSelectElement>(null)
+  const format = useRef<HTMLSelectElement>(null), version = useRef<HTMLSelectElement>(null)
   const now = video.value!
   const isIdle = job.value === null
   const remove = async () => {
@@ -280,7 +280,7 @@ function Tracking() {
         <Button label="Cancel" disabled={isIdle} onClick={() => void cancel()} hint="Stops; the frames so far are kept" />
       </div>
       {!isIdle && <p><progress aria-label="Frames tracked" value={progress.value} max={total.value} /> {progress.value} frames</p>}
-      <h2>{now.objects.length} objects</h2>
+      <h2>{now.objects.length} {now.objects.length === 1 ? 'object' : 'objects'}</h2>
       <ul class="objects">
         {now.objects.map((id) => (
           <li key={id} class={id === selected.value ? 'chosen' : ''}>
@@ -292,8 +292,11 @@ function Tracking() {
       </ul>
       <div class="row wrap">
         <Button label="Remove object" disabled={selected.value === null} onClick={() => void remove()} />
-        <Button label={`Restore (${now.versions})`} disabled={!now.versions} onClick={() => void restore()} hint="Brings the results before the last run back; those of now are kept too" />
       </div>
+      <p class="row"><label class="grow"><span class="hidden-label">Earlier results</span><select ref={version} class="grow" disabled={!now.versions}>
+        {[...Array(now.versions).keys()].map((each) => <option key={each} value={each + 1}>{each ? `${each + 1} runs ago` : 'before the last run'}</option>)}
+      </select></label>
+        <Button label="Restore" disabled={!now.versions} onClick={() => void restore(version.current!.value)} hint="Brings earlier results back; those of now are kept too" /></p>
       <p class="row"><label>export as <select ref={format}>{(server.value?.video_formats ?? ['json']).map((each) => <option key={each}>{each}</option>)}</select></label>
         <Button label="Export" onClick={() => void run(() => download(`${path()}/export?format=${format.current!.value}`, `${now.name}.zip`))} /></p>
     </section>

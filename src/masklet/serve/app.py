@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from http import HTTPStatus
 from pathlib import Path
 
 from anyio import to_thread
@@ -118,6 +119,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     try:
         yield
     finally:
+        server.stop()
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
@@ -147,7 +149,8 @@ def _add_page(app: FastAPI) -> None:
 
 def _add_errors(app: FastAPI) -> None:
     def answer(request: Request, status: int, message: str, retry_after: int | None = None) -> JSONResponse:
-        body = {"error": message, "request_id": getattr(request.state, "request_id", "")}
+        sentence = message.encode(errors="replace").decode()  # a half of a letter, sent by a client, is no UTF-8
+        body = {"error": sentence, "request_id": getattr(request.state, "request_id", "")}
         headers = {} if retry_after is None else {"retry-after": str(retry_after)}
         return JSONResponse(body, status, headers)
 
@@ -167,4 +170,6 @@ def _add_errors(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def other(request: Request, error: HTTPException) -> JSONResponse:
-        return answer(request, error.status_code, str(error.detail)[:500])
+        plain = {404: "there is nothing at this address", 405: f"{request.method} is not what this address takes"}
+        is_plain = error.detail == HTTPStatus(error.status_code).phrase
+        return answer(request, error.status_code, plain.get(error.status_code, "") if is_plain else error.detail[:500])

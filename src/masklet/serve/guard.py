@@ -13,11 +13,13 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from masklet.serve.problems import HttpProblem
 from masklet.serve.settings import LOOPBACK, Limits, Person, ServeSettings
-from masklet.serve.telemetry import Telemetry
+from masklet.serve.telemetry import LOG, Telemetry
 
 OPEN_PATHS = ("/", "/health", "/assets/", "/favicon.ico", "/sw.js")
 LOCAL_PERSON = Person(name="local", role="lead")
@@ -61,6 +63,9 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
+        if scope["type"] == "websocket":  # nothing here speaks it: it passes no gate, so it is shut
+            await send({"type": "websocket.close", "code": 1008})
+            return
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -70,6 +75,12 @@ class Guard:
             await self.app(scope, exchange.receive, exchange.send)
         except HttpProblem as problem:
             await exchange.refuse(problem)
+        except ClientDisconnect:  # nobody is there to be told
+            return
+        except Exception as error:  # a fault of ours: counted and answered as all else is, and raised for its traceback
+            LOG.error(json.dumps({"id": exchange.request_id, "fault": f"{type(error).__name__}: {error}"[:500]}))
+            await exchange.refuse(HttpProblem(500, "the server has a fault here; its log tells more under this id"))
+            raise
 
     def _admit(self, scope: Scope, exchange: "_Exchange") -> None:
         """Raises: HttpProblem when the request may not pass."""
@@ -103,11 +114,11 @@ class _Exchange:
         scope.setdefault("state", {})["request_id"] = self.request_id
 
     async def receive(self) -> Message:
-        """A part of the body. Raises: HttpProblem (413) when it is too long."""
+        """A part of the body. Raises: HTTPException (413) when it is too long: FastAPI hides all others."""
         message = await self._receive()
         self._taken += len(message.get("body", b""))
         if self._taken > self.limit:
-            raise HttpProblem(413, f"the body is longer than the {self.limit} bytes that are taken here")
+            raise HTTPException(413, f"the body is longer than the {self.limit} bytes that are taken here")
         return message
 
     async def send(self, message: Message) -> None:
@@ -119,6 +130,8 @@ class _Exchange:
             added = [(key, value) for key, value in extra.items() if key not in names]
             if b"cache-control" not in names:
                 added.append((b"cache-control", b"no-store"))
+            if message["status"] == 413:  # what is still coming is not read
+                added.append((b"connection", b"close"))
             message = {**message, "headers": [*message["headers"], *added]}
             route = self.scope.get("route")
             self.guard.telemetry.answered(
@@ -138,8 +151,6 @@ class _Exchange:
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
         if problem.retry_after is not None:
             headers.append((b"retry-after", str(problem.retry_after).encode()))
-        if problem.status == 413:  # what is still coming is not read
-            headers.append((b"connection", b"close"))
         await self.send({"type": "http.response.start", "status": problem.status, "headers": headers})
         await self.send({"type": "http.response.body", "body": body})
 

@@ -20,7 +20,7 @@ from masklet.inference.concepts import Concept
 from masklet.inference.model import Model
 from masklet.media.images import preprocess
 from masklet.models.detector import ImageFeatures
-from masklet.serve.problems import HttpProblem
+from masklet.serve.problems import HttpProblem, stopping
 from masklet.types import Bundle, Detections, PromptBatch, TokenSet
 
 NOW, LATER = 0, 1  # a person waits; a job goes on
@@ -38,7 +38,7 @@ class Lane:
         self._changed = threading.Condition()
         self._waiting: list[tuple[int, int]] = []
         self._numbers = itertools.count()
-        self._is_busy = False
+        self._is_busy = self._is_closed = False
 
     @property
     def num_waiting(self) -> int:
@@ -47,14 +47,17 @@ class Lane:
 
     @contextmanager
     def turn(self, urgency: int = NOW) -> Iterator[None]:
-        """Waits for its turn. Raises: HttpProblem (503) when too many wait already."""
+        """Waits for its turn. Raises: HttpProblem (503) when too many wait already, or the server is being stopped."""
         with self._changed:
             if len(self._waiting) >= self.limit:
                 raise HttpProblem(503, f"{self.limit} requests wait for the model: try again later", retry_after=2)
             ticket = (urgency, next(self._numbers))
             heapq.heappush(self._waiting, ticket)
-            self._changed.wait_for(lambda: not self._is_busy and self._waiting[0] == ticket)
-            heapq.heappop(self._waiting)
+            self._changed.wait_for(lambda: self._is_closed or (not self._is_busy and self._waiting[0] == ticket))
+            self._waiting.remove(ticket)
+            heapq.heapify(self._waiting)
+            if self._is_closed:
+                raise stopping()
             self._is_busy = True
         try:
             yield
@@ -62,6 +65,12 @@ class Lane:
             with self._changed:
                 self._is_busy = False
                 self._changed.notify_all()
+
+    def close(self) -> None:
+        """Gives no more turns: who waits is told so at once, what is computed at the moment goes on to its end."""
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify_all()
 
 
 @dataclass(eq=False)

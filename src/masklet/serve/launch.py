@@ -1,8 +1,11 @@
-"""Starts the server: prints where it is, and stops so that sessions are saved."""
+"""Starts the server: listens, and prints where."""
 
+import errno
 import json
 import logging
+import os
 import secrets
+import socket
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +19,6 @@ from masklet.serve.telemetry import LOG
 
 Token = Annotated[str, Field(min_length=16, max_length=200)]
 _PEOPLE = TypeAdapter(dict[Token, Person])
-STOP_SECONDS = 30
 
 
 def read_people(path: Path) -> dict[str, Person]:
@@ -48,13 +50,13 @@ def address_of(settings: ServeSettings) -> str:
 def run_server(settings: ServeSettings, tell: Callable[[str], object], *, log: bool = False) -> None:
     """Serves until it is stopped. Raises: InputError, ImportError without the extra."""
     try:
-        import uvicorn
-
         from masklet.serve.app import create_app
+        from masklet.serve.stopping import StoppableServer, config_of
     except ImportError as error:
         raise ImportError(f'the server needs packages: pip install "masklet[serve]" ({error})') from error
     settings = with_token(settings)
     app = create_app(settings)
+    sockets = listen(settings.host, settings.port)  # before the address is told
     if log:
         handler = logging.StreamHandler()
         handler.setFormatter(logging.Formatter("%(message)s"))
@@ -62,19 +64,29 @@ def run_server(settings: ServeSettings, tell: Callable[[str], object], *, log: b
         LOG.propagate = False
     LOG.setLevel(logging.INFO if log else logging.WARNING)
     tell(address_of(settings))
-    config = uvicorn.Config(
-        app,
-        host=settings.host,
-        port=settings.port,
-        log_level="warning",
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=STOP_SECONDS,
-        timeout_keep_alive=20,
-        limit_concurrency=1000,
-        h11_max_incomplete_event_size=2**16,
-    )
-    uvicorn.Server(config).run()
+    StoppableServer(config_of(app), app.state.server.stop).run(sockets=sockets)
+
+
+def listen(host: str, port: int) -> list[socket.socket]:
+    """Sockets on all addresses of a host of this machine. Raises: InputError when there is none to listen on."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (OSError, UnicodeError) as error:
+        raise InputError(f"cannot listen on {host}: there is no host of that name") from error
+    sockets: list[socket.socket] = []
+    problem: OSError | None = None
+    for family, _, _, _, place in dict.fromkeys(found):
+        try:
+            sockets.append(socket.create_server(place, family=family))
+        except OSError as error:  # a machine without IPv6 names its address of it all the same
+            problem = error
+    in_use = problem is not None and problem.errno == errno.EADDRINUSE
+    if in_use or not sockets:
+        for each in sockets:
+            each.close()
+        reason = "another program listens there" if in_use else problem and os.strerror(problem.errno or 0)
+        raise InputError(f"cannot listen on port {port} of {host}: {reason}; choose another --port or --host")
+    return sockets
 
 
 def to_line(address: str) -> str:

@@ -5,7 +5,7 @@ from typing import Literal
 
 from masklet.errors import InputError
 from masklet.serve.lane import Lane, LanedModel
-from masklet.serve.problems import HttpProblem
+from masklet.serve.problems import HttpProblem, stopping
 from masklet.workflows.model_choice import ModelChoice
 
 PATIENCE = 60.0  # seconds that a request waits for the weights
@@ -20,6 +20,7 @@ class ModelHost:
         self.problem: str | None = None
         self._model: LanedModel | None = None
         self._is_decided = threading.Event()
+        self._is_closed = False
 
     @property
     def num_bytes(self) -> int:
@@ -35,9 +36,17 @@ class ModelHost:
         """loading, ready or failed."""
         return "failed" if self.problem else "ready" if self._model else "loading"
 
+    def close(self) -> None:
+        """Nobody gets the model any more; who waits for its weights or for a turn is told so at once."""
+        self._is_closed = True
+        self._is_decided.set()
+        self.lane.close()
+
     def get(self, patience: float | int = PATIENCE) -> LanedModel:
         """The model, once it is there. Raises: HttpProblem (503) while it is not, or cannot be loaded."""
         self._is_decided.wait(patience)
+        if self._is_closed:
+            raise stopping()
         if self._model is None:
             message = self.problem or "the model is being loaded: try again in a moment"
             raise HttpProblem(503, message, retry_after=None if self.problem else 5)

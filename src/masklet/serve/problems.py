@@ -9,6 +9,11 @@ class HttpProblem(Exception):
         self.status, self.message, self.retry_after = status, message, retry_after
 
 
+def stopping() -> HttpProblem:
+    """What is not begun any more because the server ends."""
+    return HttpProblem(503, "the server is being stopped: what it has acknowledged is kept", retry_after=10)
+
+
 def not_found(what: str) -> HttpProblem:
     """What is not there, or belongs to somebody else; the two are not told apart."""
     return HttpProblem(404, f"there is no {what} of that id: it was closed, or never opened here")

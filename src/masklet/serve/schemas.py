@@ -11,16 +11,19 @@ from pydantic import BaseModel, ConfigDict, Field
 MOST_PROMPTS = 32
 MOST_PHRASE = 300
 Number = Annotated[float, Field(allow_inf_nan=False)]
-BoxValues = Annotated[tuple[Number, Number, Number, Number], Field(description="x0, y0, x1, y1 in pixels")]
-PointValues = Annotated[tuple[Number, Number], Field(description="x, y in pixels")]
-Phrase = Annotated[str, Field(min_length=1, max_length=MOST_PHRASE)]
-Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+BoxValues = Annotated[
+    tuple[Number, Number, Number, Number], Field(description="x0, y0, x1, y1 in pixels", examples=[[81, 175, 124, 217]])
+]
+PointValues = Annotated[tuple[Number, Number], Field(description="x, y in pixels", examples=[[52, 62]])]
+Phrase = Annotated[str, Field(min_length=1, max_length=MOST_PHRASE, examples=["coin"])]
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False, examples=[0.5])]
 Sign = Literal[0, 1]
 Boxes = Annotated[list[BoxValues], Field(max_length=100)]
 Points = Annotated[list[PointValues], Field(max_length=200)]
 Signs = Annotated[list[Sign], Field(max_length=200)]
-ObjectId = Annotated[int, Field(ge=0, le=2**31)]
+ObjectId = Annotated[int, Field(ge=0, le=2**31, examples=[1])]
 FrameNumber = Annotated[int, Field(ge=0, le=2**31)]
+Side = Annotated[int, Field(ge=1, le=2**30)]
 MaskForm = Literal["rle", "polygon", "png"]
 
 
@@ -36,7 +39,7 @@ class WireModel(BaseModel):
 class RleMask(WireModel):
     """COCO run lengths: height and width, and the compressed counts."""
 
-    size: tuple[int, int]
+    size: tuple[Side, Side]
     counts: Annotated[str, Field(max_length=4_000_000)]
 
 

@@ -38,6 +38,7 @@ class Limits:
     video_bytes: int = 2048 * MIB
     json_bytes: int = 96 * MIB
     pixels: int = 120_000_000
+    frame_pixels: int = 40_000_000  # of a video: an 8K frame has 33 millions
     memory_bytes: int | None = None
     person_share: float | int = 0.75
     person_disk_bytes: int = 8192 * MIB

@@ -33,6 +33,12 @@ class ServerState:
     bank: ConceptBank
     videos: BridgeVideos
 
+    def stop(self) -> None:
+        """Ends what would hold a server up that is to stop: jobs and their streams, and whoever waits for the model."""
+        self.store.cancel_jobs()
+        self.videos.cancel_jobs()
+        self.host.close()
+
 
 def server_of(request: Request) -> ServerState:
     """The parts of the server that a request came to."""

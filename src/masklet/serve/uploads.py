@@ -48,6 +48,12 @@ class ImageDecoder:
             raise HttpProblem(413, f"the image is {width} x {height}, at most {self.limits.pixels} pixels are read")
 
 
+def check_frame(size: tuple[int, int], limits: Limits) -> None:
+    """Raises: HttpProblem (413) for a video whose frames, of `size` (height, width), are too large to be followed."""
+    if size[0] * size[1] > limits.frame_pixels:
+        raise HttpProblem(413, f"the video is {size[1]} x {size[0]}, at most {limits.frame_pixels} pixels are followed")
+
+
 def from_base64(text: str) -> bytes:
     """The bytes of base64, also of a data URL. Raises: InputError."""
     head = _DATA_URL.match(text[:80])

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from masklet.errors import InputError
 from masklet.inference.image.image_session import ImageSession
-from masklet.serve.bridges.roboflow import Lenient
+from masklet.serve.bridges.lenient import Lenient
 from masklet.serve.bridges.shapes import distinct, outlines
 from masklet.serve.encoding import box_of
 from masklet.serve.problems import HttpProblem

@@ -21,7 +21,7 @@ from masklet.inference.video.video_session import VideoSession
 from masklet.ops.masks import rle_decode
 from masklet.serve.bridges.anylabeling import MODEL, AnyLabelingParams, failed, guarded, shapes_of_mask
 from masklet.serve.bridges.bridge_videos import Source
-from masklet.serve.bridges.roboflow import Lenient
+from masklet.serve.bridges.lenient import Lenient
 from masklet.serve.bridges.shapes import distinct
 from masklet.serve.problems import HttpProblem
 from masklet.serve.schemas import FrameNumber, FrameObjects, ObjectId, PointValues, Sign

@@ -16,6 +16,7 @@ from masklet.serve.problems import HttpProblem, not_found
 from masklet.serve.schemas import FrameObjects
 from masklet.serve.sessions.track_run import TrackingJob
 from masklet.serve.settings import Limits, Person
+from masklet.serve.uploads import check_frame
 
 MOST_VIDEOS = 8
 Source = Path | list[Path]
@@ -94,6 +95,7 @@ class BridgeVideos:
         try:
             source = fill(Path(folder.name))
             session = self.host.get().open_video(source, history_frames=None)
+            check_frame(session.size, self.limits)
         except BaseException:
             folder.cleanup()
             raise
@@ -128,6 +130,12 @@ class BridgeVideos:
             video = self._videos.pop(key, None)
         if video is not None:
             video.close()
+
+    def cancel_jobs(self) -> None:
+        """Ends all jobs after the frames that they are at."""
+        for video in list(self._videos.values()):
+            if video.job is not None:
+                video.job.cancel()
 
     def relieve(self, *, everything: bool = False) -> None:
         """Deletes what is idle."""

@@ -55,7 +55,7 @@ def parse_config(text: str) -> LabelConfig:
         raise InputError("the labelling interface is too long, or defines entities")
     try:
         root = ElementTree.fromstring(text)
-    except ElementTree.ParseError as error:
+    except (ElementTree.ParseError, UnicodeEncodeError) as error:
         raise InputError(f"the labelling interface is no XML: {error}") from error
     controls, keys, phrases = [], {}, {}
     for element in root.iter():

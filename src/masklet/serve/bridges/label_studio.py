@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlsplit
 
 import numpy as np
 from fastapi import APIRouter
@@ -17,9 +17,15 @@ from masklet.errors import InputError
 from masklet.formats.tools.labelstudio import pack_brush
 from masklet.inference.image.image_session import ImageSession
 from masklet.serve.bridges.label_config import Control, LabelConfig, parse_config
-from masklet.serve.bridges.label_studio_events import CAPABILITIES, EVENTS, VideoEvents, event_region
+from masklet.serve.bridges.label_studio_events import (
+    CAPABILITIES,
+    EVENTS,
+    VideoEvents,
+    drawn_regions,
+    event_region,
+)
 from masklet.serve.bridges.label_studio_video import follow_labels
-from masklet.serve.bridges.roboflow import Lenient
+from masklet.serve.bridges.lenient import Lenient, Open
 from masklet.serve.bridges.shapes import data_url, outlines
 from masklet.serve.encoding import box_of
 from masklet.serve.fetch import fetch
@@ -58,13 +64,20 @@ class Setup(Lenient):
 class PredictParams(Lenient):
     """`context` holds what the user has drawn just now."""
 
-    context: dict[str, Any] | None = None
+    context: Open | None = None
+
+
+class LabelStudioTask(Lenient):
+    """A task; `data` holds the address of its image or video."""
+
+    id: int | str | None = None
+    data: Open = Field(default_factory=dict)
 
 
 class Predict(Lenient):
     """Tasks to be labelled."""
 
-    tasks: Annotated[list[dict[str, Any]], Field(max_length=200)]
+    tasks: Annotated[list[LabelStudioTask], Field(max_length=200)]
     project: Annotated[str, Field(max_length=200)] | None = ""
     label_config: str = ""
     params: PredictParams | None = None
@@ -91,7 +104,7 @@ async def versions() -> dict[str, list[str]]:
 
 @router.post("/webhook", status_code=201)
 @router.post("/train", status_code=201)
-async def webhook(body: dict[str, Any]) -> dict[str, str]:
+async def webhook(body: Open) -> dict[str, str]:
     """Nothing is learned from annotations here: train with `masklet train` on an export."""
     return {"result": "ignored", "action": str(body.get("action", ""))[:80]}
 
@@ -123,7 +136,7 @@ class Asking:
     person: Person
 
 
-def _predict_one(task: dict[str, Any], asking: Asking, server: ServerState) -> dict[str, Any]:
+def _predict_one(task: LabelStudioTask, asking: Asking, server: ServerState) -> dict[str, Any]:
     empty = {"model_version": VERSION, "score": 0.0, "result": []}
     config, event = asking.config, asking.context.get("event")
     try:
@@ -131,17 +144,17 @@ def _predict_one(task: dict[str, Any], asking: Asking, server: ServerState) -> d
         key = config.keys.get(control.to_name, "image")
         fetch = partial(image_bytes, task, key, asking.project, server)
         if control.tag == "VideoRectangle" and event in EVENTS:
-            about = f"{project_key(asking.project)} {task.get('id')} {(task.get('data') or {}).get(key)}"
+            about = f"{project_key(asking.project)} {task.id} {task.data.get(key)}"
             return empty | {
                 "result": VideoEvents(server, asking.person, about, fetch).answer(event, asking.context, control)
             }
         if control.tag == "VideoRectangle":
-            return empty | {"result": follow_labels(fetch(), config, control, server.host)}
+            return empty | {"result": follow_labels(fetch(), config, control, server)}
         with server.encoded.session(fetch()) as session:
             if event == "prewarm":
                 value = {"status": "ok", "cached": [0], "pending": []}
                 return empty | {"result": [event_region("prewarm_ack", value, control)]}
-            drawn = [each for each in asking.context.get("result") or [] if isinstance(each, dict)]
+            drawn = drawn_regions(asking.context)
             rows = list(_drawn(session, drawn, config, control) if drawn else _all(session, config, control))
             regions = [region for row in rows for region in regions_of(*row, control, session.size)]
     except InputError as error:
@@ -156,9 +169,9 @@ def _predict_one(task: dict[str, Any], asking: Asking, server: ServerState) -> d
 # --- images -------------------------------------------------------------------------------------------------------
 
 
-def image_bytes(task: dict[str, Any], key: str, project: str, server: ServerState) -> bytes:
+def image_bytes(task: LabelStudioTask, key: str, project: str, server: ServerState) -> bytes:
     """The image or video of a task, from its data or from the project's Label Studio. Raises: InputError."""
-    address = (task.get("data") or {}).get(key)
+    address = task.data.get(key)
     if not isinstance(address, str) or not address:
         raise InputError(f"the task has no image under data.{key[:60]}")
     if address.startswith("data:"):
@@ -167,11 +180,20 @@ def image_bytes(task: dict[str, Any], key: str, project: str, server: ServerStat
     if address.startswith("/"):
         if known is None:
             raise InputError("the image is on Label Studio, which has not told where it is: connect the backend anew")
-        address = urljoin(known.hostname, address)
+        address = f"{known.hostname.rstrip('/')}{address}"
     headers = {}
-    if known is not None and urlsplit(known.hostname).netloc == urlsplit(address).netloc and known.token:
+    if known is not None and known.token and is_same_site(known.hostname, address):
         headers = {"Authorization": f"Token {known.token}"}  # it goes to Label Studio alone
     return fetch(address, server.settings, headers)
+
+
+def is_same_site(one: str, other: str) -> bool:
+    """Whether two addresses are of the same host and port, read in the same way."""
+    try:
+        first, second = urlsplit(one), urlsplit(other)
+    except ValueError:
+        return False
+    return (first.scheme, first.netloc) == (second.scheme, second.netloc)
 
 
 # --- what the user drew, and what is found ------------------------------------------------------------------------
@@ -202,7 +224,7 @@ def _drawn(session: ImageSession, drawn: Sequence[Region], config: LabelConfig, 
         if kind.startswith("textarea"):
             yield from _phrase(session, value, config, control)
         elif kind.startswith(("keypoint", "rectangle")):
-            label = str((value.get(kind) or value.get("labels") or [label or "object"])[0])
+            label = _first_label(value, kind) or label or "object"
             x, y = _pixels(value, session.size, "x", "y")
             if kind.startswith("keypoint"):
                 points.append((x, y))
@@ -217,19 +239,24 @@ def _drawn(session: ImageSession, drawn: Sequence[Region], config: LabelConfig, 
 
 def _phrase(session: ImageSession, value: Mapping[str, Any], config: LabelConfig, control: Control) -> Iterator[Found]:
     text = value.get("text")
-    words = [
-        each for each in ([text] if isinstance(text, str) else text or []) if isinstance(each, str) and each.strip()
-    ]
+    texts = [text] if isinstance(text, str) else text if isinstance(text, list) else []
+    words = [each for each in texts if isinstance(each, str) and each.strip()]
     if words:
         found = session.find(words[-1], threshold=0.5 if control.least is None else control.least)
         for place in range(len(found)):
             yield config.label_of(words[-1], control), float(found.scores[place]), found.mask(place)
 
 
+def _first_label(value: Mapping[str, Any], kind: str) -> str:
+    """The label that a region was drawn with; nothing where it has none."""
+    names = value.get(kind) or value.get("labels")
+    return str(names[0]) if isinstance(names, list) and names else ""
+
+
 def _pixels(value: Mapping[str, Any], size: tuple[int, int], across: str, down: str) -> tuple[float, float]:
     """Percent of the image as pixels. Raises: InputError for what is no number."""
     numbers = value.get(across), value.get(down)
-    if not all(isinstance(each, (int, float)) and np.isfinite(each) for each in numbers):
+    if not all(isinstance(each, (int, float)) for each in numbers):
         raise InputError(f"{across} and {down} are percent of the image, from 0 to 100")
     return float(numbers[0]) / 100 * size[1], float(numbers[1]) / 100 * size[0]  # type: ignore[arg-type]
 

@@ -149,6 +149,12 @@ def event_region(kind: str, value: dict[str, Any], control: Control) -> dict[str
     return {"id": secrets.token_hex(5), **names, "type": kind, "origin": "manual", "value": value}
 
 
+def drawn_regions(context: Context) -> list[dict[str, Any]]:
+    """What the user has drawn just now."""
+    found = context.get("result")
+    return [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
+
+
 def frame_of(context: Context, video: BridgeVideo) -> int:
     """The frame that an event is about, from 0. Raises: InputError for what is no number."""
     fps, count = video.session.fps, video.session.num_frames
@@ -169,8 +175,8 @@ def prompts_of(
     labels: list[int] = []
     box = None
     height, width = size
-    for region in context.get("result") or []:
-        value = region.get("value") if isinstance(region, dict) else None
+    for region in drawn_regions(context):
+        value = region.get("value")
         if not isinstance(value, Mapping):
             continue
         x, y = _number(value, "x", 0) / 100 * width, _number(value, "y", 0) / 100 * height
@@ -185,7 +191,7 @@ def prompts_of(
 
 def _number(values: Mapping[str, Any], name: str, default: float | int) -> float:
     value = values.get(name, default)
-    if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > 2**40:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= 2**40:
         raise InputError(f"{name} is a number")
     return float(value)
 

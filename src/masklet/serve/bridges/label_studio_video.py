@@ -11,8 +11,8 @@ from masklet.errors import InputError
 from masklet.inference.video.frame_result import FrameResult
 from masklet.serve.bridges.label_config import Control, LabelConfig
 from masklet.serve.lane import LATER
-from masklet.serve.model_host import ModelHost
-from masklet.serve.uploads import is_video
+from masklet.serve.state import ServerState
+from masklet.serve.uploads import check_frame, is_video
 
 KEY_FRAMES = 5  # one of so many frames is written; Label Studio draws a straight way between
 MOST_FRAMES = 1500  # Label Studio waits a hundred seconds
@@ -27,7 +27,7 @@ class Sighting:
     box: tuple[float, float, float, float]
 
 
-def follow_labels(data: bytes, config: LabelConfig, control: Control, host: ModelHost) -> list[dict[str, Any]]:
+def follow_labels(data: bytes, config: LabelConfig, control: Control, server: ServerState) -> list[dict[str, Any]]:
     """Regions of a video file, one for each object. Raises: InputError when it is no video, or there are no labels."""
     labels = next((each.labels for each in config.controls if each.labels and each.to_name == control.to_name), ())
     phrases = {phrase: label for label in labels for phrase in config.phrases.get(label) or (label,)}
@@ -38,12 +38,13 @@ def follow_labels(data: bytes, config: LabelConfig, control: Control, host: Mode
         path.write_bytes(data)
         if not is_video(path):
             raise InputError("the file is no video of a kind that is read here")
-        with host.get().open_video(path) as session:
-            with host.lane.turn():
+        with server.host.get().open_video(path) as session:
+            check_frame(session.size, server.settings.limits)
+            with server.host.lane.turn():
                 session.add_concept(list(phrases), frame=0)
             frames, results = session.track(stop=MOST_FRAMES), list[FrameResult]()
             while True:
-                with host.lane.turn(LATER):
+                with server.host.lane.turn(LATER):
                     result = next(frames, None)
                 if result is None:
                     break

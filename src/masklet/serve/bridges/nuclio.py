@@ -8,7 +8,7 @@ from fastapi import APIRouter, Header
 from pydantic import Field
 
 from masklet.inference.image.image_session import ImageSession
-from masklet.serve.bridges.roboflow import Lenient
+from masklet.serve.bridges.lenient import Lenient
 from masklet.serve.bridges.shapes import cvat_bitmap, largest_outline
 from masklet.serve.problems import not_found
 from masklet.serve.schemas import Number, Share

@@ -4,11 +4,12 @@ import time
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from masklet.errors import InputError
 from masklet.inference.image.image_session import ImageSession
 from masklet.ops.masks import rle_encode
+from masklet.serve.bridges.lenient import Lenient
 from masklet.serve.bridges.shapes import outlines
 from masklet.serve.fetch import fetch
 from masklet.serve.schemas import Number, Share
@@ -16,12 +17,6 @@ from masklet.serve.state import Server, ServerState
 from masklet.serve.uploads import from_base64
 
 router = APIRouter(prefix="/sam3", tags=["roboflow"])
-
-
-class Lenient(BaseModel):
-    """Requests of other programs: what is not known here is passed over."""
-
-    model_config = ConfigDict(extra="ignore")
 
 
 class RoboflowImage(Lenient):
@@ -58,8 +53,8 @@ class RoboflowPrompt(Lenient):
 
     type: Literal["text", "visual"] = "text"
     text: Annotated[str, Field(max_length=300)] = ""
-    boxes: Annotated[list[RoboflowBox], Field(max_length=100)] = []
-    box_labels: Annotated[list[int | bool], Field(max_length=100)] = []
+    boxes: Annotated[list[RoboflowBox], Field(max_length=100)] = Field(default_factory=list)
+    box_labels: Annotated[list[int | bool], Field(max_length=100)] = Field(default_factory=list)
     output_prob_thresh: Share | None = None
 
 
@@ -91,8 +86,10 @@ def _answer(session: ImageSession, index: int, prompt: RoboflowPrompt, body: Con
     try:
         boxes = [each.corners() for each in prompt.boxes]
         signs = [bool(each) for each in prompt.box_labels] or [True] * len(boxes)
-        like = [box for box, sign in zip(boxes, signs, strict=False) if sign]
-        unlike = [box for box, sign in zip(boxes, signs, strict=False) if not sign]
+        if len(signs) != len(boxes):
+            raise InputError(f"{len(boxes)} boxes have {len(signs)} labels: each needs one, or none has any")
+        like = [box for box, sign in zip(boxes, signs, strict=True) if sign]
+        unlike = [box for box, sign in zip(boxes, signs, strict=True) if not sign]
         words = prompt.text.strip() or None
         threshold = body.output_prob_thresh if prompt.output_prob_thresh is None else prompt.output_prob_thresh
         found = session.find(words, boxes=like or None, not_boxes=unlike or None, threshold=threshold)

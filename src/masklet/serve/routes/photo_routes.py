@@ -21,7 +21,8 @@ from masklet.serve.schemas import (
     ScriptView,
     ThresholdBody,
 )
-from masklet.serve.sessions.photo_view import export_photo, instances_of, script_of
+from masklet.serve.sessions.photo_script import script_of
+from masklet.serve.sessions.photo_view import export_photo, instances_of
 from masklet.serve.sessions.photo_work import IMAGE
 from masklet.serve.state import Asker, Server
 

@@ -10,6 +10,7 @@ from starlette.datastructures import FormData, UploadFile
 
 from masklet.errors import InputError
 from masklet.serve.problems import HttpProblem
+from masklet.serve.routes.forms import form_of
 from masklet.serve.schemas import SegmentAnswer, SegmentBody
 from masklet.serve.segmenting import segment_image
 from masklet.serve.state import Server, ServerState
@@ -48,7 +49,7 @@ async def _read(request: Request) -> tuple[SegmentBody, bytes]:
     """The prompts and the bytes of the image. Raises: HttpProblem (415, 422), InputError."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "multipart/form-data":
-        async with request.form(max_files=1, max_fields=4, max_part_size=4 * 2**20) as form:
+        async with form_of(request, max_part_size=4 * 2**20) as form:
             return await _of_form(form)
     if kind != "application/json":
         raise HttpProblem(415, f"a body is application/json or multipart/form-data, not {kind[:60]!r}")

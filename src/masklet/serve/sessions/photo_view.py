@@ -1,8 +1,6 @@
-"""A photo session as clients see it, as exports see it, and as the program that would make it again."""
+"""A photo session as clients see it, and as exports see it."""
 
 import io
-import json
-import shlex
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,7 +15,7 @@ from masklet.errors import InputError
 from masklet.inference.output.registry import IMAGE_FORMATS, ImageOutput, write_image_formats
 from masklet.ops.masks import rle_decode
 from masklet.protocols import absence
-from masklet.serve.schemas import ConceptView, HandTask, ObjectView, PhotoView, RleMask, ScriptView
+from masklet.serve.schemas import ConceptView, HandTask, ObjectView, PhotoView, RleMask
 from masklet.serve.sessions.about import About
 from masklet.serve.sessions.photo_state import PhotoHistory, PhotoObject
 from masklet.workflows.segment_folder import JOINED_FORMATS
@@ -187,47 +185,3 @@ def zipped(folder: Path) -> bytes:
             if path.is_file():
                 archive.write(path, path.relative_to(folder).as_posix())
     return file.getvalue()
-
-
-def script_of(name: str, history: PhotoHistory, model: str) -> ScriptView:
-    """The session so far as a program; what was drawn by hand is named and left out."""
-    now, image = history.now, json.dumps(name)
-    python = [
-        "import masklet",
-        "",
-        f"model = masklet.load({json.dumps(model)})",
-        f"with model.open({image}) as session:",
-    ]
-    commands = []
-    cut = f"threshold={history.threshold:g}"
-    for each in now.concepts:
-        options = [("boxes", each.boxes, "--box"), ("not_boxes", each.not_boxes, "--not-box")]
-        given = [f"{key}={[_short(box) for box in boxes]}" for key, boxes, _ in options if boxes]
-        if each.explanation:
-            python.append(f"    answer = model.ask({image}, {json.dumps(each.phrase)}, {cut})")
-            commands.append(
-                f"masklet ask {shlex.quote(name)} {shlex.quote(each.phrase)} --threshold {history.threshold:g}"
-            )
-            continue
-        if each.kept:
-            python.append(f"    # {json.dumps(each.phrase)} has its examples on another photo: session.keep, find_like")
-            continue
-        words = [json.dumps(each.phrase)] if each.phrase else []
-        python.append(f"    result = session.find({', '.join([*words, *given, cut])})")
-        flags = [f"-p {shlex.quote(each.phrase)}"] if each.phrase else []
-        flags += [f"{flag} {','.join(map(str, _short(box)))}" for _, boxes, flag in options for box in boxes]
-        commands.append(f"masklet segment {shlex.quote(name)} {' '.join(flags)} --threshold {history.threshold:g}")
-    for each in now.objects:
-        if each.source == "click" and each.prompt is None:
-            points = [_short(point) for point in each.points]
-            box = f", box={_short(each.around)}" if each.around else ""
-            python.append(f"    clicked = session.click({points}, {list(each.labels)}{box})")
-        elif each.source in ("click", "hand"):
-            python.append(f"    # object {each.id} was drawn or corrected by hand: export it as COCO")
-    if len(python) == 4:
-        python.append("    pass  # nothing was asked yet")
-    return ScriptView(python="\n".join(python) + "\n", command_line="\n".join(commands) + "\n" * bool(commands))
-
-
-def _short(values: tuple[float, ...]) -> tuple[float | int, ...]:
-    return tuple(int(value) if float(value).is_integer() else round(value, 1) for value in values)

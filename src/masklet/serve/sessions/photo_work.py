@@ -204,9 +204,11 @@ class PhotoWork:
         with self.lock:
             known = None if body.object is None else self._object(body.object)
             mask = self._decode(body.mask)
-            if body.as_prompt:
+            if body.as_prompt and mask.any():
                 digest = self._keep(rle_encode(mask))
-                mask = self.session.click(mask=self._logits(digest)).mask(0)
+                # A mask alone says too little to a click head that learnt from clicks: its deepest point goes along
+                inside = deepest_point(mask)
+                mask = self.session.click([inside], [1], mask=self._logits(digest)).mask(0)
             if not mask.any():
                 raise InputError("the mask is empty: delete the object instead")
             made = self._object_of(mask, known, body.phrase, 1.0, "hand")
@@ -407,6 +409,14 @@ class PhotoWork:
             mask = np.asarray(ndimage.binary_fill_holes(self._pixels_of(each)), bool)
             state = _put(state, self._object_of(mask, each, each.phrase, 1.0, "hand"), each)
         return state
+
+
+def deepest_point(mask: np.ndarray) -> tuple[float, float]:
+    """The x and y of the pixel that is farthest from the edge of a mask, which is not empty."""
+    x0, y0, x1, y1 = map(int, box_of(mask))
+    depth = np.asarray(ndimage.distance_transform_edt(np.pad(mask[y0:y1, x0:x1], 1)))
+    row, column = np.unravel_index(depth.argmax(), depth.shape)
+    return x0 + float(column) - 0.5, y0 + float(row) - 0.5  # the middle of the pixel, less the padding
 
 
 def _overlap(mask: np.ndarray, others: RunTable) -> float:

@@ -25,7 +25,7 @@ from masklet.serve.sessions.track_run import TrackingJob
 from masklet.serve.sessions.video_work import VideoWork
 from masklet.serve.settings import LEAST_MEMORY, Person, ServeSettings
 from masklet.serve.telemetry import Telemetry
-from masklet.serve.uploads import VIDEO_SUFFIXES, ImageDecoder, is_video
+from masklet.serve.uploads import VIDEO_SUFFIXES, ImageDecoder, check_frame, is_video
 
 Work = PhotoWork | VideoWork
 _ID = re.compile(r"[A-Za-z0-9_-]{22}")
@@ -74,6 +74,7 @@ class SessionStore:
             source = open_frames(path)
             size = source.size
             source.close()
+            check_frame(size, self.limits)
         except (InputError, HttpProblem) as error:
             shutil.rmtree(folder, ignore_errors=True)
             message = str(error).replace(str(path), shown)
@@ -235,13 +236,16 @@ class SessionStore:
             path.unlink(missing_ok=True)
             excess -= size
 
-    def close(self) -> None:
-        """Cancels jobs, saves and frees everything."""
-        works = list(self._works.values())
-        for work in works:
+    def cancel_jobs(self) -> None:
+        """Ends all jobs after the frames that they are at."""
+        for work in list(self._works.values()):
             if isinstance(work, VideoWork) and work.job is not None:
                 work.job.cancel()
-        for work in works:
+
+    def close(self) -> None:
+        """Cancels jobs, saves and frees everything."""
+        self.cancel_jobs()
+        for work in list(self._works.values()):
             if isinstance(work, VideoWork) and work.job is not None:
                 work.job.join(30)
             work.release()

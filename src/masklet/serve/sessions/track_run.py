@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager
 from masklet.errors import InputError
 from masklet.inference.video.frame_result import FrameResult
 from masklet.ops.masks import mask_iou
+from masklet.serve.problems import HttpProblem
 from masklet.serve.schemas import FrameObjects, JobView, StreamRow
 
 AGREEING, AGREEMENT = 10, 0.98  # frames in a row, and the IoU from which one counts
@@ -101,8 +102,9 @@ class TrackingJob:
                     self._store(result)
                 self.rows.append(FrameObjects.model_validate(result.to_json()))
             ended = "cancelled" if self._stop.is_set() else "done"
-        except InputError as error:
-            ended, self.error = "failed", str(error)
+        except (InputError, HttpProblem) as error:  # the latter: no turn at the model
+            ended = "cancelled" if self._stop.is_set() else "failed"
+            self.error = str(error) if ended == "failed" else None
         except Exception as error:  # whoever waits for the job is told, and the log of the server
             ended, self.error = "failed", f"{type(error).__name__}: {error}"
             raise

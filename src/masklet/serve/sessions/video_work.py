@@ -158,6 +158,9 @@ class VideoWork:
 
     def add_mask(self, body: VideoMaskBody) -> FrameObjects:
         """Takes a mask drawn by hand. Raises: InputError, HttpProblem (409) while a job runs."""
+        if body.mask.size != self.size:
+            given, own = body.mask.size, self.size
+            raise InputError(f"the mask is of {given[0]} x {given[1]}, the video {own[0]} x {own[1]}")
         try:
             mask = rle_decode(body.mask.counts, *body.mask.size)
         except ValueError as error:
