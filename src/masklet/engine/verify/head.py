@@ -235,7 +235,7 @@ def _answers(head: LiteHead | None, items: Sequence[Item], features: Callable[[I
     scores = head.scores(np.stack([features(item) for item in items]))
     for item, score in zip(items, scores, strict=True):
         calibration = head.calibration(field_of(item.phrase, shipped()))
-        value = float(calibration.probabilities(score))
+        [value] = calibration.probabilities(np.array([score])).tolist()
         side = calibration.side(value)
         label = UNSURE if side is None else "accept" if side else "reject"
         found.append(Choice(label=label, probabilities={"accept": value, "reject": 1 - value}))
