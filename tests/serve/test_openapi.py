@@ -1,6 +1,7 @@
 """The OpenAPI document is whole, and nonsense sent to any of its paths is never a fault of the server."""
 
 import json
+import re
 
 from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, given, strategies
@@ -23,7 +24,10 @@ def test_bodies_say_what_may_be_in_them(http: TestClient) -> None:
     told = document["components"]["schemas"]
     for name in ("FindBody", "PhotoClickBody", "ExemplarBody", "VideoClickBody", "ThresholdBody", "ObjectsBody"):
         assert any("examples" in json.dumps(each) for each in told[name]["properties"].values()), name
-    assert told["SegmentBody"]["examples"][0]["prompts"] == [{"type": "phrase", "text": "coin"}]
+    segment = document["paths"]["/v1/segment"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    assert segment["examples"][0]["prompts"] == [{"type": "phrase", "text": "coin"}]
+    named = set(re.findall(r'"\$ref": "#/components/schemas/(\w+)"', json.dumps(document)))
+    assert named <= told.keys()
 
 
 NONSENSE = strategies.recursive(

@@ -141,9 +141,11 @@ const cancel = async () => {
 // Outwards from here, both ways, until nothing changes any more.
 const correct = () => track('both', { start: at.value, stop: undefined, until_stable: true })
 
-const restore = async (place: string) => {
-  const next = await run(() => post<Video>(`${path()}/versions/${place}`))
-  if (next) await openVideo(next.id)
+const restore = async (choice: HTMLSelectElement) => {
+  const next = await run(() => post<Video>(`${path()}/versions/${choice.value}`))
+  if (!next) return
+  choice.value = '1' // what was there before this: a second click takes it back
+  await openVideo(next.id)
 }
 
 const acts = {
@@ -296,7 +298,7 @@ function Tracking() {
       <p class="row"><label class="grow"><span class="hidden-label">Earlier results</span><select ref={version} class="grow" disabled={!now.versions}>
         {[...Array(now.versions).keys()].map((each) => <option key={each} value={each + 1}>{each ? `${each + 1} runs ago` : 'before the last run'}</option>)}
       </select></label>
-        <Button label="Restore" disabled={!now.versions} onClick={() => void restore(version.current!.value)} hint="Brings earlier results back; those of now are kept too" /></p>
+        <Button label="Restore" disabled={!now.versions} onClick={() => void restore(version.current!)} hint="Brings earlier results back; those of now are kept too" /></p>
       <p class="row"><label>export as <select ref={format}>{(server.value?.video_formats ?? ['json']).map((each) => <option key={each}>{each}</option>)}</select></label>
         <Button label="Export" onClick={() => void run(() => download(`${path()}/export?format=${format.current!.value}`, `${now.name}.zip`))} /></p>
     </section>

@@ -17,7 +17,9 @@ from masklet.serve.state import Server, ServerState
 from masklet.serve.uploads import from_base64
 
 router = APIRouter(tags=["segment"])
-_SCHEMA = {"$ref": "#/components/schemas/SegmentBody"}
+# Written out, as FastAPI names only bodies that it reads itself; what it refers to is named by the answers
+_SCHEMA = SegmentBody.model_json_schema(ref_template="#/components/schemas/{model}")
+del _SCHEMA["$defs"]
 _MULTIPART = {
     "type": "object",
     "required": ["image", "request"],
