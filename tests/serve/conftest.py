@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -14,6 +15,17 @@ from masklet.client import Client
 from masklet.serve.app import create_app
 from masklet.serve.settings import ServeSettings
 from masklet.workflows.model_choice import ModelChoice
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+
+@pytest.fixture(scope="module")
+def browser() -> "Iterator[Browser]":
+    from browsing import launched  # skips the module that imports it where there is no browser
+
+    with launched() as found:
+        yield found
 
 
 @pytest.fixture(scope="module")

@@ -3,13 +3,11 @@
 import io
 import re
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pytest
-from browsing import AXE, COINS, drag, expect, faults_of_access, keep, launched, open_coins, opened, place, wait_until
+from browsing import AXE, COINS, drag, expect, faults_of_access, keep, open_coins, opened, place, wait_until
 from PIL import Image
 from serving import running_server
 
@@ -17,12 +15,6 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 COIN = (384, 303)
-
-
-@pytest.fixture(scope="module")
-def browser() -> "Iterator[Browser]":
-    with launched() as found:
-        yield found
 
 
 def test_the_page_opens_without_its_server_and_shows_what_was_there(

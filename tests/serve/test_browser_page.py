@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from browsing import AXE, expect, faults_of_access, keep, launched, open_coins, opened, place
+from browsing import AXE, expect, faults_of_access, keep, open_coins, opened, place
 from engine_world import open_world
 from reviewing import write_project
 from serving import Running, running_server, write_clip
@@ -21,12 +21,6 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 LONG_CLIP = 40  # frames
-
-
-@pytest.fixture(scope="module")
-def browser() -> "Iterator[Browser]":
-    with launched() as found:
-        yield found
 
 
 @pytest.fixture(scope="module")

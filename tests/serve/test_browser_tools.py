@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from browsing import COINS, drag, expect, keep, launched, open_coins, opened, place
+from browsing import COINS, drag, expect, keep, open_coins, opened, place
 from serving import Running, running_server, write_clip
 
 if TYPE_CHECKING:
@@ -22,12 +22,6 @@ GIVE = """([kind, name, data]) => {
     : new ClipboardEvent('paste', { ...options, clipboardData: transfer })
   document.querySelector('main').dispatchEvent(event)
 }"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> "Iterator[Browser]":
-    with launched() as found:
-        yield found
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ from safetensors.torch import save
 from masklet.cli import main
 from masklet.client import Client, ServerError
 from masklet.inference.image.image_session import ImageSession
-from masklet.ops.masks import rle_decode, rle_encode
+from masklet.ops.masks import deepest_point, rle_decode, rle_encode
 from masklet.serve.app import create_app
 from masklet.serve.schemas import (
     ClickPrompt2D,
@@ -36,7 +36,6 @@ from masklet.serve.schemas import (
     QuestionPrompt,
     RleMask,
 )
-from masklet.serve.sessions.photo_work import deepest_point
 from masklet.serve.sessions.store import SessionStore
 from masklet.serve.settings import Limits, ServeSettings
 
@@ -158,13 +157,13 @@ def test_a_painted_mask_is_redrawn_from_a_point_inside_of_it() -> None:
     ring = np.zeros((40, 60), bool)
     ring[5:15, 20:50] = True
     ring[5:35, 20:26] = True
-    x, y = deepest_point(ring)
+    _, x, y = deepest_point(ring)
     assert ring[int(y), int(x)]
     assert 5 < y < 15
     assert 20 < x < 50
     ring[:] = False
     ring[39, 59] = True
-    assert deepest_point(ring) == (59.5, 39.5)
+    assert deepest_point(ring)[1:] == (59.5, 39.5)
 
 
 def test_a_session_outlives_the_server(settings: ServeSettings, tmp_path: Path, photo: bytes) -> None:

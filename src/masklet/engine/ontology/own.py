@@ -68,12 +68,13 @@ def _of_table(path: Path, file: TextIOWrapper) -> dict[str, Noun]:
     """A row a concept; a parent is the name of another row."""
     rows = list(csv.DictReader(io.StringIO(file.read())))
     names = [_plain(row.get("name")) for row in rows]
+    known = set(names)
     concepts = {}
     for place, (row, name) in enumerate(zip(rows, names, strict=True), 2):
         parent = _plain(row.get("parent"))
         if not name:
             raise InputError(f"{path}: line {place}: name is missing; the columns are name, parent and synonyms")
-        if parent and parent not in names:
+        if parent and parent not in known:
             raise InputError(f"{path}: line {place}: the parent {parent!r} is no name of this file")
         synonyms = [_plain(each) for each in (row.get("synonyms") or "").split("|") if each.strip()]
         concepts[name] = _own(name, (name, *synonyms), (parent,) if parent else ())

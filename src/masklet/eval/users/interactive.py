@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float
 from masklet.data.schema import Example
 from masklet.eval.predict.labelled import LabelledImages
 from masklet.eval.videos.vos import region_similarity
-from masklet.ops.masks import mask_to_box
+from masklet.ops.masks import deepest_point
 from masklet.protocols import ImageSegmenter, Segmenter
 
 OBJECTS_PER_IMAGE = 5
@@ -39,22 +39,9 @@ def next_click(truth: Bool[np.ndarray, "height width"], predicted: Bool[np.ndarr
 
     Source: SAM and SAM 2 papers, simulation of interactive use.
     """
-    missed, surplus = _deepest(truth & ~predicted), _deepest(predicted & ~truth)
+    missed, surplus = deepest_point(truth & ~predicted), deepest_point(predicted & ~truth)
     depth, x, y = max(missed, surplus, key=lambda each: each[0])
     return Click(x, y, int(missed[0] >= surplus[0])) if depth > 0 else None
-
-
-def _deepest(region: Bool[np.ndarray, "height width"]) -> tuple[float, float, float]:
-    """Depth and place of the pixel farthest from the outside of a region; depth 0 where it is empty."""
-    from scipy import ndimage
-
-    box = mask_to_box(region)
-    if box is None:
-        return 0.0, 0.0, 0.0
-    left, top, right, bottom = box
-    depth = np.asarray(ndimage.distance_transform_edt(np.pad(region[top:bottom, left:right], 1)))[1:-1, 1:-1]
-    row, column = np.unravel_index(depth.argmax(), depth.shape)
-    return float(depth[row, column]), left + float(column) + 0.5, top + float(row) + 0.5
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,7 +20,7 @@ from masklet.errors import InputError
 from masklet.files import write_atomically
 from masklet.inference.image.encoding_file import read_encoding, write_encoding
 from masklet.inference.image.image_session import ImageSession, KeptConcept
-from masklet.ops.masks import rle_area, rle_decode, rle_encode
+from masklet.ops.masks import deepest_point, rle_area, rle_decode, rle_encode
 from masklet.ops.runs import RunTable, iou_table
 from masklet.phrases import phrase_key
 from masklet.protocols import Instances
@@ -207,8 +207,8 @@ class PhotoWork:
             if body.as_prompt and mask.any():
                 digest = self._keep(rle_encode(mask))
                 # A mask alone says too little to a click head that learnt from clicks: its deepest point goes along
-                inside = deepest_point(mask)
-                mask = self.session.click([inside], [1], mask=self._logits(digest)).mask(0)
+                _, x, y = deepest_point(mask)
+                mask = self.session.click([(x, y)], [1], mask=self._logits(digest)).mask(0)
             if not mask.any():
                 raise InputError("the mask is empty: delete the object instead")
             made = self._object_of(mask, known, body.phrase, 1.0, "hand")
@@ -409,14 +409,6 @@ class PhotoWork:
             mask = np.asarray(ndimage.binary_fill_holes(self._pixels_of(each)), bool)
             state = _put(state, self._object_of(mask, each, each.phrase, 1.0, "hand"), each)
         return state
-
-
-def deepest_point(mask: np.ndarray) -> tuple[float, float]:
-    """The x and y of the pixel that is farthest from the edge of a mask, which is not empty."""
-    x0, y0, x1, y1 = map(int, box_of(mask))
-    depth = np.asarray(ndimage.distance_transform_edt(np.pad(mask[y0:y1, x0:x1], 1)))
-    row, column = np.unravel_index(depth.argmax(), depth.shape)
-    return x0 + float(column) - 0.5, y0 + float(row) - 0.5  # the middle of the pixel, less the padding
 
 
 def _overlap(mask: np.ndarray, others: RunTable) -> float:
