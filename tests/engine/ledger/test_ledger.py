@@ -1,6 +1,7 @@
 """Transactions: an outcome is kept whole or not at all."""
 
 import sqlite3
+import threading
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,17 @@ def state_of(ledger: Ledger, pair: str) -> State:
 
 def counts_of(ledger: Ledger) -> dict[State, int]:
     return LedgerView(ledger, Blobs(Path("none"))).counts()
+
+
+def test_a_new_ledger_waits_for_another_process_that_makes_its_tables(tmp_path: Path) -> None:
+    """SQLite refuses at once, whatever its timeout, to change how a file is logged while somebody writes in it."""
+    other = sqlite3.connect(tmp_path / "l.sqlite", isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    threading.Timer(0.3, other.execute, ["COMMIT"]).start()
+    ledger = Ledger.open(tmp_path / "l.sqlite")
+    assert ledger.count("meta") == 1
+    assert other.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    other.close()
 
 
 def test_a_move_that_is_not_listed_leaves_nothing_behind(tmp_path: Path) -> None:

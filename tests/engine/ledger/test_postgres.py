@@ -67,7 +67,6 @@ def test_many_workers_on_two_hosts_complete_each_unit_once(address: str, tmp_pat
     # Processes on two hosts see one place of blobs; what they hold of it is checked by its names
     paths = os.pathsep.join([str(Path(__file__).parents[2] / "support"), *sys.path])
     environment = os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
-    open_world(tmp_path / "shared", photos, place=address)
     workers = [
         subprocess.Popen(
             [sys.executable, "-c", WORKER, str(tmp_path / "shared"), str(photos), address, f"host {n % 2} worker {n}"],

@@ -4,6 +4,7 @@ SQLite by default (WAL, one file beside the blobs), PostgreSQL by its address, t
 """
 
 import json
+import sqlite3
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,6 +24,8 @@ from masklet.errors import InputError
 
 RULES = Author(kind="rule", name="masklet")
 STATES_COUNTED = select(tables.pair.c.state, func.count().label("n")).group_by(tables.pair.c.state)
+SQLITE_PATIENCE_S = 30
+PREPARING = 0x6D61736B  # "mask": the lock of those who make or renew the tables
 _READING = "masklet_reading"
 
 
@@ -41,7 +44,7 @@ class Ledger:
         url = str(place) if "://" in str(place) else f"sqlite:///{Path(place)}"
         if url.startswith("sqlite"):
             Path(place).parent.mkdir(parents=True, exist_ok=True)
-            engine = create_engine(url, connect_args={"timeout": 30})
+            engine = create_engine(url, connect_args={"timeout": SQLITE_PATIENCE_S})
             event.listen(engine, "connect", _configure_sqlite)
             event.listen(engine, "begin", _begin_sqlite)
         else:
@@ -55,6 +58,8 @@ class Ledger:
 
     def _prepare(self) -> None:
         with self.transaction() as connection:
+            if connection.dialect.name == "postgresql":  # two that make the same table at once fail there
+                connection.execute(select(func.pg_advisory_xact_lock(PREPARING)))
             METADATA.create_all(connection)
             found = connection.execute(select(tables.meta.c.value).where(tables.meta.c.name == "schema")).scalar()
             if found is None:
@@ -179,9 +184,23 @@ def _begin_sqlite(connection: Connection) -> None:
 def _configure_sqlite(connection: Any, _record: Any) -> None:
     connection.isolation_level = None  # transactions are begun by `BEGIN IMMEDIATE` alone
     cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=30000"):
+    for pragma in (f"busy_timeout={1000 * SQLITE_PATIENCE_S}", "synchronous=FULL", "foreign_keys=ON"):
         cursor.execute(f"PRAGMA {pragma}")
+    _write_ahead(cursor)
     cursor.close()
+
+
+def _write_ahead(cursor: Any) -> None:
+    """Turns a new file to write-ahead logging. SQLite does not wait by itself while another writer makes the tables."""
+    deadline = time.monotonic() + SQLITE_PATIENCE_S
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+        time.sleep(0.02)
 
 
 def _first_line(error: Exception) -> str:
