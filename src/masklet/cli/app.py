@@ -62,7 +62,11 @@ class _Command(TyperCommand):
 
 
 class Stopped(Exception):
-    """The user stopped the run; the message says how far it got."""
+    """The run ended early, by the user or by a limit (`main` lists statuses); the message says how far it got."""
+
+    def __init__(self, message: str, status: int = 130) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class WrongUsage(InputError):
@@ -137,7 +141,11 @@ def start_log(*, verbose: bool, quiet: bool) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs the command line and returns its exit status: 0, 1 for a failure, 2 for wrong usage, 130 when stopped."""
+    """Runs the command line and returns its exit status.
+
+    0, 1 for a failure, 2 for wrong usage, 3 when a budget is used up, 4 when too much of the input could not be worked
+    on for it to make sense to go on, 130 when stopped.
+    """
     entry = typer.main.get_command(app)
     try:
         status = entry.main(arguments, prog_name="masklet", standalone_mode=False)
@@ -148,7 +156,7 @@ def main(arguments: list[str] | None = None) -> int:
             return 2
         return complain(message, 2)
     except (KeyboardInterrupt, typer.Abort, Stopped) as error:
-        return complain(str(error) or "stopped", 130)
+        return complain(str(error) or "stopped", error.status if isinstance(error, Stopped) else 130)
     except (InputError, ImportError, MemoryError, RuntimeError) as error:
         return complain(_sentence(error), 2 if isinstance(error, WrongUsage) else 1)
     if status == 130:  # newer typer turns the interrupt into a status by itself

@@ -19,6 +19,7 @@ from masklet.engine.verify.by_language import (
     MOST_MISSES,
     MOST_TOLD,
     VOTES,
+    AllowanceUsedUpError,
     LanguageModelGoneError,
     LanguageTalk,
     LanguageTeller,
@@ -27,6 +28,7 @@ from masklet.engine.verify.by_language import (
 )
 from masklet.engine.verify.choices import EXHAUSTIVITY_ANSWERS, MASK_ANSWERS, ExhaustivityItem, MaskItem
 from masklet.errors import InputError
+from masklet.llm.allowance import Allowance
 from masklet.llm.server import ChatServer
 from masklet.llm.transports import ServedModel
 from masklet.ops.masks import rle_encode
@@ -127,6 +129,19 @@ def test_what_cannot_be_read_is_unsure(reply) -> None:
     assert (choice.label, choice.probabilities) == ("unsure", {})
 
 
+def test_what_cannot_be_read_is_told_why_and_asked_for_again() -> None:
+    good, bad = called("answer", answer="accept"), called("answer", answer="yes, definitely")
+    answers = [bad, said({"content": "It is one."}), good, good]
+    with chat_server(lambda _: answers.pop(0)) as (url, requests):
+        spoken = talk(url)
+        choice = LanguageVerifier(talk=spoken).judge_masks([mask_item()])[0]
+    assert choice.label == "accept"
+    assert [len(body["messages"]) for body in requests] == [2, 4, 6, 2]
+    assert "yes, definitely" in str(requests[1]["messages"][2])
+    assert "answer one of: accept, reject" in str(requests[1]["messages"][3])
+    assert spoken.spent.requests == 4
+
+
 def test_a_server_that_is_gone_ends_it_and_one_that_stumbles_does_not() -> None:
     with chat_server(lambda _: refused(503)) as (url, _), pytest.raises(LanguageModelGoneError, match="503"):
         LanguageVerifier(talk=talk(url)).judge_masks([mask_item()] * MOST_MISSES)
@@ -153,8 +168,8 @@ def test_several_masks_are_asked_about_at_once_and_answers_keep_their_order() ->
 def test_no_more_is_asked_than_is_allowed() -> None:
     with chat_server(lambda _: called("answer", answer="accept")) as (url, requests):
         spoken = talk(url)
-        spoken.most_requests = 3 * VOTES
-        with pytest.raises(LanguageModelGoneError, match=f"{3 * VOTES} requests to m were allowed"):
+        spoken.allowance = Allowance(requests=3 * VOTES)
+        with pytest.raises(LanguageModelGoneError, match=f"{3 * VOTES} requests were allowed for m"):
             LanguageVerifier(talk=spoken).judge_masks([mask_item()] * 4)
     assert len(requests) == 3 * VOTES
 
@@ -278,10 +293,42 @@ def test_a_resumed_project_asks_the_language_model_that_is_named(tmp_path: Path,
     assert asked == {LanguageVerifier(talk=talk("-")).actor.actor_id}
 
 
+def test_a_run_whose_allowance_is_used_up_concludes_and_goes_on_later(tmp_path: Path, monkeypatch, capsys) -> None:
+    photos = write_photos(tmp_path / "photos", 3)
+    monkeypatch.setattr("masklet.workflows.engine.run.LateModel", lambda _: ColourSegmenter(score=0.5))
+    monkeypatch.setattr("masklet.workflows.engine.language.open_language_model", lambda planner: talk(planner.url))
+    arguments = ["engine", "run", str(photos), "--phrases", ", ".join(PHRASES), "--out", str(tmp_path / "p"), "--yes"]
+    with chat_server(Careful()) as (url, requests):
+        limited = [*arguments, "--llm", url, "--llm-budget", "tokens=60,seconds=600", "--llm-price", "1000,2000"]
+        assert main(limited) == 3
+        out, err = capsys.readouterr()
+        assert "by the price named" in out
+        assert "60 tokens were allowed for m, and are used up; what is done stays done" in err
+        assert f"language model: {len(requests)} requests, {12 * len(requests)} tokens" in out
+        assert len(requests) == 5
+        assert (tmp_path / "p" / "README.md").is_file()
+        assert main([*arguments, "--llm", url]) == 0
+    left = {State(row["state"]) for row in open_project(tmp_path / "p").view.pairs()}
+    assert left == FINAL
+
+
+def test_more_are_never_asked_at_once_than_requests_are_allowed() -> None:
+    with chat_server(lambda _: called("answer", answer="accept")) as (url, requests):
+        spoken = talk(url)
+        spoken.allowance, spoken.at_once = Allowance(requests=7), 4
+        with pytest.raises(AllowanceUsedUpError, match="7 requests"):
+            LanguageVerifier(talk=spoken).judge_masks([mask_item()] * 12)
+    assert len(requests) == 7
+
+
 def test_the_command_refuses_blind_models_and_public_addresses(tmp_path: Path, capsys) -> None:
     arguments = ["engine", "run", str(write_photos(tmp_path / "photos", 1)), "--out", str(tmp_path / "p"), "--yes"]
     assert main([*arguments, "--llm", "https://example.com/v1"]) == 1
     assert "--allow-remote" in capsys.readouterr().err
+    assert main([*arguments, "--llm", "http://127.0.0.1:9/v1", "--llm-budget", "money=3"]) == 2
+    assert "needs the price of a million tokens" in capsys.readouterr().err
+    assert main([*arguments, "--llm-budget", "requests=3"]) == 2
+    assert "name its server with --llm URL" in capsys.readouterr().err
     with chat_server(lambda _: called("echo", colour="green")) as (url, _):
         assert main([*arguments, "--llm", url]) == 1
     assert "sees no images" in capsys.readouterr().err

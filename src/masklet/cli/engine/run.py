@@ -1,21 +1,24 @@
 """`masklet engine run` and `masklet engine stats`."""
 
 import json as jsonlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from masklet.cli.app import MODEL, Device, Dtype, Json, Stopped
+from masklet.cli.app import MODEL, Device, Dtype, Json, Stopped, usage
 from masklet.cli.display import Display
 from masklet.cli.engine.commands import ProjectFolder, engine_command, opened, tell
+from masklet.errors import InputError
 
 if TYPE_CHECKING:
     from masklet.engine.verify.by_language import LanguageTalk
     from masklet.workflows.engine.cost import Cost
     from masklet.workflows.engine.run import EngineResult
 
-
+BUDGET_USED_UP, POISONED = 3, 4  # exit statuses
 ProjectModel = Annotated[
     str | None,
     typer.Option(help="Name or path; by default the project's own, or tiny.", metavar="NAME", rich_help_panel=MODEL),
@@ -24,8 +27,12 @@ Llm = Annotated[
     str | None, typer.Option(metavar="URL", help="A language model that verifies, and tells phrases if none.")
 ]
 LlmModel = Annotated[str, typer.Option(metavar="NAME", help="The server's model.")]
-LlmMost = Annotated[
-    int, typer.Option("--llm-most", metavar="N", help="Requests at most; 0 for as many as needed.", min=0)
+LlmBudget = Annotated[
+    str | None,
+    typer.Option("--llm-budget", metavar="KEY=N,...", help="Limits: requests, tokens, seconds, money."),
+]
+LlmPrice = Annotated[
+    str | None, typer.Option("--llm-price", metavar="IN,OUT", help="Of a million tokens, of prompts and of answers.")
 ]
 AllowRemote = Annotated[bool, typer.Option("--allow-remote", help="Let photos leave this network.")]
 
@@ -66,7 +73,8 @@ def run(  # noqa: PLR0913 - one argument for each option
     yes: Annotated[bool, typer.Option("--yes", help="Start without asking.")] = False,
     llm: Llm = None,
     llm_model: LlmModel = "default",
-    llm_most: LlmMost = 0,
+    llm_budget: LlmBudget = None,
+    llm_price: LlmPrice = None,
     allow_remote: AllowRemote = False,
     model: ProjectModel = None,
     device: Device = "auto",
@@ -92,13 +100,13 @@ def run(  # noqa: PLR0913 - one argument for each option
         device=device,
         dtype=dtype,
     )
-    language = _language_at(llm, llm_model, llm_most, allow_remote=allow_remote)
+    language = _language_at(llm, llm_model, llm_budget, llm_price, allow_remote=allow_remote)
 
     def confirm(cost: "Cost") -> bool:
         typer.echo(str(cost))
         return yes or typer.confirm("Start?", default=True)
 
-    with Display() as display:
+    with _poison_told(), Display() as display:
         result = run_engine(job, display, confirm=confirm, language=language)
     if result is None:
         raise Stopped("not started")
@@ -111,25 +119,43 @@ def resume(
     *,
     llm: Llm = None,
     llm_model: LlmModel = "default",
-    llm_most: LlmMost = 0,
+    llm_budget: LlmBudget = None,
+    llm_price: LlmPrice = None,
     allow_remote: AllowRemote = False,
 ) -> None:
     """Go on with a project as it was last run, after people have answered; takes a new snapshot."""
     from masklet.workflows.engine.run import resume_engine
 
-    language = _language_at(llm, llm_model, llm_most, allow_remote=allow_remote)
-    with Display() as display:
+    language = _language_at(llm, llm_model, llm_budget, llm_price, allow_remote=allow_remote)
+    with _poison_told(), Display() as display:
         _tell(resume_engine(project, display, language=language), language)
 
 
-def _language_at(url: str | None, model: str, most: int, *, allow_remote: bool) -> "LanguageTalk | None":
-    if url is None:
-        return None
+@contextmanager
+def _poison_told() -> Iterator[None]:
+    from masklet.engine.runner import PoisonError
+
+    try:
+        yield
+    except PoisonError as error:
+        raise Stopped(str(error), POISONED) from error
+
+
+def _language_at(
+    url: str | None, model: str, budget: str | None, price: str | None, *, allow_remote: bool
+) -> "LanguageTalk | None":
+    from masklet.llm.allowance import Allowance
     from masklet.workflows.asking.ask_agent import Planner
     from masklet.workflows.engine.language import open_language_model
 
+    with usage():
+        allowance = Allowance.read(budget, price)
+        if url is None and (budget or price):
+            raise InputError("--llm-budget and --llm-price are of a language model: name its server with --llm URL")
+    if url is None:
+        return None
     talk = open_language_model(Planner(url=url, model=model, allow_remote=allow_remote))
-    talk.most_requests = most
+    talk.allowance = allowance
     return talk
 
 
@@ -137,6 +163,8 @@ def _tell(result: "EngineResult", language: "LanguageTalk | None") -> None:
     spent = result.spent
     used = [f"language model: {spent.requests} requests, {spent.prompt_tokens + spent.completion_tokens} tokens"]
     tell([*result.stats.lines(), *(used if language else []), f"next: {result.next_step}", f"-> {result.page}"])
+    if result.used_up:
+        raise Stopped(f"{result.used_up}; what is done stays done, the same command goes on from there", BUDGET_USED_UP)
     if not result.is_complete:
         raise Stopped(f"stopped; the same command goes on where {result.folder} stands")
 

@@ -8,6 +8,7 @@ nothing but one of the answers is read.
 
 import json
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -21,6 +22,7 @@ from masklet.engine.records import Author, MaskRow
 from masklet.engine.review.pictures import from_near, jpeg, shrunk, whole
 from masklet.engine.verify.choices import UNSURE, Choice, ExhaustivityItem, MaskItem
 from masklet.errors import InputError
+from masklet.llm.allowance import Allowance
 from masklet.llm.messages import Message, Picture, ToolDescription, Usage
 from masklet.llm.odds import ask_odds
 from masklet.llm.server import ChatServer, ServerProblem
@@ -34,6 +36,8 @@ VOTES = 2
 SURE = 0.8  # mean probability of an answer from which it is taken; our own, as these are not calibrated
 SIDE = 448  # pixels of the longer side of what is shown
 MOST_MISSES = 3  # questions in a row without an answer, from which the server is taken to be gone
+MOST_TOLD_WHY = 2  # times that a reply which cannot be read is told why
+MOST_HEARD = 1000  # characters of such a reply that the model is shown again
 MOST_TOLD = 20  # phrases of an image
 MOST_ALIKE = 10  # look-alikes of a phrase
 UNREADABLE = frozenset({400, 413, 422})  # statuses that are of one request, not of the server
@@ -100,12 +104,17 @@ class LanguageModelGoneError(Exception):
     """The model gives no answers any more, in one sentence."""
 
 
+class AllowanceUsedUpError(LanguageModelGoneError):
+    """The model may be asked no more."""
+
+
 @dataclass(kw_only=True, eq=False)
 class LanguageTalk:
     """One model under a name for the record, what it has used, and how often in a row it did not answer.
 
-    After `most_requests` (0: as many as there are) it is asked no more. Of several questions up to `at_once` are asked
-    together, if the server keeps up.
+    What is beyond the `allowance` is not asked; its seconds count from the first question. Of several questions up to
+    `at_once` are asked together, if the server keeps up: these know only together what they take, so that tokens and
+    money may exceed their limit by as many answers.
     """
 
     model: LanguageModel
@@ -113,8 +122,10 @@ class LanguageTalk:
     odds_from: ChatServer | None = None  # where it tells how likely answers are
     spent: Usage = field(default_factory=Usage)
     misses: int = 0
-    most_requests: int = 0
+    allowance: Allowance = field(default_factory=Allowance)
     at_once: int = 1
+    _asking: int = 0
+    _began: float | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def each(self, ask: Callable[[Item], Said], items: Sequence[Item]) -> list[Said]:
@@ -125,14 +136,24 @@ class LanguageTalk:
             return list(pool.map(ask, items))
 
     def ask(self, words: str, picture: Image.Image, tool: ToolDescription, key: str) -> object:
-        """The argument `key` of the model's call; None where there is none. Raises: LanguageModelGoneError."""
+        """The argument `key` of the model's call; None where there is none. Raises: LanguageModelGoneError.
+
+        A reply that is no such call, or whose argument is none of those that the tool takes, is told why and asked for
+        again, `MOST_TOLD_WHY` times.
+        """
         messages = _shown(SYSTEM, f"{words}\n{described([tool])}", picture)
-        reply = self._kept(lambda: self.model.reply(messages, [tool]))
-        if reply is None:
-            return None
-        self._spend(reply.usage)
-        calls = [call for call in reply.calls if call.name == tool.name]
-        return calls[0].arguments.get(key) if calls else None
+        for _ in range(1 + MOST_TOLD_WHY):
+            reply = self._kept(lambda: self.model.reply(messages, [tool]))  # noqa: B023 - called at once
+            if reply is None:
+                return None
+            self._spend(reply.usage)
+            said = next((call.arguments.get(key) for call in reply.calls if call.name == tool.name), None)
+            why = _why_not(said, tool, key)
+            if not why:
+                return said
+            heard = Message(role="assistant", parts=(reply.text[:MOST_HEARD] or "(nothing)",))
+            messages = [*messages, heard, Message(role="user", parts=(f"{why}. Answer again.",))]
+        return None
 
     def odds(self, words: str, picture: Image.Image, answers: Mapping[str, str]) -> Mapping[str, float]:
         """The probability of each answer, told of in their order; none where it says none. Raises as `ask`."""
@@ -148,8 +169,7 @@ class LanguageTalk:
             self.spent += usage
 
     def _kept(self, asked: Callable[[], Said]) -> Said | None:
-        if self.most_requests and self.spent.requests >= self.most_requests:
-            raise LanguageModelGoneError(f"{self.most_requests} requests to {self.name} were allowed, and are used up")
+        self._begin()
         try:
             said = asked()
         except ServerProblem as problem:
@@ -158,8 +178,21 @@ class LanguageTalk:
             if self.misses >= MOST_MISSES:
                 raise LanguageModelGoneError(f"{self.name} gives no answer: {problem}") from problem
             return None
+        finally:
+            with self._lock:
+                self._asking -= 1
         self.misses = 0
         return said
+
+    def _begin(self) -> None:
+        """Lets one more question be asked. Raises: AllowanceUsedUpError."""
+        with self._lock:
+            now = time.monotonic()
+            self._began = now if self._began is None else self._began
+            limit = self.allowance.used_up(self.spent + Usage(requests=self._asking), now - self._began)
+            if limit:
+                raise AllowanceUsedUpError(f"{limit} were allowed for {self.name}, and are used up")
+            self._asking += 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,7 +231,7 @@ class LanguageVerifier:
         votes = []
         for order in orders:
             said = self.talk.ask(words, picture, answer_tool(answers, order), "answer")
-            votes.append(said if isinstance(said, str) and said in answers else UNSURE)
+            votes.append(said if isinstance(said, str) else UNSURE)
             if votes[-1] == UNSURE or votes[-1] != votes[0]:
                 return Choice(label=UNSURE, probabilities={})
         return Choice(label=votes[0], probabilities={name: float(name == votes[0]) for name in _decisive(answers)})
@@ -246,6 +279,16 @@ class LanguageLookalikes:
             for phrase, text in pairs
             if isinstance(phrase, str) and phrase in phrases and isinstance(text, str)
         ]
+
+
+def _why_not(said: object, tool: ToolDescription, key: str) -> str:
+    """Why an argument cannot be taken, in a sentence for the model; empty when it can."""
+    taken = tool.parameters["properties"][key]
+    if taken["type"] == "array":
+        return "" if isinstance(said, list) else f"The reply is no call of the tool {tool.name} with a list of {key}"
+    if said in taken["enum"]:
+        return ""
+    return f"The reply is no call of the tool {tool.name} with {key} one of: {', '.join(taken['enum'])}"
 
 
 def with_odds(talk: LanguageTalk, server: ChatServer) -> LanguageTalk:

@@ -19,6 +19,7 @@ from masklet.agent.traces.story import story_page
 from masklet.agent.traces.trace import Recorder, Tape
 from masklet.errors import InputError
 from masklet.files import write_atomically
+from masklet.llm.allowance import read_limits
 from masklet.llm.places import Convention
 from masklet.llm.probe import Abilities
 from masklet.llm.server import ChatServer, checked_address
@@ -61,17 +62,8 @@ class Planner:
 def budget_of(text: str, effort: str = "normal") -> Budget:
     """A budget as it is written: `rounds=6,seconds=60`; the rest is that of the effort. Raises: InputError."""
     plain = HIGH_BUDGET if effort == "high" else Budget()
-    values: dict[str, float] = {}
-    names = [each.name for each in fields(Budget)]
-    for part in text.split(","):
-        name, _, number = (each.strip() for each in part.partition("="))
-        try:
-            values[name] = float(number) if name == "seconds" else int(number)
-        except ValueError:
-            values[name] = -1
-        if name not in names or not 0 < values[name] < 1e9:
-            raise InputError(f"{part.strip()!r} is no limit: expected NAME=N above 0, of {', '.join(names)}")
-    return replace(plain, **values)
+    kinds = {each.name: type(getattr(plain, each.name)) for each in fields(Budget)}
+    return replace(plain, **read_limits(text, kinds))  # type: ignore[arg-type] - each is of its kind
 
 
 @dataclass(frozen=True, kw_only=True)

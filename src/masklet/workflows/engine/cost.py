@@ -29,16 +29,24 @@ ASSUMED_PHRASES = 8  # of a photo, each with one mask, where nobody knows yet wh
 
 @dataclass(frozen=True, kw_only=True)
 class LanguageCost:
-    """What a language model is asked: requests at most, tokens of them (0 where the server does not say), minutes."""
+    """What a language model is asked: requests at most, tokens of them (0 where the server does not say), minutes.
+
+    `money` is by the price that was named, if one was.
+    """
 
     requests: int
     tokens: int
     minutes: float
     name: str
+    money: float | None = None
 
     def __str__(self) -> str:
         tokens = f"about {self.tokens} tokens" if self.tokens else "tokens unknown, as the server counts none"
-        return f"up to {self.requests} requests to {self.name} ({tokens}, {self.minutes:.1f} minutes at its speed now)"
+        price = "" if self.money is None else f", {self.money:.2f} by the price named"
+        return (
+            f"up to {self.requests} requests to {self.name} "
+            f"({tokens}, {self.minutes:.1f} minutes at its speed now{price})"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,8 +169,15 @@ def _of_language(language: LanguageTalk, requests: int) -> LanguageCost:
     begun = time.monotonic()
     usage = try_question(language)
     seconds = time.monotonic() - begun
-    tokens = (usage.prompt_tokens + usage.completion_tokens) * requests // max(1, usage.requests)
-    return LanguageCost(requests=requests, tokens=tokens, minutes=seconds * requests / 60, name=language.name)
+    each = requests / max(1, usage.requests)
+    price = language.allowance.price
+    return LanguageCost(
+        requests=requests,
+        tokens=int((usage.prompt_tokens + usage.completion_tokens) * each),
+        minutes=seconds * requests / 60,
+        name=language.name,
+        money=None if price is None else price.of(usage) * each,
+    )
 
 
 def unfinished(project: Project, channels: Sequence[Foretelling | ToldPhrases]) -> list[Path]:

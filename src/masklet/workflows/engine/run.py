@@ -16,6 +16,7 @@ from masklet.engine.snapshots import Snapshot, export_saco, take_snapshot
 from masklet.engine.stages.proposals import ToldPhrases
 from masklet.engine.stages.stage import Foretelling, Project, Stage
 from masklet.engine.verify.by_language import (
+    AllowanceUsedUpError,
     LanguageLookalikes,
     LanguageModelGoneError,
     LanguageTalk,
@@ -95,7 +96,7 @@ class EngineJob:
 class EngineResult:
     """How a project stands after a run; no snapshot while nothing is final, `is_complete` False after Ctrl-C.
 
-    `spent` is what the language model took, trial included.
+    `spent` is what the language model took, trial included; `used_up` says which limit of it ended the run.
     """
 
     folder: Path
@@ -105,6 +106,7 @@ class EngineResult:
     next_step: str
     page: Path
     spent: Usage = field(default_factory=Usage)
+    used_up: str = ""
 
 
 def run_engine(
@@ -195,9 +197,13 @@ def _run(
         stack.callback(told.end)
         if language is not None:
             stack.callback(_keep_spent, project, run_id, language)
-        is_complete = Runner(project, stages, run_id).run(told)
+        used_up = ""
+        try:
+            is_complete = Runner(project, stages, run_id).run(told)
+        except AllowanceUsedUpError as error:
+            is_complete, used_up = False, str(error)
     result = conclude(project, folder, is_complete=is_complete)
-    return result if language is None else replace(result, spent=language.spent)
+    return result if language is None else replace(result, spent=language.spent, used_up=used_up)
 
 
 def _keep_spent(project: Project, run_id: str, language: LanguageTalk) -> None:
