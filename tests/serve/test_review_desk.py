@@ -1,5 +1,6 @@
 """Reviews over the network: questions of a project, verdicts that are in its ledger, and who may give them."""
 
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -33,6 +34,10 @@ def verdicts(sheet: ReviewSheet, label: str) -> VerdictsBody:
     return VerdictsBody(task=sheet.task, answers=rows)
 
 
+def keys(sheet: ReviewSheet) -> set[tuple[str, int | None]]:
+    return {(card.maskset, card.number) for card in sheet.cards}
+
+
 def test_verdicts_of_a_reviewer_are_in_the_ledger(reviewed: TestClient, project: Path, tmp_path: Path) -> None:
     client = Client(http=reviewed, token=REVIEWER)
     assert client.server().has_project
@@ -56,6 +61,7 @@ def test_known_questions_are_hidden_among_open_ones_and_make_a_score(
     reviewed: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("masklet.engine.review.people.HIDDEN_SHARE", 1.0)
+    monkeypatch.setattr("masklet.serve.review.review_desk.LEASE_SECONDS", 0.0)  # both have all on their sheets
     rea, lea = Client(http=reviewed, token=REVIEWER), Client(http=reviewed, token=LEAD)
     sheet = rea.review(limit=60)
     pairs = sorted({card.pair for card in sheet.cards})[:2]
@@ -101,6 +107,24 @@ def test_two_people_see_the_same_questions_in_orders_of_their_own(reviewed: Test
     ]
     assert sorted(orders[0]) == sorted(orders[1])
     assert orders[0] != orders[1]
+
+
+def test_what_is_on_one_sheet_is_on_nobody_elses_until_it_is_answered_or_too_late(
+    reviewed: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rea, lea = Client(http=reviewed, token=REVIEWER), Client(http=reviewed, token=LEAD)
+    of_rea = keys(rea.review(limit=2))
+    of_lea = lea.review(limit=60)
+    assert len(of_rea) == 2
+    assert not of_rea & keys(of_lea)
+    assert of_lea.held == 2
+    assert of_lea.open == 2 + len(of_lea.cards)
+    assert keys(rea.review(limit=60)) == of_rea  # her own are kept for her; all others are with Lea
+    lea.decide(verdicts(of_lea, "accept"))
+    assert not lea.review(limit=60).cards
+    hours = time.monotonic() + 3600
+    monkeypatch.setattr("masklet.serve.review.review_desk.time.monotonic", lambda: hours)
+    assert keys(lea.review(limit=60)) == of_rea
 
 
 def test_an_answer_that_the_task_has_not_is_refused(reviewed: TestClient) -> None:

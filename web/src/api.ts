@@ -29,7 +29,7 @@ export interface Video {
 export interface Job { id: string; state: string; done: number; error: string | null }
 export interface Row { seq: number; frame?: Frame; job?: Job }
 export interface Card { pair: string; maskset: string; number: number | null; phrase: string; masks: number; picture: string }
-export interface Sheet { task: string; question: string; answers: string[]; open: number; cards: Card[]; score: string }
+export interface Sheet { task: string; question: string; answers: string[]; open: number; held: number; cards: Card[]; score: string }
 export interface ServerInfo {
   version: string; model: string; state: string; person: string; role: string; has_project: boolean
   image_formats: string[]; video_formats: string[]

@@ -154,7 +154,7 @@ export function Review() {
       </div>
       {now?.score && <p class="score">{now.score}</p>}
       {now && <p class="question">{now.question} {answers.map((label, place) => <Button key={label} label={`${label} (${letters[place]}) ${counts.value.get(label) ?? ''}`} onClick={() => decide(label)} />)} <Button label="correct it (c)" disabled={!now.cards.length} onClick={() => void correctChosen()} /></p>}
-      {now && !now.cards.length && <p class="welcome">Nothing is open here.</p>}
+      {now && !now.cards.length && <p class="welcome">{now.held ? `${now.held} are on the sheets of others at present.` : 'Nothing is open here.'}</p>}
       <ul class={isLarge.value ? 'sheet large' : 'sheet'} aria-label="Questions">
         {now?.cards.map((card, place) => (
           <li key={keyOf(card)} class={`card${place === at.value ? ' chosen' : ''}${verdicts.value.has(keyOf(card)) ? ' judged' : ''}`} ref={(each) => { if (each && place === at.value) each.scrollIntoView({ block: 'nearest' }) }}>

@@ -18,7 +18,7 @@ from masklet.engine.view import Row
 from masklet.ops.masks import rle_decode
 from masklet.phrases import phrase_key
 from masklet.serve.problems import HttpProblem, not_found
-from masklet.serve.review.review_desk import ReviewDesk, author_of, check_reviewer
+from masklet.serve.review.review_desk import LEASE_SECONDS, ReviewDesk, author_of, check_reviewer
 from masklet.serve.review.review_schemas import HandCounts, HandDoneBody, HandTaskBody
 from masklet.serve.schemas import HandTask, PhotoView
 from masklet.serve.sessions.photo_state import PhotoObject
@@ -27,8 +27,6 @@ from masklet.serve.sessions.photo_work import PhotoWork
 from masklet.serve.sessions.store import SessionStore
 from masklet.serve.settings import Person
 from masklet.workflows.engine.folder import open_project
-
-LEASE_SECONDS = 600.0  # that a pair is kept for somebody who does nothing
 
 
 class HandDesk:

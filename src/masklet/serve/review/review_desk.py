@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import threading
+import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,7 +30,35 @@ from masklet.serve.settings import Person
 from masklet.workflows.engine.folder import open_project
 
 MOST_CARDS = 60
+LEASE_SECONDS = 600.0  # that a question, or a pair to correct, is kept for somebody who does nothing
 MOST_KNOWN = 1000  # known questions that one sheet chooses from
+
+
+class Leases:
+    """Questions that are on somebody's sheet, and until when they are kept for them. For one thread at a time."""
+
+    def __init__(self) -> None:
+        self._held: dict[tuple[str, str, int | None], tuple[str, float]] = {}
+
+    def free(self, items: Sequence[ReviewItem], asker: str) -> list[ReviewItem]:
+        """Those that nobody else holds."""
+        now = time.monotonic()
+        self._held = {key: lease for key, lease in self._held.items() if lease[1] > now}
+        return [each for each in items if self._held.get(_key(each), (asker,))[0] == asker]
+
+    def hold(self, items: Sequence[ReviewItem], asker: str) -> None:
+        """Keeps them for somebody, from now on."""
+        until = time.monotonic() + LEASE_SECONDS
+        self._held.update({_key(each): (asker, until) for each in items})
+
+    def release(self, task: str, decisions: Sequence[Decision]) -> None:
+        """Lets go of what was answered, by whomever."""
+        for each in decisions:
+            self._held.pop((task, each.maskset, each.number), None)
+
+
+def _key(item: ReviewItem) -> tuple[str, str, int | None]:
+    return item.task, item.maskset_id, item.number
 
 
 class ReviewDesk:
@@ -38,18 +67,23 @@ class ReviewDesk:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.lock = threading.Lock()
+        self.leases = Leases()
         open_project(folder)  # says at once what is wrong with it
 
     def sheet(self, task: str, limit: int, person: Person, name: str = "") -> ReviewSheet:
         """The next questions: strange ones first, and within a sheet in an order that is a person's own.
 
-        Among those about masks are known ones; their answers change nothing and make the person's score.
+        What is on the sheet of one who may review is on nobody else's until it is answered, or for ten minutes. Among
+        those about masks are known ones; their answers change nothing and make the person's score.
         """
         asker = author_of(person, name)
         with self.lock:
             project = open_project(self.folder)
             items = queue(project, task)
-            asked = items[: min(limit, MOST_CARDS)]
+            free = self.leases.free(items, asker.name)
+            asked = free[: min(limit, MOST_CARDS)]
+            if person.may_review:
+                self.leases.hold(asked, asker.name)
             known = _known(project, len(asked), asker) if task == "masks" and asked else []
             chosen = sorted([*asked, *known], key=lambda item: _place(item, asker.name))
             cards = [_card(project, item) for item in chosen]
@@ -59,6 +93,7 @@ class ReviewDesk:
             question=QUESTIONS[task],
             answers=[*ANSWERS[task], UNSURE],
             open=len(items),
+            held=len(items) - len(free),
             cards=cards,
             score=score,
         )
@@ -77,6 +112,7 @@ class ReviewDesk:
         with self.lock:
             file = VerdictFile(format="masklet-verdicts", version=1, task=body.task, answers=list(decisions))
             counts = take_in(open_project(self.folder), file, author_of(person, body.name).name)
+            self.leases.release(body.task, decisions)
         return Counter({what: count for what, count in counts.items() if count})
 
 

@@ -24,12 +24,16 @@ class ReviewCard(WireModel):
 
 
 class ReviewSheet(WireModel):
-    """The next questions of a task, and how well this person has answered so far (nothing before the first answer)."""
+    """The next questions of a task, and how well this person has answered so far (nothing before the first answer).
+
+    Of the `open` ones as many as `held` are on the sheets of others.
+    """
 
     task: TaskName
     question: str
     answers: list[str]
     open: int
+    held: int = 0
     cards: list[ReviewCard]
     score: str = ""
 
