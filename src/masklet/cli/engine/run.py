@@ -64,6 +64,9 @@ def run(  # noqa: PLR0913 - one argument for each option
         int,
         typer.Option(help="Leave phrases out that have so many positives, or that audits show to be solved.", min=0),
     ] = 0,
+    people: Annotated[
+        bool, typer.Option("--people", help="Ask people about everything, until `train-verifier` has learnt from them.")
+    ] = False,
     licence: Annotated[
         str | None,
         typer.Option(
@@ -95,6 +98,7 @@ def run(  # noqa: PLR0913 - one argument for each option
         harder=harder,
         walk=walk,
         cap=cap,
+        people=people,
         ontology=ontology,
         model=model,
         device=device,

@@ -11,10 +11,12 @@ from masklet.engine.ledger import tables as t
 from masklet.engine.ledger.units import Units
 from masklet.engine.ontology.concepts import Ontology, concepts_of, shipped
 from masklet.engine.project.answers import Agreement, agreement, answers_of
+from masklet.engine.stages.finalise import SYNTHETIC
 from masklet.engine.states import FOR_MODELS, FOR_PEOPLE, State
 from masklet.engine.verify.watch import NO_FIELD
 from masklet.engine.view import IS_THERE, LedgerView
 
+ON_SCORES = " (SYN rests on the model's own scores alone: look at some of it before you trust it)"
 PAPER_SECONDS = {"from the phrase": 90, "from masks": 86, "all by people": 50, "with verifiers": 23}
 
 
@@ -69,7 +71,8 @@ class EngineStats:
             f"{self.duplicates} near duplicates{f', {self.replaced} changed since' * bool(self.replaced)}), "
             f"{self.phrases} phrases",
             f"pairs: {states}",
-            f"tiers: {', '.join(f'{count} {tier}' for tier, count in self.tiers.items()) or 'nothing is final yet'}",
+            f"tiers: {', '.join(f'{count} {tier}' for tier, count in self.tiers.items()) or 'nothing is final yet'}"
+            + ON_SCORES * (SYNTHETIC in self.tiers),
             f"for people: {self.for_people} pairs; people spent {self.human_seconds / 60:.1f} minutes",
         ]
         if self.seconds_per_final_pair is not None:

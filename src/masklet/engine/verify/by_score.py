@@ -55,6 +55,10 @@ class ByScore:
         return choices
 
 
+NOTHING_SURE = Bands(accept=math.inf, reject=-math.inf)
+ASKS_PEOPLE = ByScore(masks=NOTHING_SURE, present=NOTHING_SURE)  # scores only put questions in order
+
+
 def fit_by_score(project: Project, most_false: float) -> ByScore:
     """Bands of scores and of presence that keep a bound on wrong answers, from what people said in a project.
 
@@ -80,7 +84,7 @@ def fit_by_score(project: Project, most_false: float) -> ByScore:
 
 def _fitted(answers: Sequence[tuple[float, bool]], most_false: float) -> Bands:
     if len(answers) < LEAST_ANSWERS:
-        return Bands(accept=math.inf, reject=-math.inf)
+        return NOTHING_SURE
     scores, truths = zip(*answers, strict=True)
     return fit_bands(scores, truths, most_false=most_false)
 

@@ -24,6 +24,7 @@ from masklet.protocols import Segmenter
 MEASURED = 10  # photos, or
 MEASURED_SECONDS = 20.0
 PERSON_SECONDS = 2.0  # an answer on a sheet
+BY_SCORE = ByScore()
 ASSUMED_PHRASES = 8  # of a photo, each with one mask, where nobody knows yet what will be asked
 
 
@@ -98,10 +99,11 @@ def estimate(
     segmenter: Segmenter,
     language: LanguageTalk | None = None,
     negatives: int = 0,
+    judge: ByScore = BY_SCORE,
 ) -> Cost:
     """Tries the first unfinished photos. Raises: InputError when the folder has none to read, or the model is wrong."""
     left = unfinished(project, channels)
-    tried = _try(project, left, channels, segmenter)
+    tried = _try(project, left, channels, segmenter, judge)
     if left and not tried.seconds and not project.view.media():
         raise InputError(f"none of the {len(left)} photos can be read: {left[0]} is one of them")
     if not tried.seconds:
@@ -121,7 +123,9 @@ def estimate(
     )
 
 
-def _try(project: Project, left: Sequence[Path], channels: Sequence[Foretelling], segmenter: Segmenter) -> _Tried:
+def _try(
+    project: Project, left: Sequence[Path], channels: Sequence[Foretelling], segmenter: Segmenter, judge: ByScore
+) -> _Tried:
     start, tried = time.monotonic(), _Tried()
     for path in left:
         if len(tried.seconds) == MEASURED or time.monotonic() - start > MEASURED_SECONDS:
@@ -142,7 +146,9 @@ def _try(project: Project, left: Sequence[Path], channels: Sequence[Foretelling]
             session.close()
         if proposed is not None:
             masks = masks_by_phrase(proposed, (image.shape[0], image.shape[1]))
-            tried.questions += sum(_questions(masks.get(phrase, []), proposed.presence[phrase]) for phrase in phrases)
+            tried.questions += sum(
+                _questions(masks.get(phrase, []), proposed.presence[phrase], judge) for phrase in phrases
+            )
             tried.masks += sum(map(len, masks.values()))
             tried.pairs += len(phrases)
         tried.seconds.append(time.monotonic() - begun)
@@ -215,9 +221,8 @@ def _holds(path: Path, media_id: str) -> bool:
         return False
 
 
-def _questions(masks: Sequence[MaskRow], presence: float) -> int:
+def _questions(masks: Sequence[MaskRow], presence: float, judge: ByScore) -> int:
     """How many of the verifier's answers about a pair would be left to people."""
-    judge = ByScore()
 
     def no_image() -> None:
         raise AssertionError("the verifier by score looks at no image")

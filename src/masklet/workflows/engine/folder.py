@@ -34,6 +34,7 @@ class ProjectSettings:
     walk: bool = False  # down the ontology, beside phrases from elsewhere
     ontology: str | None = None  # a file of the user's own concepts
     cap: Annotated[int, Field(ge=0)] = 0  # positives of a phrase that are enough; 0 for as many as there are
+    people: bool = False  # they are asked about everything, until a verifier was trained
     told: bool = False  # phrases come from a language model, and from nothing else where none is at hand
     videos: str | None = None  # of a project of clips
 

@@ -20,7 +20,7 @@ from masklet.engine.stages.phrases import ListedPhrases
 from masklet.engine.stages.proposals import CaptionPhrases, PhraseTeller, ToldPhrases, WalkPhrases
 from masklet.engine.stages.stage import Project, Stage
 from masklet.engine.stages.verification import VerifyExhaustivity, VerifyMasks
-from masklet.engine.verify.by_score import ByScore
+from masklet.engine.verify.by_score import ASKS_PEOPLE, ByScore
 from masklet.engine.verify.choices import Verifier
 from masklet.engine.verify.watch import watched
 from masklet.errors import InputError
@@ -67,7 +67,7 @@ def stages_of(
 
     A verifier is left out of fields where audits have shown that it lets too much pass.
     """
-    judge = watched(project.view, verifier or ByScore(), shipped())
+    judge = watched(project.view, verifier or first_verifier(settings), shipped())
     ontology = read_ontology(Path(settings.ontology)) if settings.ontology else shipped()
     stages: list[Stage] = [ingest_of(project, settings), Duplicates(), LeakGuard()]
     if settings.labels:
@@ -92,6 +92,11 @@ def stages_of(
         limit = settings.negatives
         stages.append(HardNegatives(segmenter=segmenter, ontology=ontology, per_image=limit, teller=lookalikes))
     return [*stages, Finalise()]
+
+
+def first_verifier(settings: ProjectSettings) -> ByScore:
+    """Who verifies before one was trained from what people said."""
+    return ASKS_PEOPLE if settings.people else ByScore()
 
 
 def ingest_of(project: Project, settings: ProjectSettings) -> Ingest:

@@ -37,7 +37,7 @@ from masklet.workflows.engine.folder import (
     write_settings,
 )
 from masklet.workflows.engine.page import write_page
-from masklet.workflows.engine.plan import LateModel, stages_of
+from masklet.workflows.engine.plan import LateModel, first_verifier, stages_of
 from masklet.workflows.engine.verifier import project_verifier
 from masklet.workflows.model_choice import ModelChoice
 from masklet.workflows.observer import SILENT, JobObserver
@@ -63,6 +63,7 @@ class EngineJob:
     walk: bool = False
     ontology: Path | None = None
     cap: int = 0
+    people: bool = False
     model: str | None = None
     device: str = "auto"
     dtype: str = "auto"
@@ -87,6 +88,7 @@ class EngineJob:
             harder=self.harder,
             walk=self.walk,
             cap=self.cap,
+            people=self.people,
             ontology=str(self.ontology.resolve()) if self.ontology else None,
             told=has_language and not (self.phrases or self.captions or self.labels),
         )
@@ -146,7 +148,7 @@ def _cost_of(
     if told is not None and language is not None:
         return estimate_blind(project, told, language, settings.negatives)
     channels = [stage for stage in stages if isinstance(stage, Foretelling)]
-    return estimate(project, channels, model, language, settings.negatives)
+    return estimate(project, channels, model, language, settings.negatives, first_verifier(settings))
 
 
 @contextmanager
