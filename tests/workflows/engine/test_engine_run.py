@@ -8,6 +8,7 @@ import pytest
 from engine_world import PHRASES, ColourSegmenter, write_photos
 
 from masklet.cli import main
+from masklet.engine.review.queues import queue
 from masklet.engine.review.verdict_file import Decision, to_text
 from masklet.engine.states import FINAL, State
 from masklet.errors import InputError
@@ -33,7 +34,7 @@ def test_a_project_can_be_read_by_people_and_programs(tmp_path: Path) -> None:
     assert set(map(State, result.stats.states)) == FINAL
     names = {path.name for path in result.folder.iterdir()}
     assert {"README.md", "index.html", "ledger.sqlite", "blobs", "snapshot", "project.json"} <= names
-    assert "9 SYN" in (result.folder / "README.md").read_text()
+    assert "9 SYN (SYN rests on the model's own scores alone" in (result.folder / "README.md").read_text()
     page = result.page.read_text()
     assert page.count("data:image/jpeg") == 9
     assert 'src="http' not in page
@@ -57,10 +58,21 @@ def test_questions_for_people_are_those_that_come(tmp_path: Path) -> None:
     doubtful = ColourSegmenter(score=0.5)
     result = run_engine(job(tmp_path), confirm=lambda cost: not told.append(cost), segmenter=doubtful)  # type: ignore[arg-type]
     assert result is not None
-    from masklet.engine.review.queues import queue
-
     asked = len(queue(open_project(tmp_path / "project"), "masks"))
     assert told[0].items_for_people >= asked > 0
+
+
+def test_people_are_asked_about_everything_where_they_are_to_come_first(tmp_path: Path) -> None:
+    told: list[Cost] = []
+    asking = replace(job(tmp_path), people=True)
+    result = run_engine(asking, confirm=lambda cost: not told.append(cost), segmenter=ColourSegmenter())  # type: ignore[arg-type]
+    assert result is not None
+    assert result.stats.tiers == {}
+    assert set(map(State, result.stats.states)) <= {State.HUMAN_MASKS, State.HUMAN_PENDING}
+    masks, whole = (len(queue(open_project(tmp_path / "project"), task)) for task in ("masks", "exhaustivity"))
+    assert masks > 0
+    assert told[0].items_for_people == masks + 9  # each of the pairs is asked about once its masks are
+    assert whole == result.stats.states.get(str(State.HUMAN_PENDING), 0)
 
 
 def test_a_second_run_says_that_nothing_is_left_and_asks_nothing(tmp_path: Path) -> None:
