@@ -100,6 +100,10 @@ class Client(AbstractContextManager["Client"]):
         """Models that are known there."""
         return TypeAdapter(list[ModelRow]).validate_python(self._json("GET", "/v1/models"))
 
+    def doctor(self) -> dict[str, Any]:
+        """What `masklet doctor` says of the machine that the server runs on."""
+        return self._json("GET", "/v1/doctor")
+
     def segment(
         self, image: Source, prompts: Sequence[Prompt], *, threshold: float = 0.5, form: MaskForm = "rle"
     ) -> SegmentAnswer:
@@ -227,6 +231,10 @@ class Client(AbstractContextManager["Client"]):
     def add_mask(self, key: str, body: VideoMaskBody) -> FrameObjects:
         """A mask drawn by hand."""
         return self._post(f"/v1/videos/{key}/mask", body, FrameObjects)
+
+    def forget_in_video(self, key: str, phrase: str) -> VideoView:
+        """Ends a concept and its objects."""
+        return self._post(f"/v1/videos/{key}/forget", ConceptBody(phrase=phrase), VideoView)
 
     def remove_object(self, key: str, number: int) -> VideoView:
         """Ends an object."""

@@ -246,3 +246,11 @@ def test_odd_images_are_read_or_refused_but_never_break_the_server(client: Clien
     frames = [Image.new("RGB", (40, 30), colour) for colour in ("red", "blue")]
     frames[0].save(file, "GIF", save_all=True, append_images=frames[1:])
     assert client.open_image(file.getvalue()).height == 30
+
+
+def test_the_doctor_tells_of_the_machine_and_no_paths(client: Client) -> None:
+    found = client.doctor()
+    assert found["packages"]["torch"]
+    assert found["devices"]
+    assert found["model"] == client.server().model.rsplit("/", 1)[-1]
+    assert not [value for value in json.dumps(found).split('"') if value.startswith("/")]

@@ -142,6 +142,17 @@ def test_what_a_person_made_stays_when_a_phrase_is_asked_again(client: Client, p
     assert client.add_exemplar(key, ExemplarBody(phrase="square", box=BOX, positive=False)).concepts[0].not_boxes
 
 
+def test_a_phrase_that_is_taken_away_goes_with_what_it_found(client: Client, photo: bytes) -> None:
+    key = client.open_image(photo).id
+    found = client.find(key, FindBody(phrases=["coin", "elephant"]))
+    assert found.concepts
+    client.click(key, PhotoClickBody(points=[(20.0, 30.0)], labels=[1]))
+    after = client.forget(key, "coin")
+    assert [each.phrase for each in after.concepts] == ["elephant"]
+    assert not [each for each in after.objects if each.phrase == "coin"]
+    assert [each.phrase for each in client.undo(key).concepts] == ["coin", "elephant"]
+
+
 def test_clicks_of_an_object_add_up(client: Client, photo: bytes) -> None:
     key = client.open_image(photo).id
     first = client.click(key, PhotoClickBody(points=[(20.0, 20.0)], labels=[1], phrase="cup"))

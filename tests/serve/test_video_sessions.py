@@ -14,7 +14,7 @@ from serving import photo_bytes, write_clip
 
 from masklet.client import Client, ServerError
 from masklet.serve.app import create_app
-from masklet.serve.schemas import TrackBody, VideoClickBody
+from masklet.serve.schemas import TrackBody, VideoClickBody, VideoConceptBody
 from masklet.serve.sessions.track_run import TrackingJob
 from masklet.serve.settings import Limits, ServeSettings
 
@@ -48,6 +48,16 @@ def test_frames_stream_and_are_kept(client: Client, clip: Path) -> None:
     archive = zipfile.ZipFile(io.BytesIO(client.export_video(key, "json,ytvis,mot,masks")))
     assert {"results.jsonl", "ytvis.json", "mot.txt"} <= set(archive.namelist())
     assert client.frame(key, 3)[:2] == b"\xff\xd8"
+
+
+def test_a_concept_that_is_taken_away_goes_with_its_objects(client: Client, clip: Path) -> None:
+    key = opened(client, clip)
+    clicked = client.video(key).objects
+    client.add_concept(key, VideoConceptBody(frame=0, phrase="coin"))
+    assert client.video(key).concepts == ["coin"]
+    after = client.forget_in_video(key, "coin")
+    assert after.concepts == []
+    assert after.objects == clicked
 
 
 def test_a_cancelled_job_keeps_its_frames_and_a_correction_makes_a_version(client: Client, clip: Path) -> None:

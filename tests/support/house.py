@@ -18,7 +18,7 @@ BUDGETS = {
     "": 1420,
     "agent": 2500,
     "checkpoints": 895,
-    "cli": 2950,
+    "cli": 2990,
     "data": 3430,
     "engine": 8330,
     "eval": 7185,
@@ -35,7 +35,7 @@ BUDGETS = {
     "scenes": 3090,
     "serve": 6590,
     "train": 4150,
-    "workflows": 5900,
+    "workflows": 5920,
 }
 
 
