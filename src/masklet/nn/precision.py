@@ -12,10 +12,14 @@ _FOLLOW = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d, nn.LayerNorm, nn.GroupNorm,
 
 
 def multiplies_bfloat16(device: torch.device) -> bool:
-    """Whether a device has instructions for it; without them bfloat16 is slower than float32."""
+    """Whether a device has instructions for it; without them bfloat16 is slower than float32.
+
+    With AVX-512's, products and convolutions of the two models take half the time of float32 ones; with AMX, less still.
+    torch has no public names for these two.
+    """
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    return device.type == "cpu" and torch.cpu._is_amx_tile_supported()  # there is no public name for it
+    return device.type == "cpu" and (torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
 
 
 def cast_compute(module: nn.Module, dtype: torch.dtype) -> None:
