@@ -14,7 +14,7 @@ _FOLLOW = (nn.Linear, nn.Conv2d, nn.ConvTranspose2d, nn.LayerNorm, nn.GroupNorm,
 def multiplies_bfloat16(device: torch.device) -> bool:
     """Whether a device has instructions for it; without them bfloat16 is slower than float32.
 
-    With AVX-512's, products and convolutions of the two models take half the time of float32 ones; with AMX, less still.
+    With AVX-512's, products and convolutions take half the time of float32 ones; with AMX, less still.
     torch has no public names for these two.
     """
     if device.type == "cuda":
