@@ -127,7 +127,8 @@ def export_saco(
     """One SA-Co file a split, the manifest and the datasheet; files of splits that are empty now are taken away.
 
     With `originals`, `images/` gets the images by their paths there, as further names of the same files where the disk
-    allows it: `masklet train finetune data.root=FOLDER` learns from the folder then. With `tiers` labels of those only.
+    allows it: `masklet train finetune data.root=FOLDER` learns from the folder then. Those that an earlier snapshot has
+    put there and this one has no labels of are taken away. With `tiers` labels of those only.
     """
     chosen = {entry["annotation"]: entry for entry in snapshot.manifest["annotations"]}
     rows = [row for row in view.all_annotations() if row["annotation_id"] in chosen]
@@ -151,8 +152,12 @@ def export_saco(
     written.append(write_atomically(folder / MANIFEST, manifest))
     if originals is not None:
         uris = {row["media_id"]: row["uri"] for row in view.all_media()}
-        for media_id in sorted({row["media_id"] for row in rows}):
-            show_image(originals / uris[media_id], folder / "images" / uris[media_id], is_ours=is_ours)
+        shown = {uris[row["media_id"]] for row in rows}
+        for uri in sorted(shown):
+            show_image(originals / uri, folder / "images" / uri, is_ours=is_ours)
+        if is_ours:
+            for uri in set(uris.values()) - shown:
+                (folder / "images" / uri).unlink(missing_ok=True)
     return written
 
 
@@ -169,12 +174,12 @@ def show_image(original: Path, place: Path, *, is_ours: bool) -> None:
 
 
 def check_there(view: LedgerView, rows: Iterable[Row]) -> None:
-    """Raises: InputError when the file of an image that these annotations are of holds another one by now."""
+    """Raises: InputError when the file of an image that these annotations are of is gone, or holds another by now."""
     gone = view.replaced() & {row["media_id"] for row in rows}
     if gone:
         uris = sorted(view.one_media(media_id)["uri"] for media_id in gone)
         raise InputError(
-            f"{uris[0]} has changed since it was labelled (as have {len(uris) - 1} other photos of this snapshot): "
+            f"{uris[0]} has changed or is gone since it was labelled (as {len(uris) - 1} other photos of this snapshot): "
             "put the photo of that time back, or take a new snapshot"
         )
 

@@ -30,10 +30,10 @@ class LedgerView:
         query = query.where(t.media.c.error.is_(None), t.source.c.revoked == 0, IS_THERE)
         return self.ledger.read(query.order_by(t.media.c.uri, t.media.c.media_id))
 
-    def places(self) -> dict[str, tuple[str, int]]:
-        """Of each file that was looked at, what it was like then and how often it was."""
-        rows = self.ledger.read(select(t.place.c.uri, t.place.c.stamp, t.place.c.looks))
-        return {row["uri"]: (row["stamp"], row["looks"]) for row in rows}
+    def places(self) -> dict[str, str]:
+        """Of each file that holds an image, what it was like when it was looked at last."""
+        rows = self.ledger.read(select(t.place.c.uri, t.place.c.stamp))
+        return {row["uri"]: row["stamp"] for row in rows}
 
     def held(self) -> dict[str, str]:
         """The image that each file held when it was looked at last."""
@@ -45,7 +45,7 @@ class LedgerView:
         return [row["uri"] for row in self.ledger.read(query)]
 
     def replaced(self) -> set[str]:
-        """Images that no file holds any more, since theirs holds another one."""
+        """Images that no file holds any more, since theirs holds another one or is gone."""
         return {row["media_id"] for row in self.ledger.read(select(t.replaced.c.media_id))}
 
     def all_media(self) -> list[Row]:

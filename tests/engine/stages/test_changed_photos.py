@@ -52,7 +52,7 @@ def test_labels_of_a_photo_that_was_exchanged_are_in_no_snapshot(project: Projec
     assert "REPLACED" in "\n".join(why(project.view, old[0]["annotation_id"]).lines())
     figures = statistics(project.view)
     assert (figures.images, figures.replaced) == (4, 1)
-    assert "1 changed since" in figures.lines()[0]
+    assert "1 changed or gone since" in figures.lines()[0]
     assert sum(figures.states.values()) == 4 * ALL
     assert verify_store(project.view) == []
     with pytest.raises(InputError, match=r"0001\.png has changed"):
@@ -108,6 +108,67 @@ def test_a_renamed_photo_keeps_its_labels_under_its_new_name(project: Project, t
     assert "holiday/beach.png" in names
     assert "0002.png" not in names
     assert (tmp_path / "out" / "images" / "holiday" / "beach.png").is_file()
+
+
+def test_labels_of_a_photo_that_is_gone_are_in_no_snapshot_until_it_is_back(project: Project, tmp_path: Path) -> None:
+    """Before, no run and no sheet came to an end any more."""
+    before = take_snapshot(project.view)
+    out, kept = tmp_path / "out", tmp_path / "0001.png"
+    export_saco(project.view, before, out, originals=project.originals)
+    for turn in range(3):  # the same file, with its time, goes and comes back
+        shutil.move(project.originals / "0001.png", kept)
+        at = {row["uri"]: row["media_id"] for row in project.view.media()}
+        project.picture(at["0000.png"])  # the last one is kept
+        with pytest.raises(InputError, match=r"0001\.png is gone: put it back, or run again to leave it out"):
+            project.picture(at["0001.png"])
+        run_world(project, run_id=f"without {turn}")
+        assert {uri_of(project, row) for row in project.view.annotations()} == {"0000.png", "0002.png", "0003.png"}
+        figures = statistics(project.view)
+        assert (figures.images, figures.replaced) == (3, 1)
+        export_saco(project.view, take_snapshot(project.view), out, originals=project.originals)
+        assert not (out / "images" / "0001.png").exists()
+        assert verify_store(project.view) == []
+        shutil.move(kept, project.originals / "0001.png")
+        segmenter = ColourSegmenter()
+        run_world(project, segmenter, run_id=f"with {turn}")
+        assert segmenter.calls == []
+        assert take_snapshot(project.view).snapshot_id == before.snapshot_id
+        assert statistics(project.view).replaced == 0
+        export_saco(project.view, before, out, originals=project.originals)
+        assert (out / "images" / "0001.png").is_file()
+
+
+def test_a_photo_that_is_renamed_there_and_back_keeps_its_labels(project: Project) -> None:
+    before = take_snapshot(project.view).snapshot_id
+    for turn, (name, other) in enumerate([("0002.png", "beach.png"), ("beach.png", "0002.png")] * 2):
+        (project.originals / name).rename(project.originals / other)
+        run_world(project, run_id=f"turn {turn}")
+        assert take_snapshot(project.view).snapshot_id == before
+        assert other in {row["uri"] for row in project.view.media()}
+
+
+def test_an_empty_folder_is_a_drive_that_is_not_there(project: Project) -> None:
+    for path in project.originals.iterdir():
+        path.unlink()
+    with pytest.raises(InputError, match="no photos are left in"):
+        run_world(project, run_id="second")
+    assert len(project.view.annotations()) == 4 * ALL
+
+
+def test_a_ledger_that_counted_looks_is_renewed(tmp_path: Path) -> None:
+    photos = write_photos(tmp_path / "photos", 3)
+    project = open_world(tmp_path / "project", photos)
+    run_world(project)
+    before = take_snapshot(project.view).snapshot_id
+    project.view.ledger.close()
+    with sqlite3.connect(tmp_path / "project" / "ledger.sqlite") as raw:
+        raw.execute("ALTER TABLE place ADD COLUMN looks INTEGER NOT NULL DEFAULT 1")
+        raw.execute("UPDATE meta SET value = '3' WHERE name = 'schema'")
+    again = open_world(tmp_path / "project", photos)
+    exchange(photos / "0001.png", 1)
+    run_world(again, run_id="second")
+    assert statistics(again.view).replaced == 1
+    assert take_snapshot(again.view).snapshot_id != before
 
 
 def test_a_copy_stands_in_for_a_photo_that_was_exchanged(project: Project) -> None:

@@ -76,7 +76,10 @@ class Ledger:
         """Brings a ledger of an older version to this one."""
         if version < 2:
             self._count(connection, {row.state: row.n for row in connection.execute(STATES_COUNTED)})
-        note_places(connection)
+        if version < 3:
+            note_places(connection)
+        else:
+            connection.exec_driver_sql("ALTER TABLE place DROP COLUMN looks")
         for table in TABLES.values():
             for index in table.indexes:
                 index.create(connection, checkfirst=True)

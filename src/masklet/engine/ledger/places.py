@@ -1,7 +1,7 @@
 """Which file holds which image: a file may be changed, renamed or copied, while verdicts are about an image's bytes.
 
-An image that no file holds any more is replaced: its pairs are asked no more and its labels are in no snapshot, until
-a file holds the same bytes again.
+An image that no file holds any more, as another one is there or none, is replaced: its pairs are asked no more and its
+labels are in no snapshot, until a file holds the same bytes again.
 """
 
 from collections.abc import Mapping
@@ -29,9 +29,8 @@ def keep_place(connection: Connection, now: Place) -> list[Told]:
         connection.execute(delete(place).where(at))
     else:
         values = {"media_id": now.media_id, "stamp": now.stamp}
-        added = inserted(connection, place).values(uri=now.uri, looks=1, **values)
-        changed = values | {"looks": place.c.looks + 1}
-        connection.execute(added.on_conflict_do_update(index_elements=["uri"], set_=changed))
+        added = inserted(connection, place).values(uri=now.uri, **values)
+        connection.execute(added.on_conflict_do_update(index_elements=["uri"], set_=values))
         other = (media.c.media_id == now.media_id) & (media.c.source_id != now.source_id)
         connection.execute(update(media).where(other).values(source_id=now.source_id))
     touched = {each for each in (before, now.media_id) if each is not None}
@@ -58,9 +57,6 @@ def _settle(connection: Connection, media_id: str, uri: str) -> list[Told]:
 def note_places(connection: Connection) -> None:
     """The places of a ledger that has none yet: each image lies where it was first seen."""
     known = select(media.c.media_id, media.c.uri).order_by(media.c.uri, media.c.media_id)
-    rows = {
-        row.uri: {"uri": row.uri, "media_id": row.media_id, "stamp": "", "looks": 0}
-        for row in connection.execute(known)
-    }
+    rows = {row.uri: {"uri": row.uri, "media_id": row.media_id, "stamp": ""} for row in connection.execute(known)}
     if rows:
         connection.execute(inserted(connection, place).on_conflict_do_nothing(), list(rows.values()))

@@ -22,7 +22,8 @@ from sqlalchemy import (
 from masklet.engine.states import State
 
 METADATA = MetaData()
-SCHEMA_VERSION = 3  # 1 had no tally and fewer indexes, 2 did not know which file holds which image
+# 1 had no tally and fewer indexes, 2 did not know which file holds which image, 3 counted looks at a file there
+SCHEMA_VERSION = 4
 UNIT_STATES = ("ready", "leased", "done", "failed", "poison", "skipped")
 _Long = BigInteger().with_variant(Integer(), "sqlite")
 _Real = Double().with_variant(REAL(), "sqlite")
@@ -73,7 +74,6 @@ place = _table(  # which image a file holds at present, and when it was looked a
     _key("uri"),
     _text("media_id", "media.media_id"),
     _text("stamp"),
-    _number("looks"),
 )
 Index("place_of_media", place.c.media_id)
 replaced = _table("replaced", _key("media_id"), _text("uri"))  # images that no file holds any more

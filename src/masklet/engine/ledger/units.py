@@ -35,6 +35,12 @@ class Units:
     def __init__(self, ledger: Ledger) -> None:
         self.ledger = ledger
 
+    def times_done(self, stage: str) -> dict[str, int]:
+        """How many units of a stage were completed about each subject."""
+        done = (work_unit.c.stage == stage) & (work_unit.c.state == "done")
+        query = select(work_unit.c.subject, func.count().label("n")).where(done).group_by(work_unit.c.subject)
+        return {row["subject"]: row["n"] for row in self.ledger.read(query)}
+
     def plan(self, units: Sequence[Unit], run_id: str) -> int:
         """Adds units that are not there yet; how many were new."""
         if not units:

@@ -28,7 +28,7 @@ class EngineStats:
     broken: int
     copies: int  # files that equal another one byte by byte
     duplicates: int
-    replaced: int  # photos whose files hold others by now: their labels have lapsed
+    replaced: int  # photos whose files are gone or hold others by now: their labels have lapsed
     phrases: int
     states: Mapping[str, int]
     for_people: int
@@ -68,7 +68,7 @@ class EngineStats:
         states = ", ".join(f"{count} {state}" for state, count in self.states.items()) or "none yet"
         found = [
             f"{self.images} images ({self.broken} broken, {self.copies} equal copies, "
-            f"{self.duplicates} near duplicates{f', {self.replaced} changed since' * bool(self.replaced)}), "
+            f"{self.duplicates} near duplicates{f', {self.replaced} changed or gone since' * bool(self.replaced)}), "
             f"{self.phrases} phrases",
             f"pairs: {states}",
             f"tiers: {', '.join(f'{count} {tier}' for tier, count in self.tiers.items()) or 'nothing is final yet'}"

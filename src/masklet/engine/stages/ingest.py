@@ -10,6 +10,7 @@ from PIL import Image
 
 from masklet.engine.digests import digest_of, digest_of_bytes
 from masklet.engine.ledger.ledger import RULES
+from masklet.engine.ledger.units import Units
 from masklet.engine.records import Author, Fact, Outcome, Place, Unit
 from masklet.engine.stages.stage import Project
 from masklet.errors import InputError
@@ -17,6 +18,7 @@ from masklet.media.images import read_image
 from masklet.media.suffixes import is_image
 
 INGEST = "ingest"
+GONE = "gone"
 HASH_SIDE = 8
 THUMBNAIL = 32
 
@@ -32,30 +34,41 @@ class Ingest:
     actor: Author = RULES
 
     def plan(self, project: Project) -> Sequence[Unit]:
-        """A unit a file, and again when its size, its time or its source changes."""
-        units, known = [], project.view.places()
-        for position, path in enumerate(image_files(project.originals)):
-            where = path.relative_to(project.originals).as_posix()
-            stamp, looks = known.get(where, ("", 0))
-            inputs = self._stamp(path, where)
-            if stamp == " ".join(inputs):
-                continue
-            if stamp:  # it held something else when it was looked at last, and perhaps this before that
-                inputs.append(str(looks))
-            units.append(
-                Unit(stage=self.name, version=self.version, subject=where, inputs=inputs, priority=-float(position))
+        """A unit a file, again when its size, its time or its source changes, and when it is gone or back.
+
+        Raises: InputError when all are gone, which tells of the folder and not of the photos.
+        """
+        files = {path.relative_to(project.originals).as_posix(): path for path in image_files(project.originals)}
+        known = project.view.places()
+        if known and not files:
+            raise InputError(f"no photos are left in {project.originals}: put them back, or name their folder")
+        stamps = {where: self._stamp(path, where) for where, path in files.items()}
+        news = {where: stamp for where, stamp in stamps.items() if known.get(where) != " ".join(stamp)}
+        news |= {where: [GONE] for where in known.keys() - files.keys()}  # last, as renamed photos are found before
+        # What a file was like before it may be again: that is another unit than the one that is done
+        seen = Units(project.view.ledger).times_done(self.name) if known and news else {}
+        return [
+            Unit(
+                stage=self.name,
+                version=self.version,
+                subject=where,
+                inputs=[*inputs, str(seen[where])] if where in seen else inputs,
+                priority=-float(position),
             )
-        return units
+            for position, (where, inputs) in enumerate(news.items())
+        ]
 
     def _stamp(self, path: Path, where: str) -> list[str]:
         status = path.stat()
         return [self._source_of(where), str(status.st_size), str(status.st_mtime_ns)]
 
     def run(self, project: Project, subject: str) -> Outcome:
-        """The row of one file, and what it holds; equal bytes under another name are the same image."""
+        """The row of one file, and what it holds, if it is there; equal bytes of another name are the same image."""
         path = project.originals / subject
         try:
             stamp, content = self._stamp(path, subject), path.read_bytes()
+        except FileNotFoundError:
+            return Outcome(places=[Place(uri=subject, media_id=None)])
         except OSError as error:
             raise InputError(f"{path} cannot be read: {error.strerror}") from error
         media_id, source_id = digest_of_bytes(content), self._source_of(subject)

@@ -44,6 +44,8 @@ def frames_of(media: Row) -> list[str]:
 
 @lru_cache(maxsize=1)
 def _read_unchanged(path: Path, name: str, size: tuple[int, int]) -> Pixels:
+    if not path.is_file():
+        raise InputError(f"{name} is gone: put it back, or run again to leave it out")
     image = read_image(path)
     if image.shape[:2] != size:
         raise InputError(

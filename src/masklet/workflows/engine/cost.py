@@ -202,7 +202,7 @@ def unfinished(project: Project, channels: Sequence[Foretelling | ToldPhrases]) 
     left = []
     for path in files:
         uri, status = path.relative_to(project.originals).as_posix(), path.stat()
-        stamp, media = stamps.get(uri, ("", 0))[0], held.get(uri)
+        stamp, media = stamps.get(uri, ""), held.get(uri)
         is_same = not stamp or stamp.endswith(f" {status.st_size} {status.st_mtime_ns}")
         if media is None or not (is_same or _holds(path, media)):
             is_left = any(isinstance(each, ToldPhrases) or each.speaks_of(uri) for each in channels)
