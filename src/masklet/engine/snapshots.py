@@ -179,7 +179,7 @@ def check_there(view: LedgerView, rows: Iterable[Row]) -> None:
     if gone:
         uris = sorted(view.one_media(media_id)["uri"] for media_id in gone)
         raise InputError(
-            f"{uris[0]} has changed or is gone since it was labelled (as {len(uris) - 1} other photos of this snapshot): "
+            f"{uris[0]} changed or went since it was labelled (as did {len(uris) - 1} other photos of the snapshot): "
             "put the photo of that time back, or take a new snapshot"
         )
 

@@ -55,7 +55,7 @@ def test_labels_of_a_photo_that_was_exchanged_are_in_no_snapshot(project: Projec
     assert "1 changed or gone since" in figures.lines()[0]
     assert sum(figures.states.values()) == 4 * ALL
     assert verify_store(project.view) == []
-    with pytest.raises(InputError, match=r"0001\.png has changed"):
+    with pytest.raises(InputError, match=r"0001\.png changed or went"):
         export_saco(project.view, before, tmp_path / "old", originals=project.originals)
     assert not (tmp_path / "old").exists()
 
