@@ -16,7 +16,6 @@ from masklet.engine.stages.mask_rows import maskset_fact
 from masklet.engine.stages.proposals import MOST_PHRASES, pairs_outcome, walk
 from masklet.engine.stages.stage import Project, frames_of
 from masklet.engine.states import Cause, State
-from masklet.engine.verify.choices import UNSURE, Choice, ExhaustivityItem, MaskItem
 from masklet.errors import InputError
 from masklet.media.images import read_image
 from masklet.media.suffixes import list_images
@@ -181,26 +180,3 @@ def range_fact(pair_id: str, each: FrameRange, actor: Author) -> Fact:
     """A range as a row."""
     values = {"pair_id": pair_id, "actor_id": actor.actor_id, "first": each.first, "last": each.last, "kind": each.kind}
     return Fact(table="frame_range", values={"range_id": digest_of("range", values), **values})
-
-
-@dataclass(frozen=True)
-class PeopleAlone:
-    """Leaves every question to people, as the paper does for clips: verify, correct, and confirm by another person."""
-
-    @property
-    def actor(self) -> Author:
-        """A rule."""
-        return Author(kind="rule", name="people alone")
-
-    @property
-    def identity(self) -> str:
-        """It never changes."""
-        return "people alone 1"
-
-    def judge_masks(self, items: Sequence[MaskItem]) -> Sequence[Choice]:
-        """Unsure of each."""
-        return [Choice(label=UNSURE, probabilities={}) for _ in items]
-
-    def judge_exhaustivity(self, items: Sequence[ExhaustivityItem]) -> Sequence[Choice]:
-        """Unsure of each."""
-        return [Choice(label=UNSURE, probabilities={}) for _ in items]

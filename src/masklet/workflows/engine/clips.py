@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from masklet.engine.clips.exchange import export_ytvis
 from masklet.engine.clips.shots import ClipLimits, Shot, find_shots, shrink
-from masklet.engine.clips.stages import MARKER, IngestClips, PeopleAlone, TrackPhrases, WalkClips
+from masklet.engine.clips.stages import MARKER, IngestClips, TrackPhrases, WalkClips
 from masklet.engine.digests import digest_of
 from masklet.engine.ontology.concepts import shipped
 from masklet.engine.project.statistics import EngineStats, next_step, statistics
@@ -23,6 +23,7 @@ from masklet.engine.stages.ingest import source_fact
 from masklet.engine.stages.phrases import ListedPhrases
 from masklet.engine.stages.stage import Stage
 from masklet.engine.stages.verification import VerifyExhaustivity, VerifyMasks
+from masklet.engine.verify.by_score import ASKS_PEOPLE
 from masklet.errors import InputError
 from masklet.files import write_atomically
 from masklet.media.suffixes import is_hidden, is_image
@@ -101,8 +102,8 @@ def run_clips(job: ClipsJob, observer: JobObserver = SILENT, *, segmenter: Segme
         IngestClips(source_id=source.values["source_id"]),
         listed if job.phrases else WalkClips(segmenter=model, ontology=shipped()),
         TrackPhrases(segmenter=model, least_objects=job.least_objects),
-        VerifyMasks(verifier=PeopleAlone()),
-        VerifyExhaustivity(verifier=PeopleAlone()),
+        VerifyMasks(verifier=ASKS_PEOPLE),
+        VerifyExhaustivity(verifier=ASKS_PEOPLE),
         Finalise(),
     ]
     told, run_id = StageProgress(observer), start_run(project, settings)
