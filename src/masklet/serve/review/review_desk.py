@@ -40,16 +40,16 @@ class Leases:
     def __init__(self) -> None:
         self._held: dict[tuple[str, str, int | None], tuple[str, float]] = {}
 
-    def free(self, items: Sequence[ReviewItem], asker: str) -> list[ReviewItem]:
+    def free(self, items: Sequence[ReviewItem], holder: str) -> list[ReviewItem]:
         """Those that nobody else holds."""
         now = time.monotonic()
         self._held = {key: lease for key, lease in self._held.items() if lease[1] > now}
-        return [each for each in items if self._held.get(_key(each), (asker,))[0] == asker]
+        return [each for each in items if self._held.get(_key(each), (holder,))[0] == holder]
 
-    def hold(self, items: Sequence[ReviewItem], asker: str) -> None:
+    def hold(self, items: Sequence[ReviewItem], holder: str) -> None:
         """Keeps them for somebody, from now on."""
         until = time.monotonic() + LEASE_SECONDS
-        self._held.update({_key(each): (asker, until) for each in items})
+        self._held.update({_key(each): (holder, until) for each in items})
 
     def release(self, task: str, decisions: Sequence[Decision]) -> None:
         """Lets go of what was answered, by whomever."""
@@ -73,17 +73,18 @@ class ReviewDesk:
     def sheet(self, task: str, limit: int, person: Person, name: str = "") -> ReviewSheet:
         """The next questions: strange ones first, and within a sheet in an order that is a person's own.
 
-        What is on the sheet of one who may review is on nobody else's until it is answered, or for ten minutes. Among
-        those about masks are known ones; their answers change nothing and make the person's score.
+        What is on the sheet of one who may review is on nobody else's until it is answered, or for ten minutes; without
+        tokens all are one person, who may begin before they give a name. Among those about masks are known ones; their
+        answers change nothing and make the person's score.
         """
         asker = author_of(person, name)
         with self.lock:
             project = open_project(self.folder)
             items = queue(project, task)
-            free = self.leases.free(items, asker.name)
+            free = self.leases.free(items, person.name)
             asked = free[: min(limit, MOST_CARDS)]
             if person.may_review:
-                self.leases.hold(asked, asker.name)
+                self.leases.hold(asked, person.name)
             known = _known(project, len(asked), asker) if task == "masks" and asked else []
             chosen = sorted([*asked, *known], key=lambda item: _place(item, asker.name))
             cards = [_card(project, item) for item in chosen]
