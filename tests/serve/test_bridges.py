@@ -172,6 +172,12 @@ def test_cvat_lists_and_calls_functions(labelled: TestClient, photo: bytes) -> N
     mask = np.array(clicked.json()["mask"])
     assert mask.shape == (64, 96)
     assert set(np.unique(mask)) <= {0, 1}
+    boxed = {"image": image, "pos_points": [], "neg_points": [], "obj_bbox": [[8, 8], [34, 34]]}
+    interactor = {**headers, "x-nuclio-function-name": "masklet-interactor"}
+    assert np.shape(labelled.post("/api/function_invocations", json=boxed, headers=interactor).json()["mask"]) == (
+        64,
+        96,
+    )
     detected = labelled.post(
         "/api/function_invocations",
         json={"image": image, "threshold": 0.0},
@@ -214,7 +220,8 @@ def test_the_function_file_is_one_that_cvats_tools_take(base: Path) -> None:
     image = Image.new("RGB", (96, 64), "grey")
     detector = create(labels="square;disc", model=str(base), device="cpu")
     assert isinstance(detector.spec, cvat.DetectionFunctionSpec)
-    assert [label.name for label in detector.spec.labels] == ["square", "disc"]
+    labels = [(label.name, label.type) for label in detector.spec.labels]
+    assert labels == [("square", "mask"), ("disc", "mask")]  # a task of polygons is refused before a frame is asked
     shapes = detector.detect(_Context(), image)  # type: ignore[union-attr]
     assert all(type(shape).__name__ == "LabeledShapeRequest" for shape in shapes)
     interactor = create(kind="interact", model=str(base), device="cpu")
