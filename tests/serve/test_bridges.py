@@ -2,8 +2,10 @@
 
 import base64
 import json
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from masklet.serve.bridges.label_studio_video import Sighting, sequence_of
 from masklet.serve.bridges.shapes import cvat_bitmap, cvat_runs
 from masklet.serve.settings import ServeSettings
 
+HOST = "http://127.0.0.1"
 CONFIG = """
 <View>
   <Image name="photo" value="$picture"/>
@@ -42,7 +45,7 @@ def data_url(photo: bytes) -> str:
 @pytest.fixture(scope="module")
 def labelled(settings: ServeSettings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     own = replace(settings, folder=tmp_path_factory.mktemp("labelled"), labels=("square", "disc"))
-    with TestClient(create_app(own), base_url="http://127.0.0.1") as http:
+    with TestClient(create_app(own), base_url=HOST) as http:
         yield http
 
 
@@ -133,8 +136,30 @@ def test_there_is_a_result_for_every_task_also_where_one_fails(http: TestClient,
     answer = http.post("/predict", json={"tasks": tasks, "project": "9.9", "label_config": CONFIG}).json()
     assert len(answer["results"]) == len(tasks)
     for result in answer["results"][: len(bad)]:
-        assert result["result"] == []
+        assert "result" not in result  # Label Studio would keep an empty one, and not ask for the task again
         assert result["error"]
+    clicked = {"context": {"result": [keypoint(20, 30)]}}
+    body = {"tasks": tasks[:1], "project": "9.9", "label_config": CONFIG, "params": clicked}
+    (shown,) = http.post("/predict", json=body).json()["results"]
+    assert (shown["result"], "connect the backend anew" in shown["error"]) == ([], True)
+
+
+def test_a_token_that_label_studio_refuses_is_explained(settings: ServeSettings, tmp_path: Path) -> None:
+    class Refusing(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_error(401 if self.headers.get("Authorization") == "Token legacy" else 404)
+
+        def log_message(self, *_: object) -> None: ...
+
+    own = replace(settings, folder=tmp_path, hosts=("127.0.0.1",), private_hosts=("127.0.0.1",))
+    with HTTPServer(("127.0.0.1", 0), Refusing) as studio, TestClient(create_app(own), base_url=HOST) as http:
+        threading.Thread(target=studio.serve_forever, daemon=True).start()
+        hostname = f"http://127.0.0.1:{studio.server_address[1]}"
+        http.post("/setup", json={"project": "8.1", "hostname": hostname, "access_token": "legacy"})
+        tasks = [{"id": 1, "data": {"picture": "/data/upload/1/a.png"}}]
+        answer = http.post("/predict", json={"tasks": tasks, "project": "8.1", "label_config": CONFIG}).json()
+        studio.shutdown()
+    assert "answers 401: Label Studio refuses the token" in answer["results"][0]["error"]
 
 
 def test_an_interface_that_defines_entities_is_refused(http: TestClient) -> None:
@@ -147,7 +172,7 @@ def test_labels_are_read_with_their_phrases() -> None:
     config = parse_config(CONFIG)
     control = config.output()
     assert (control.name, control.least) == ("brush", 0.0)
-    assert config.all_phrases(control) == {"mug": "Cup", "cup": "Cup", "Plate": "Plate"}
+    assert config.all_phrases(control.labels) == {"mug": "Cup", "cup": "Cup", "Plate": "Plate"}
     assert config.label_of("Mug", control) == "Cup"
 
 
@@ -172,6 +197,12 @@ def test_cvat_lists_and_calls_functions(labelled: TestClient, photo: bytes) -> N
     mask = np.array(clicked.json()["mask"])
     assert mask.shape == (64, 96)
     assert set(np.unique(mask)) <= {0, 1}
+    boxed = {"image": image, "pos_points": [], "neg_points": [], "obj_bbox": [[8, 8], [34, 34]]}
+    interactor = {**headers, "x-nuclio-function-name": "masklet-interactor"}
+    assert np.shape(labelled.post("/api/function_invocations", json=boxed, headers=interactor).json()["mask"]) == (
+        64,
+        96,
+    )
     detected = labelled.post(
         "/api/function_invocations",
         json={"image": image, "threshold": 0.0},
@@ -214,7 +245,8 @@ def test_the_function_file_is_one_that_cvats_tools_take(base: Path) -> None:
     image = Image.new("RGB", (96, 64), "grey")
     detector = create(labels="square;disc", model=str(base), device="cpu")
     assert isinstance(detector.spec, cvat.DetectionFunctionSpec)
-    assert [label.name for label in detector.spec.labels] == ["square", "disc"]
+    labels = [(label.name, label.type) for label in detector.spec.labels]
+    assert labels == [("square", "mask"), ("disc", "mask")]  # a task of polygons is refused before a frame is asked
     shapes = detector.detect(_Context(), image)  # type: ignore[union-attr]
     assert all(type(shape).__name__ == "LabeledShapeRequest" for shape in shapes)
     interactor = create(kind="interact", model=str(base), device="cpu")

@@ -162,7 +162,7 @@ def test_a_video_of_too_large_frames_is_refused_by_every_way_in(settings: ServeS
         for context in (None, {"event": "prewarm"}):
             body = {"tasks": tasks, "label_config": VIDEO_CONFIG, "params": {"context": context}}
             (result,) = http.post("/predict", json=body).json()["results"]
-            assert (result["error"], result["result"]) == (told, [])
+            assert (result["error"], result.get("result", [])) == (told, [])
         frames = [base64.b64encode(photo_bytes()).decode()]
         begun = http.post("/anylabeling/v1/video/init", json={"frames": frames}).json()
         assert begun["error"]["message"] == told
@@ -303,7 +303,7 @@ def test_a_label_studio_that_is_nowhere(open_http: TestClient, host: str) -> Non
     assert told.status_code == 200
     body = {"tasks": [{"id": 1, "data": {"i": "/data/upload/1/a.png"}}], "project": "7.1", "label_config": CONFIG}
     (result,) = open_http.post("/predict", json=body).json()["results"]
-    assert result["result"] == []
+    assert "result" not in result
     assert result["error"]
 
 
@@ -345,6 +345,52 @@ def test_labels_of_boxes_that_do_not_fit(open_http: TestClient) -> None:
     prompts = [{"type": "visual", "boxes": [{"x": 1, "y": 1, "width": 9, "height": 9}] * 2, "box_labels": [1]}]
     found = open_http.post("/sam3/concept_segment", json={"image": image, "prompts": prompts}).json()["prompt_results"]
     assert found[0]["error"] == "2 boxes have 1 labels: each needs one, or none has any"
+
+
+# --- more phrases than one request may ask ------------------------------------------------------------------------
+
+MANY = [f"cup {number}" for number in range(101)]
+
+
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        ([[each] for each in MANY[:33]], "33 phrases are asked, at most 32 at a time: ask for fewer"),
+        ([[each] for each in MANY] * 2, "202 regions are drawn, at most 200 are read: finish this object first"),
+        ([["x" * 100_000]], "a phrase has 100000 letters, at most 300 are read: say it shorter"),
+    ],
+)
+def test_text_areas_with_too_many_phrases(open_http: TestClient, written: list[list[str]], told: str) -> None:
+    drawn = [{"type": "textarea", "value": {"text": each}} for each in written]
+    (result,) = ls_results(open_http, CONFIG, data_url(photo_bytes()), {"result": drawn})
+    assert (result["error"], result["result"]) == (told, [])
+
+
+def test_a_text_area_with_ten_thousand_phrases_asks_for_the_last(open_http: TestClient) -> None:
+    drawn = [{"type": "textarea", "value": {"text": [*MANY * 100, "cup"]}}]
+    (result,) = ls_results(open_http, CONFIG, data_url(photo_bytes()), {"result": drawn})
+    assert "error" not in result
+
+
+def test_an_interface_of_too_many_phrases(open_http: TestClient, clip: Path) -> None:
+    names, told = ",".join(MANY), "101 phrases are asked, at most 100 at a time: ask for fewer"
+    addresses = (data_url(photo_bytes()), data_url(clip.read_bytes(), "video/mp4"))
+    for config, address in zip((CONFIG, VIDEO_CONFIG), addresses, strict=True):
+        many = config.replace('"Cup"/', f'"Cup" predicted_values="{names}"/')
+        (result,) = ls_results(open_http, many, address, {})
+        assert result["error"] == told
+
+
+def test_too_many_phrases_of_x_anylabeling(open_http: TestClient) -> None:
+    words, image = ",".join(MANY[:33]), data_url(photo_bytes())
+    frames = {"frames": [base64.b64encode(photo_bytes()).decode()]}
+    key = open_http.post("/anylabeling/v1/video/init", json=frames).json()["data"]["session_id"]
+    for path, body in (
+        ("/anylabeling/v1/predict", {"image": image, "params": {"text_prompt": words}}),
+        ("/anylabeling/v1/video/prompt", {"session_id": key, "text_prompt": words}),
+    ):
+        told = open_http.post(path, json=body).json()["error"]["message"]
+        assert told == "33 phrases are asked, at most 32 at a time: ask for fewer"
 
 
 # --- other ways in ------------------------------------------------------------------------------------------------

@@ -108,7 +108,8 @@ def test_a_project_is_connected_predicted_and_clicked(studio: httpx2.Client, tmp
         found = asked(studio.post(address, json={"task": task["id"], "context": {"result": [words]}}))["data"]["result"]
         assert len(found) >= 15
 
-        # Predictions of the whole project, kept by Label Studio
+        # Predictions of the whole project, kept by Label Studio; none of a task whose image is nowhere
+        asked(studio.post(f"/api/projects/{project}/import", json=[{"image": "http://127.0.0.1:1/gone.jpg"}]))
         chosen = {"selectedItems": {"all": True, "excluded": []}}
         asked(
             studio.post("/api/dm/actions", params={"id": "retrieve_tasks_predictions", "project": project}, json=chosen)
@@ -116,3 +117,6 @@ def test_a_project_is_connected_predicted_and_clicked(studio: httpx2.Client, tmp
         [prediction] = asked(studio.get(f"/api/tasks/{task['id']}"))["predictions"]
         assert len(prediction["result"]) == len(found)
         assert prediction["model_version"] == "masklet"
+        tasks = asked(studio.get("/api/tasks", params={"project": project}))["tasks"]
+        [gone] = [each["id"] for each in tasks if each["id"] != task["id"]]
+        assert asked(studio.get(f"/api/tasks/{gone}"))["predictions"] == []

@@ -16,6 +16,14 @@ from masklet.serve.settings import ServeSettings
 SECONDS = 15
 
 
+class RefusedError(InputError):
+    """A host that answered, with a status that is no success."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
 def fetch(address: str, settings: ServeSettings, headers: Mapping[str, str] | None = None) -> bytes:
     """The bytes behind an http or https address. Raises: InputError for one that is not allowed, or does not answer."""
     parts = check_address(address, settings)
@@ -71,7 +79,8 @@ def _read(parts: SplitResult, place: tuple[str, int], limit: int, headers: dict[
         connection.request("GET", path, headers={"Host": parts.netloc, "Accept": "*/*", **headers})
         answer = connection.getresponse()
         if answer.status != 200:
-            raise InputError(f"{_shown(parts)} answers {answer.status}; redirects are not followed")
+            told = "; redirects are not followed" if 300 <= answer.status < 400 else ""
+            raise RefusedError(f"{_shown(parts)} answers {answer.status}{told}", answer.status)
         data = answer.read(limit + 1)
         if len(data) > limit:
             raise InputError(f"{_shown(parts)} is longer than the {limit} bytes that are read")

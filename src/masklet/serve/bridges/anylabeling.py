@@ -1,6 +1,5 @@
 """The server that X-AnyLabeling talks to, below `/anylabeling`. Errors come with status 200, as its client wants."""
 
-import re
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal
 
@@ -10,8 +9,8 @@ from pydantic import Field
 
 from masklet.errors import InputError
 from masklet.inference.image.image_session import ImageSession
-from masklet.serve.bridges.lenient import Lenient
-from masklet.serve.bridges.shapes import distinct, outlines
+from masklet.serve.bridges.lenient import Lenient, written_phrases
+from masklet.serve.bridges.shapes import outlines
 from masklet.serve.encoding import box_of
 from masklet.serve.problems import HttpProblem
 from masklet.serve.schemas import Number, Share
@@ -101,7 +100,7 @@ def predict(body: AnyLabelingPredict, server: Server) -> dict[str, Any]:
 
 def shapes_of(session: ImageSession, params: AnyLabelingParams) -> list[dict[str, Any]]:
     """Instances of phrases, of examples, or the one object at points. Raises: InputError."""
-    phrases = distinct(re.split(r"[,.]", params.text_prompt))
+    phrases = written_phrases(params.text_prompt)
     points = [each for each in params.marks if each.type == "point"]
     boxes = [each.data for each in params.marks if each.type == "rectangle" and each.label]
     others = [each.data for each in params.marks if each.type == "rectangle" and not each.label]

@@ -5,7 +5,6 @@ Points are fractions of the frame, frames count from 0, `end_frame` is visited a
 
 import asyncio
 import json
-import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,8 +20,7 @@ from masklet.inference.video.video_session import VideoSession
 from masklet.ops.masks import rle_decode
 from masklet.serve.bridges.anylabeling import MODEL, AnyLabelingParams, failed, guarded, shapes_of_mask
 from masklet.serve.bridges.bridge_videos import Source
-from masklet.serve.bridges.lenient import Lenient
-from masklet.serve.bridges.shapes import distinct
+from masklet.serve.bridges.lenient import Lenient, written_phrases
 from masklet.serve.problems import HttpProblem
 from masklet.serve.schemas import FrameNumber, FrameObjects, ObjectId, PointValues, Sign
 from masklet.serve.sessions.track_run import TrackingJob
@@ -89,7 +87,7 @@ def prompt(body: AnyLabelingVideoPrompt, server: Server, person: Asker) -> dict[
 
     def ask(session: VideoSession) -> object:
         if not body.points:
-            phrases = distinct(re.split(r"[,.]", body.text_prompt or ""))
+            phrases = written_phrases(body.text_prompt or "")
             if not phrases:
                 raise InputError("a phrase or points are needed")
             return session.add_concept(phrases, frame=body.frame_index)

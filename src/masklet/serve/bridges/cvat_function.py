@@ -43,7 +43,7 @@ class CvatDetector:
     def __init__(self, model: "Model", phrases: Sequence[str]) -> None:
         self.model, self.phrases = model, list(phrases)
         self.spec = cvat.DetectionFunctionSpec(
-            labels=[cvat.label_spec(phrase, number, type="any") for number, phrase in enumerate(self.phrases)]
+            labels=[cvat.label_spec(phrase, number, type="mask") for number, phrase in enumerate(self.phrases)]
         )
 
     def detect(self, context: Any, image: Image.Image) -> list[Any]:

@@ -1,13 +1,16 @@
 """The part of a Label Studio configuration that a backend needs: which controls there are, and what they are about."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from xml.etree import ElementTree
 
 from masklet.errors import InputError
+from masklet.serve.bridges.lenient import bounded_phrases
 
 REGIONS = ("BrushLabels", "BitmaskLabels", "PolygonLabels", "RectangleLabels", "KeyPointLabels", "VideoRectangle")
 MOST_LETTERS = 200_000
+MOST_PHRASES = 100  # of all labels: a project is set up once, so it may ask more than somebody who types
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,9 +47,11 @@ class LabelConfig:
                 return label
         return phrase if not control.labels else control.labels[0]
 
-    def all_phrases(self, control: Control) -> dict[str, str]:
-        """Every phrase of a control's labels, with its label."""
-        return {phrase: label for label in control.labels for phrase in self.phrases.get(label) or (label,)}
+    def all_phrases(self, labels: Sequence[str]) -> dict[str, str]:
+        """Every phrase of labels, with its label. Raises: InputError when there are too many."""
+        found = {phrase: label for label in labels for phrase in self.phrases.get(label) or (label,)}
+        bounded_phrases(list(found), MOST_PHRASES)
+        return found
 
 
 def parse_config(text: str) -> LabelConfig:

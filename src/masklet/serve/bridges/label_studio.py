@@ -1,9 +1,10 @@
 """A backend of Label Studio: phrases by TextArea, smart boxes and key points, masks as its interface draws them."""
 
 import hashlib
+import json
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any
@@ -25,18 +26,20 @@ from masklet.serve.bridges.label_studio_events import (
     event_region,
 )
 from masklet.serve.bridges.label_studio_video import follow_labels
-from masklet.serve.bridges.lenient import Lenient, Open
-from masklet.serve.bridges.shapes import data_url, outlines
+from masklet.serve.bridges.lenient import Lenient, Open, bounded_phrases
+from masklet.serve.bridges.shapes import data_url, distinct, outlines
 from masklet.serve.encoding import box_of
-from masklet.serve.fetch import fetch
+from masklet.serve.fetch import RefusedError, fetch
 from masklet.serve.problems import HttpProblem
 from masklet.serve.settings import Person
 from masklet.serve.state import Asker, Server, ServerState
+from masklet.serve.telemetry import LOG
 from masklet.serve.uploads import from_base64
 
 router = APIRouter(tags=["label studio"])
 VERSION = "masklet"
 MOST_PROJECTS = 256
+TOKEN_HELP = "Label Studio refuses the token that it gave: turn on Organization, API Tokens Settings, Legacy Tokens"
 Region = dict[str, Any]
 
 
@@ -111,7 +114,7 @@ async def webhook(body: Open) -> dict[str, str]:
 
 @router.post("/predict")
 def predict(body: Predict, server: Server, person: Asker) -> dict[str, Any]:
-    """A prediction for each task, in their order; an empty one where there is nothing, or something is wrong."""
+    """A prediction for each task, in their order; the error in its place where something is wrong."""
     context = (body.params and body.params.context) or {}
     if context.get("event") == "capabilities":
         region = {"id": "capabilities", "type": "capabilities", "origin": "manual", "value": CAPABILITIES}
@@ -157,12 +160,14 @@ def _predict_one(task: LabelStudioTask, asking: Asking, server: ServerState) -> 
             drawn = drawn_regions(asking.context)
             rows = list(_drawn(session, drawn, config, control) if drawn else _all(session, config, control))
             regions = [region for row in rows for region in regions_of(*row, control, session.size)]
-    except InputError as error:
-        return empty | {"error": str(error)}
-    except HttpProblem as error:
-        if error.status == 503:
+    except (InputError, HttpProblem) as error:
+        if isinstance(error, HttpProblem) and error.status == 503:
             raise
-        return empty | {"error": error.message}
+        LOG.warning(json.dumps({"label_studio_task": task.id, "error": str(error)[:500]}))  # its page does not show it
+        failed = empty | {"error": str(error)}
+        if not asking.context:  # an empty prediction would be kept as what the model found, and not be asked for again
+            del failed["result"]
+        return failed
     return empty | {"score": max((score for _, score, _ in rows), default=0.0), "result": regions}
 
 
@@ -184,7 +189,12 @@ def image_bytes(task: LabelStudioTask, key: str, project: str, server: ServerSta
     headers = {}
     if known is not None and known.token and is_same_site(known.hostname, address):
         headers = {"Authorization": f"Token {known.token}"}  # it goes to Label Studio alone
-    return fetch(address, server.settings, headers)
+    try:
+        return fetch(address, server.settings, headers)
+    except RefusedError as error:
+        if headers and error.status == 401:
+            raise InputError(f"{error}: {TOKEN_HELP}") from error
+        raise
 
 
 def is_same_site(one: str, other: str) -> bool:
@@ -203,12 +213,18 @@ Found = tuple[str, float, np.ndarray]
 
 def _all(session: ImageSession, config: LabelConfig, control: Control) -> Iterator[Found]:
     """Every instance of the phrases of all labels."""
-    phrases = config.all_phrases(control)
+    phrases = config.all_phrases(control.labels)
+    return _find(session, list(phrases), lambda phrase: phrases.get(phrase, phrase), control)
+
+
+def _find(
+    session: ImageSession, phrases: list[str], label_of: Callable[[str], str], control: Control
+) -> Iterator[Found]:
     if not phrases:
         return
-    found = session.find(list(phrases), threshold=0.5 if control.least is None else control.least)
+    found = session.find(phrases, threshold=0.5 if control.least is None else control.least)
     for place, phrase in enumerate(found.phrases):
-        yield phrases.get(phrase, phrase), float(found.scores[place]), found.mask(place)
+        yield label_of(phrase), float(found.scores[place]), found.mask(place)
 
 
 def _drawn(session: ImageSession, drawn: Sequence[Region], config: LabelConfig, control: Control) -> Iterator[Found]:
@@ -217,13 +233,13 @@ def _drawn(session: ImageSession, drawn: Sequence[Region], config: LabelConfig, 
     labels: list[int] = []
     boxes: list[list[float]] = []
     label = ""
+    written = bounded_phrases(distinct([_written(each) for each in drawn]))
+    yield from _find(session, written, lambda phrase: config.label_of(phrase, control), control)
     for region in drawn:
         kind, value = str(region.get("type", "")), region.get("value")
         if not isinstance(value, Mapping):
             continue
-        if kind.startswith("textarea"):
-            yield from _phrase(session, value, config, control)
-        elif kind.startswith(("keypoint", "rectangle")):
+        if kind.startswith(("keypoint", "rectangle")):
             label = _first_label(value, kind) or label or "object"
             x, y = _pixels(value, session.size, "x", "y")
             if kind.startswith("keypoint"):
@@ -237,14 +253,15 @@ def _drawn(session: ImageSession, drawn: Sequence[Region], config: LabelConfig, 
         yield label, float(result.iou_scores[0]), result.mask(0)
 
 
-def _phrase(session: ImageSession, value: Mapping[str, Any], config: LabelConfig, control: Control) -> Iterator[Found]:
+def _written(region: Region) -> str:
+    """What was written last into a text area; nothing of other regions."""
+    value = region.get("value")
+    if not str(region.get("type", "")).startswith("textarea") or not isinstance(value, Mapping):
+        return ""
     text = value.get("text")
     texts = [text] if isinstance(text, str) else text if isinstance(text, list) else []
     words = [each for each in texts if isinstance(each, str) and each.strip()]
-    if words:
-        found = session.find(words[-1], threshold=0.5 if control.least is None else control.least)
-        for place in range(len(found)):
-            yield config.label_of(words[-1], control), float(found.scores[place]), found.mask(place)
+    return words[-1] if words else ""
 
 
 def _first_label(value: Mapping[str, Any], kind: str) -> str:

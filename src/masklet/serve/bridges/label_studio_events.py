@@ -27,7 +27,7 @@ from masklet.serve.uploads import is_video
 
 EVENTS = ("capabilities", "prewarm", "predict", "track", "track_progress", "track_cancel", "release")
 WAIT_SECONDS, BATCH_SECONDS, MOST_FRAMES_AT_ONCE = 5.0, 0.25, 32
-MOST_TRACKED = 300
+MOST_TRACKED, MOST_DRAWN = 300, 200
 CAPABILITIES = {
     "prompts": ["point", "box"],
     "targets": [
@@ -150,9 +150,13 @@ def event_region(kind: str, value: dict[str, Any], control: Control) -> dict[str
 
 
 def drawn_regions(context: Context) -> list[dict[str, Any]]:
-    """What the user has drawn just now."""
+    """What the user has drawn just now. Raises: InputError when that is more than anybody draws for one object."""
     found = context.get("result")
-    return [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
+    if not isinstance(found, list):
+        return []
+    if len(found) > MOST_DRAWN:
+        raise InputError(f"{len(found)} regions are drawn, at most {MOST_DRAWN} are read: finish this object first")
+    return [each for each in found if isinstance(each, dict)]
 
 
 def frame_of(context: Context, video: BridgeVideo) -> int:

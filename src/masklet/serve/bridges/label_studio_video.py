@@ -30,7 +30,7 @@ class Sighting:
 def follow_labels(data: bytes, config: LabelConfig, control: Control, server: ServerState) -> list[dict[str, Any]]:
     """Regions of a video file, one for each object. Raises: InputError when it is no video, or there are no labels."""
     labels = next((each.labels for each in config.controls if each.labels and each.to_name == control.to_name), ())
-    phrases = {phrase: label for label in labels for phrase in config.phrases.get(label) or (label,)}
+    phrases = config.all_phrases(labels)
     if not phrases:
         raise InputError("the labelling interface has no labels to follow")
     with TemporaryDirectory(prefix="masklet-video-") as folder:
