@@ -50,7 +50,7 @@ class Allowance:
         limits = read_limits(text, kinds) if text else {}
         if "money" in limits and price is None:
             raise InputError("a limit of money needs the price of a million tokens, of prompts and of answers")
-        return cls(**limits, price=None if price is None else Price.read(price))
+        return cls(price=None if price is None else Price.read(price), **limits)  # type: ignore[arg-type] - each is of its kind
 
     def used_up(self, spent: Usage, seconds: float) -> str:
         """Which limit is reached, in words; empty while none is."""
