@@ -27,9 +27,11 @@ stage builtin-words 1 initial_weights="$out/start.safetensors" data.root="$out"
 [ -e "$out/distilled.safetensors" ] ||
   python runs/builtin_distil.py "$first" "$out/builtin-words/weights.safetensors" "$out/data" "$out/distilled.safetensors" 27
 stage builtin-photos 1 initial_weights="$out/distilled.safetensors" data.root="$out/data"
-photos=$out/builtin-photos/weights.safetensors outlines=$out/outlines.safetensors
+photos=$out/builtin-photos/weights.safetensors outlines=$out/outlines.safetensors longer=$out/longer.safetensors
 stage builtin-outlines 1 initial_weights="$photos" data.root="$out/data"
 python runs/mean_weights.py "$photos" "$out/builtin-outlines/weights.safetensors" "$outlines"
-stage builtin-clips 1 initial_weights="$outlines" data.root="$train"
-python runs/mean_weights.py "$outlines" "$out/builtin-clips/weights.safetensors" "$out/mean/weights.safetensors"
+stage builtin-longer 1 initial_weights="$outlines" data.root="$out/data"
+python runs/mean_weights.py "$outlines" "$out/builtin-longer/weights.safetensors" "$longer"
+stage builtin-clips 1 initial_weights="$longer" data.root="$train"
+python runs/mean_weights.py "$longer" "$out/builtin-clips/weights.safetensors" "$out/mean/weights.safetensors"
 python runs/finish_builtin.py "$out/mean" "$out/data" "$out/tiny.safetensors"
