@@ -90,7 +90,7 @@ def test_a_broken_photo_is_a_row_and_stops_nothing(tmp_path: Path) -> None:
     assert "2 images (1 broken, 1 equal copies" in figures.lines()[0]
 
 
-def test_a_photo_that_vanishes_is_set_aside_and_the_rest_goes_on(tmp_path: Path) -> None:
+def test_a_photo_that_vanishes_is_left_out_and_the_rest_goes_on(tmp_path: Path) -> None:
     photos = write_photos(tmp_path / "photos", 3)
     project = open_world(tmp_path / "project", photos)
 
@@ -100,7 +100,9 @@ def test_a_photo_that_vanishes_is_set_aside_and_the_rest_goes_on(tmp_path: Path)
             return super().open(image)
 
     assert run_world(project, Thief())
-    assert project.view.counts()[State.QUEUED] == len(PHRASES)
+    assert project.view.all_counts()[State.QUEUED] == len(PHRASES)
+    assert set(project.view.counts()) <= FINAL
+    assert statistics(project.view).replaced == 1
     query = select(work_unit.c.error).where(work_unit.c.state == "poison")
     assert "0001.png" in project.view.ledger.read(query)[0]["error"]
 

@@ -38,6 +38,8 @@ class Ingest:
 
         Raises: InputError when all are gone, which tells of the folder and not of the photos.
         """
+        # Counted before places are read: what another worker ends in between is known then, or planned as it was
+        seen = Units(project.view.ledger).times_done(self.name)
         files = {path.relative_to(project.originals).as_posix(): path for path in image_files(project.originals)}
         known = project.view.places()
         if known and not files:
@@ -46,7 +48,6 @@ class Ingest:
         news = {where: stamp for where, stamp in stamps.items() if known.get(where) != " ".join(stamp)}
         news |= {where: [GONE] for where in known.keys() - files.keys()}  # last, as renamed photos are found before
         # What a file was like before it may be again: that is another unit than the one that is done
-        seen = Units(project.view.ledger).times_done(self.name) if known and news else {}
         return [
             Unit(
                 stage=self.name,
