@@ -86,7 +86,7 @@ def score_images(given: argparse.Namespace) -> str:
         row += [percent(figures[key]) for key in ("positive_micro_F1", "positive_micro_F1@0.5", "IL_recall")]
         rows.append([*map(str, row), f"{figures['count_MAE']:.2f}"])
     columns = ["cgF1", "IL_MCC", "pmF1", "pmF1@0.5", "IL recall", "count MAE"]
-    return table(["held-out data", "by", "pictures", "pairs", *columns], rows)
+    return table(["held-out data", "by", "images", "pairs", *columns], rows)
 
 
 def score_users(given: argparse.Namespace) -> str:
