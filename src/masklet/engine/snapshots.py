@@ -156,9 +156,17 @@ def export_saco(
         for uri in sorted(shown):
             show_image(originals / uri, folder / "images" / uri, is_ours=is_ours)
         if is_ours:
-            for uri in set(uris.values()) - shown:
-                (folder / "images" / uri).unlink(missing_ok=True)
+            take_away(folder, set(uris.values()) - shown)
     return written
+
+
+def take_away(folder: Path, uris: Iterable[str]) -> None:
+    """Removes images from a snapshot's folder, and nothing outside of it or behind a link, whatever the names are."""
+    images = folder.resolve() / "images"
+    for uri in uris:
+        place = images / uri
+        if place.is_relative_to(images) and place.parent.resolve() == place.parent:
+            place.unlink(missing_ok=True)
 
 
 def show_image(original: Path, place: Path, *, is_ours: bool) -> None:

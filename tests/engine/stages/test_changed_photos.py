@@ -14,7 +14,7 @@ from masklet.engine.project.lineage import revoke, why
 from masklet.engine.project.statistics import next_step, statistics
 from masklet.engine.project.upkeep import verify_store
 from masklet.engine.project.versions import diff
-from masklet.engine.snapshots import export_saco, load_snapshot, take_snapshot
+from masklet.engine.snapshots import export_saco, load_snapshot, take_away, take_snapshot
 from masklet.engine.stages.ingest import Ingest, source_fact
 from masklet.engine.stages.stage import Project
 from masklet.engine.states import State
@@ -136,6 +136,20 @@ def test_labels_of_a_photo_that_is_gone_are_in_no_snapshot_until_it_is_back(proj
         assert statistics(project.view).replaced == 0
         export_saco(project.view, before, out, originals=project.originals)
         assert (out / "images" / "0001.png").is_file()
+
+
+def test_only_what_lies_in_a_snapshot_is_taken_from_it(project: Project, tmp_path: Path) -> None:
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked" / "images").symlink_to(project.originals)
+    (tmp_path / "out" / "images").mkdir(parents=True)
+    shutil.copy(project.originals / "0001.png", tmp_path / "out" / "images")
+    mine = tmp_path / "out" / "mine.png"
+    mine.write_bytes(b"mine")
+    take_away(tmp_path / "linked", ["0001.png"])
+    take_away(tmp_path / "out", ["0001.png", "../mine.png", str(mine), "not/there.png"])
+    assert (project.originals / "0001.png").is_file()
+    assert mine.is_file()
+    assert not list((tmp_path / "out" / "images").iterdir())
 
 
 def test_a_photo_that_is_renamed_there_and_back_keeps_its_labels(project: Project) -> None:
