@@ -2,6 +2,8 @@
 
 import threading
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ from fastapi.testclient import TestClient
 import masklet
 from masklet.client import Client
 from masklet.inference.concepts import Concept
+from masklet.serve.caller import CALLER, Caller
 from masklet.serve.lane import LATER, NOW, Batcher, Lane, LanedModel, Question
 from masklet.serve.problems import HttpProblem
 from masklet.serve.schemas import FindBody, PhotoClickBody
@@ -89,9 +92,69 @@ def test_a_fault_reaches_everybody_of_its_batch_and_nobody_after() -> None:
     assert batcher(4) == 4
 
 
+def run_for(caller: Caller, run: Callable[[], object]) -> threading.Thread:
+    """Something that a thread computes for somebody."""
+
+    def in_context() -> None:
+        CALLER.set(caller)
+        run()
+
+    thread = threading.Thread(target=in_context)
+    thread.start()
+    return thread
+
+
+def test_what_nobody_waits_for_is_passed_over_and_whoever_came_after_is_next() -> None:
+    lane, caller, order = Lane(9), Caller(), list[str]()
+
+    def take(name: str) -> None:
+        try:
+            with lane.turn():
+                order.append(name)
+        except HttpProblem as problem:
+            order.append(f"{name}: {problem.status}")
+
+    with lane.turn():
+        gone = run_for(caller, lambda: take("gone"))
+        wait_for(lane, 1)
+        stays = run_for(Caller(), lambda: take("stays"))
+        wait_for(lane, 2)
+        caller.is_gone = True
+    gone.join()
+    stays.join()
+    assert sorted(order) == ["gone: 499", "stays"]
+    assert lane.num_waiting == 0
+
+
+def test_what_nobody_waits_for_is_in_no_batch() -> None:
+    lane, caller, batches = Lane(9), Caller(), list[list[int]]()
+
+    def compute(given: list[int]) -> list[int]:
+        batches.append(given)
+        return given
+
+    batcher: Batcher[int, int] = Batcher(lane, compute, 8)
+
+    def ask(value: int) -> None:
+        with suppress(HttpProblem):
+            batcher(value)
+
+    with lane.turn():
+        threads = [
+            run_for(caller, lambda: ask(1)),
+            run_for(Caller(), lambda: ask(2)),
+            run_for(Caller(), lambda: ask(3)),
+        ]
+        wait_for(lane, 3)
+        caller.is_gone = True
+    for thread in threads:
+        thread.join()
+    assert [sorted(each) for each in batches] == [[2, 3]]
+
+
 def test_images_encoded_together_are_as_those_encoded_alone(base: Path) -> None:
     model = masklet.load(base, device="cpu")
-    laned = LanedModel.of(model, Lane(4))
+    laned = LanedModel.of(model, Lane(4), Lane(4))
     rng = np.random.default_rng(0)
     images = [rng.integers(0, 255, (40, 60, 3), dtype=np.uint8) for _ in range(3)]
     for image, features in zip(images, laned.encode_batch(images), strict=True):
@@ -105,7 +168,7 @@ def test_concepts_of_several_requests_are_asked_in_one_pass_and_answered_as_alon
     base: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = masklet.load(base, device="cpu", dtype="float32")
-    laned, rng = LanedModel.of(model, Lane(9)), np.random.default_rng(1)
+    laned, rng = LanedModel.of(model, Lane(9), Lane(9)), np.random.default_rng(1)
     wide, tall = (model.encode(rng.integers(0, 255, size, dtype=np.uint8)) for size in ((40, 60, 3), (50, 30, 3)))
     coin, cup = Concept(phrase="coin"), Concept(phrase="a large cup", boxes=((3, 4, 20, 30),), labels=(1,))
     least = 0.0  # an untrained model is sure of nothing
@@ -168,3 +231,35 @@ def test_clicks_are_answered_while_more_wait_for_the_model_than_there_were_threa
         assert client.click(key, click).objects
     for thread in asking:
         thread.join()
+
+
+def test_one_click_is_computed_at_a_time_beside_whatever_else_is(
+    http: TestClient, client: Client, photo: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dozens of clicks at once would take the processor from the one phrase whose turn it is."""
+    host = http.app.state.server.host  # type: ignore[attr-defined]
+    keys = [client.open_image(photo).id for _ in range(12)]
+    body, now, most = PhotoClickBody(points=[(20.0, 20.0)], labels=[1]), 0, 0
+    for key in keys:
+        client.click(key, body)  # encoded
+    click = host.get().detector.click.forward
+
+    def watched(*given: object, **options: object) -> object:
+        nonlocal now, most
+        now += 1
+        most = max(most, now)
+        time.sleep(0.01)
+        try:
+            return click(*given, **options)
+        finally:
+            now -= 1
+
+    monkeypatch.setattr(host.get().detector.click, "forward", watched)
+    clicking = [threading.Thread(target=client.click, args=(key, body)) for key in keys]
+    with host.lane.turn():  # beside the computation of something else
+        for thread in clicking:
+            thread.start()
+        for thread in clicking:
+            thread.join()
+    assert most == 1
+    assert all(len(client.image(key).objects) == 2 for key in keys)

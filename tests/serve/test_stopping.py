@@ -15,6 +15,7 @@ from serving import Running, free_port, photo_bytes, running_server, write_clip
 
 from masklet.client import Client
 from masklet.errors import InputError
+from masklet.inference.model import Model
 from masklet.serve.lane import Lane
 from masklet.serve.launch import listen
 from masklet.serve.model_host import ModelHost
@@ -153,3 +154,17 @@ def test_a_request_that_begins_while_it_stops_is_told_so(base: Path, tmp_path: P
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "10")
         assert "being stopped" in answer.json()["error"]
         assert client.image(key).width == 96  # what needs no model goes on to the end
+
+
+def test_a_process_that_ends_waits_for_the_thread_that_loads() -> None:
+    class Slow(ModelChoice):
+        def load(self) -> Model:
+            time.sleep(0.5)
+            raise InputError("none here")
+
+    host = ModelHost(Slow(), 9)
+    host.join(9)  # not begun: nothing to wait for
+    host.start()
+    host.close()
+    host.join(9)
+    assert host.problem is not None

@@ -22,12 +22,13 @@ from masklet.formats.calibration import Calibration
 from masklet.inference.concepts import Concept, pack_exemplars
 from masklet.inference.thresholds import cut_masks, limits_of, recentre_scores
 from masklet.media.images import preprocess
+from masklet.models.click import ClickFeatures
 from masklet.models.detector import Detector, Grounding, ImageFeatures
 from masklet.ops.boxes import cxcywh_to_xyxy
 from masklet.ops.nms import nms_prompts
 from masklet.ops.scores import joint_scores
 from masklet.tokenizer import Tokenizer
-from masklet.types import Detections, DetectionSettings, FeaturePyramid, PromptBatch, TokenSet
+from masklet.types import ClickOutput, ClickPrompt, Detections, DetectionSettings, FeaturePyramid, PromptBatch, TokenSet
 
 _PHRASES_KEPT = 256
 
@@ -135,6 +136,17 @@ class Predictor:
         """What a concept with example boxes, in pixels of this image, is on any other."""
         words, prompts = self.prompts([concept], size)
         return self.detector.join(features, words, prompts)
+
+    @torch.inference_mode()
+    def click_features(self, features: ImageFeatures) -> ClickFeatures:
+        """What clicks need of an image, made of the trunk's maps, which nothing else needs."""
+        assert features.trunk is not None
+        return self.detector.click.project_image(self.detector.vision.click_neck(features.trunk))
+
+    @torch.inference_mode()
+    def click(self, features: ClickFeatures, prompt: ClickPrompt, *, multimask: bool) -> ClickOutput:
+        """Masks of clicked objects; the prompt is in cells of the image as it was encoded."""
+        return self.detector.click(features, prompt.to(self.device), multimask=multimask)
 
     def masks(
         self, features: ImageFeatures, grounding: Grounding, prompt_index: Tensor, query_index: Tensor

@@ -43,6 +43,7 @@ from masklet.serve.uploads import ImageDecoder
 PAGE = Path(__file__).parent / "page"
 RELIEF_SECONDS = 5.0
 FREE_THREADS = 40
+LOADING_SECONDS = 3.0  # that a server which is stopped waits for weights that it reads
 PROBLEMS = {
     status: {"model": ProblemView, "description": text}
     for status, text in {
@@ -112,8 +113,8 @@ def create_app(settings: ServeSettings) -> FastAPI:
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Loads weights once requests are answered, lets idle sessions go, and saves all of them at the end."""
     server: ServerState = app.state.server
-    # What waits for the model holds a thread; clicks and everything else need threads of their own beside it
-    to_thread.current_default_thread_limiter().total_tokens = server.settings.limits.waiting + FREE_THREADS
+    # What waits for the model holds a thread, in either lane; everything else needs threads of its own beside them
+    to_thread.current_default_thread_limiter().total_tokens = 2 * server.settings.limits.waiting + FREE_THREADS
     server.host.start()
     task = asyncio.create_task(_relieve(server))
     try:
@@ -125,6 +126,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
             await task
         await asyncio.to_thread(server.videos.relieve, everything=True)
         await asyncio.to_thread(server.store.close)
+        await asyncio.to_thread(server.host.join, LOADING_SECONDS)
 
 
 async def _relieve(server: ServerState) -> None:

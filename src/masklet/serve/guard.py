@@ -3,6 +3,7 @@
 A pure ASGI layer, so that a stream is not held up and a body is counted while it comes.
 """
 
+import asyncio
 import base64
 import binascii
 import hmac
@@ -17,6 +18,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from masklet.serve.caller import CALLER, Caller
 from masklet.serve.problems import HttpProblem
 from masklet.serve.settings import LOOPBACK, Limits, Person, ServeSettings
 from masklet.serve.telemetry import LOG, Telemetry
@@ -70,6 +72,7 @@ class Guard:
             await self.app(scope, receive, send)
             return
         exchange = _Exchange(scope, receive, send, self)
+        CALLER.set(exchange.caller)
         try:
             self._admit(scope, exchange)
             await self.app(scope, exchange.receive, exchange.send)
@@ -81,6 +84,8 @@ class Guard:
             LOG.error(json.dumps({"id": exchange.request_id, "fault": f"{type(error).__name__}: {error}"[:500]}))
             await exchange.refuse(HttpProblem(500, "the server has a fault here; its log tells more under this id"))
             raise
+        finally:
+            exchange.end()
 
     def _admit(self, scope: Scope, exchange: "_Exchange") -> None:
         """Raises: HttpProblem when the request may not pass."""
@@ -112,14 +117,33 @@ class _Exchange:
         self._began, self._has_begun = time.perf_counter(), False
         self.request_id = secrets.token_hex(8)
         scope.setdefault("state", {})["request_id"] = self.request_id
+        self.caller = Caller()
+        self._leaving: asyncio.Task[Message] | None = None
 
     async def receive(self) -> Message:
-        """A part of the body. Raises: HTTPException (413) when it is too long: FastAPI hides all others."""
+        """A part of the body; after the last one, that the client has gone.
+
+        Raises: HTTPException (413) when the body is too long: FastAPI hides all others.
+        """
+        if self._leaving is not None:
+            return await asyncio.shield(self._leaving)
         message = await self._receive()
         self._taken += len(message.get("body", b""))
         if self._taken > self.limit:
             raise HTTPException(413, f"the body is longer than the {self.limit} bytes that are taken here")
+        if not message.get("more_body", False):
+            self._leaving = asyncio.create_task(self._wait_until_gone())
         return message
+
+    async def _wait_until_gone(self) -> Message:
+        message = await self._receive()
+        self.caller.is_gone = message["type"] == "http.disconnect"
+        return message
+
+    def end(self) -> None:
+        """Nobody needs to know any more whether the client is there."""
+        if self._leaving is not None:
+            self._leaving.cancel()
 
     async def send(self, message: Message) -> None:
         """A part of the answer; its head gets the headers of the house."""

@@ -1,6 +1,7 @@
 """The order in which requests get the model: one computation at a time, the urgent first, what fits in batches.
 
-Clicks take no turn: they need the decoder alone, and run beside whatever else is computed.
+Clicks need the decoder alone, and have a lane of their own beside the one of all else: one click at a time, as dozens
+at once would take the processor from the one phrase whose turn it is. What nobody waits for any more is not computed.
 """
 
 import heapq
@@ -19,9 +20,11 @@ from masklet.formats.calibration import Calibration
 from masklet.inference.concepts import Concept
 from masklet.inference.model import Model
 from masklet.media.images import preprocess
+from masklet.models.click import ClickFeatures
 from masklet.models.detector import ImageFeatures
-from masklet.serve.problems import HttpProblem, stopping
-from masklet.types import Bundle, Detections, PromptBatch, TokenSet
+from masklet.serve.caller import CALLER, Caller
+from masklet.serve.problems import HttpProblem, given_up, stopping
+from masklet.types import Bundle, ClickOutput, ClickPrompt, Detections, PromptBatch, TokenSet
 
 NOW, LATER = 0, 1  # a person waits; a job goes on
 MOST_IMAGES = 8  # of one batch
@@ -47,17 +50,27 @@ class Lane:
 
     @contextmanager
     def turn(self, urgency: int = NOW) -> Iterator[None]:
-        """Waits for its turn. Raises: HttpProblem (503) when too many wait already, or the server is being stopped."""
+        """Waits for its turn.
+
+        Raises: HttpProblem (503) when too many wait already or the server is being stopped, and (499) when the caller
+        has gone meanwhile, which is looked at whenever a turn ends.
+        """
+        caller = CALLER.get()
         with self._changed:
             if len(self._waiting) >= self.limit:
                 raise HttpProblem(503, f"{self.limit} requests wait for the model: try again later", retry_after=2)
             ticket = (urgency, next(self._numbers))
             heapq.heappush(self._waiting, ticket)
-            self._changed.wait_for(lambda: self._is_closed or (not self._is_busy and self._waiting[0] == ticket))
+            self._changed.wait_for(
+                lambda: self._is_closed or caller.is_gone or (not self._is_busy and self._waiting[0] == ticket)
+            )
             self._waiting.remove(ticket)
             heapq.heapify(self._waiting)
             if self._is_closed:
                 raise stopping()
+            if caller.is_gone:
+                self._changed.notify_all()  # it may have been the first of those that wait
+                raise given_up()
             self._is_busy = True
         try:
             yield
@@ -76,6 +89,7 @@ class Lane:
 @dataclass(eq=False)
 class _Order(Generic[Given, Made]):
     given: Given
+    caller: Caller
     made: Made | None = None
     error: Exception | None = None
     is_done: bool = False
@@ -91,7 +105,7 @@ class Batcher(Generic[Given, Made]):
 
     def __call__(self, given: Given) -> Made:
         """What is made of one input. Raises: what the computation raised."""
-        order: _Order[Given, Made] = _Order(given)
+        order: _Order[Given, Made] = _Order(given, CALLER.get())
         with self._guard:
             self._orders.append(order)
         try:
@@ -108,7 +122,8 @@ class Batcher(Generic[Given, Made]):
 
     def _compute_with(self, order: _Order[Given, Made]) -> None:
         with self._guard:
-            others = [each for each in self._orders if each is not order and not each.is_done]
+            waiting = [each for each in self._orders if not each.is_done and not each.caller.is_gone]
+        others = [each for each in waiting if each is not order]
         batch = [order, *others[: self.limit - 1]]
         try:
             for each, made in zip(batch, self.compute([each.given for each in batch]), strict=True):
@@ -196,21 +211,22 @@ def _part(found: Detections, first: int, question: Question) -> Detections:
 
 
 class LanedModel(Model):
-    """A model whose work on images and concepts waits its turn.
+    """A model whose work on images and concepts waits its turn in one lane, and its clicks in another.
 
     Images of several requests are encoded together, and their concepts are asked together, of one image or of several.
     """
 
     lane: Lane
+    clicks: Lane
     encoder: Batcher[np.ndarray, ImageFeatures]
     finder: Batcher[Question, Detections]
 
     @classmethod
-    def of(cls, model: Model, lane: Lane) -> "LanedModel":
-        """The same model behind a lane."""
+    def of(cls, model: Model, lane: Lane, clicks: Lane) -> "LanedModel":
+        """The same model behind lanes."""
         values: dict[str, Any] = {each.name: getattr(model, each.name) for each in fields(model)}
         laned = cls(**values)
-        laned.lane = lane
+        laned.lane, laned.clicks = lane, clicks
         laned.encoder = Batcher(lane, laned.encode_batch, MOST_IMAGES)
         laned.finder = Batcher(lane, laned.detect_batch, MOST_QUESTIONS)
         return laned
@@ -278,6 +294,16 @@ class LanedModel(Model):
         )
         firsts = itertools.accumulate([len(each.concepts) for each in questions[:-1]], initial=0)
         return [_part(found, begin, each) for begin, each in zip(firsts, questions, strict=True)]
+
+    def click_features(self, features: ImageFeatures) -> ClickFeatures:
+        """As `Predictor.click_features`, in its turn among clicks."""
+        with self.clicks.turn():
+            return super().click_features(features)
+
+    def click(self, features: ClickFeatures, prompt: ClickPrompt, *, multimask: bool) -> ClickOutput:
+        """As `Predictor.click`, in its turn among clicks."""
+        with self.clicks.turn():
+            return super().click(features, prompt, multimask=multimask)
 
     def prompts(self, concepts: Sequence[Concept], size: tuple[int, int]) -> tuple[TokenSet, PromptBatch]:
         """As `Predictor.prompts`, each concept for its image."""

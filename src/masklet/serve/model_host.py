@@ -12,15 +12,21 @@ PATIENCE = 60.0  # seconds that a request waits for the weights
 
 
 class ModelHost:
-    """Holds one model and the lane to it."""
+    """Holds one model and the lanes to it: one for clicks, one for all else."""
 
     def __init__(self, choice: ModelChoice, waiting: int) -> None:
         self.choice = choice
-        self.lane = Lane(waiting)
+        self.lane, self.clicks = Lane(waiting), Lane(waiting)
         self.problem: str | None = None
         self._model: LanedModel | None = None
         self._is_decided = threading.Event()
         self._is_closed = False
+        self._loading = threading.Thread(target=self._load, name="masklet-load", daemon=True)
+
+    @property
+    def num_waiting(self) -> int:
+        """How many computations wait."""
+        return self.lane.num_waiting + self.clicks.num_waiting
 
     @property
     def num_bytes(self) -> int:
@@ -29,7 +35,7 @@ class ModelHost:
 
     def start(self) -> None:
         """Begins to load."""
-        threading.Thread(target=self._load, name="masklet-load", daemon=True).start()
+        self._loading.start()
 
     @property
     def state(self) -> Literal["loading", "ready", "failed"]:
@@ -41,6 +47,12 @@ class ModelHost:
         self._is_closed = True
         self._is_decided.set()
         self.lane.close()
+        self.clicks.close()
+
+    def join(self, seconds: float | int) -> None:
+        """Waits for what is being loaded: a process that ends while a thread is in torch may crash instead."""
+        if self._loading.is_alive():
+            self._loading.join(seconds)
 
     def get(self, patience: float | int = PATIENCE) -> LanedModel:
         """The model, once it is there. Raises: HttpProblem (503) while it is not, or cannot be loaded."""
@@ -54,7 +66,7 @@ class ModelHost:
 
     def _load(self) -> None:
         try:
-            self._model = LanedModel.of(self.choice.load(), self.lane)
+            self._model = LanedModel.of(self.choice.load(), self.lane, self.clicks)
         except (InputError, ImportError, RuntimeError, MemoryError) as error:
             self.problem = f"the model {self.choice.name} cannot be loaded: {error}"
         self._is_decided.set()

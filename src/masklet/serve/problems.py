@@ -14,6 +14,11 @@ def stopping() -> HttpProblem:
     return HttpProblem(503, "the server is being stopped: what it has acknowledged is kept", retry_after=10)
 
 
+def given_up() -> HttpProblem:
+    """What is not begun any more because its client has closed the connection; it is for logs and counters alone."""
+    return HttpProblem(499, "the client has gone: nothing was computed")
+
+
 def not_found(what: str) -> HttpProblem:
     """What is not there, or belongs to somebody else; the two are not told apart."""
     return HttpProblem(404, f"there is no {what} of that id: it was closed, or never opened here")

@@ -182,22 +182,16 @@ class ImageSession(AbstractContextManager["ImageSession"]):
         grid, image_size = self.features.grid, self.predictor.image_size
         prompt = click_prompt(points, labels, box, mask, self.size, image_size, (4 * grid[0], 4 * grid[1]))
         is_single_point = prompt.points_xy.shape[1] == 1 and box is None and mask is None
-        detector = self.predictor.detector
+        multimask = is_single_point if multimask is None else multimask
+        output = self.predictor.click(self._features_of_clicks(), prompt, multimask=multimask)
         with torch.inference_mode():
-            output = detector.click(
-                self._features_of_clicks(),
-                prompt.to(self.predictor.device),
-                multimask=is_single_point if multimask is None else multimask,
-            )
-        return ClickResult.of(output, self.pixels)
+            return ClickResult.of(output, self.pixels)
 
     def _features_of_clicks(self) -> ClickFeatures:
         """Made at the first click, of the trunk's maps, which nothing else needs: a quarter of the session's bytes."""
         if self._click_features is None:
-            features, detector = self.features, self.predictor.detector
-            assert features.trunk is not None
-            self._click_features = detector.click.project_image(detector.vision.click_neck(features.trunk))
-            self._features = replace(features, trunk=None)
+            self._click_features = self.predictor.click_features(self.features)
+            self._features = replace(self.features, trunk=None)
         return self._click_features
 
     def _ask(

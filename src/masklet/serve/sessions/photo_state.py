@@ -4,12 +4,12 @@ Masks are kept once each, under a digest of their counts, so that a hundred step
 """
 
 import hashlib
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any
+from typing import Annotated, Generic, TypeVar
 
 from pydantic import Field, TypeAdapter
+from typing_extensions import TypedDict
 
 MOST_STEPS = 100
 MOST_OBJECTS_KEPT = 40_000  # over all steps
@@ -97,14 +97,35 @@ class PhotoHistory:
         past = (*self.past, self.now)
         return replace(self, now=self.future[0], past=past, future=self.future[1:], version=self.version + 1)
 
+    def states(self) -> "tuple[PhotoState, ...]":
+        """All of them, the earliest first."""
+        return (*self.past, self.now, *self.future)
+
     def masks(self) -> set[str]:
         """Digests of all masks that some state needs."""
-        states = (self.now, *self.past, *self.future)
-        needed = {each.mask for state in states for each in state.objects}
-        return needed | {each.prompt for state in states for each in state.objects if each.prompt}
+        return _masks_of({id(each): each for state in self.states() for each in state.objects}.values())
 
 
-_ADAPTER = TypeAdapter(PhotoHistory)
+class _StateRow(TypedDict):
+    concepts: list[int]  # places in the table of the file
+    objects: list[int]
+    next_id: int
+
+
+class _HistoryFile(TypedDict):
+    """What is written: most objects are in most states, so each is written once and named by its place."""
+
+    masks: dict[str, str]
+    concepts: list[PhotoConcept]
+    objects: list[PhotoObject]
+    states: list[_StateRow]
+    now: Annotated[int, Field(ge=0)]  # place of the present state
+    threshold: Annotated[float, Field(ge=0, le=1)]
+    version: int
+
+
+_ADAPTER = TypeAdapter(_HistoryFile)
+_Part = TypeVar("_Part", PhotoConcept, PhotoObject)
 
 
 def digest_of(counts: str) -> str:
@@ -114,18 +135,70 @@ def digest_of(counts: str) -> str:
 
 def pack_history(history: PhotoHistory, masks: Mapping[str, str]) -> bytes:
     """A history with the masks that it needs, to be written."""
-    needed = {digest: masks[digest] for digest in history.masks()}
-    return json.dumps({"masks": needed, "history": _ADAPTER.dump_python(history, mode="json")}).encode()
+    concepts, objects = _Table[PhotoConcept](), _Table[PhotoObject]()
+    rows: list[_StateRow] = [
+        {"concepts": concepts.places(each.concepts), "objects": objects.places(each.objects), "next_id": each.next_id}
+        for each in history.states()
+    ]
+    file: _HistoryFile = {
+        "masks": {digest: masks[digest] for digest in _masks_of(objects.parts)},
+        "concepts": concepts.parts,
+        "objects": objects.parts,
+        "states": rows,
+        "now": len(history.past),
+        "threshold": history.threshold,
+        "version": history.version,
+    }
+    return _ADAPTER.dump_json(file)
 
 
 def unpack_history(data: bytes) -> tuple[PhotoHistory, dict[str, str]]:
     """What was packed. Raises: ValueError when it is something else."""
-    document: Any = json.loads(data)
-    history = _ADAPTER.validate_python(document["history"])
-    masks = {str(digest): str(counts) for digest, counts in document["masks"].items()}
-    if not history.masks() <= masks.keys():
+    file = _ADAPTER.validate_json(data)
+    concepts, objects, now = file["concepts"], file["objects"], file["now"]
+    try:
+        states = [
+            PhotoState(
+                concepts=tuple(concepts[place] for place in row["concepts"]),
+                objects=tuple(objects[place] for place in row["objects"]),
+                next_id=row["next_id"],
+            )
+            for row in file["states"]
+        ]
+        history = PhotoHistory(
+            now=states[now],
+            past=tuple(states[:now]),
+            future=tuple(states[now + 1 :]),
+            threshold=file["threshold"],
+            version=file["version"],
+        )
+    except IndexError as error:
+        raise ValueError("a state names what is not there") from error
+    if not _masks_of(objects) <= file["masks"].keys():
         raise ValueError("masks are missing")
-    return history, masks
+    return history, file["masks"]
+
+
+class _Table(Generic[_Part]):
+    """Parts of states, each once. The states keep them alive, so the identity of one tells it from all others."""
+
+    def __init__(self) -> None:
+        self.parts: list[_Part] = []
+        self._places: dict[int, int] = {}
+
+    def places(self, parts: Iterable[_Part]) -> list[int]:
+        """Where each lies; what is new is put at the end."""
+        return [self._place(each) for each in parts]
+
+    def _place(self, part: _Part) -> int:
+        place = self._places.setdefault(id(part), len(self.parts))
+        if place == len(self.parts):
+            self.parts.append(part)
+        return place
+
+
+def _masks_of(objects: Iterable[PhotoObject]) -> set[str]:
+    return {digest for each in objects for digest in (each.mask, each.prompt) if digest}
 
 
 Change = Callable[[PhotoState], PhotoState]

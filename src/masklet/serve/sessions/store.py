@@ -207,7 +207,7 @@ class SessionStore:
             _return_memory()
         self.telemetry.sessions.set(len(self._works))
         self.telemetry.session_bytes.set(total)
-        self.telemetry.waiting.set(self.host.lane.num_waiting)
+        self.telemetry.waiting.set(self.host.num_waiting)
 
     def _let_go(self, key: str, work: "Work", *, forget: bool) -> bool:
         """Frees a session unless it is at work this moment; an idle one leaves memory altogether."""
