@@ -1,5 +1,6 @@
 """Ctrl-C and SIGTERM: the server ends within seconds whatever is under way, and loses nothing that it acknowledged."""
 
+import asyncio
 import signal
 import socket
 import subprocess
@@ -168,3 +169,24 @@ def test_a_process_that_ends_waits_for_the_thread_that_loads() -> None:
     host.close()
     host.join(9)
     assert host.problem is not None
+
+
+def test_small_answers_are_sent_at_once() -> None:
+    """Every request once took 40 ms longer, as the second packet of an answer waited for the first to be acknowledged."""
+
+    async def delays() -> int:
+        accepted: asyncio.Future[asyncio.BaseTransport] = asyncio.get_running_loop().create_future()
+
+        class Taking(asyncio.Protocol):
+            def connection_made(self, transport: asyncio.BaseTransport) -> None:
+                accepted.set_result(transport)
+
+        port = free_port()
+        server = await asyncio.get_running_loop().create_server(Taking, sock=listen("127.0.0.1", port)[0])
+        with socket.create_connection(("127.0.0.1", port)):
+            transport = await accepted
+        delays = transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        server.close()
+        return delays
+
+    assert asyncio.run(delays()) != 0

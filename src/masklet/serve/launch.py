@@ -77,7 +77,7 @@ def listen(host: str, port: int) -> list[socket.socket]:
     problem: OSError | None = None
     for family, _, _, _, place in dict.fromkeys(found):
         try:
-            sockets.append(socket.create_server(place, family=family))
+            sockets.append(_named_tcp(socket.create_server(place, family=family)))
         except OSError as error:  # a machine without IPv6 names its address of it all the same
             problem = error
     in_use = problem is not None and problem.errno == errno.EADDRINUSE
@@ -87,6 +87,15 @@ def listen(host: str, port: int) -> list[socket.socket]:
         reason = "another program listens there" if in_use else problem and os.strerror(problem.errno or 0)
         raise InputError(f"cannot listen on port {port} of {host}: {reason}; choose another --port or --host")
     return sockets
+
+
+def _named_tcp(listening: socket.socket) -> socket.socket:
+    """The same socket, saying that it is TCP.
+
+    asyncio sends small answers at once (TCP_NODELAY) where connections say so, and the second packet of an answer
+    would wait 40 ms for the first to be acknowledged.
+    """
+    return socket.socket(listening.family, listening.type, socket.IPPROTO_TCP, fileno=listening.detach())
 
 
 def to_line(address: str) -> str:
