@@ -172,7 +172,7 @@ def test_a_process_that_ends_waits_for_the_thread_that_loads() -> None:
 
 
 def test_small_answers_are_sent_at_once() -> None:
-    """Every request once took 40 ms longer, as the second packet of an answer waited for the first to be acknowledged."""
+    """Every request once took 40 ms longer: the second packet of an answer waited for the first to be acknowledged."""
 
     async def delays() -> int:
         accepted: asyncio.Future[asyncio.BaseTransport] = asyncio.get_running_loop().create_future()
