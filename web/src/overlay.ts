@@ -3,34 +3,35 @@
 
 export interface View { x: number; y: number; zoom: number } // image point at the corner of the canvas, and pixels a pixel
 
+// The part of the canvas that the image takes; `texel` runs over the map of ids.
 const VERTEX = `#version 300 es
-in vec2 corner; out vec2 at;
-void main() { at = corner * 0.5 + 0.5; gl_Position = vec4(corner, 0.0, 1.0); }`
+uniform vec2 canvas; uniform vec3 view; uniform vec2 image; uniform vec2 texels;
+in vec2 corner; out vec2 texel;
+void main() {
+  texel = corner * texels;
+  vec2 screen = (corner * image - view.xy) * view.z;
+  gl_Position = vec4(screen / canvas * vec2(2.0, -2.0) + vec2(-1.0, 1.0), 0.0, 1.0);
+}`
 
+// Most of the work of a frame, where a processor paints: one look-up where nothing is shown, at most six elsewhere.
 const FRAGMENT = `#version 300 es
 precision highp float; precision highp usampler2D;
-uniform usampler2D ids; uniform sampler2D colours; uniform vec2 canvas; uniform vec3 view; uniform vec2 image;
-uniform float scale; in vec2 at; out vec4 colour;
-uint idAt(vec2 screen) {
-  vec2 p = screen / view.z + view.xy;
-  if (p.x < 0.0 || p.y < 0.0 || p.x >= image.x || p.y >= image.y) return 0u;
-  ivec2 size = textureSize(ids, 0);
-  return texelFetch(ids, min(ivec2(p * scale), size - 1), 0).r;
+uniform usampler2D ids; uniform sampler2D colours; uniform vec2 texels; uniform float reach;
+in vec2 texel; out vec4 colour;
+bool differs(vec2 place, uint id) {
+  if (any(lessThan(place, vec2(0.0))) || any(greaterThanEqual(place, texels))) return true;
+  return texelFetch(ids, ivec2(place), 0).r != id;
 }
-vec4 colourOf(uint id) { return texelFetch(colours, ivec2(int(id) % 256, int(id) / 256), 0); }
 void main() {
-  vec2 screen = vec2(at.x, 1.0 - at.y) * canvas;
-  uint id = idAt(screen);
-  vec4 own = colourOf(id);
-  bool edge = false;
-  for (int i = 0; i < 4; i++) {
-    vec2 step = vec2(i == 0 ? 1.5 : i == 1 ? -1.5 : 0.0, i == 2 ? 1.5 : i == 3 ? -1.5 : 0.0);
-    uint other = idAt(screen + step);
-    if (other != id && (own.a > 0.0)) edge = true;
-  }
-  float alpha = own.a > 0.0 ? (edge ? 1.0 : own.a) : 0.0;
-  colour = vec4(own.rgb * alpha, alpha);
+  uint id = texelFetch(ids, ivec2(min(texel, texels - 0.5)), 0).r;
+  if (id == 0u) { colour = vec4(0.0); return; }
+  colour = texelFetch(colours, ivec2(id & 255u, id >> 8), 0);
+  if (colour.a == 0.0) { colour = vec4(0.0); return; }
+  bool edge = differs(texel + vec2(reach, 0.0), id) || differs(texel - vec2(reach, 0.0), id)
+    || differs(texel + vec2(0.0, reach), id) || differs(texel - vec2(0.0, reach), id);
+  colour = edge ? vec4(colour.rgb, 1.0) : vec4(colour.rgb * colour.a, colour.a);
 }`
+const EDGE = 1.5 // pixels of the screen
 
 export class Overlay {
   private gl: WebGL2RenderingContext | null
@@ -44,7 +45,7 @@ export class Overlay {
   image: [number, number] = [1, 1] // height, width
 
   constructor(private canvas: HTMLCanvasElement) {
-    this.gl = canvas.getContext('webgl2', { premultipliedAlpha: true, antialias: false, preserveDrawingBuffer: true })
+    this.gl = canvas.getContext('webgl2', { premultipliedAlpha: true, antialias: false })
     if (this.gl) this.program = this.link(this.gl)
     else this.flat = canvas.getContext('2d')
   }
@@ -62,7 +63,7 @@ export class Overlay {
     gl.linkProgram(program)
     gl.useProgram(program)
     gl.bindBuffer(gl.ARRAY_BUFFER, gl.createBuffer())
-    gl.bufferData(gl.ARRAY_BUFFER, new Float32Array([-1, -1, 1, -1, -1, 1, 1, 1]), gl.STATIC_DRAW)
+    gl.bufferData(gl.ARRAY_BUFFER, new Float32Array([0, 0, 1, 0, 0, 1, 1, 1]), gl.STATIC_DRAW)
     const corner = gl.getAttribLocation(program, 'corner')
     gl.enableVertexAttribArray(corner)
     gl.vertexAttribPointer(corner, 2, gl.FLOAT, false, 0, 0)
@@ -119,7 +120,8 @@ export class Overlay {
     gl.uniform2f(place('canvas'), width, height)
     gl.uniform3f(place('view'), view.x, view.y, view.zoom)
     gl.uniform2f(place('image'), this.image[1], this.image[0])
-    gl.uniform1f(place('scale'), this.scale)
+    gl.uniform2f(place('texels'), this.image[1] * this.scale, this.image[0] * this.scale)
+    gl.uniform1f(place('reach'), (EDGE * this.scale) / view.zoom)
     gl.drawArrays(gl.TRIANGLE_STRIP, 0, 4)
   }
 

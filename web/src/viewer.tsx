@@ -67,6 +67,7 @@ class Stage {
   private worker = new MapWorker()
   private number = 0
   private frame = 0
+  private wasMarked = false
   private drag: { from: Point; at: Point; kind: 'pan' | 'box' | 'stroke'; positive: boolean; points: Point[] } | null = null
   private polygon: Point[] = []
   private cursor: Point | null = null
@@ -306,11 +307,15 @@ class Stage {
   private paint(): void {
     this.frame = 0
     const shown = this.shown
-    const picture = this.picture.getContext('2d')!, marks = this.marks.getContext('2d')!
+    const picture = this.picture.getContext('2d', { alpha: false })!, marks = this.marks.getContext('2d')!
     picture.setTransform(1, 0, 0, 1, 0, 0)
     picture.clearRect(0, 0, this.picture.width, this.picture.height)
-    marks.setTransform(1, 0, 0, 1, 0, 0)
-    marks.clearRect(0, 0, this.marks.width, this.marks.height)
+    const isMarked = this.hasMarks()
+    if (isMarked || this.wasMarked) { // a canvas that nobody touches costs the browser no new picture of it
+      marks.setTransform(1, 0, 0, 1, 0, 0)
+      marks.clearRect(0, 0, this.marks.width, this.marks.height)
+    }
+    this.wasMarked = isMarked
     if (!shown) return
     const { x, y, zoom } = this.view
     if (shown.image) {
@@ -319,9 +324,16 @@ class Stage {
       else this.paintPart(picture, shown.image, shown.size)
     }
     this.overlay.draw(this.view)
+    if (!isMarked) return
     if (shown.draft) this.paintDraft(marks, shown.draft.mask, shown.size)
     marks.setTransform(zoom, 0, 0, zoom, -x * zoom, -y * zoom)
     this.paintMarks(marks, shown)
+  }
+
+  private hasMarks(): boolean {
+    const shown = this.shown
+    const isUnfinished = this.polygon.length > 0 || this.corner !== null || this.cursor !== null || this.drag?.kind === 'box'
+    return isUnfinished || (shown !== null && (shown.draft !== null || shown.marks.length > 0 || shown.boxes.length > 0))
   }
 
   // Only the part that is seen is handed to the canvas: a photo of a hundred megapixels pans as a small one does.
