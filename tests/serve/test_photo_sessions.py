@@ -209,6 +209,23 @@ def test_sessions_are_let_go_when_there_are_too_many_bytes(
         assert client.find(keys[0], FindBody(phrases=["square"])).concepts[0].phrase == "square"
 
 
+def test_room_is_made_whenever_a_session_grows(settings: ServeSettings, tmp_path: Path, photo: bytes) -> None:
+    """What lets sessions go every few seconds only would let many that are used at once take all memory."""
+    app = create_app(replace(settings, folder=tmp_path))
+    with TestClient(app, base_url="http://127.0.0.1") as http:
+        client, store = Client(http=http), app.state.server.store
+        keys = [client.open_image(photo).id for _ in range(8)]
+        click = PhotoClickBody(points=[(20.0, 20.0)], labels=[1])
+        client.click(keys[0], click)
+        one = store._works[keys[0]].num_bytes
+        store.limits = Limits(memory_bytes=3 * one, person_share=1.0)
+        store.relieve = lambda: None  # what is done every few seconds is not done here
+        for key in [*keys, *keys]:
+            client.click(key, click)
+            assert sum(each.num_bytes for each in store._works.values()) < 4.5 * one
+        assert len(list(tmp_path.glob("sessions/*/encoding.pt"))) == len(keys)
+
+
 @pytest.mark.parametrize("is_clicked", [False, True])
 def test_a_session_that_left_memory_goes_on_as_one_that_stayed(
     settings: ServeSettings, tmp_path: Path, photo: bytes, monkeypatch: pytest.MonkeyPatch, *, is_clicked: bool

@@ -1,10 +1,12 @@
 """What was computed of an image, as a file: a session that is taken up again answers to the last bit as it did before.
 
 Encoding anew would be as right but for the last bits, which depend on what is encoded in the same pass, and slower on a
-processor by far. Tensors keep their type and the order of their memory.
+processor by far. Tensors keep their type and the order of their memory, and lie in the file until they are needed:
+sessions that come and go leave no holes in the memory of the process.
 """
 
 import pickle
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -43,7 +45,8 @@ def write_encoding(path: Path, session: ImageSession) -> None:
 def read_encoding(path: Path, predictor: Predictor, pixels: UInt8[np.ndarray, "height width 3"]) -> ImageSession | None:
     """The session again; None where there is no such file, or one of another model, or a damaged one."""
     try:
-        content = torch.load(path, map_location=predictor.device, weights_only=True)
+        is_mapped = sys.platform != "win32"  # where a file that is mapped can be neither replaced nor removed
+        content = torch.load(path, map_location=predictor.device, weights_only=True, mmap=is_mapped)
         if content["identity"] != predictor.identity:
             return None
         features, click_features = content["features"], content["click_features"]

@@ -65,8 +65,15 @@ class PhotoWork:
 
     kind = "photo"
 
-    def __init__(self, folder: Path, about: About, host: ModelHost, read: Callable[[bytes], np.ndarray]) -> None:
-        self.folder, self.about, self.host, self.read = folder, about, host, read
+    def __init__(
+        self,
+        folder: Path,
+        about: About,
+        host: ModelHost,
+        read: Callable[[bytes], np.ndarray],
+        grown: Callable[[str], object],
+    ) -> None:
+        self.folder, self.about, self.host, self.read, self.grown = folder, about, host, read, grown
         self.name, self.size = about.name, about.size
         self.lock = threading.RLock()
         self.used = time.time()
@@ -104,6 +111,7 @@ class PhotoWork:
             self._session = read_encoding(self.folder / ENCODING, model, self.pixels)
             self._bytes_on_disk = 0 if self._session is None else self._session.num_bytes
             self._session = self._session or model.open(self.pixels)
+            self.grown(self.folder.name)
         return self._session
 
     @property

@@ -41,6 +41,8 @@ class SessionStore:
         self._works: dict[str, Work] = {}
         self._owners: dict[str, str] = {}
         self._lock = threading.Lock()
+        self._making_room = threading.Lock()
+        self._has_let_go = False
 
     # --- opening --------------------------------------------------------------------------------------------------
 
@@ -51,7 +53,7 @@ class SessionStore:
         about = About(kind="photo", name=shown_name(name, "photo.png"), owner=person.name, size=size)
         folder = self._new_folder(person, len(data))
         _fill(folder, about, lambda: _write_new(folder / IMAGE, data))
-        work = PhotoWork(folder, about, self.host, self.decoder.read)
+        work = PhotoWork(folder, about, self.host, self.decoder.read, self._make_room)
         self._begin(work, about)
         return work
 
@@ -92,11 +94,11 @@ class SessionStore:
         key = work.folder.name
         with self._lock:
             self._works[key], self._owners[key] = work, about.owner
-        self.relieve(keep=key)
+        self._make_room(key)
 
     def _make(self, folder: Path, about: About) -> "Work":
         if about.kind == "photo":
-            return PhotoWork(folder, about, self.host, self.decoder.read)
+            return PhotoWork(folder, about, self.host, self.decoder.read, self._make_room)
         return VideoWork(folder, about, self.host, self.limits.grace_seconds)
 
     # --- finding --------------------------------------------------------------------------------------------------
@@ -180,12 +182,35 @@ class SessionStore:
 
     # --- room -----------------------------------------------------------------------------------------------------
 
-    def relieve(self, keep: str = "") -> None:
-        """Lets go of sessions that are idle, and of the longest unused ones while there are too many bytes."""
+    def relieve(self) -> None:
+        """Lets go of sessions that are idle or too many, and tidies up after them; to be called now and then."""
+        self._make_room("")
+        if self._has_let_go:
+            self._has_let_go = False
+            self._drop_encodings()
+            _return_memory()
+        sizes = [work.num_bytes for work in list(self._works.values())]
+        self.telemetry.sessions.set(len(sizes))
+        self.telemetry.session_bytes.set(sum(sizes))
+        self.telemetry.waiting.set(self.host.num_waiting)
+
+    def _make_room(self, keep: str) -> None:
+        """Lets go of sessions that are idle, and of the longest unused ones while there are too many bytes.
+
+        Called whenever one grows, which is `keep`: many that grow at once would take all memory before the next look.
+        """
+        if not self._making_room.acquire(blocking=False):
+            return  # another thread is at it
+        try:
+            self._let_go_of_most(keep)
+        finally:
+            self._making_room.release()
+
+    def _let_go_of_most(self, keep: str) -> None:
         now, total, by_owner = time.time(), 0, dict[str, int]()
         most = self.limits.memory_bytes
         most = max(LEAST_MEMORY, self.host.num_bytes) if most is None else most
-        most_of_one, has_let_go = most * self.limits.person_share, False
+        most_of_one = most * self.limits.person_share
         sizes = {key: work.num_bytes for key, work in list(self._works.items())}
         for key, size in sizes.items():
             total += size
@@ -201,13 +226,7 @@ class SessionStore:
             if (is_idle or is_too_much) and self._let_go(key, work, forget=is_idle):
                 total -= sizes[key]
                 by_owner[owner] -= sizes[key]
-                has_let_go = True
-        if has_let_go:
-            self._drop_encodings()
-            _return_memory()
-        self.telemetry.sessions.set(len(self._works))
-        self.telemetry.session_bytes.set(total)
-        self.telemetry.waiting.set(self.host.num_waiting)
+                self._has_let_go = True
 
     def _let_go(self, key: str, work: "Work", *, forget: bool) -> bool:
         """Frees a session unless it is at work this moment; an idle one leaves memory altogether."""
