@@ -8,7 +8,7 @@ from typing import Literal
 from masklet.workflows.model_choice import ModelChoice
 
 MIB = 2**20
-LEAST_MEMORY = 320 * MIB  # some twenty photos of the built-in model
+LEAST_MEMORY = 448 * MIB  # some thirty photos of the built-in model
 Role = Literal["annotator", "reviewer", "lead"]
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
