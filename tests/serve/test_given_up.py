@@ -16,6 +16,7 @@ from serving import free_port, photo_bytes
 
 from masklet.client import Client
 from masklet.serve.app import create_app
+from masklet.serve.caller import Caller
 from masklet.serve.launch import listen
 from masklet.serve.schemas import FindBody
 from masklet.serve.settings import ServeSettings
@@ -57,7 +58,23 @@ def asked(port: int, key: str, phrase: str) -> socket.socket:
     return sent
 
 
-def test_a_question_whose_client_has_gone_is_not_answered_and_the_next_one_is(base: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def callers(monkeypatch: pytest.MonkeyPatch) -> list[Caller]:
+    """Everybody who has asked something."""
+    found = list[Caller]()
+
+    class Known(Caller):
+        def __init__(self) -> None:
+            super().__init__()
+            found.append(self)
+
+    monkeypatch.setattr("masklet.serve.guard.Caller", Known)
+    return found
+
+
+def test_a_question_whose_client_has_gone_is_not_answered_and_the_next_one_is(
+    base: Path, tmp_path: Path, callers: list[Caller]
+) -> None:
     with serving(tmp_path, base) as (state, port):
         client = Client(f"http://127.0.0.1:{port}")
         given_up, stays = (client.open_image(photo_bytes()).id for _ in range(2))
@@ -68,7 +85,8 @@ def test_a_question_whose_client_has_gone_is_not_answered_and_the_next_one_is(ba
             hasty, patient = asked(port, given_up, "a red square"), asked(port, stays, "a red square")
             until("both wait", lambda: host.num_waiting == 2)
             hasty.close()
-            time.sleep(0.2)  # the server hears of the end of a connection
+            until("the server knows", lambda: any(each.is_gone for each in callers))
+            assert host.num_waiting == 1
         with patient, patient.makefile("rb") as answer:
             assert answer.readline().split()[1] == b"200"
         until("nobody waits", lambda: host.num_waiting == 0)
@@ -76,3 +94,17 @@ def test_a_question_whose_client_has_gone_is_not_answered_and_the_next_one_is(ba
         assert [each.phrase for each in client.image(stays).concepts] == ["square", "a red square"]
         counted = httpx2.get(f"http://127.0.0.1:{port}/metrics").text
         assert 'masklet_requests_total{method="POST",route="/v1/images/{key}/find",status="499"} 1.0' in counted
+
+
+def test_the_client_of_a_request_without_a_body_is_watched_as_well(
+    base: Path, tmp_path: Path, callers: list[Caller]
+) -> None:
+    with serving(tmp_path, base) as (state, port):
+        key = Client(f"http://127.0.0.1:{port}").open_image(photo_bytes()).id
+        with state.host.lane.turn(), socket.create_connection(("127.0.0.1", port)) as hasty:
+            hasty.sendall(f"POST /v1/images/{key}/encode HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\n\r\n".encode())
+            until("it waits", lambda: state.host.num_waiting == 1)
+            hasty.close()
+            until("the server knows", lambda: any(each.is_gone for each in callers))
+        until("nobody waits", lambda: state.host.num_waiting == 0)
+        assert state.store._works[key].num_bytes < 100_000  # its pixels: it was not encoded

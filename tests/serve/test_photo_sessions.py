@@ -20,6 +20,7 @@ from safetensors.torch import save
 
 from masklet.cli import main
 from masklet.client import Client, ServerError
+from masklet.errors import InputError
 from masklet.inference.image.image_session import ImageSession
 from masklet.ops.masks import deepest_point, rle_decode, rle_encode
 from masklet.serve.app import create_app
@@ -35,6 +36,7 @@ from masklet.serve.schemas import (
     PhrasePrompt,
     QuestionPrompt,
     RleMask,
+    VideoClickBody,
 )
 from masklet.serve.sessions.store import SessionStore
 from masklet.serve.settings import Limits, ServeSettings
@@ -307,6 +309,45 @@ def test_the_photo_that_a_person_works_on_stays_also_where_it_is_larger_than_the
             client.find(key, FindBody(phrases=["square"]))
         let_go(store, before)
         assert store._works[now]._session is not None
+
+
+def test_a_session_whose_history_is_damaged_can_be_removed(
+    settings: ServeSettings, tmp_path: Path, photo: bytes
+) -> None:
+    with TestClient(create_app(replace(settings, folder=tmp_path)), base_url="http://127.0.0.1") as http:
+        client = Client(http=http)
+        key = client.open_image(photo).id
+        client.draw(key, DrawBody(phrase="cup", mask=square(5, 5, 20)))
+    (tmp_path / "sessions" / key / "history.json").write_text("{}")
+    with TestClient(create_app(replace(settings, folder=tmp_path)), base_url="http://127.0.0.1") as http:
+        client = Client(http=http)
+        assert http.get(f"/v1/images/{key}").status_code == 404
+        assert [each.id for each in client.sessions()] == [key]
+        client.close_session(key)
+        assert client.sessions() == []
+        assert http.delete(f"/v1/sessions/{key}").status_code == 404
+
+
+def test_what_cannot_be_saved_of_one_session_is_no_other_ones_affair(
+    settings: ServeSettings, tmp_path: Path, photo: bytes, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = create_app(replace(settings, folder=tmp_path, limits=Limits(memory_bytes=1, person_share=1.0)))
+    with TestClient(app, base_url="http://127.0.0.1") as http:
+        client, store = Client(http=http), app.state.server.store
+        video = client.open_video(clip).id
+        client.click_video(video, VideoClickBody(frame=0, points=[(20.0, 30.0)], labels=[1]))
+        work = store._works[video]
+
+        def save() -> None:
+            raise InputError("the disk is full")
+
+        monkeypatch.setattr(work, "save", save)
+        key, other = (client.open_image(photo).id for _ in range(2))
+        for each in (key, other):
+            assert client.click(each, PhotoClickBody(points=[(20.0, 20.0)], labels=[1])).objects
+        assert work._session is not None  # it cannot be saved, so it is kept
+        assert store._works[key]._session is None
+        monkeypatch.undo()
 
 
 def test_exports_hold_what_counts(client: Client, photo: bytes) -> None:

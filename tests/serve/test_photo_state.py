@@ -1,5 +1,8 @@
 """The history of a photo: what is written comes back, and what most states share is written once."""
 
+import math
+from dataclasses import replace
+
 import pytest
 
 pytest.importorskip("fastapi", reason="masklet[serve] is not installed")
@@ -77,3 +80,10 @@ def test_a_file_that_names_what_is_not_there_is_refused(old: bytes, new: bytes) 
     assert old in data
     with pytest.raises(ValueError, match=r"names what is not there|greater than|masks are missing"):
         unpack_history(data.replace(old, new))
+
+
+def test_a_score_that_is_no_number_does_not_lose_the_session() -> None:
+    state = with_clicks(1).now
+    history = PhotoHistory().step(replace(state, objects=(replace(state.objects[0], score=math.nan),)))
+    again, _ = unpack_history(pack_history(history, counts_of(history)))
+    assert math.isnan(again.now.objects[0].score)

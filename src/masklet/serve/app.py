@@ -1,6 +1,7 @@
 """The application: routes joined, errors as one shape, sessions saved when it ends."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from http import HTTPStatus
@@ -37,7 +38,7 @@ from masklet.serve.sessions.live import LiveStreams
 from masklet.serve.sessions.store import SessionStore
 from masklet.serve.settings import ServeSettings
 from masklet.serve.state import ServerState
-from masklet.serve.telemetry import Telemetry
+from masklet.serve.telemetry import LOG, Telemetry
 from masklet.serve.uploads import ImageDecoder
 
 PAGE = Path(__file__).parent / "page"
@@ -132,9 +133,11 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 async def _relieve(server: ServerState) -> None:
     while True:
         await asyncio.sleep(RELIEF_SECONDS)
-        await asyncio.to_thread(server.store.relieve)
-        await asyncio.to_thread(server.live.relieve)
-        await asyncio.to_thread(server.videos.relieve)
+        for part in (server.store, server.live, server.videos):
+            try:
+                await asyncio.to_thread(part.relieve)
+            except Exception as error:  # noqa: BLE001 - what goes wrong once must not end all later looks
+                LOG.error(json.dumps({"relief": f"{type(error).__name__}: {error}"[:500]}))
 
 
 def _add_page(app: FastAPI) -> None:

@@ -75,6 +75,7 @@ class Guard:
         CALLER.set(exchange.caller)
         try:
             self._admit(scope, exchange)
+            await exchange.look_ahead()
             await self.app(scope, exchange.receive, exchange.send)
         except HttpProblem as problem:
             await exchange.refuse(problem)
@@ -119,12 +120,22 @@ class _Exchange:
         scope.setdefault("state", {})["request_id"] = self.request_id
         self.caller = Caller()
         self._leaving: asyncio.Task[Message] | None = None
+        self._ahead: Message | None = None
+
+    async def look_ahead(self) -> None:
+        """Takes the end of a request without a body, for which routes do not ask: its client is watched from there."""
+        names = {name.lower() for name, value in self.scope["headers"] if value != b"0"}
+        if not names & {b"content-length", b"transfer-encoding"}:
+            self._ahead = await self.receive()
 
     async def receive(self) -> Message:
         """A part of the body; after the last one, that the client has gone.
 
         Raises: HTTPException (413) when the body is too long: FastAPI hides all others.
         """
+        if self._ahead is not None:
+            ahead, self._ahead = self._ahead, None
+            return ahead
         if self._leaving is not None:
             return await asyncio.shield(self._leaving)
         message = await self._receive()

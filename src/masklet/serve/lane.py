@@ -39,14 +39,14 @@ class Lane:
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self._changed = threading.Condition()
-        self._waiting: list[tuple[int, int]] = []
+        self._waiting: list[tuple[int, int, Caller]] = []
         self._numbers = itertools.count()
         self._is_busy = self._is_closed = False
 
     @property
     def num_waiting(self) -> int:
-        """How many wait."""
-        return len(self._waiting)
+        """How many wait, but for those who have gone."""
+        return sum(not caller.is_gone for _, _, caller in list(self._waiting))
 
     @contextmanager
     def turn(self, urgency: int = NOW) -> Iterator[None]:
@@ -57,9 +57,9 @@ class Lane:
         """
         caller = CALLER.get()
         with self._changed:
-            if len(self._waiting) >= self.limit:
+            if self.num_waiting >= self.limit:
                 raise HttpProblem(503, f"{self.limit} requests wait for the model: try again later", retry_after=2)
-            ticket = (urgency, next(self._numbers))
+            ticket = (urgency, next(self._numbers), caller)
             heapq.heappush(self._waiting, ticket)
             self._changed.wait_for(
                 lambda: self._is_closed or caller.is_gone or (not self._is_busy and self._waiting[0] == ticket)

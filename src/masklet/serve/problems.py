@@ -8,6 +8,11 @@ class HttpProblem(Exception):
         super().__init__(message)
         self.status, self.message, self.retry_after = status, message, retry_after
 
+    @property
+    def ends_request(self) -> bool:
+        """Whether it holds for all that a request asks: the client has gone, or the server computes nothing now."""
+        return self.status in (499, 503)
+
 
 def stopping() -> HttpProblem:
     """What is not begun any more because the server ends."""

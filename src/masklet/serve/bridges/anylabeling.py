@@ -145,13 +145,13 @@ def _shape(label: str, score: float, kind: str, points: list[list[float]]) -> di
 
 
 def guarded(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """An answer as the client wants it, also where something is wrong. Raises: HttpProblem (503)."""
+    """An answer as the client wants it, also where something is wrong. Raises: HttpProblem (499, 503)."""
     try:
         return {"success": True, "data": work()}
     except InputError as error:
         return failed("INVALID_REQUEST", str(error))
     except HttpProblem as error:
-        if error.status == 503:
+        if error.ends_request:
             raise
         return failed("INVALID_REQUEST", error.message)
 

@@ -161,7 +161,7 @@ def _predict_one(task: LabelStudioTask, asking: Asking, server: ServerState) -> 
             rows = list(_drawn(session, drawn, config, control) if drawn else _all(session, config, control))
             regions = [region for row in rows for region in regions_of(*row, control, session.size)]
     except (InputError, HttpProblem) as error:
-        if isinstance(error, HttpProblem) and error.status == 503:
+        if isinstance(error, HttpProblem) and error.ends_request:
             raise
         LOG.warning(json.dumps({"label_studio_task": task.id, "error": str(error)[:500]}))  # its page does not show it
         failed = empty | {"error": str(error)}

@@ -4,6 +4,7 @@ Masks are kept once each, under a digest of their counts, so that a hundred step
 """
 
 import hashlib
+import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Generic, TypeVar
@@ -149,7 +150,8 @@ def pack_history(history: PhotoHistory, masks: Mapping[str, str]) -> bytes:
         "threshold": history.threshold,
         "version": history.version,
     }
-    return _ADAPTER.dump_json(file)
+    # Not `dump_json`: it writes a score that is no number as null, which is none either
+    return json.dumps(_ADAPTER.dump_python(file, mode="json"), separators=(",", ":")).encode()
 
 
 def unpack_history(data: bytes) -> tuple[PhotoHistory, dict[str, str]]:

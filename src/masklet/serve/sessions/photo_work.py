@@ -92,9 +92,11 @@ class PhotoWork:
     @property
     def pixels(self) -> np.ndarray:
         """The image, read again where it was let go."""
-        if self._pixels is None:
-            self._pixels = self.read((self.folder / IMAGE).read_bytes())
-        return self._pixels
+        pixels = self._pixels
+        if pixels is None:
+            self._pixels = pixels = self.read((self.folder / IMAGE).read_bytes())
+            self.grown(self.folder.name)
+        return pixels
 
     def tile(self, level: int, column: int, row: int) -> bytes:
         """A tile of the image as a JPEG; all are made when the first is asked for. Raises: HttpProblem (404)."""
@@ -127,7 +129,9 @@ class PhotoWork:
         with self.lock:
             if self._session is not None:
                 if self._session.num_bytes != self._bytes_on_disk and self.folder.is_dir():
-                    with suppress(InputError):  # no room: it is made again
+                    with suppress(
+                        InputError, RuntimeError
+                    ):  # no room, which torch says in its own way: it is made again
                         write_encoding(self.folder / ENCODING, self._session)
                 self._session.close()
             self._session = self._pixels = None
@@ -302,9 +306,11 @@ class PhotoWork:
             self.history = move(before)
             try:
                 self.save()
-            except InputError as error:
+            except Exception as error:
                 self.history = before
-                raise HttpProblem(507, str(error)) from error
+                if isinstance(error, InputError):
+                    raise HttpProblem(507, str(error)) from error
+                raise
             needed = self.history.masks()
             self.masks = {digest: counts for digest, counts in self.masks.items() if digest in needed}
             return self.view()

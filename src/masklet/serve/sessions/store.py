@@ -1,6 +1,7 @@
 """All sessions of a server: found by id and owner, counted in bytes, let go when idle, taken up again from disk."""
 
 import ctypes
+import json
 import re
 import secrets
 import shutil
@@ -24,7 +25,7 @@ from masklet.serve.sessions.photo_work import ENCODING, IMAGE, TASK, PhotoWork
 from masklet.serve.sessions.track_run import TrackingJob
 from masklet.serve.sessions.video_work import VideoWork
 from masklet.serve.settings import LEAST_MEMORY, Person, ServeSettings
-from masklet.serve.telemetry import Telemetry
+from masklet.serve.telemetry import LOG, Telemetry
 from masklet.serve.uploads import VIDEO_SUFFIXES, ImageDecoder, check_frame, is_video
 
 Work = PhotoWork | VideoWork
@@ -42,7 +43,7 @@ class SessionStore:
         self._owners: dict[str, str] = {}
         self._lock = threading.Lock()
         self._making_room = threading.Lock()
-        self._has_let_go = False
+        self._has_grown = self._has_let_go = False
 
     # --- opening --------------------------------------------------------------------------------------------------
 
@@ -133,7 +134,7 @@ class SessionStore:
                 about = read_about(card.parent)
             except (OSError, ValueError):
                 continue
-            if about.owner == person.name or person.role == "lead":
+            if _may_see(about.owner, person):
                 work = self._works.get(card.parent.name)
                 used = work.used if work else card.stat().st_mtime
                 row = SessionRow(id=card.parent.name, kind=about.kind, name=about.name, owner=about.owner, used=used)
@@ -149,8 +150,12 @@ class SessionStore:
                     yield work
 
     def remove(self, key: str, person: Person) -> None:
-        """Ends a session and deletes what is kept of it. Raises: HttpProblem (404)."""
-        work = self._find(key, person)
+        """Ends a session and deletes what is kept of it, damaged or not. Raises: HttpProblem (404)."""
+        try:
+            work = self._find(key, person)
+        except HttpProblem:
+            self._remove_damaged(key, person)
+            return
         if isinstance(work, VideoWork) and work.job is not None:
             work.job.cancel()
             work.job.join(30)
@@ -159,6 +164,16 @@ class SessionStore:
             self._owners.pop(key, None)
         work.release()
         shutil.rmtree(work.folder, ignore_errors=True)
+
+    def _remove_damaged(self, key: str, person: Person) -> None:
+        folder = self.folder / key
+        try:
+            is_theirs = _ID.fullmatch(key) and _may_see(read_about(folder).owner, person)
+        except (OSError, ValueError, KeyError):
+            is_theirs = False
+        if not is_theirs:
+            raise not_found("session")
+        shutil.rmtree(folder, ignore_errors=True)
 
     def _find(self, key: str, person: Person, *, touch: bool = True) -> "Work":
         if not _ID.fullmatch(key):
@@ -174,7 +189,7 @@ class SessionStore:
                     raise not_found("session") from error
                 self._works[key], self._owners[key] = work, about.owner
             owner = self._owners[key]
-        if owner != person.name and person.role != "lead":
+        if not _may_see(owner, person):
             raise not_found("session")
         if touch:
             work.used = time.time()
@@ -197,14 +212,16 @@ class SessionStore:
     def _make_room(self, keep: str) -> None:
         """Lets go of sessions that are idle, and of the longest unused ones while there are too many bytes.
 
-        Called whenever one grows, which is `keep`: many that grow at once would take all memory before the next look.
+        Called whenever a photo has been read or encoded, that of `keep`: many at once would take all memory before
+        the next look. Where another thread makes room already, it looks once more.
         """
-        if not self._making_room.acquire(blocking=False):
-            return  # another thread is at it
-        try:
-            self._let_go_of_most(keep)
-        finally:
-            self._making_room.release()
+        self._has_grown = True
+        while self._has_grown and self._making_room.acquire(blocking=False):
+            try:
+                self._has_grown = False
+                self._let_go_of_most(keep)
+            finally:
+                self._making_room.release()
 
     def _let_go_of_most(self, keep: str) -> None:
         now, total, by_owner = time.time(), 0, dict[str, int]()
@@ -212,13 +229,15 @@ class SessionStore:
         most = max(LEAST_MEMORY, self.host.num_bytes) if most is None else most
         most_of_one = most * self.limits.person_share
         sizes = {key: work.num_bytes for key, work in list(self._works.items())}
+        owners = {key: self._owners.get(key, "") for key in sizes}
         for key, size in sizes.items():
             total += size
-            by_owner[self._owners.get(key, "")] = by_owner.get(self._owners.get(key, ""), 0) + size
-        order = sorted(sizes, key=lambda key: self._works[key].used if key in self._works else 0)
-        latest = {self._owners.get(key, ""): key for key in order}  # one photo may be larger than a person's share
+            by_owner[owners[key]] = by_owner.get(owners[key], 0) + size
+        used = {key: work.used for key, work in list(self._works.items())}
+        order = sorted(sizes, key=lambda key: used.get(key, 0.0))
+        latest = {owners[key]: key for key in order}  # one photo may be larger than a person's share
         for key in order:
-            work, owner = self._works.get(key), self._owners.get(key, "")
+            work, owner = self._works.get(key), owners[key]
             if work is None or key == keep or (isinstance(work, VideoWork) and work.is_busy):
                 continue
             is_idle = now - work.used > self.limits.idle_seconds
@@ -229,11 +248,15 @@ class SessionStore:
                 self._has_let_go = True
 
     def _let_go(self, key: str, work: "Work", *, forget: bool) -> bool:
-        """Frees a session unless it is at work this moment; an idle one leaves memory altogether."""
+        """Frees a session unless it is at work this moment; an idle one leaves memory altogether.
+
+        One that cannot be saved stays, and is no other one's affair.
+        """
         if not work.lock.acquire(blocking=False):
             return False
         try:
-            work.release()
+            if not _is_released(work):
+                return False
             if forget:
                 with self._lock:
                     self._works.pop(key, None)
@@ -267,7 +290,7 @@ class SessionStore:
         for work in list(self._works.values()):
             if isinstance(work, VideoWork) and work.job is not None:
                 work.job.join(30)
-            work.release()
+            _is_released(work)
 
     def _new_folder(self, person: Person, num_bytes: int) -> Path:
         self._check_disk(person, num_bytes)
@@ -289,6 +312,19 @@ class SessionStore:
                 continue
         if used > self.limits.person_disk_bytes:
             raise HttpProblem(507, f"{person.name} keeps {used} bytes here, the limit: delete sessions first")
+
+
+def _may_see(owner: str, person: Person) -> bool:
+    return owner == person.name or person.role == "lead"
+
+
+def _is_released(work: Work) -> bool:
+    try:
+        work.release()
+    except (InputError, OSError, RuntimeError) as error:
+        LOG.error(json.dumps({"session": work.folder.name, "not_saved": str(error)[:500]}))
+        return False
+    return True
 
 
 def _return_memory() -> None:

@@ -101,7 +101,7 @@ class VideoWork:
     @property
     def num_bytes(self) -> int:
         """Bytes in memory: features of the frames at hand, memories and results."""
-        results = sum(len(rle) for each in self.results.values() for rle in each.rles)
+        results = sum(len(rle) for each in list(self.results.values()) for rle in each.rles)
         if self._session is None:
             return results
         cached = len(self._session.cache.held) * (FRAME_BYTES + 3 * self.size[0] * self.size[1])

@@ -15,7 +15,7 @@ bool differs(vec2 place, uint id) {
   return texelFetch(ids, ivec2(place), 0).r != id;
 }
 void main() {
-  uint id = texelFetch(ids, ivec2(min(texel, texels - 0.5)), 0).r;
+  uint id = texelFetch(ids, min(ivec2(max(texel, 0.0)), textureSize(ids, 0) - 1), 0).r;
   if (id == 0u) { colour = vec4(0.0); return; }
   colour = texelFetch(colours, ivec2(id & 255u, id >> 8), 0);
   if (colour.a == 0.0) { colour = vec4(0.0); return; }
