@@ -3,8 +3,6 @@
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +14,7 @@ import masklet
 from masklet.client import Client
 from masklet.inference.concepts import Concept
 from masklet.serve.caller import CALLER, Caller
-from masklet.serve.lane import LATER, NOW, Batcher, Lane, LanedModel, Question
+from masklet.serve.lane import LATER, NOW, Batcher, Lane, LanedModel, Question, _Order
 from masklet.serve.problems import HttpProblem
 from masklet.serve.schemas import FindBody, PhotoClickBody
 from masklet.types import Detections
@@ -128,27 +126,17 @@ def test_what_nobody_waits_for_is_passed_over_and_whoever_came_after_is_next() -
 
 
 def test_what_nobody_waits_for_is_in_no_batch() -> None:
-    lane, caller, batches = Lane(9), Caller(), list[list[int]]()
+    caller, batches = Caller(), list[list[int]]()
 
     def compute(given: list[int]) -> list[int]:
         batches.append(given)
         return given
 
-    batcher: Batcher[int, int] = Batcher(lane, compute, 8)
-
-    def ask(value: int) -> None:
-        with suppress(HttpProblem):
-            batcher(value)
-
-    with lane.turn():
-        threads = list[threading.Thread]()
-        for count, each in enumerate((Caller(), caller, Caller()), start=1):  # the first of them makes the batch
-            threads.append(run_for(each, partial(ask, count)))
-            wait_for(lane, count)
-        caller.is_gone = True
-    for thread in threads:
-        thread.join()
-    assert [sorted(each) for each in batches] == [[1, 3]]
+    batcher: Batcher[int, int] = Batcher(Lane(9), compute, 8)
+    batcher._orders = [_Order(1, caller), _Order(2, Caller())]  # both wait
+    caller.is_gone = True
+    assert batcher(3) == 3
+    assert batches == [[3, 2]]
 
 
 def test_images_encoded_together_are_as_those_encoded_alone(base: Path) -> None:
