@@ -4,25 +4,26 @@ Masks are kept once each, under a digest of their counts, so that a hundred step
 """
 
 import hashlib
-import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Generic, TypeVar
 
-from pydantic import Field, TypeAdapter
+from pydantic import ConfigDict, Field, TypeAdapter
 from typing_extensions import TypedDict
 
 MOST_STEPS = 100
 MOST_OBJECTS_KEPT = 40_000  # over all steps
+_EXACT = ConfigDict(ser_json_inf_nan="constants")  # a score that is no number would become null, and none at all
 
 
 @dataclass(frozen=True, kw_only=True)
 class PhotoObject:
     """An object; `mask` is the digest of its counts, `prompt` the one that clicks refine."""
 
+    __pydantic_config__ = _EXACT
     id: int
     phrase: str
-    score: float | int
+    score: float
     box: tuple[float, float, float, float]
     area: int
     mask: str
@@ -39,8 +40,9 @@ class PhotoObject:
 class PhotoConcept:
     """What was asked, and how sure the model is that it is there at all."""
 
+    __pydantic_config__ = _EXACT
     phrase: str
-    presence: float | int
+    presence: float
     boxes: tuple[tuple[float, float, float, float], ...] = ()
     not_boxes: tuple[tuple[float, float, float, float], ...] = ()
     explanation: tuple[str, ...] = ()
@@ -108,8 +110,12 @@ class PhotoHistory:
 
 
 class _StateRow(TypedDict):
+    """A state, as its difference from the one before: so many objects at both ends stay, these lie between them."""
+
     concepts: list[int]  # places in the table of the file
+    head: Annotated[int, Field(ge=0)]
     objects: list[int]
+    tail: Annotated[int, Field(ge=0)]
     next_id: int
 
 
@@ -136,11 +142,19 @@ def digest_of(counts: str) -> str:
 
 def pack_history(history: PhotoHistory, masks: Mapping[str, str]) -> bytes:
     """A history with the masks that it needs, to be written."""
-    concepts, objects = _Table[PhotoConcept](), _Table[PhotoObject]()
-    rows: list[_StateRow] = [
-        {"concepts": concepts.places(each.concepts), "objects": objects.places(each.objects), "next_id": each.next_id}
-        for each in history.states()
-    ]
+    concepts, objects, rows = _Table[PhotoConcept](), _Table[PhotoObject](), list[_StateRow]()
+    before: tuple[PhotoObject, ...] = ()
+    for state in history.states():
+        head, tail = _same_at_ends(before, state.objects)
+        before = state.objects
+        row: _StateRow = {
+            "concepts": concepts.places(state.concepts),
+            "head": head,
+            "objects": objects.places(before[head : len(before) - tail]),
+            "tail": tail,
+            "next_id": state.next_id,
+        }
+        rows.append(row)
     file: _HistoryFile = {
         "masks": {digest: masks[digest] for digest in _masks_of(objects.parts)},
         "concepts": concepts.parts,
@@ -150,23 +164,22 @@ def pack_history(history: PhotoHistory, masks: Mapping[str, str]) -> bytes:
         "threshold": history.threshold,
         "version": history.version,
     }
-    # Not `dump_json`: it writes a score that is no number as null, which is none either
-    return json.dumps(_ADAPTER.dump_python(file, mode="json"), separators=(",", ":")).encode()
+    return _ADAPTER.dump_json(file)
 
 
 def unpack_history(data: bytes) -> tuple[PhotoHistory, dict[str, str]]:
     """What was packed. Raises: ValueError when it is something else."""
     file = _ADAPTER.validate_json(data)
     concepts, objects, now = file["concepts"], file["objects"], file["now"]
+    states, before = list[PhotoState](), tuple[PhotoObject, ...]()
     try:
-        states = [
-            PhotoState(
-                concepts=tuple(concepts[place] for place in row["concepts"]),
-                objects=tuple(objects[place] for place in row["objects"]),
-                next_id=row["next_id"],
-            )
-            for row in file["states"]
-        ]
+        for row in file["states"]:
+            end = len(before) - row["tail"]
+            if row["head"] > end:
+                raise ValueError("a state keeps more objects than there were")
+            before = (*before[: row["head"]], *(objects[place] for place in row["objects"]), *before[end:])
+            asked = tuple(concepts[place] for place in row["concepts"])
+            states.append(PhotoState(concepts=asked, objects=before, next_id=row["next_id"]))
         history = PhotoHistory(
             now=states[now],
             past=tuple(states[:now]),
@@ -197,6 +210,15 @@ class _Table(Generic[_Part]):
         if place == len(self.parts):
             self.parts.append(part)
         return place
+
+
+def _same_at_ends(before: tuple[PhotoObject, ...], after: tuple[PhotoObject, ...]) -> tuple[int, int]:
+    """How many objects are the same from the beginning on, and how many others up to the end."""
+    most = min(len(before), len(after))
+    pairs = zip(before, after, strict=False)
+    head = next((place for place, (one, other) in enumerate(pairs) if one is not other), most)
+    pairs = zip(reversed(before[head:]), reversed(after[head:]), strict=False)
+    return head, next((place for place, (one, other) in enumerate(pairs) if one is not other), most - head)
 
 
 def _masks_of(objects: Iterable[PhotoObject]) -> set[str]:
