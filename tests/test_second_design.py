@@ -162,7 +162,9 @@ def test_all_stages_make_the_model_that_ships(tmp_path: Path, monkeypatch: pytes
     longer = [f"data.root={out / 'data'}", f"initial_weights={before}", f"phases={phase}"]
     assert loop.run("builtin-longer", [*longer, *SMALL], out / "longer")
     mean_weights.main(before, out / "longer" / "weights.safetensors", out / "longer.safetensors")
-    before = out / "longer.safetensors"
+    more = [f"data.root={out / 'data'}", f"initial_weights={out / 'longer.safetensors'}", f"phases={phase}"]
+    assert loop.run("builtin-more", [*more, *SMALL], out / "more")
+    before = out / "more" / "weights.safetensors"
     clips = {"num_frames": 2, "corrections": 1, "image_corrections": 1, "image_batch": 2}
     weights = {"scenes": 0.5, "cutouts": 0.25, "real": 0.25}
     phase = json.dumps([{**PHASE, "weights": weights, "tracking": clips}])
