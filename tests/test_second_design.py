@@ -159,12 +159,10 @@ def test_all_stages_make_the_model_that_ships(tmp_path: Path, monkeypatch: pytes
     mean_weights.main(begins, out / "outlines" / "weights.safetensors", before)
     halves = [read(path).state[neck].float() for path in (begins, out / "outlines" / "weights.safetensors")]
     torch.testing.assert_close(read(before).state[neck].float(), (halves[0] + halves[1]) / 2, atol=1e-3, rtol=1e-3)
-    longer = [f"data.root={out / 'data'}", f"initial_weights={before}", f"phases={phase}"]
-    assert loop.run("builtin-longer", [*longer, *SMALL], out / "longer")
-    mean_weights.main(before, out / "longer" / "weights.safetensors", out / "longer.safetensors")
-    more = [f"data.root={out / 'data'}", f"initial_weights={out / 'longer.safetensors'}", f"phases={phase}"]
-    assert loop.run("builtin-more", [*more, *SMALL], out / "more")
-    before = out / "more" / "weights.safetensors"
+    for stage in ("longer", "more"):
+        on = [f"data.root={out / 'data'}", f"initial_weights={before}", f"phases={phase}"]
+        assert loop.run(f"builtin-{stage}", [*on, *SMALL], out / stage)
+        before = out / stage / "weights.safetensors"
     clips = {"num_frames": 2, "corrections": 1, "image_corrections": 1, "image_batch": 2}
     weights = {"scenes": 0.5, "cutouts": 0.25, "real": 0.25}
     phase = json.dumps([{**PHASE, "weights": weights, "tracking": clips}])

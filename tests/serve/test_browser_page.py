@@ -20,7 +20,7 @@ from masklet.ops.masks import rle_decode
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-LONG_CLIP = 40  # frames
+LONG_CLIP = 200  # frames: more than are tracked before a test looks
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from serving import free_port, photo_bytes
 
 from masklet.client import Client
 from masklet.serve.app import create_app
-from masklet.serve.caller import Caller
+from masklet.serve.lane import Caller
 from masklet.serve.launch import listen
 from masklet.serve.schemas import FindBody
 from masklet.serve.settings import ServeSettings

@@ -13,8 +13,7 @@ from fastapi.testclient import TestClient
 import masklet
 from masklet.client import Client
 from masklet.inference.concepts import Concept
-from masklet.serve.caller import CALLER, Caller
-from masklet.serve.lane import LATER, NOW, Batcher, Lane, LanedModel, Question, _Order
+from masklet.serve.lane import CALLER, LATER, NOW, Batcher, Caller, Lane, LanedModel, Question, _Order
 from masklet.serve.problems import HttpProblem
 from masklet.serve.schemas import FindBody, PhotoClickBody
 from masklet.types import Detections

@@ -33,7 +33,7 @@ BUDGETS = {
     "query": 2380,
     "render": 260,
     "scenes": 3090,
-    "serve": 6650,
+    "serve": 6950,
     "train": 4150,
     "workflows": 5920,
 }

@@ -136,7 +136,14 @@ async def _relieve(server: ServerState) -> None:
         for part in (server.store, server.live, server.videos):
             try:
                 await asyncio.to_thread(part.relieve)
-            except Exception as error:  # noqa: BLE001 - what goes wrong once must not end all later looks
+            except (
+                InputError,
+                HttpProblem,
+                OSError,
+                RuntimeError,
+                LookupError,
+                ValueError,
+            ) as error:
                 LOG.error(json.dumps({"relief": f"{type(error).__name__}: {error}"[:500]}))
 
 

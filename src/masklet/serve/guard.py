@@ -18,7 +18,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from masklet.serve.caller import CALLER, Caller
+from masklet.serve.lane import CALLER, Caller
 from masklet.serve.problems import HttpProblem
 from masklet.serve.settings import LOOPBACK, Limits, Person, ServeSettings
 from masklet.serve.telemetry import LOG, Telemetry

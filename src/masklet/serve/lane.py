@@ -9,6 +9,7 @@ import itertools
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, fields, replace
 from typing import Any, Generic, TypeVar
 
@@ -22,7 +23,6 @@ from masklet.inference.model import Model
 from masklet.media.images import preprocess
 from masklet.models.click import ClickFeatures
 from masklet.models.detector import ImageFeatures
-from masklet.serve.caller import CALLER, Caller
 from masklet.serve.problems import HttpProblem, given_up, stopping
 from masklet.types import Bundle, ClickOutput, ClickPrompt, Detections, PromptBatch, TokenSet
 
@@ -31,6 +31,17 @@ MOST_IMAGES = 8  # of one batch
 MOST_QUESTIONS = 8  # requests whose prompts are answered in one pass
 Given = TypeVar("Given")
 Made = TypeVar("Made")
+
+
+class Caller:
+    """Who waits for the answer to a request. One that has gone gets nothing computed."""
+
+    def __init__(self) -> None:
+        self.is_gone = False
+
+
+# Of the request that is answered, also in the threads that work for it; a job is computed for nobody in particular
+CALLER: ContextVar[Caller] = ContextVar("caller", default=Caller())  # noqa: B039 - the default one never goes
 
 
 class Lane:
