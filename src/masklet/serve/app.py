@@ -136,14 +136,7 @@ async def _relieve(server: ServerState) -> None:
         for part in (server.store, server.live, server.videos):
             try:
                 await asyncio.to_thread(part.relieve)
-            except (
-                InputError,
-                HttpProblem,
-                OSError,
-                RuntimeError,
-                LookupError,
-                ValueError,
-            ) as error:
+            except (InputError, HttpProblem, OSError, RuntimeError, LookupError, ValueError) as error:
                 LOG.error(json.dumps({"relief": f"{type(error).__name__}: {error}"[:500]}))
 
 
