@@ -127,6 +127,16 @@ def _data(folder: Path) -> Path:
     return folder
 
 
+def _trained_on(out: Path, before: Path, phase: str) -> Path:
+    """The weights that `builtin-more` leaves, begun at the mean before and after `builtin-longer`."""
+    shared = [f"data.root={out / 'data'}", f"phases={phase}", *SMALL]
+    assert loop.run("builtin-longer", [*shared, f"initial_weights={before}"], out / "longer")
+    mean = out / "longer.safetensors"
+    mean_weights.main(before, out / "longer" / "weights.safetensors", mean)
+    assert loop.run("builtin-more", [*shared, f"initial_weights={mean}"], out / "more")
+    return out / "more" / "weights.safetensors"
+
+
 @pytest.mark.slow
 def test_all_stages_make_the_model_that_ships(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     packages, wordnet, data = _packages(tmp_path / "p"), _wordnet(tmp_path / "w"), _data(tmp_path / "d")
@@ -159,10 +169,7 @@ def test_all_stages_make_the_model_that_ships(tmp_path: Path, monkeypatch: pytes
     mean_weights.main(begins, out / "outlines" / "weights.safetensors", before)
     halves = [read(path).state[neck].float() for path in (begins, out / "outlines" / "weights.safetensors")]
     torch.testing.assert_close(read(before).state[neck].float(), (halves[0] + halves[1]) / 2, atol=1e-3, rtol=1e-3)
-    for stage in ("longer", "more"):
-        on = [f"data.root={out / 'data'}", f"initial_weights={before}", f"phases={phase}"]
-        assert loop.run(f"builtin-{stage}", [*on, *SMALL], out / stage)
-        before = out / stage / "weights.safetensors"
+    before = _trained_on(out, before, phase)
     clips = {"num_frames": 2, "corrections": 1, "image_corrections": 1, "image_batch": 2}
     weights = {"scenes": 0.5, "cutouts": 0.25, "real": 0.25}
     phase = json.dumps([{**PHASE, "weights": weights, "tracking": clips}])

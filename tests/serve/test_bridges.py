@@ -22,6 +22,7 @@ from masklet.serve.app import create_app
 from masklet.serve.bridges.label_config import parse_config
 from masklet.serve.bridges.label_studio_video import Sighting, sequence_of
 from masklet.serve.bridges.shapes import cvat_bitmap, cvat_runs
+from masklet.serve.problems import given_up
 from masklet.serve.settings import ServeSettings
 
 HOST = "http://127.0.0.1"
@@ -142,6 +143,24 @@ def test_there_is_a_result_for_every_task_also_where_one_fails(http: TestClient,
     body = {"tasks": tasks[:1], "project": "9.9", "label_config": CONFIG, "params": clicked}
     (shown,) = http.post("/predict", json=body).json()["results"]
     assert (shown["result"], "connect the backend anew" in shown["error"]) == ([], True)
+
+
+def test_nothing_goes_on_for_a_client_that_has_gone(
+    http: TestClient, data_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A failed task is one result among others; that nobody waits any more, or that the server ends, is not."""
+    asked = list[int]()
+
+    def session(_data: bytes) -> Any:
+        asked.append(1)
+        raise given_up()
+
+    monkeypatch.setattr(http.app.state.server.encoded, "session", session)  # type: ignore[attr-defined]
+    tasks = [{"id": place, "data": {"picture": data_url}} for place in range(3)]
+    answer = http.post("/predict", json={"tasks": tasks, "project": "9.9", "label_config": CONFIG})
+    assert (answer.status_code, len(asked)) == (499, 1)
+    marks = {"text_prompt": "square"}
+    assert http.post("/anylabeling/v1/predict", json={"image": data_url, "params": marks}).status_code == 499
 
 
 def test_a_token_that_label_studio_refuses_is_explained(settings: ServeSettings, tmp_path: Path) -> None:

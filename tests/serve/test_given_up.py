@@ -7,11 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
-
-pytest.importorskip("fastapi", reason="masklet[serve] is not installed")
-
 import httpx2
+import pytest
 from serving import free_port, photo_bytes
 
 from masklet.client import Client

@@ -228,6 +228,39 @@ def test_room_is_made_whenever_a_session_grows(settings: ServeSettings, tmp_path
         assert len(list(tmp_path.glob("sessions/*/encoding.pt"))) == len(keys)
 
 
+def test_who_makes_room_looks_once_more_when_another_has_grown(
+    settings: ServeSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, looks = create_app(replace(settings, folder=tmp_path)).state.server.store, list[str]()
+
+    def look(keep: str) -> None:
+        looks.append(keep)
+        if len(looks) == 1:
+            store._make_room("another")  # as another thread does meanwhile
+
+    monkeypatch.setattr(store, "_let_go_of_most", look)
+    store._make_room("one")
+    assert looks == ["one", "one"]  # what the other has just read is locked by it
+
+
+def test_a_look_after_memory_that_fails_is_not_the_last_one(
+    settings: ServeSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("masklet.serve.app.RELIEF_SECONDS", 0.01)
+    app, looks = create_app(replace(settings, folder=tmp_path)), list[int]()
+
+    def relieve() -> None:
+        looks.append(len(looks))
+        raise OSError("the disk is gone")
+
+    monkeypatch.setattr(app.state.server.store, "relieve", relieve)
+    with TestClient(app, base_url="http://127.0.0.1"):
+        end = time.monotonic() + 30
+        while len(looks) < 3:
+            assert time.monotonic() < end
+            time.sleep(0.01)
+
+
 @pytest.mark.parametrize("is_clicked", [False, True])
 def test_a_session_that_left_memory_goes_on_as_one_that_stayed(
     settings: ServeSettings, tmp_path: Path, photo: bytes, monkeypatch: pytest.MonkeyPatch, *, is_clicked: bool

@@ -5,8 +5,6 @@ from dataclasses import replace
 
 import pytest
 
-pytest.importorskip("fastapi", reason="masklet[serve] is not installed")
-
 from masklet.serve.sessions.photo_state import (
     PhotoConcept,
     PhotoHistory,

@@ -145,7 +145,7 @@ class Predictor:
 
     @torch.inference_mode()
     def click(self, features: ClickFeatures, prompt: ClickPrompt, *, multimask: bool) -> ClickOutput:
-        """Masks of clicked objects; the prompt is in cells of the image as it was encoded."""
+        """Masks of clicked objects, low-resolution logits; points of the prompt are fractions of the image."""
         return self.detector.click(features, prompt.to(self.device), multimask=multimask)
 
     def masks(

@@ -146,15 +146,15 @@ def pack_history(history: PhotoHistory, masks: Mapping[str, str]) -> bytes:
     before: tuple[PhotoObject, ...] = ()
     for state in history.states():
         head, tail = _same_at_ends(before, state.objects)
-        before = state.objects
         row: _StateRow = {
             "concepts": concepts.places(state.concepts),
             "head": head,
-            "objects": objects.places(before[head : len(before) - tail]),
+            "objects": objects.places(state.objects[head : len(state.objects) - tail]),
             "tail": tail,
             "next_id": state.next_id,
         }
         rows.append(row)
+        before = state.objects
     file: _HistoryFile = {
         "masks": {digest: masks[digest] for digest in _masks_of(objects.parts)},
         "concepts": concepts.parts,

@@ -129,9 +129,8 @@ class PhotoWork:
         with self.lock:
             if self._session is not None:
                 if self._session.num_bytes != self._bytes_on_disk and self.folder.is_dir():
-                    with suppress(
-                        InputError, RuntimeError
-                    ):  # no room, which torch says in its own way: it is made again
+                    # No room, which torch says in its own way: it is made again
+                    with suppress(InputError, RuntimeError):
                         write_encoding(self.folder / ENCODING, self._session)
                 self._session.close()
             self._session = self._pixels = None

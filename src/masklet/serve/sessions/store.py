@@ -1,11 +1,9 @@
 """All sessions of a server: found by id and owner, counted in bytes, let go when idle, taken up again from disk."""
 
-import ctypes
 import json
 import re
 import secrets
 import shutil
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -21,6 +19,7 @@ from masklet.serve.model_host import ModelHost
 from masklet.serve.problems import HttpProblem, not_found
 from masklet.serve.schemas import SessionRow
 from masklet.serve.sessions.about import CARD, About, read_about, shown_name, write_about
+from masklet.serve.sessions.allocator import return_memory
 from masklet.serve.sessions.photo_work import ENCODING, IMAGE, TASK, PhotoWork
 from masklet.serve.sessions.track_run import TrackingJob
 from masklet.serve.sessions.video_work import VideoWork
@@ -203,7 +202,7 @@ class SessionStore:
         if self._has_let_go:
             self._has_let_go = False
             self._drop_encodings()
-            _return_memory()
+            return_memory()
         sizes = [work.num_bytes for work in list(self._works.values())]
         self.telemetry.sessions.set(len(sizes))
         self.telemetry.session_bytes.set(sum(sizes))
@@ -325,13 +324,6 @@ def _is_released(work: Work) -> bool:
         LOG.error(json.dumps({"session": work.folder.name, "not_saved": str(error)[:500]}))
         return False
     return True
-
-
-def _return_memory() -> None:
-    """Gives what was freed back to the system: glibc would keep what lies between small things that stay."""
-    if sys.platform == "linux":
-        with suppress(OSError, AttributeError):  # another C library
-            ctypes.CDLL(None).malloc_trim(0)
 
 
 def _write_new(path: Path, data: bytes) -> None:
