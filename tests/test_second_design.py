@@ -128,13 +128,15 @@ def _data(folder: Path) -> Path:
 
 
 def _trained_on(out: Path, before: Path, phase: str) -> Path:
-    """The weights that `builtin-more` leaves, begun at the mean before and after `builtin-longer`."""
+    """The weights that `builtin-crowded` leaves, over `builtin-more` and the mean before and after `builtin-longer`."""
     shared = [f"data.root={out / 'data'}", f"phases={phase}", *SMALL]
     assert loop.run("builtin-longer", [*shared, f"initial_weights={before}"], out / "longer")
     mean = out / "longer.safetensors"
     mean_weights.main(before, out / "longer" / "weights.safetensors", mean)
     assert loop.run("builtin-more", [*shared, f"initial_weights={mean}"], out / "more")
-    return out / "more" / "weights.safetensors"
+    more = out / "more" / "weights.safetensors"
+    assert loop.run("builtin-crowded", [*shared, f"initial_weights={more}"], out / "crowded")
+    return out / "crowded" / "weights.safetensors"
 
 
 @pytest.mark.slow

@@ -34,7 +34,7 @@ BUDGETS = {
     "render": 260,
     "scenes": 3090,
     "serve": 6950,
-    "train": 4150,
+    "train": 4220,
     "workflows": 5920,
 }
 

@@ -127,6 +127,15 @@ def test_two_processes_learn_what_one_does(tmp_path, alone, pictures, parallel) 
 
 
 @pytest.mark.slow
+def test_two_processes_with_muon_learn_what_one_does(tmp_path, pictures) -> None:
+    for processes in (1, 2):
+        train(tmp_path / str(processes), processes, pictures, "parallel=fsdp", "optim.matrices=muon", steps=3)
+    one, two = (checkpoint(tmp_path / str(processes)) for processes in (1, 2))
+    assert one.keys() == two.keys()
+    assert_equal(two, one)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(("first", "then"), [(2, 1), (1, 2)])
 def test_a_run_goes_on_with_another_number_of_processes(tmp_path, alone, pictures, first, then) -> None:
     train(tmp_path, first, pictures, "parallel=fsdp", steps=STEPS // 2)

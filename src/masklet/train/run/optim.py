@@ -1,4 +1,4 @@
-"""AdamW with a learning rate for each part, two schedules, and a moving average of weights."""
+"""Optimizers with a learning rate for each part, two schedules, and a moving average of weights."""
 
 import math
 from dataclasses import dataclass
@@ -9,6 +9,10 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
 from masklet.train.run.distributed import own_part
+from masklet.train.run.muon import Muon
+
+ENCODERS = ("vision.trunk.", "text.")
+LEAST_SIDE = 9  # rows and columns of a matrix that Muon moves
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,6 +22,9 @@ class OptimConfig:
     Steps and `timescale` are updates where they are whole numbers, and shares of the schedule where they are written
     with a point: 0.05 is a twentieth of it, however many updates a run has. The `cosine` schedule, which is the
     tracker's, reads neither `cooldown_steps` nor `timescale`.
+
+    `matrices` says what moves the matrices behind the two encoders: `adamw`, as published, or `muon`, which gets as far
+    with a fraction of the images where images are dear (runs/tried.md).
     """
 
     lr_vision: float = 5e-4
@@ -27,6 +34,7 @@ class OptimConfig:
     weight_decay: float = 0.1
     schedule: Literal["inverse_sqrt", "cosine"] = "inverse_sqrt"
     betas: tuple[float, float] = (0.9, 0.999)
+    matrices: Literal["adamw", "muon"] = "adamw"
     warmup_steps: int | float = 5000
     cooldown_steps: int | float = 5000
     timescale: int | float = 5000
@@ -88,41 +96,47 @@ def layer_scale(name: str, depth: int, decay: float) -> float:
 
 
 def parameter_groups(model: nn.Module, config: OptimConfig) -> list[dict]:
-    """AdamW groups of what is learnt, with their peak rate in `peak_lr`; only matrices of layers decay.
+    """Groups of what is learnt, with their peak rate in `peak_lr`; only matrices of layers decay.
 
     Sharded parameters have groups of their own, as no kernel takes them together with others.
 
     Biases, norms, embeddings and free parameters (position tables, queries, tokens) do not; the official recipe decays
-    the latter two by accident.
+    the latter two by accident. `orthogonal` marks what `Muon` moves by its own rule.
     """
     blocks = (name for name, _ in model.named_parameters() if name.startswith("vision.trunk.blocks."))
     depth = max((int(name.split(".")[3]) + 1 for name in blocks), default=0)
     embeddings = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
-    groups: dict[tuple[float, float, bool], list[Tensor]] = {}
+    groups: dict[tuple[float, float, bool, bool], list[Tensor]] = {}
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
         rate = {"vision": config.lr_vision, "text": config.lr_text}.get(name.split(".")[0], config.lr_rest)
         rate *= layer_scale(name, depth, config.layer_decay)
         decays = name.endswith("weight") and parameter.ndim > 1 and id(parameter) not in embeddings
-        key = (rate, config.weight_decay if decays else 0.0, isinstance(parameter, DTensor))
+        behind = not name.startswith(ENCODERS)
+        orthogonal = config.matrices == "muon" and decays and behind and min(parameter.flatten(1).shape) >= LEAST_SIDE
+        key = (rate, config.weight_decay if decays else 0.0, isinstance(parameter, DTensor), orthogonal)
         groups.setdefault(key, []).append(parameter)
     return [
-        {"params": parameters, "lr": rate, "peak_lr": rate, "weight_decay": decay}
-        for (rate, decay, _), parameters in groups.items()
+        {"params": parameters, "lr": rate, "peak_lr": rate, "weight_decay": decay, "orthogonal": orthogonal}
+        for (rate, decay, _, orthogonal), parameters in groups.items()
     ]
 
 
 def make_optimizer(model: nn.Module, config: OptimConfig) -> torch.optim.AdamW:
-    """AdamW over `parameter_groups`, in one fused kernel. Its state exists from the start, so it can be restored."""
-    optimizer = torch.optim.AdamW(parameter_groups(model, config), betas=config.betas, fused=True)
+    """The optimizer of `parameter_groups`, AdamW in one fused kernel.
+
+    Its state exists from the start, so it can be restored.
+    """
+    kind = Muon if config.matrices == "muon" else torch.optim.AdamW
+    optimizer = kind(parameter_groups(model, config), betas=config.betas, fused=True)
     for group in optimizer.param_groups:
         for parameter in group["params"]:
-            optimizer.state[parameter] = {
-                "step": torch.zeros((), device=parameter.device),
-                "exp_avg": torch.zeros_like(parameter),
-                "exp_avg_sq": torch.zeros_like(parameter),
-            }
+            state = optimizer.state[parameter]
+            state["exp_avg"] = torch.zeros_like(parameter)
+            if not group["orthogonal"]:
+                state["step"] = torch.zeros((), device=parameter.device)
+                state["exp_avg_sq"] = torch.zeros_like(parameter)
     return optimizer
 
 
