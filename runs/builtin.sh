@@ -33,8 +33,9 @@ python runs/mean_weights.py "$photos" "$out/builtin-outlines/weights.safetensors
 stage builtin-longer 1 initial_weights="$outlines" data.root="$out/data"
 python runs/mean_weights.py "$outlines" "$out/builtin-longer/weights.safetensors" "$longer"
 stage builtin-more 1 initial_weights="$longer" data.root="$out/data"
-stage builtin-crowded 2 initial_weights="$out/builtin-more/weights.safetensors" data.root="$out/data"
-crowded=$out/builtin-crowded/weights.safetensors
+more=$out/builtin-more/weights.safetensors crowded=$out/crowded.safetensors
+stage builtin-crowded 2 initial_weights="$more" data.root="$out/data"
+python runs/mean_weights.py "$more" "$out/builtin-crowded/weights.safetensors" "$crowded"
 stage builtin-clips 1 initial_weights="$crowded" data.root="$train"
 python runs/mean_weights.py "$crowded" "$out/builtin-clips/weights.safetensors" "$out/mean/weights.safetensors"
 python runs/finish_builtin.py "$out/mean" "$out/data" "$out/tiny.safetensors"

@@ -128,15 +128,16 @@ def _data(folder: Path) -> Path:
 
 
 def _trained_on(out: Path, before: Path, phase: str) -> Path:
-    """The weights that `builtin-crowded` leaves, over `builtin-more` and the mean before and after `builtin-longer`."""
+    """The mean that `builtin-crowded` leads to, by way of `builtin-longer` and `builtin-more`."""
     shared = [f"data.root={out / 'data'}", f"phases={phase}", *SMALL]
     assert loop.run("builtin-longer", [*shared, f"initial_weights={before}"], out / "longer")
-    mean = out / "longer.safetensors"
-    mean_weights.main(before, out / "longer" / "weights.safetensors", mean)
-    assert loop.run("builtin-more", [*shared, f"initial_weights={mean}"], out / "more")
+    longer, crowded = out / "longer.safetensors", out / "crowded.safetensors"
+    mean_weights.main(before, out / "longer" / "weights.safetensors", longer)
+    assert loop.run("builtin-more", [*shared, f"initial_weights={longer}"], out / "more")
     more = out / "more" / "weights.safetensors"
     assert loop.run("builtin-crowded", [*shared, f"initial_weights={more}"], out / "crowded")
-    return out / "crowded" / "weights.safetensors"
+    mean_weights.main(more, out / "crowded" / "weights.safetensors", crowded)
+    return crowded
 
 
 @pytest.mark.slow
