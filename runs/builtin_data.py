@@ -2,7 +2,8 @@
 
     python runs/builtin_data.py PACKAGES DATA WORDS OUT
 
-Writes OUT/everyday.json and OUT/real.json (COCO layout, images below OUT/everyday and OUT/real) and OUT/cutouts:
+Writes OUT/everyday.json and OUT/real.json (COCO layout, images below OUT/everyday and OUT/real), OUT/cutouts, and
+OUT/pasted (pasted_cutouts.py):
 
 * What is labelled in full becomes a list of phrases for each photo.
 * Words that are never segmented (a fifth of the nouns that the trunk's classifier knows, by a hash of the word:
@@ -23,6 +24,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from builtin_words import EVERYDAY, LISTED, WordNet, autocast, published_trunk
+from pasted_cutouts import write_pasted
 from PIL import Image
 
 from masklet.checkpoints.containers import read_metadata
@@ -34,6 +36,7 @@ PHOTO_SIZE = 384
 HARD = 12
 KEPT_FIELDS = ("width", "height", "source", "attribution", "license")
 LOOSE = set(LISTED["loose"].split(", "))
+STUFF = set(LISTED["stuff"].split(", "))
 BROADER = {name: narrow.split(", ") for name, narrow in LISTED["broader"].items()}
 
 
@@ -160,8 +163,8 @@ class Preparer:
         ids = {"id": len(self.annotations) + 1, "image_id": image, "category_id": category["id"]}
         self.annotations.append(annotation | ids)
 
-    def write(self, path: Path) -> None:
-        """The joined file."""
+    def write(self, path: Path) -> dict:
+        """Writes the joined file; returns what is in it."""
         document = {
             "images": self.images,
             "annotations": self.annotations,
@@ -171,6 +174,7 @@ class Preparer:
         asked = sum(len(each.get("hard_negatives", [])) for each in self.images)
         print(f"{path.name}: {len(self.images)} images, {len(self.annotations)} objects, {asked} hard negatives")
         self.images, self.annotations, self.categories = [], [], {}
+        return document
 
 
 def captioned(image: dict) -> list[str]:
@@ -194,7 +198,8 @@ def main(packages: Path, wordnet: Path, data: Path, words: Path, out: Path) -> N
     for source in sorted(path.parent for path in (data / "everyday").glob("*/train.json")):
         link(out / "everyday" / source.name, source / "images")
         preparer.add(source / "train.json", f"{source.name}/", negatives=source.name not in ("coco_full",))
-    preparer.write(out / "everyday.json")
+    document = preparer.write(out / "everyday.json")
+    print(f"pasted: {write_pasted(document, out / 'everyday', STUFF, out / 'pasted')} cut-outs")
     link(out / "real", data / "train/real/images")
     link(out / "backgrounds", data / "train/backgrounds")
     preparer.add(data / "train/real/annotations.json", "", negatives=False)

@@ -13,6 +13,7 @@ import builtin_words
 import finish_builtin
 import mean_weights
 import numpy as np
+import pasted_cutouts
 import pytest
 import torch
 from PIL import Image, ImageDraw
@@ -100,9 +101,9 @@ def _coco(file: Path, images: Path, photos: list[dict], phrases: list[list[str]]
 
 
 def _data(folder: Path) -> Path:
-    everyday = folder / "everyday" / "home"
+    everyday = folder / "everyday" / "tools"
     said = {"exhaustive": "some", "present": ["kind 7"], "captions": ["a cat on a bed", "the cat sits", "two cats"]}
-    photos = [{"file_name": f"p{i}.jpg", "source": "home", **said} for i in range(8)]
+    photos = [{"file_name": f"p{i}.jpg", "source": "tools", **said} for i in range(8)]
     (everyday / "images").mkdir(parents=True)
     _coco(everyday / "train.json", everyday / "images", photos, [["kind 1", "small 1"], ["lamp"], ["kind 3"], ["dog"]])
     (everyday / "holdout.json").write_text(json.dumps({"images": [{"file_name": "none.jpg"}]}))
@@ -128,7 +129,7 @@ def _data(folder: Path) -> Path:
 
 
 def _trained_on(out: Path, before: Path, phase: str) -> Path:
-    """The mean that `builtin-crowded` leads to, by way of `builtin-longer` and `builtin-more`."""
+    """What `builtin-pasted` leads to, by way of `builtin-longer`, `builtin-more` and `builtin-crowded`."""
     shared = [f"data.root={out / 'data'}", f"phases={phase}", *SMALL]
     assert loop.run("builtin-longer", [*shared, f"initial_weights={before}"], out / "longer")
     longer, crowded = out / "longer.safetensors", out / "crowded.safetensors"
@@ -137,7 +138,21 @@ def _trained_on(out: Path, before: Path, phase: str) -> Path:
     more = out / "more" / "weights.safetensors"
     assert loop.run("builtin-crowded", [*shared, f"initial_weights={more}"], out / "crowded")
     mean_weights.main(more, out / "crowded" / "weights.safetensors", crowded)
-    return crowded
+    shared[1] = f"phases={phase.replace('scenes', 'pasted')}"
+    assert loop.run("builtin-pasted", [*shared, f"initial_weights={crowded}"], out / "pasted")
+    return out / "pasted" / "weights.safetensors"
+
+
+def _clicks_on(out: Path, before: Path, data: Path, name: str, weights: dict[str, float]) -> Path:
+    """What a recipe of clicks and clips leaves: the detector is as it was."""
+    clips = {"num_frames": 2, "corrections": 1, "image_corrections": 1, "image_batch": 2}
+    phase = json.dumps([{**PHASE, "weights": weights, "tracking": clips}])
+    assert loop.run(name, [f"data.root={data}", f"initial_weights={before}", f"phases={phase}", *SMALL], out / name)
+    after = read(out / name / "weights.safetensors").state
+    changed = {key for key, value in read(before).state.items() if not torch.equal(value, after[key])}
+    assert changed
+    assert all(belongs(key, "click") or belongs(key, "memory") for key in changed)
+    return out / name / "weights.safetensors"
 
 
 @pytest.mark.slow
@@ -150,6 +165,8 @@ def test_all_stages_make_the_model_that_ships(tmp_path: Path, monkeypatch: pytes
     # Words: a classifier's trunk, its classes, the names around them
     builtin_words.main(packages, wordnet, data, tmp_path / "first.safetensors", out)
     begun = read(out / "start.safetensors")
+    monkeypatch.setattr(pasted_cutouts, "LEAST_SIDE", 24)
+    monkeypatch.setattr(pasted_cutouts, "LEAST_OF_A_KIND", 1)
     builtin_data.main(packages, wordnet, data, out / "words.safetensors", out / "data")
     words = [f"data.root={out}", f"initial_weights={out / 'start.safetensors'}"]
     assert loop.run("builtin-words", [*words, *SMALL, "phases=[{steps: 2, batch_size: 8}]"], out / "words")
@@ -173,22 +190,15 @@ def test_all_stages_make_the_model_that_ships(tmp_path: Path, monkeypatch: pytes
     halves = [read(path).state[neck].float() for path in (begins, out / "outlines" / "weights.safetensors")]
     torch.testing.assert_close(read(before).state[neck].float(), (halves[0] + halves[1]) / 2, atol=1e-3, rtol=1e-3)
     before = _trained_on(out, before, phase)
-    clips = {"num_frames": 2, "corrections": 1, "image_corrections": 1, "image_batch": 2}
-    weights = {"scenes": 0.5, "cutouts": 0.25, "real": 0.25}
-    phase = json.dumps([{**PHASE, "weights": weights, "tracking": clips}])
-    followed = [f"data.root={data / 'train'}", f"initial_weights={before}", f"phases={phase}"]
-    assert loop.run("builtin-clips", [*followed, *SMALL], out / "clips")
-    after = read(out / "clips" / "weights.safetensors").state
-    changed = {name for name, value in read(before).state.items() if not torch.equal(value, after[name])}
-    assert changed
-    assert all(belongs(name, "click") or belongs(name, "memory") for name in changed)
+    before = _clicks_on(out, before, data / "train", "builtin-clips", {"scenes": 0.5, "cutouts": 0.25, "real": 0.25})
+    before = _clicks_on(out, before, out / "data", "builtin-following", {"masked": 0.5, "pasted": 0.5})
     # Calibration
     monkeypatch.setattr(finish_builtin, "NUM_EACH", 1)
     monkeypatch.setattr(finish_builtin, "SHIFTS", (1.0,))
-    finish_builtin.main(out / "clips", out / "data", out / "tiny.safetensors")
+    finish_builtin.main(before.parent, out / "data", out / "tiny.safetensors")
     made = read(out / "tiny.safetensors")
     bias = finish_builtin.PRESENCE_BIAS
-    torch.testing.assert_close(made.state[bias].float(), after[bias].float() + 1, atol=1e-2, rtol=0)
+    torch.testing.assert_close(made.state[bias].float(), read(before).state[bias].float() + 1, atol=1e-2, rtol=0)
     assert made.settings.max_overlap == finish_builtin.MAX_OVERLAP
     model = masklet.load(out / "tiny.safetensors", device="cpu")
-    assert model.segment(data / "everyday/home/images/p0.jpg", "lamp").masks.shape[1:] == (SIDE, SIDE)
+    assert model.segment(data / "everyday/tools/images/p0.jpg", "lamp").masks.shape[1:] == (SIDE, SIDE)
