@@ -30,9 +30,9 @@ from masklet.train.recipes.schema import load_recipe
 from masklet.types import DetectionSettings
 
 PRESENCE_BIAS = "decoder.presence_head.layers.2.bias"
-SHIFTS = (0.0, 1.0, 2.0)
+SHIFTS = (0.0, 0.5, 1.0)
 EVEN_SCORES = (0.3, 0.35, 0.4, 0.45, 0.5, 0.55)
-NUM_EACH = 20
+NUM_EACH = 50
 LOWEST = 0.25
 MAX_OVERLAP = 0.5  # IoU
 
