@@ -36,11 +36,9 @@ stage builtin-more 1 initial_weights="$longer" data.root="$out/data"
 more=$out/builtin-more/weights.safetensors crowded=$out/crowded.safetensors
 stage builtin-crowded 2 initial_weights="$more" data.root="$out/data"
 python runs/mean_weights.py "$more" "$out/builtin-crowded/weights.safetensors" "$crowded"
-pasted=$out/pasted.safetensors clips=$out/clips.safetensors
+pasted=$out/pasted.safetensors
 stage builtin-pasted 2 initial_weights="$crowded" data.root="$out/data"
 python runs/mean_weights.py "$crowded" "$out/builtin-pasted/weights.safetensors" "$pasted"
 stage builtin-clips 1 initial_weights="$pasted" data.root="$train"
-python runs/mean_weights.py "$pasted" "$out/builtin-clips/weights.safetensors" "$clips"
-stage builtin-following 1 initial_weights="$clips" data.root="$out/data"
-python runs/mean_weights.py "$clips" "$out/builtin-following/weights.safetensors" "$out/mean/weights.safetensors"
+python runs/mean_weights.py "$pasted" "$out/builtin-clips/weights.safetensors" "$out/mean/weights.safetensors"
 python runs/finish_builtin.py "$out/mean" "$out/data" "$out/tiny.safetensors"
