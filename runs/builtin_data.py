@@ -1,6 +1,6 @@
 """The photos and cut-outs that the built-in model learns from, joined and made ready.
 
-    python runs/builtin_data.py PACKAGES DATA WORDS OUT
+    python runs/builtin_data.py PACKAGES WORDNET DATA WORDS OUT
 
 Writes OUT/everyday.json and OUT/real.json (COCO layout, images below OUT/everyday and OUT/real), OUT/cutouts, and
 OUT/pasted (pasted_cutouts.py):

@@ -4,15 +4,17 @@ Few photos show animals or cars that touch another of their kind; scenes of thes
 """
 
 import json
-from collections import Counter, defaultdict
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import torch
 from jaxtyping import Bool, UInt8
 from PIL import Image
 from scipy import ndimage
 
-from masklet.ops.masks import rle_decode
+from masklet.ops.components import component_areas
+from masklet.ops.masks import mask_to_box, rle_decode
 
 DRAWN_BY_PEOPLE = "coco_full", "coco_traffic", "coco_val", "oi_animals", "oi_masks", "tools"
 LEAST_OF_A_KIND = 3
@@ -20,19 +22,19 @@ LEAST_SIDE, MOST_SIDE = 56, 192
 WHOLE = 0.9  # share of a mask in its largest piece, below which something hides part of it
 LEAST_FILL = 0.25  # of its box: below, it is the rim of something, or full of holes
 
-Box = tuple[slice, slice]
+Box = tuple[int, int, int, int]  # left, top, right, bottom
 
 
 def is_clean(mask: Bool[np.ndarray, "height width"], box: Box) -> bool:
     """Whether a mask shows a thing that is whole: of a fair size, in one piece, away from the rim of the photo."""
-    sides = [side.stop - side.start for side in box]
+    left, top, right, bottom = box
+    sides = right - left, bottom - top
     if max(sides) < LEAST_SIDE or min(sides) < LEAST_SIDE // 3:
         return False
-    if any(side.start < 2 or side.stop > length - 2 for side, length in zip(box, mask.shape, strict=True)):
+    if min(left, top) < 2 or right > mask.shape[1] - 2 or bottom > mask.shape[0] - 2:
         return False
-    pieces, _ = ndimage.label(mask)
-    largest = np.bincount(pieces.ravel())[1:].max()
-    return bool(largest >= WHOLE * mask.sum() and mask.sum() >= LEAST_FILL * sides[0] * sides[1])
+    area, largest = mask.sum(), int(component_areas(torch.from_numpy(mask)[None]).max())
+    return bool(largest >= WHOLE * area and area >= LEAST_FILL * sides[0] * sides[1])
 
 
 def cut_out(
@@ -41,7 +43,7 @@ def cut_out(
     """The thing alone, at most 192 pixels long; its rim, which shows some of the ground behind, is shaved a little."""
     soft = ndimage.gaussian_filter(mask.astype(np.float32), 0.7)
     alpha = (np.clip(2 * soft - 0.7, 0, 1) * 255).astype(np.uint8)
-    image = Image.fromarray(np.dstack([pixels, alpha])[box])
+    image = Image.fromarray(np.dstack([pixels, alpha])).crop(box)
     image.thumbnail((MOST_SIDE, MOST_SIDE), Image.Resampling.LANCZOS)
     return image
 
@@ -53,24 +55,23 @@ def write_pasted(document: dict, photos: Path, stuff: set[str], out: Path) -> in
     """
     out.mkdir(parents=True, exist_ok=True)
     phrases = {each["id"]: [each["name"], *each["synonyms"]] for each in document["categories"]}
-    of_image = defaultdict(list)
+    files = {each["id"]: each["file_name"] for each in document["images"]}
+    found: list[tuple[dict, Image.Image]] = []
     for each in document["annotations"]:
-        if not each["iscrowd"] and not each.get("box_only") and phrases[each["category_id"]][0] not in stuff:
-            of_image[each["image_id"]].append(each)
-    records = []
-    for image in document["images"]:
-        if image["file_name"].split("/")[0] not in DRAWN_BY_PEOPLE or image["id"] not in of_image:
+        file, said = files[each["image_id"]], phrases[each["category_id"]]
+        if file.split("/")[0] not in DRAWN_BY_PEOPLE or said[0] in stuff or each["iscrowd"] or each.get("box_only"):
             continue
-        pixels = np.asarray(Image.open(photos / image["file_name"]).convert("RGB"))
-        for each in of_image[image["id"]]:
-            mask = rle_decode(each["segmentation"]["counts"], *each["segmentation"]["size"])
-            found = ndimage.find_objects(mask.astype(np.uint8))
-            if not found or not is_clean(mask, found[0]):
-                continue
-            said, name = phrases[each["category_id"]], f"{each['id']}.webp"
-            cut_out(pixels, mask, found[0]).save(out / name, quality=85)
-            records.append({"file": name, "phrases": said, "group": "People & Body" if "person" in said else ""})
-    names = Counter(each["phrases"][0] for each in records)
-    kept = [each for each in records if names[each["phrases"][0]] >= LEAST_OF_A_KIND]
-    (out / "index.json").write_text(json.dumps(kept))
+        mask = rle_decode(each["segmentation"]["counts"], *each["segmentation"]["size"])
+        box = mask_to_box(mask)
+        if box is not None and is_clean(mask, box):
+            pixels = np.asarray(Image.open(photos / file).convert("RGB"))
+            group = "People & Body" if "person" in said else ""
+            record = {"file": f"{each['id']}.webp", "phrases": said, "group": group}
+            found.append((record, cut_out(pixels, mask, box)))
+    # Of a kind with few pictures scenes would show the same one again and again
+    names = Counter(record["phrases"][0] for record, _ in found)
+    kept = [each for each in found if names[each[0]["phrases"][0]] >= LEAST_OF_A_KIND]
+    for record, image in kept:
+        image.save(out / record["file"], quality=85)
+    (out / "index.json").write_text(json.dumps([record for record, _ in kept]))
     return len(kept)

@@ -9,7 +9,7 @@ from pasted_cutouts import cut_out, is_clean, write_pasted
 from PIL import Image
 from scipy import ndimage
 
-from masklet.ops.masks import rle_encode
+from masklet.ops.masks import mask_to_box, rle_encode
 
 HEIGHT, WIDTH = 120, 160
 
@@ -21,7 +21,9 @@ def _box(top: int, left: int, height: int, width: int) -> np.ndarray:
 
 
 def _is_clean(mask: np.ndarray) -> bool:
-    return is_clean(mask, ndimage.find_objects(mask.astype(np.uint8))[0])
+    box = mask_to_box(mask)
+    assert box is not None
+    return is_clean(mask, box)
 
 
 def _rim(mask: np.ndarray) -> np.ndarray:
@@ -55,7 +57,7 @@ def test_a_cut_out_shows_the_thing_and_nothing_of_its_ground() -> None:
     mask = WHOLE
     pixels = np.full((HEIGHT, WIDTH, 3), 200, np.uint8)
     pixels[mask] = 90, 50, 10
-    image = np.asarray(cut_out(pixels, mask, (slice(20, 90), slice(30, 80))))
+    image = np.asarray(cut_out(pixels, mask, (30, 20, 80, 90)))
     assert image.shape == (70, 50, 4)
     assert (image[image[..., 3] > 0][:, :3] == (90, 50, 10)).all()
     assert (image[3:-3, 3:-3, 3] == 255).all()
@@ -82,11 +84,12 @@ def test_kinds_of_which_there_are_enough_are_written(tmp_path: Path, monkeypatch
         Image.new("RGB", (WIDTH, HEIGHT), "red").save(tmp_path / folder / "one.png")
     names = ["hammer", "saw", "grass", "person"]
     masks = [WHOLE] * 5 + [_box(20, 30, 20, 20)] + [WHOLE] * 3
-    #  hammer: whole, a crowd, whole; saw: whole, too small; grass is not a thing; person: two
+    # hammer: whole, a crowd, whole; saw: whole, too small; grass is not a thing; person: two
     count = write_pasted(_document(names, masks), tmp_path, {"grass"}, tmp_path / "out")
     records = json.loads((tmp_path / "out/index.json").read_text())
     assert count == len(records) == 4
     assert [each["file"] for each in records] == ["10.webp", "13.webp", "17.webp", "18.webp"]
+    assert sorted(path.name for path in (tmp_path / "out").glob("*.webp")) == sorted(each["file"] for each in records)
     assert records[0] == {"file": "10.webp", "phrases": ["hammer", "thing"], "group": ""}
     assert records[1]["group"] == "People & Body"
     with Image.open(tmp_path / "out/10.webp") as image:
