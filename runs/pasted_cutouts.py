@@ -4,7 +4,7 @@ Few photos show animals or cars that touch another of their kind; scenes of thes
 """
 
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +13,15 @@ from jaxtyping import Bool, UInt8
 from PIL import Image
 from scipy import ndimage
 
+from masklet.ops.boxes import box_iou
 from masklet.ops.components import component_areas
 from masklet.ops.masks import mask_to_box, rle_decode
 
 DRAWN_BY_PEOPLE = "coco_full", "coco_traffic", "coco_val", "oi_animals", "oi_masks", "tools"
+OF_ONE_SUBJECT = "flowers", "oxford_cats"  # whose words are all said of the same thing
 LEAST_OF_A_KIND = 3
 LEAST_SIDE, MOST_SIDE = 56, 192
+SAME = 0.8  # IoU of boxes of one thing
 WHOLE = 0.9  # share of a mask in its largest piece, below which something hides part of it
 LEAST_FILL = 0.25  # of its box: below, it is the rim of something, or full of holes
 
@@ -48,30 +51,50 @@ def cut_out(
     return image
 
 
+def is_among(box: Box, others: list[Box]) -> bool:
+    """Whether one of the others is of the same thing."""
+    return bool(others) and float(box_iou(torch.tensor([box]).float(), torch.tensor(others).float()).max()) > SAME
+
+
 def write_pasted(document: dict, photos: Path, stuff: set[str], out: Path) -> int:
     """Cuts out the things in `document` (builtin_data.py) whose masks people drew; returns how many.
 
-    Writes OUT/NUMBER.webp and OUT/index.json. Regions of `stuff` are left where they are.
+    So are those that a model labelled for itself (self_labels.py), if what they are called is known in full. Writes
+    OUT/NUMBER.webp and OUT/index.json. Regions of `stuff` are left where they are.
     """
     out.mkdir(parents=True, exist_ok=True)
-    phrases = {each["id"]: [each["name"], *each["synonyms"]] for each in document["categories"]}
-    files = {each["id"]: each["file_name"] for each in document["images"]}
+    names = {each["id"]: [each["name"], *each["synonyms"]] for each in document["categories"]}
+    images = {each["id"]: each for each in document["images"]}
     found: list[tuple[dict, Image.Image]] = []
+    taken: dict[int, list[Box]] = defaultdict(list)  # of an image
     for each in document["annotations"]:
-        file, said = files[each["image_id"]], phrases[each["category_id"]]
-        if file.split("/")[0] not in DRAWN_BY_PEOPLE or said[0] in stuff or each["iscrowd"] or each.get("box_only"):
+        image = images[each["image_id"]]
+        said = names_in_full(each, image, names[each["category_id"]])
+        if not said or said[0] in stuff or each["iscrowd"] or each.get("box_only"):
             continue
         mask = rle_decode(each["segmentation"]["counts"], *each["segmentation"]["size"])
         box = mask_to_box(mask)
-        if box is not None and is_clean(mask, box):
-            pixels = np.asarray(Image.open(photos / file).convert("RGB"))
-            group = "People & Body" if "person" in said else ""
-            record = {"file": f"{each['id']}.webp", "phrases": said, "group": group}
-            found.append((record, cut_out(pixels, mask, box)))
+        # A model that is asked "cat" and "Persian cat" labels the same thing twice
+        again = box is not None and "by" in each and is_among(box, taken[image["id"]])
+        if box is None or again or not is_clean(mask, box):
+            continue
+        taken[image["id"]].append(box)
+        pixels = np.asarray(Image.open(photos / image["file_name"]).convert("RGB"))
+        group = "People & Body" if "person" in said else ""
+        found.append(({"file": f"{each['id']}.webp", "phrases": said, "group": group}, cut_out(pixels, mask, box)))
     # Of a kind with few pictures scenes would show the same one again and again
-    names = Counter(record["phrases"][0] for record, _ in found)
-    kept = [each for each in found if names[each[0]["phrases"][0]] >= LEAST_OF_A_KIND]
+    counts = Counter(record["phrases"][0] for record, _ in found)
+    kept = [each for each in found if counts[each[0]["phrases"][0]] >= LEAST_OF_A_KIND]
     for record, image in kept:
         image.save(out / record["file"], quality=85)
     (out / "index.json").write_text(json.dumps([record for record, _ in kept]))
     return len(kept)
+
+
+def names_in_full(annotation: dict, image: dict, said: list[str]) -> list[str]:
+    """What a thing is called; nothing where its mask is rough, or it may have other names that are not at hand."""
+    source = image["file_name"].split("/")[0]
+    if source in OF_ONE_SUBJECT:
+        return sorted(image["present"])
+    was_boxed = "by" in annotation and said[0] not in image.get("present", [])
+    return said if was_boxed or ("by" not in annotation and source in DRAWN_BY_PEOPLE) else []

@@ -1,11 +1,13 @@
 """Masks for photos that have none: those on which what the model finds, a label and the classifier's map agree.
 
-    python runs/self_labels.py MODEL DATA OUT.json
+    python runs/self_labels.py MODEL DATA
 
-DATA is what runs/builtin_data.py wrote. OUT.json is its everyday.json with the masks that were accepted, marked `"by":
-"masklet"`; what a person labelled stays as it is. A boxed object gets the detection of its phrase that lies in its box,
-or else what the click head makes of the box; a word that holds of the whole photo gets its detections. Each must fill
-its box to the edges, and where ImageNet knows the word, the cells inside must agree with it better than those around.
+DATA is what runs/builtin_data.py wrote. DATA/labelled.json is its everyday.json with the masks that were accepted,
+marked `"by": "masklet"`; what a person labelled stays as it is. DATA/labelled are cut-outs of both (pasted_cutouts.py).
+
+A boxed object gets the detection of its phrase that lies in its box, or else what the click head makes of the box; a
+word that holds of the whole photo gets its detections. Each must fill its box to the edges, and where ImageNet knows
+the word, the cells inside must agree with it better than those around.
 """
 
 import json
@@ -17,8 +19,10 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from builtin_data import STUFF
 from heat_maps import cosines
 from jaxtyping import Bool
+from pasted_cutouts import write_pasted
 
 from masklet.checkpoints.containers import read_metadata
 from masklet.inference.model import Model, load
@@ -134,14 +138,15 @@ def label(document: dict[str, Any], images: Path, model: Model, known: set[str])
     return tally
 
 
-def main(model: str, data: Path, out: Path) -> None:
-    """Writes the file and says what was accepted."""
+def main(model: str, data: Path) -> None:
+    """Writes both and says what was accepted."""
     document = json.loads((data / "everyday.json").read_text())
     known = set(json.loads(read_metadata(data.parent / "words.safetensors")["of_phrase"]))
     tally = label(document, data / "everyday", load(model), known)
-    out.write_text(json.dumps(document))
+    (data / "labelled.json").write_text(json.dumps(document))
     print(", ".join(f"{count} {what}" for what, count in sorted(tally.items())))
+    print(f"{write_pasted(document, data / 'everyday', STUFF, data / 'labelled')} cut-outs")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]))
+    main(sys.argv[1], Path(sys.argv[2]))

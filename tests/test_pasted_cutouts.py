@@ -95,3 +95,35 @@ def test_kinds_of_which_there_are_enough_are_written(tmp_path: Path, monkeypatch
     with Image.open(tmp_path / "out/10.webp") as image:
         assert image.mode == "RGBA"
         assert image.size == (50, 70)
+
+
+def test_what_a_model_labelled_is_cut_out_where_its_names_are_known_in_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pasted_cutouts.LEAST_OF_A_KIND", 1)
+    photos = [("oxford_cats", ["cat", "Persian cat"]), ("coco_val", ["horse"]), ("clothing", ["dress"])]
+    for folder, _ in photos:
+        (tmp_path / folder).mkdir()
+        Image.new("RGB", (WIDTH, HEIGHT), "red").save(tmp_path / folder / "one.png")
+    names = ["cat", "Persian cat", "horse", "person", "dress"]
+    labelled = [(1, 0, WHOLE), (1, 1, _box(21, 30, 70, 50)), (1, 0, _box(20, 90, 70, 60)), (2, 2, WHOLE), (2, 3, WHOLE)]
+    document = {
+        "images": [
+            {"id": i + 1, "file_name": f"{folder}/one.png", "present": words}
+            for i, (folder, words) in enumerate(photos)
+        ],
+        "categories": [{"id": i, "name": name, "synonyms": []} for i, name in enumerate(names)],
+        "annotations": [
+            {"id": number, "image_id": image, "category_id": kind, "iscrowd": 0, "by": "masklet"}
+            | {"segmentation": {"size": [HEIGHT, WIDTH], "counts": rle_encode(mask)}}
+            for number, (image, kind, mask) in enumerate([*labelled, (3, 4, WHOLE)])
+        ],
+    }
+    # The cat once though asked for twice, another cat, the person who was boxed; not what may be called otherwise
+    write_pasted(document, tmp_path, set(), tmp_path / "out")
+    records = json.loads((tmp_path / "out/index.json").read_text())
+    assert [(each["file"], each["phrases"]) for each in records] == [
+        ("0.webp", ["Persian cat", "cat"]),
+        ("2.webp", ["Persian cat", "cat"]),
+        ("4.webp", ["person"]),
+    ]
