@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as hnp
 from safetensors.torch import load_file
 
 from masklet.ops.masks import mask_iou
-from masklet.ops.nms import nms_masks
+from masklet.ops.nms import find_groups, nms_masks, nms_prompts
 
 FOLDER = Path(__file__).parents[1] / "golden" / "official"
 GOLDEN = load_file(FOLDER / "4c_functions.safetensors")
@@ -71,3 +71,38 @@ def test_of_equal_scores_the_first_is_kept() -> None:
     same = torch.ones(3, 4, 4)
     assert nms_masks(same, torch.tensor([0.5, 0.7, 0.7]), 0.1).tolist() == [1]
     assert nms_masks(same[:0], torch.zeros(0), 0.1).tolist() == []
+
+
+def _columns(*spans: tuple[int, int]) -> torch.Tensor:
+    """Logits of masks that hold the columns from one to another of 60."""
+    logits = torch.full((len(spans), 8, 60), -1.0)
+    for row, (left, right) in enumerate(spans):
+        logits[row, :, left:right] = 1
+    return logits
+
+
+@pytest.mark.parametrize(
+    ("spans", "scores", "groups"),
+    [
+        pytest.param([(0, 60), (0, 28), (30, 60)], [0.9, 0.6, 0.5], [0], id="around two"),
+        pytest.param([(0, 20), (0, 60), (20, 40), (40, 60)], [0.6, 0.9, 0.6, 0.6], [1], id="around three"),
+        pytest.param([(0, 60), (0, 28), (30, 60)], [0.4, 0.45, 0.42], [0], id="none likely, the parts surer"),
+        pytest.param([(0, 60), (0, 28), (30, 60)], [0.9, 0.6, 0.4], [], id="one of the two is unlikely"),
+        pytest.param([(0, 60), (0, 28), (2, 30)], [0.9, 0.6, 0.6], [], id="the same part twice"),
+        pytest.param([(0, 60), (0, 15), (30, 45)], [0.9, 0.6, 0.6], [], id="two that leave half of it"),
+        pytest.param([(10, 60), (0, 30), (34, 60)], [0.9, 0.6, 0.6], [0], id="around most of two"),
+        pytest.param([(0, 60), (0, 55), (55, 60)], [0.9, 0.6, 0.6], [], id="nearly all of it, and the rest"),
+        pytest.param([(0, 30), (0, 26), (27, 60)], [0.9, 0.6, 0.6], [], id="one beside it"),
+    ],
+)
+def test_an_outline_around_several_others_is_a_group(
+    spans: list[tuple[int, int]], scores: list[float], groups: list[int]
+) -> None:
+    assert np.flatnonzero(find_groups(_columns(*spans), torch.tensor(scores))).tolist() == groups
+
+
+def test_a_group_goes_only_where_its_own_prompt_found_the_parts() -> None:
+    logits, scores = _columns((0, 60), (0, 28), (30, 60)), torch.tensor([0.9, 0.6, 0.6])
+    assert nms_prompts(logits, scores, torch.tensor([0, 0, 0]), 0.5).tolist() == [1, 2]
+    assert nms_prompts(logits, scores, torch.tensor([0, 0, 1]), 0.5).tolist() == [0, 1, 2]
+    assert nms_prompts(logits[:0], scores[:0], torch.zeros(0, dtype=torch.long), 0.5).tolist() == []

@@ -1,10 +1,16 @@
 """Non-maximum suppression of masks: of several detections of one thing the surest is kept."""
 
+import numpy as np
 import torch
-from jaxtyping import Float, Int, Int64
+from jaxtyping import Bool, Float, Int, Int64
 from torch import Tensor
 
 from masklet.ops.overlaps import binary_masks, overlap_table
+
+# What several detections of one phrase make up: most of each lies in it, apart from the others, and they fill it.
+LEAST_INSIDE, MOST_SHARED, LEAST_FILLED = 0.5, 0.2, 0.75
+LARGEST_PART = 0.9  # of the area; above, it is the same thing again
+LIKELY = 0.5  # score at which a detection is as likely right as wrong
 
 
 def nms_masks(
@@ -34,9 +40,39 @@ def nms_prompts(
     prompt_index: Int[Tensor, " detection"],
     max_overlap: float,
 ) -> Int64[Tensor, " kept"]:
-    """As `nms_masks` by IoU, but a detection gives way only to those of its own prompt."""
+    """As `nms_masks` by IoU, but a detection gives way only to those of its own prompt.
+
+    One outline around several others (`find_groups`) is dropped, too.
+    """
     is_kept = torch.zeros_like(prompt_index, dtype=torch.bool)
     for prompt in prompt_index.unique():
         rows = (prompt_index == prompt).nonzero()[:, 0]
-        is_kept[rows[nms_masks(mask_logits[rows], scores[rows], max_overlap)]] = True
+        rows = rows[nms_masks(mask_logits[rows], scores[rows], max_overlap)]
+        is_group = find_groups(mask_logits[rows], scores[rows])
+        is_kept[rows[torch.from_numpy(~is_group).to(rows.device)]] = True
     return is_kept.nonzero()[:, 0]
+
+
+def find_groups(
+    mask_logits: Float[Tensor, "detection height width"], scores: Float[Tensor, " detection"]
+) -> Bool[np.ndarray, " detection"]:
+    """Which detections are one outline around two or more others, as around two cars that touch.
+
+    Only others count that are more likely right than wrong, or surer than the outline around them.
+    """
+    masks = binary_masks(mask_logits)
+    table = overlap_table(masks, masks)
+    shared, areas = table.shared, np.maximum(table.areas, 1)
+    sure = scores.float().cpu().numpy()
+    is_part = (shared >= LEAST_INSIDE * areas[:, None]) & (areas[:, None] < LARGEST_PART * areas)
+    is_part &= sure[:, None] >= np.minimum(sure, LIKELY)
+    is_group = np.zeros(len(areas), bool)
+    for whole in np.flatnonzero(is_part.sum(axis=0) >= 2):
+        parts: list[int] = []
+        for each in np.argsort(-shared[:, whole], kind="stable"):
+            apart = shared[each, parts] <= MOST_SHARED * np.minimum(areas[each], areas[parts])
+            if is_part[each, whole] and apart.all():
+                parts.append(each)
+        filled = shared[parts, whole].sum() - np.triu(shared[np.ix_(parts, parts)], 1).sum()
+        is_group[whole] = len(parts) >= 2 and filled >= LEAST_FILLED * areas[whole]
+    return is_group
