@@ -40,5 +40,11 @@ pasted=$out/pasted.safetensors
 stage builtin-pasted 2 initial_weights="$crowded" data.root="$out/data"
 python runs/mean_weights.py "$crowded" "$out/builtin-pasted/weights.safetensors" "$pasted"
 stage builtin-clips 1 initial_weights="$pasted" data.root="$train"
-python runs/mean_weights.py "$pasted" "$out/builtin-clips/weights.safetensors" "$out/mean/weights.safetensors"
+clips=$out/clips.safetensors
+python runs/mean_weights.py "$pasted" "$out/builtin-clips/weights.safetensors" "$clips"
+stage builtin-following 2 initial_weights="$clips" data.root="$out/data"
+following=$out/builtin-following/weights.safetensors
+[ -e "$out/data/labelled/index.json" ] || python runs/self_labels.py "$following" "$out/data"
+stage builtin-labelled 2 initial_weights="$following" data.root="$out/data"
+python runs/mean_weights.py "$following" "$out/builtin-labelled/weights.safetensors" "$out/mean/weights.safetensors"
 python runs/finish_builtin.py "$out/mean" "$out/data" "$out/tiny.safetensors"

@@ -15,6 +15,7 @@ import mean_weights
 import numpy as np
 import pasted_cutouts
 import pytest
+import self_labels
 import torch
 from PIL import Image, ImageDraw
 
@@ -144,18 +145,37 @@ def _trained_on(out: Path, before: Path, phase: str) -> Path:
 
 
 def _clicks_on(out: Path, before: Path, data: Path) -> Path:
-    """What `builtin-clips` leaves: the detector is as it was."""
-    weights = {"scenes": 0.5, "cutouts": 0.25, "real": 0.25}
+    """What `builtin-clips` and `builtin-following` leave: the detector is as it was."""
     clips = {"num_frames": 2, "corrections": 1, "image_corrections": 1, "image_batch": 2}
-    phase = json.dumps([{**PHASE, "weights": weights, "tracking": clips}])
-    given = [f"data.root={data}", f"initial_weights={before}", f"phases={phase}"]
-    assert loop.run("builtin-clips", [*given, *SMALL], out / "clips")
-    learnt = out / "clips" / "weights.safetensors"
-    after = read(learnt).state
-    changed = {key for key, value in read(before).state.items() if not torch.equal(value, after[key])}
-    assert changed
-    assert all(belongs(key, "click") or belongs(key, "memory") for key in changed)
-    return learnt
+    weights = {"scenes": 0.5, "cutouts": 0.25, "real": 0.25}
+    for recipe, root in (("builtin-clips", data), ("builtin-following", out / "data")):
+        phase = json.dumps([{**PHASE, "weights": weights, "tracking": clips}])
+        given = [f"data.root={root}", f"initial_weights={before}", f"phases={phase}"]
+        assert loop.run(recipe, [*given, *SMALL], out / recipe)
+        learnt = out / recipe / "weights.safetensors"
+        after = read(learnt).state
+        changed = {key for key, value in read(before).state.items() if not torch.equal(value, after[key])}
+        assert changed
+        assert all(belongs(key, "click") or belongs(key, "memory") for key in changed)
+        before, weights = learnt, {"pasted": 0.5, "masked": 0.5}
+    return before
+
+
+def _labels_on(out: Path, before: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What `builtin-labelled` leads to, from masks that the model makes of the photos."""
+    square = np.zeros((SIDE, SIDE), bool)
+    square[8:36, 16:48] = True
+    monkeypatch.setattr(self_labels.Photo, "of_word", lambda *_: [square])  # this model finds nothing worth a label
+    self_labels.main(str(before), out / "data")
+    labels = json.loads((out / "data/labelled.json").read_text())
+    assert sum(each.get("by") == "masklet" for each in labels["annotations"]) >= 8
+    shares = {"everyday": 0.5, "pasted": 0.5}
+    phase = json.dumps([{**PHASE, "weights": shares, "max_queries": 3}])
+    given = [f"data.root={out / 'data'}", f"initial_weights={before}", f"phases={phase}", *SMALL]
+    assert loop.run("builtin-labelled", given, out / "labelled")
+    mean = out / "mean" / "weights.safetensors"
+    mean_weights.main(before, out / "labelled" / "weights.safetensors", mean)
+    return mean
 
 
 @pytest.mark.slow
@@ -194,6 +214,7 @@ def test_all_stages_make_the_model_that_ships(tmp_path: Path, monkeypatch: pytes
     torch.testing.assert_close(read(before).state[neck].float(), (halves[0] + halves[1]) / 2, atol=1e-3, rtol=1e-3)
     before = _trained_on(out, before, phase)
     before = _clicks_on(out, before, data / "train")
+    before = _labels_on(out, before, monkeypatch)
     # Calibration
     monkeypatch.setattr(finish_builtin, "NUM_EACH", 1)
     monkeypatch.setattr(finish_builtin, "SHIFTS", (1.0,))
