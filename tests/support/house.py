@@ -29,7 +29,7 @@ BUDGETS = {
     "media": 1190,
     "models": 2400,
     "nn": 530,
-    "ops": 1075,
+    "ops": 1110,
     "query": 2380,
     "render": 260,
     "scenes": 3090,
