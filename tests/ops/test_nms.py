@@ -91,7 +91,7 @@ def _columns(*spans: tuple[int, int]) -> torch.Tensor:
         pytest.param([(0, 60), (0, 28), (2, 30)], [0.9, 0.6, 0.6], [], id="the same part twice"),
         pytest.param([(0, 60), (0, 15), (30, 45)], [0.9, 0.6, 0.6], [], id="two that leave half of it"),
         pytest.param([(10, 60), (0, 30), (34, 60)], [0.9, 0.6, 0.6], [0], id="around most of two"),
-        pytest.param([(0, 60), (0, 55), (55, 60)], [0.9, 0.6, 0.6], [], id="nearly all of it, and the rest"),
+        pytest.param([(10, 40), (0, 24), (26, 60)], [0.9, 0.6, 0.6], [], id="the larger one mostly beside it"),
         pytest.param([(0, 30), (0, 26), (27, 60)], [0.9, 0.6, 0.6], [], id="one beside it"),
     ],
 )

@@ -9,7 +9,6 @@ from masklet.ops.overlaps import binary_masks, overlap_table
 
 # What several detections of one phrase make up: most of each lies in it, apart from the others, and they fill it.
 LEAST_INSIDE, MOST_SHARED, LEAST_FILLED = 0.5, 0.2, 0.75
-LARGEST_PART = 0.9  # of the area; above, it is the same thing again
 LIKELY = 0.5  # score at which a detection is as likely right as wrong
 
 
@@ -64,8 +63,8 @@ def find_groups(
     table = overlap_table(masks, masks)
     shared, areas = table.shared, np.maximum(table.areas, 1)
     sure = scores.float().cpu().numpy()
-    is_part = (shared >= LEAST_INSIDE * areas[:, None]) & (areas[:, None] < LARGEST_PART * areas)
-    is_part &= sure[:, None] >= np.minimum(sure, LIKELY)
+    is_part = (shared >= LEAST_INSIDE * areas[:, None]) & (sure[:, None] >= np.minimum(sure, LIKELY))
+    np.fill_diagonal(is_part, False)
     is_group = np.zeros(len(areas), bool)
     for whole in np.flatnonzero(is_part.sum(axis=0) >= 2):
         parts: list[int] = []
