@@ -200,8 +200,8 @@ class DetectionSettings:
     """What turns the raw detections of one set of weights into detections to show. As published nothing is changed.
 
     `even_score` is the score at which a detection is as likely right as wrong (`ops.scores.recentre`). Of detections of
-    one phrase in an image whose masks' IoU exceeds `max_overlap`, only the one of the highest score counts, and where that
-    is below 1, one outline around several others does not count: for a model that trained too briefly to detect each
+    one phrase in an image whose masks' IoU exceeds `max_overlap`, only the one of the highest score counts, and where
+    that is below 1, one outline around several others does not: for a model that trained too briefly to detect each
     object once, and alone.
     """
 

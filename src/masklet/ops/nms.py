@@ -64,7 +64,7 @@ def find_groups(
     shared, areas = table.shared, np.maximum(table.areas, 1)
     sure = scores.float().cpu().numpy()
     is_part = (shared >= LEAST_INSIDE * areas[:, None]) & (sure[:, None] >= np.minimum(sure, LIKELY))
-    np.fill_diagonal(is_part, False)
+    is_part &= ~np.eye(len(areas), dtype=bool)
     is_group = np.zeros(len(areas), bool)
     for whole in np.flatnonzero(is_part.sum(axis=0) >= 2):
         parts: list[int] = []
