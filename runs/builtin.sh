@@ -44,7 +44,9 @@ clips=$out/clips.safetensors
 python runs/mean_weights.py "$pasted" "$out/builtin-clips/weights.safetensors" "$clips"
 stage builtin-following 2 initial_weights="$clips" data.root="$out/data"
 following=$out/builtin-following/weights.safetensors
-[ -e "$out/data/labelled/index.json" ] || python runs/self_labels.py "$following" "$out/data"
+labeller=$out/labeller.safetensors
+[ -e "$labeller" ] || python runs/finish_builtin.py "$out/builtin-following" "$out/data" "$labeller"
+[ -e "$out/data/labelled/index.json" ] || python runs/self_labels.py "$labeller" "$out/data"
 stage builtin-labelled 2 initial_weights="$following" data.root="$out/data"
 python runs/mean_weights.py "$following" "$out/builtin-labelled/weights.safetensors" "$out/mean/weights.safetensors"
 python runs/finish_builtin.py "$out/mean" "$out/data" "$out/tiny.safetensors"

@@ -5,6 +5,7 @@ Few photos show animals or cars that touch another of their kind; scenes of thes
 
 import json
 from collections import Counter, defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -51,9 +52,9 @@ def cut_out(
     return image
 
 
-def is_among(box: Box, others: list[Box]) -> bool:
-    """Whether one of the others is of the same thing."""
-    return bool(others) and float(box_iou(torch.tensor([box]).float(), torch.tensor(others).float()).max()) > SAME
+def overlap(one: Sequence[float], other: Sequence[float]) -> float:
+    """Intersection over union of two xyxy boxes."""
+    return float(box_iou(torch.tensor(one, dtype=torch.float64), torch.tensor(other, dtype=torch.float64)))
 
 
 def write_pasted(document: dict, photos: Path, stuff: set[str], out: Path) -> int:
@@ -75,7 +76,7 @@ def write_pasted(document: dict, photos: Path, stuff: set[str], out: Path) -> in
         mask = rle_decode(each["segmentation"]["counts"], *each["segmentation"]["size"])
         box = mask_to_box(mask)
         # A model that is asked "cat" and "Persian cat" labels the same thing twice
-        again = box is not None and "by" in each and is_among(box, taken[image["id"]])
+        again = box is not None and "by" in each and any(overlap(box, other) > SAME for other in taken[image["id"]])
         if box is None or again or not is_clean(mask, box):
             continue
         taken[image["id"]].append(box)

@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from builtin_data import STUFF
 from heat_maps import cosines
 from jaxtyping import Bool
-from pasted_cutouts import write_pasted
+from pasted_cutouts import overlap, write_pasted
 
 from masklet.checkpoints.containers import read_metadata
 from masklet.inference.model import Model, load
@@ -41,18 +41,10 @@ MOST_FOUND, LEAST_SHARE = 3, 0.05  # of one word of a whole photo, and of the ph
 RISE = 0.05  # of the cosine, inside over around
 
 
-def box_iou(one: Box, other: Box) -> float:
-    """Intersection over union of two boxes."""
-    low, high = np.maximum(one[:2], other[:2]), np.minimum(one[2:], other[2:])
-    shared = np.prod(np.clip(high - low, 0, None))
-    areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (one, other)]
-    return float(shared / max(sum(areas) - shared, 1e-9))
-
-
 def fits(mask: Mask, box: Box) -> bool:
     """Whether a mask is one piece that reaches the edges of a box and fills enough of it."""
     own = mask_to_box(mask)
-    if own is None or box_iou(own, box) < BOX_IOU:
+    if own is None or overlap(own, box) < BOX_IOU:
         return False
     inside, ground = (component_areas(torch.from_numpy(each)[None])[0].numpy() for each in (mask, ~mask))
     holes = (ground > 0) & (ground < ground.max())
@@ -78,7 +70,7 @@ class Photo:
     def of_box(self, box: Box, phrase: str) -> Mask | None:
         """The mask of a boxed object."""
         found = self.session.find(phrase, threshold=FOUND, assume_present=True)
-        ranked = sorted(range(len(found)), key=lambda place: -box_iou(tuple(found.boxes[place].tolist()), box))
+        ranked = sorted(range(len(found)), key=lambda place: -overlap(tuple(found.boxes[place].tolist()), box))
         candidates = [found.mask(place) for place in ranked[:1]]
         drawn = self.session.click(box=box)
         candidates += [drawn.mask(0)] if drawn.iou_scores[0] >= CLICK_IOU else []

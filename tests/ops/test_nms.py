@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as hnp
 from safetensors.torch import load_file
 
 from masklet.ops.masks import mask_iou
-from masklet.ops.nms import find_groups, nms_masks, nms_prompts
+from masklet.ops.nms import nms_masks, nms_prompts
 
 FOLDER = Path(__file__).parents[1] / "golden" / "official"
 GOLDEN = load_file(FOLDER / "4c_functions.safetensors")
@@ -95,10 +95,12 @@ def _columns(*spans: tuple[int, int]) -> torch.Tensor:
         pytest.param([(0, 30), (0, 26), (27, 60)], [0.9, 0.6, 0.6], [], id="one beside it"),
     ],
 )
-def test_an_outline_around_several_others_is_a_group(
+def test_an_outline_around_several_others_is_dropped(
     spans: list[tuple[int, int]], scores: list[float], groups: list[int]
 ) -> None:
-    assert np.flatnonzero(find_groups(_columns(*spans), torch.tensor(scores))).tolist() == groups
+    one_prompt = torch.zeros(len(spans), dtype=torch.long)
+    rows = nms_prompts(_columns(*spans), torch.tensor(scores), one_prompt, 0.9).tolist()
+    assert rows == [row for row in range(len(spans)) if row not in groups]
 
 
 def test_a_group_goes_only_where_its_own_prompt_found_the_parts() -> None:
