@@ -44,9 +44,15 @@ clips=$out/clips.safetensors
 python runs/mean_weights.py "$pasted" "$out/builtin-clips/weights.safetensors" "$clips"
 stage builtin-following 2 initial_weights="$clips" data.root="$out/data"
 following=$out/builtin-following/weights.safetensors
-labeller=$out/labeller.safetensors
-[ -e "$labeller" ] || python runs/finish_builtin.py "$out/builtin-following" "$out/data" "$labeller"
-[ -e "$out/data/labelled/index.json" ] || python runs/self_labels.py "$labeller" "$out/data"
+# The detector finds outlines for photos without any and learns from them, twice
+labelled_by() { # what finish_builtin.py makes of the weights in a folder labels the photos under a name
+  [ -e "$out/$2.safetensors" ] || python runs/finish_builtin.py "$1" "$out/data" "$out/$2.safetensors"
+  [ -e "$out/data/$2/index.json" ] || python runs/self_labels.py "$out/$2.safetensors" "$out/data" "$2"
+}
+labelled_by "$out/builtin-following" labelled
 stage builtin-labelled 2 initial_weights="$following" data.root="$out/data"
 python runs/mean_weights.py "$following" "$out/builtin-labelled/weights.safetensors" "$out/mean/weights.safetensors"
-python runs/finish_builtin.py "$out/mean" "$out/data" "$out/tiny.safetensors"
+labelled_by "$out/mean" relabelled
+stage builtin-rows 2 initial_weights="$out/mean/weights.safetensors" data.root="$out/data"
+python runs/mean_weights.py "$out/mean/weights.safetensors" "$out/builtin-rows/weights.safetensors" "$out/last/weights.safetensors"
+python runs/finish_builtin.py "$out/last" "$out/data" "$out/tiny.safetensors"

@@ -1,9 +1,9 @@
 """Masks for photos that have none: those on which what the model finds, a label and the classifier's map agree.
 
-    python runs/self_labels.py MODEL DATA
+    python runs/self_labels.py MODEL DATA NAME
 
-DATA is what runs/builtin_data.py wrote. DATA/labelled.json is its everyday.json with the masks that were accepted,
-marked `"by": "masklet"`; what a person labelled stays as it is. DATA/labelled are cut-outs of both (pasted_cutouts.py).
+DATA is what runs/builtin_data.py wrote. DATA/NAME.json is its everyday.json with the masks that were accepted, marked
+`"by": "masklet"`; what a person labelled stays as it is. DATA/NAME are cut-outs of both (pasted_cutouts.py).
 
 A boxed object gets the detection of its phrase that lies in its box, or else what the click head makes of the box; a
 word that holds of the whole photo gets its detections. Each must fill its box to the edges, and where ImageNet knows
@@ -130,15 +130,15 @@ def label(document: dict[str, Any], images: Path, model: Model, known: set[str])
     return tally
 
 
-def main(model: str, data: Path) -> None:
+def main(model: str, data: Path, name: str) -> None:
     """Writes both and says what was accepted."""
     document = json.loads((data / "everyday.json").read_text())
     known = set(json.loads(read_metadata(data.parent / "words.safetensors")["of_phrase"]))
     tally = label(document, data / "everyday", load(model), known)
-    (data / "labelled.json").write_text(json.dumps(document))
+    (data / f"{name}.json").write_text(json.dumps(document))
     print(", ".join(f"{count} {what}" for what, count in sorted(tally.items())))
-    print(f"{write_pasted(document, data / 'everyday', STUFF, data / 'labelled')} cut-outs")
+    print(f"{write_pasted(document, data / 'everyday', STUFF, data / name)} cut-outs")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]))
+    main(sys.argv[1], Path(sys.argv[2]), sys.argv[3])

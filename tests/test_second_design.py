@@ -162,20 +162,21 @@ def _clicks_on(out: Path, before: Path, data: Path) -> Path:
 
 
 def _labels_on(out: Path, before: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """What `builtin-labelled` leads to, from masks that the model makes of the photos."""
+    """What `builtin-labelled` and `builtin-rows` lead to, each from masks that the model before makes of the photos."""
     square = np.zeros((SIDE, SIDE), bool)
     square[8:36, 16:48] = True
     monkeypatch.setattr(self_labels.Photo, "of_word", lambda *_: [square])  # this model finds nothing worth a label
-    self_labels.main(str(before), out / "data")
-    labels = json.loads((out / "data/labelled.json").read_text())
-    assert sum(each.get("by") == "masklet" for each in labels["annotations"]) >= 8
-    shares = {"everyday": 0.5, "pasted": 0.5}
-    phase = json.dumps([{**PHASE, "weights": shares, "max_queries": 3}])
-    given = [f"data.root={out / 'data'}", f"initial_weights={before}", f"phases={phase}", *SMALL]
-    assert loop.run("builtin-labelled", given, out / "labelled")
-    mean = out / "mean" / "weights.safetensors"
-    mean_weights.main(before, out / "labelled" / "weights.safetensors", mean)
-    return mean
+    phase = json.dumps([{**PHASE, "weights": {"everyday": 0.5, "pasted": 0.5}, "max_queries": 3}])
+    for recipe, name in (("builtin-labelled", "labelled"), ("builtin-rows", "relabelled")):
+        self_labels.main(str(before), out / "data", name)
+        labels = json.loads((out / f"data/{name}.json").read_text())
+        assert sum(each.get("by") == "masklet" for each in labels["annotations"]) >= 8
+        given = [f"data.root={out / 'data'}", f"initial_weights={before}", f"phases={phase}", *SMALL]
+        assert loop.run(recipe, given, out / recipe)
+        mean = out / f"mean-{recipe}" / "weights.safetensors"
+        mean_weights.main(before, out / recipe / "weights.safetensors", mean)
+        before = mean
+    return before
 
 
 @pytest.mark.slow

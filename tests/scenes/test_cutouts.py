@@ -1,6 +1,8 @@
 """Scenes composed of cut-outs, from a handful of tiny ones made here."""
 
 import json
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -8,10 +10,11 @@ import pytest
 from PIL import Image, ImageDraw
 from scene_checks import assert_labelled, assert_same
 
-from masklet.scenes.cutouts import CutoutLibrary, compose_scene
+from masklet.scenes.cutouts import CutoutLibrary, build_composition, compose_scene
 from masklet.scenes.layout import SceneConfig
 
 CONFIG = SceneConfig(size=128)
+ROWS = replace(CONFIG, row_share=1.0)
 NAMES = [["dalmatian", "dog", "animal"], ["dog", "animal"], ["cat", "animal"], ["mug"], ["red apple", "apple", "fruit"]]
 
 
@@ -58,6 +61,25 @@ def test_composed_labels_are_exact(library: CutoutLibrary) -> None:
         example = compose_scene(seed, library, CONFIG)
         assert example.source == "cutouts"
         assert_labelled(example)
+
+
+def test_rows_stand_side_by_side(library: CutoutLibrary) -> None:
+    rows = [
+        sorted(build_composition(np.random.default_rng(seed), library, ROWS).pasted, key=lambda one: one.x)
+        for seed in range(60)
+    ]
+    rows = [row for row in rows if len(row) > 1]
+    assert len(rows) >= 45
+    # Upright, of one size, mostly of one name; side by side unless one between was refused
+    assert max(abs(one.rotation) for row in rows for one in row) < 0.4
+    assert np.median([max(one.size for one in row) / min(one.size for one in row) for row in rows]) < 1.5
+    assert 0.6 < np.mean([len({one.cutout.nouns[0] for one in row}) == 1 for row in rows]) < 1
+    gaps = [
+        (after.x - before.x) / (before.size / 2 + after.size / 2) for row in rows for before, after in pairwise(row)
+    ]
+    assert np.mean(np.array(gaps) < 1.1) > 0.8
+    for seed in range(15):
+        assert_labelled(compose_scene(seed, library, ROWS))
 
 
 def test_broader_words_cover_narrower_ones(library: CutoutLibrary) -> None:

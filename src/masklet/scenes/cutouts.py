@@ -30,6 +30,7 @@ __all__ = ["CutoutLibrary", "compose_scene"]
 
 _PHOTO_SHARE = 0.6
 _DRAWN_SHARE = 0.25
+_ONE_NAME_SHARE = 0.75  # of rows; in others what stands beside may have another name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,8 +80,13 @@ def _choose_cutouts(rng: np.random.Generator, library: CutoutLibrary) -> list[Cu
     return [cutout for cutout in chosen if not any(is_unseen_pair(cutout.colour, noun) for noun in cutout.nouns)]
 
 
-def _pastings(rng: np.random.Generator, config: SceneConfig, cutouts: list[Cutout]) -> Iterator[list[Pasted]]:
+def _pastings(
+    rng: np.random.Generator, config: SceneConfig, library: CutoutLibrary, cutouts: list[Cutout]
+) -> Iterator[list[Pasted]]:
     """The cut-outs of a scene one after the other, each as the places to try for it."""
+    if config.row_share and rng.random() < config.row_share:
+        yield from ([one] for one in _row(rng, config, library, cutouts))
+        return
     crowd = rng.random() < config.crowd_share
     if crowd:
         count = int(rng.integers(6, 12 + round(14 * config.difficulty)))
@@ -104,6 +110,32 @@ def _pastings(rng: np.random.Generator, config: SceneConfig, cutouts: list[Cutou
             gain=_gain(rng),
         )
         yield [replace(first, x=x, y=y) for (x, y), _ in zip(places, range(tries), strict=False)]
+
+
+def _row(rng: np.random.Generator, config: SceneConfig, library: CutoutLibrary, cutouts: list[Cutout]) -> list[Pasted]:
+    """Two to five large cut-outs on one ground line, each close to the one before or over a part of it."""
+    if rng.random() < _ONE_NAME_SHARE:
+        cutouts = [cutout for cutout in cutouts if cutout.nouns[0] == cutouts[0].nouns[0]]
+    count = int(rng.integers(2, 6))
+    base, apart = config.size * float(rng.uniform(0.3, 0.75)) * (2 / count) ** 0.5, float(rng.uniform(0.45, 1.0))
+    row: list[Pasted] = []
+    end = 0.0
+    for _ in range(count):
+        cutout = one_of(rng, cutouts)
+        sides = np.array(library.tiles(cutout)[0].size)
+        size = max(20.0, base * float(np.exp(rng.normal(0, 0.15))))
+        width, height = (sides * size / sides.max()).tolist()
+        # It begins where the one before ends, or before that
+        x = end + width * (apart * float(rng.uniform(0.8, 1.1)) - 0.5)
+        end = x + width / 2
+        y = base * float(rng.normal(0, 0.06)) - height / 2
+        turned, flipped = float(rng.normal(0, 0.08)), bool(rng.random() < 0.5)
+        row.append(Pasted(cutout=cutout, x=x, y=y, size=size, rotation=turned, flip=flipped, gain=_gain(rng)))
+    # About the middle of the image, the ground line in its lower part
+    left = config.size * float(rng.uniform(0.35, 0.65)) - (row[0].x + row[-1].x) / 2
+    ground = config.size * float(rng.uniform(0.6, 1.0))
+    moved = [replace(one, x=one.x + left, y=one.y + ground) for one in row]
+    return [moved[place] for place in rng.permutation(count)] if rng.random() < 0.5 else moved
 
 
 def _gain(rng: np.random.Generator) -> tuple[float, float, float]:
@@ -153,7 +185,7 @@ def build_composition(rng: np.random.Generator, library: CutoutLibrary, config: 
     )
     cutouts = _choose_cutouts(rng, library)
     pasted = canvas.place_all(
-        _pastings(rng, config, cutouts) if cutouts else (),
+        _pastings(rng, config, library, cutouts) if cutouts else (),
         lambda one: draw_cutout(one, library, greyscale=greyscale),
         config.max_hidden,
         setting.cast,

@@ -27,9 +27,10 @@ _CELL_COLOURS = ("pink", "purple", "blue", "red", "green", "grey")
 class SceneConfig:
     """Sampling weights. `difficulty` in [0, 1] shifts number, size and overlap of objects and the camera's faults.
 
-    Crowds, coins and cells are sorts of scenes; what their shares leave is mixed objects. Half of the coins and cells
-    and `greyscale_share` of the rest are greyscale, which is a sixth of all. `combinations` "seen" never shows
-    a colour with a noun that `phrases.is_unseen_pair` holds out; "unseen" shows at least one such pair and asks for it.
+    Crowds, coins and cells are sorts of scenes; what their shares leave is mixed objects. Of composed scenes some are
+    rows: large cut-outs, mostly of one name, side by side, each over a part of the one before. Half of the coins and
+    cells and `greyscale_share` of the rest are greyscale, which is a sixth of all. `combinations` "seen" never shows a
+    colour with a noun that `phrases.is_unseen_pair` holds out; "unseen" shows at least one such pair and asks for it.
     """
 
     size: int = 336
@@ -39,12 +40,15 @@ class SceneConfig:
     crowd_share: float = 0.12
     coin_share: float = 0.08
     cell_share: float = 0.04
+    row_share: float = 0.0
     max_queries: int = 10
     negative_share: float = 0.45
 
     def __post_init__(self) -> None:
         if not 0 <= self.negative_share <= 1:
             raise ValueError(f"negative_share {self.negative_share} is not in [0, 1]")
+        if not 0 <= self.row_share <= 1:
+            raise ValueError(f"row_share {self.row_share} is not in [0, 1]")
         if not 0 <= self.difficulty <= 1:
             raise ValueError(f"difficulty {self.difficulty} is not in [0, 1]")
         if self.size < 64:
