@@ -21,7 +21,7 @@ from PIL import Image
 
 from masklet.inference.model import load
 
-SOURCES = "coco_full", "oi_animals", "oi_mixed", "oi_vehicles", "oi_masks"
+SOURCES = "coco_full", "oi_animals", "oi_mixed", "oi_vehicles"
 
 
 def questions(folder: Path, namer: Namer, net: WordNet) -> dict[str, dict[str, set[tuple[str, str]]]]:
