@@ -54,10 +54,5 @@ stage builtin-labelled 2 initial_weights="$following" data.root="$out/data"
 python runs/mean_weights.py "$following" "$out/builtin-labelled/weights.safetensors" "$out/mean/weights.safetensors"
 labelled_by "$out/mean" relabelled
 stage builtin-rows 2 initial_weights="$out/mean/weights.safetensors" data.root="$out/data"
-rows=$out/rows.safetensors last=$out/last/weights.safetensors
-python runs/mean_weights.py "$out/mean/weights.safetensors" "$out/builtin-rows/weights.safetensors" "$rows"
-[ -e "$out/data/named.json" ] ||
-  python runs/finer_names.py "$packages" "$wordnet" "$out/words.safetensors" "$out/data" relabelled named
-stage builtin-names 2 initial_weights="$rows" data.root="$out/data"
-python runs/mean_weights.py "$rows" "$out/builtin-names/weights.safetensors" "$last"
+python runs/mean_weights.py "$out/mean/weights.safetensors" "$out/builtin-rows/weights.safetensors" "$out/last/weights.safetensors"
 python runs/finish_builtin.py "$out/last" "$out/data" "$out/tiny.safetensors"

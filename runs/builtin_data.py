@@ -26,14 +26,13 @@ import torch
 from builtin_words import EVERYDAY, LISTED, WordNet, autocast, published_trunk
 from pasted_cutouts import write_pasted
 from PIL import Image
-from torch import Tensor
 
 from masklet.checkpoints.containers import read_metadata
 from masklet.media.images import preprocess
 
 HELD_SHARE = 5
 SEEN, UNSEEN = 0.2, 0.02  # probabilities of a class at its best cell
-PHOTO_SIZE, WHOLE_SIZE = 384, 256  # where classes are looked for in places, and where one thing fills the image
+PHOTO_SIZE = 384
 HARD = 12
 KEPT_FIELDS = ("width", "height", "source", "attribution", "license")
 LOOSE = set(LISTED["loose"].split(", "))
@@ -54,28 +53,14 @@ class Seen:
         self.trunk = published_trunk(state)
         self.weight, self.bias = state["_fc.weight"], state["_fc.bias"]
 
+    @torch.no_grad()
     def best(self, image: np.ndarray) -> np.ndarray:
         """The probability of each class at the cell where it is highest."""
-        return np.maximum(*self.in_places_and_whole(image))
-
-    @torch.no_grad()
-    def in_places_and_whole(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The probability of each class at the cell where it is highest, and for the image as a whole."""
-        top = self._top(image, PHOTO_SIZE)
-        logits = torch.einsum("chw,kc->khw", top, self.weight) + self.bias[:, None, None]
-        return logits.softmax(0).amax((1, 2)).numpy(), self._of_mean(top).numpy()
-
-    @torch.no_grad()
-    def whole(self, image: np.ndarray) -> np.ndarray:
-        """The probability of each class for one thing that fills the image."""
-        return self._of_mean(self._top(image, WHOLE_SIZE)).numpy()
-
-    def _top(self, image: np.ndarray, size: int) -> Tensor:
         with autocast():
-            return self.trunk(preprocess(image, size)[None]).top[0].float()
-
-    def _of_mean(self, top: Tensor) -> Tensor:
-        return (self.weight @ top.mean((1, 2)) + self.bias).softmax(0)
+            top = self.trunk(preprocess(image, PHOTO_SIZE)[None]).top[0].float()
+        logits = torch.einsum("chw,kc->khw", top, self.weight) + self.bias[:, None, None]
+        whole = (self.weight @ top.mean((1, 2)) + self.bias).softmax(0)
+        return torch.maximum(logits.softmax(0).amax((1, 2)), whole).numpy()
 
 
 def siblings(net: WordNet, ids: list[str]) -> list[set[int]]:
@@ -110,8 +95,9 @@ class Preparer:
         self.annotations: list[dict] = []
         self.categories: dict[str, dict] = {}
 
-    def hard_negatives(self, best: np.ndarray, spoken: set[str]) -> list[str]:
-        """Names whose classes are seen nowhere (`Seen.best`), those beside what is seen or spoken of first."""
+    def hard_negatives(self, image: np.ndarray, spoken: set[str]) -> list[str]:
+        """Names whose classes are seen nowhere, those beside what is seen or spoken of first."""
+        best = self.seen.best(image)
         there = {index for index in np.flatnonzero(best > SEEN)} | {
             i for word in spoken for i in self.known.get(word, [])[:20]
         }
@@ -155,7 +141,7 @@ class Preparer:
                 record["present"] = sorted(shown)
             if negatives:
                 pixels = np.asarray(Image.open(file.parent / "images" / image["file_name"]).convert("RGB"))
-                record["hard_negatives"] = self.hard_negatives(self.seen.best(pixels), said | shown)
+                record["hard_negatives"] = self.hard_negatives(pixels, said | shown)
             self.images.append(record)
             for each in objects:
                 if each not in lost:

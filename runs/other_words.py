@@ -1,75 +1,59 @@
 """Whether the built-in model finds held-out things when they are called by other words than their labels use.
 
-    python runs/other_words.py PACKAGES WORDNET WORDS DATA MODEL ...
+    python runs/other_words.py WORDNET DATA MODEL ...
 
-PACKAGES, WORDNET and WORDS are those of runs/builtin_data.py, DATA the folder with one folder a source. A labelled
-thing is asked for by the synonyms that WordNet has ("automobile" for a car), and by the narrower names that the
-classifier is sure of (runs/finer_names.py: "convertible"); no person has checked those. A thing counts as found when
-some detection scores above one half.
+WORDNET is the folder `usr/share/wordnet` of Debian's `wordnet-base`, DATA the folder with one folder a source. A thing
+is asked for by its label ("car") and by each synonym that WordNet has in the label's first sense ("automobile"). It
+counts as found when some detection scores above one half.
 """
 
 import json
 import sys
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from builtin_data import Preparer
 from builtin_words import WordNet
-from finer_names import Namer, crop
-from PIL import Image
 
 from masklet.inference.model import load
 
 SOURCES = "coco_full", "oi_animals", "oi_mixed", "oi_vehicles"
+NEVER_SEGMENTED = frozenset(Path(__file__).with_name("never_segmented.txt").read_text().split("\n"))
 
 
-def questions(folder: Path, namer: Namer, net: WordNet) -> dict[str, dict[str, set[tuple[str, str]]]]:
-    """For each held-out photo of a source, by kind of word, pairs of the label's word and another."""
+def synonyms(net: WordNet, label: str) -> set[str]:
+    """Other words for the first sense of a label."""
+    return {word.lower() for sense in net.synsets.get(label, [])[:1] for word in net.usual(sense)} - {label}
+
+
+def questions(folder: Path, net: WordNet) -> Iterator[tuple[Path, list[tuple[str, str]]]]:
+    """The held-out photos of a source, with pairs of a label and another word for it."""
     document = json.loads((folder / "holdout.json").read_text())
-    names = {each["id"]: [each["name"], *each["synonyms"]] for each in document["categories"]}
-    of_image = defaultdict(list)
+    names = {each["id"]: each["name"] for each in document["categories"]}
+    labels = defaultdict(set)
     for each in document["annotations"]:
-        of_image[each["image_id"]].append(each)
-    asked = {}
+        labels[each["image_id"]].add(names[each["category_id"]])
     for image in document["images"]:
-        pixels = np.asarray(Image.open(folder / "images" / image["file_name"]).convert("RGB"))
-        pairs: dict[str, set[tuple[str, str]]] = {"synonyms": set(), "finer names": set()}
-        for each in of_image[image["id"]]:
-            said = names[each["category_id"]]
-            first = net.synsets.get(said[0], [])[:1]
-            alike = {word.lower() for synset in first for word in net.usual(synset)} - {*said} - namer.preparer.held
-            pairs["synonyms"] |= {(said[0], word) for word in alike}
-            if not each.get("iscrowd"):
-                found = namer.finer(crop(pixels, each["bbox"]), said)
-                pairs["finer names"] |= {(said[0], word) for word in found}
-        asked[str(folder / "images" / image["file_name"])] = pairs
-    return asked
+        said = sorted(labels[image["id"]] - NEVER_SEGMENTED)
+        yield folder / "images" / image["file_name"], [(label, word) for label in said for word in synonyms(net, label)]
 
 
-def main(packages: Path, wordnet: Path, words: Path, data: Path, models: list[str]) -> None:
-    """Prints a row a model and kind of word."""
+def main(wordnet: Path, data: Path, models: list[str]) -> None:
+    """Prints a row a model."""
     net = WordNet(wordnet)
-    namer = Namer(Preparer(packages, wordnet, words), packages, net)
-    asked = {file: pairs for name in SOURCES for file, pairs in questions(data / name, namer, net).items()}
-    print(
-        "| model | words | questions | label's own word found | the other word found |\n| --- | --- | --- | --- | --- |"
-    )
-    for model_name in models:
-        model = load(model_name)
-        found: dict[str, list[tuple[bool, bool]]] = defaultdict(list)
-        for file, pairs in asked.items():
-            phrases = sorted({word for kind in pairs.values() for pair in kind for word in pair})
-            if not phrases:
-                continue
-            result = model.segment(file, phrases)
-            is_found = {phrase: len(result.for_phrase(phrase)) > 0 for phrase in phrases}
-            for kind, kind_pairs in pairs.items():
-                found[kind] += [(is_found[own], is_found[other]) for own, other in sorted(kind_pairs)]
-        for kind, rows in found.items():
-            own, other = 100 * np.mean(rows, axis=0)
-            print(f"| {Path(model_name).name} | {kind} | {len(rows)} | {own:.0f} % | {other:.0f} % |", flush=True)
+    asked = [pair for source in SOURCES for pair in questions(data / source, net)]
+    print(f"| model | questions | found by the label, % | found by the other word, % |\n{'| --- ' * 4}|")
+    for name in models:
+        model, found = load(name), []
+        for file, pairs in asked:
+            phrases = sorted({word for pair in pairs for word in pair})
+            if phrases:
+                result = model.segment(file, phrases)
+                found += [[len(result.for_phrase(word)) > 0 for word in pair] for pair in pairs]
+        by_label, by_other = 100 * np.mean(found, axis=0)
+        print(f"| {name} | {len(found)} | {by_label:.0f} | {by_other:.0f} |", flush=True)
 
 
 if __name__ == "__main__":
-    main(*map(Path, sys.argv[1:5]), sys.argv[5:])
+    main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:])

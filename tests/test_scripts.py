@@ -162,61 +162,30 @@ def test_self_labels_leave_what_a_person_drew(tmp_path: Path) -> None:
     assert (word["by"], word["category_id"], document["categories"][1]["name"]) == ("masklet", 2, "mug")
 
 
-class _Classifier:
-    """Of four classes, "convertible" and "minivan" below "car"; red is the first, green the second, grey is unclear."""
-
-    def whole(self, pixels: np.ndarray) -> np.ndarray:
-        red, green, _ = pixels.mean((0, 1)) / 255
-        return np.array([red > green, green > red, 0, 0], float) if red != green else np.full(4, 0.25)
-
-    def in_places_and_whole(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return self.whole(pixels), self.whole(pixels)
-
-
-def _namer(module: Any) -> SimpleNamespace:
-    known = {"convertible": [0], "minivan": [1], "car": [0, 1], "zebra": [2], "sofa": [3]}
-    preparer = SimpleNamespace(seen=_Classifier(), known=known, held={"vehicle"}, names=dict(known))
-    preparer.hard_negatives = lambda best, spoken: [
-        word for word, found in preparer.names.items() if best[found].sum() < 0.02 and word not in spoken
+def test_things_are_asked_for_by_the_synonyms_of_their_labels(tmp_path: Path) -> None:
+    module = load_script("runs/other_words.py")
+    lines = [
+        "00000001 06 n 03 car 0 auto 0 motor_car 0 000 | four wheels",
+        "00000002 06 n 02 car 0 elevator_car 0 000 | where people ride",
+        "00000003 06 n 02 chair 0 seat 0 000 | for one person",
     ]
-    namer = module.Namer.__new__(module.Namer)
-    namer.preparer, namer.common = preparer, {"motor vehicle", "car"}
-    namer.own = [["convertible"], ["minivan"], ["zebra"], ["sofa"]]
-    namer.above = [["car", "vehicle"], ["van", "motor vehicle", "car", "vehicle"], ["animal"], ["furniture"]]
-    return namer
-
-
-def test_things_get_the_names_between_their_class_and_their_label() -> None:
-    namer = _namer(load_script("runs/finer_names.py"))
-    red, green, grey = (np.full((40, 40, 3), colour, np.uint8) for colour in ((255, 0, 0), (0, 255, 0), (90, 90, 90)))
-    assert namer.finer(red, ["car"]) == ["convertible"]
-    assert namer.finer(green, ["car"]) == ["minivan", "motor vehicle"]
-    # Unsure, too small, not below what a person said, already said
-    assert namer.finer(grey, ["car"]) == []
-    assert namer.finer(red[:20], ["car"]) == []
-    assert namer.finer(red, ["zebra", "car"]) == []
-    assert namer.finer(red, ["car", "convertible"]) == []
-
-
-def test_what_is_denied_is_said_of_something(tmp_path: Path) -> None:
-    module = load_script("runs/finer_names.py")
-    namer = _namer(module)
-    pixels = np.full((60, 60, 3), 90, np.uint8)
-    pixels[10:50, 10:50] = (255, 0, 0)
-    Image.fromarray(pixels).save(tmp_path / "a.png")
+    (tmp_path / "data.noun").write_text("\n".join(lines))
+    senses = {"car": "00000001 00000002", "auto": "00000001", "motor_car": "00000001", "elevator_car": "00000002"}
+    senses |= {"chair": "00000003", "seat": "00000003"}
+    (tmp_path / "index.noun").write_text("\n".join(f"{word} n 1 0 1 0 {found}" for word, found in senses.items()))
+    (tmp_path / "cntlist.rev").write_text("")
+    net = module.WordNet(tmp_path)
+    assert module.synonyms(net, "car") == {"auto", "motor car"}
+    assert module.synonyms(net, "tapir") == set()
     document = {
-        "images": [{"id": 1, "file_name": "a.png", "exhaustive": ["car"], "hard_negatives": ["sofa", "zebra"]}],
-        "categories": [{"id": 1, "name": "car", "synonyms": []}],
-        "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [10, 10, 40, 40]}],
+        "images": [{"id": 7, "file_name": "a.jpg"}],
+        "categories": [{"id": 1, "name": "car"}, {"id": 2, "name": "chair"}],
+        "annotations": [{"image_id": 7, "category_id": category} for category in (1, 1, 2)],
     }
-    assert module.name_things(document, tmp_path, namer) == {"convertible": 1}
-    named = next(each for each in document["categories"] if each["id"] == document["annotations"][0]["category_id"])
-    assert (named["name"], named["synonyms"]) == ("car", ["convertible"])
-    assert not module.words_of_photos(document, tmp_path, namer, {"zebra"})  # the convertible has a label already
-    assert document["images"][0]["hard_negatives"] == ["zebra"]  # nothing in the data is called a sofa or a minivan
-    document["annotations"] = []
-    assert module.words_of_photos(document, tmp_path, namer, {"zebra"}) == {"convertible": 1}
-    assert document["images"][0]["present"] == ["convertible"]
+    (tmp_path / "holdout.json").write_text(json.dumps(document))
+    # Words that never got a mask are not asked, whatever they are called
+    [(file, pairs)] = module.questions(tmp_path, net)
+    assert (file, sorted(pairs)) == (tmp_path / "images" / "a.jpg", [("car", "auto"), ("car", "motor car")])
 
 
 def test_the_video_benchmark_counts_a_part_within_another_for_itself() -> None:

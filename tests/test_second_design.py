@@ -10,7 +10,6 @@ from pathlib import Path
 import builtin_data
 import builtin_distil
 import builtin_words
-import finer_names
 import finish_builtin
 import mean_weights
 import numpy as np
@@ -162,21 +161,14 @@ def _clicks_on(out: Path, before: Path, data: Path) -> Path:
     return before
 
 
-def _labels_on(out: Path, before: Path, sources: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> Path:
-    """What the last three stages lead to, two of them from masks that the model makes of the photos."""
+def _labels_on(out: Path, before: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What `builtin-labelled` and `builtin-rows` lead to, each from masks that the model before makes of the photos."""
     square = np.zeros((SIDE, SIDE), bool)
     square[8:36, 16:48] = True
     monkeypatch.setattr(self_labels.Photo, "of_word", lambda *_: [square])  # this model finds nothing worth a label
     phase = json.dumps([{**PHASE, "weights": {"everyday": 0.5, "pasted": 0.5}, "max_queries": 3}])
-    for recipe, name in (
-        ("builtin-labelled", "labelled"),
-        ("builtin-rows", "relabelled"),
-        ("builtin-names", "named"),
-    ):
-        if name == "named":
-            finer_names.main(*sources, out / "words.safetensors", out / "data", "relabelled", name)
-        else:
-            self_labels.main(str(before), out / "data", name)
+    for recipe, name in (("builtin-labelled", "labelled"), ("builtin-rows", "relabelled")):
+        self_labels.main(str(before), out / "data", name)
         labels = json.loads((out / f"data/{name}.json").read_text())
         assert sum(each.get("by") == "masklet" for each in labels["annotations"]) >= 8
         given = [f"data.root={out / 'data'}", f"initial_weights={before}", f"phases={phase}", *SMALL]
@@ -223,7 +215,7 @@ def test_all_stages_make_the_model_that_ships(tmp_path: Path, monkeypatch: pytes
     torch.testing.assert_close(read(before).state[neck].float(), (halves[0] + halves[1]) / 2, atol=1e-3, rtol=1e-3)
     before = _trained_on(out, before, phase)
     before = _clicks_on(out, before, data / "train")
-    before = _labels_on(out, before, (packages, wordnet), monkeypatch)
+    before = _labels_on(out, before, monkeypatch)
     # Calibration
     monkeypatch.setattr(finish_builtin, "NUM_EACH", 1)
     monkeypatch.setattr(finish_builtin, "SHIFTS", (1.0,))
