@@ -7,19 +7,17 @@ is asked for by its label ("car") and by each synonym that WordNet has in the la
 counts as found when some detection scores above one half.
 """
 
-import json
 import sys
-from collections import defaultdict
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from builtin_words import WordNet
+from everyday import NEVER_SEGMENTED, held_out
 
+from masklet.data.schema import Example
 from masklet.inference.model import load
 
 SOURCES = "coco_full", "oi_animals", "oi_mixed", "oi_vehicles"
-NEVER_SEGMENTED = frozenset(Path(__file__).with_name("never_segmented.txt").read_text().split("\n"))
 
 
 def synonyms(net: WordNet, label: str) -> set[str]:
@@ -27,29 +25,23 @@ def synonyms(net: WordNet, label: str) -> set[str]:
     return {word.lower() for sense in net.synsets.get(label, [])[:1] for word in net.usual(sense)} - {label}
 
 
-def questions(folder: Path, net: WordNet) -> Iterator[tuple[Path, list[tuple[str, str]]]]:
-    """The held-out photos of a source, with pairs of a label and another word for it."""
-    document = json.loads((folder / "holdout.json").read_text())
-    names = {each["id"]: each["name"] for each in document["categories"]}
-    labels = defaultdict(set)
-    for each in document["annotations"]:
-        labels[each["image_id"]].add(names[each["category_id"]])
-    for image in document["images"]:
-        said = sorted(labels[image["id"]] - NEVER_SEGMENTED)
-        yield folder / "images" / image["file_name"], [(label, word) for label in said for word in synonyms(net, label)]
+def questions(example: Example, net: WordNet, never: frozenset[str]) -> list[tuple[str, str]]:
+    """Pairs of a label of the photo and another word for it; labels of `never` are left out."""
+    said = sorted({query.phrase for query in example.queries if query.object_index} - never)
+    return [(label, word) for label in said for word in sorted(synonyms(net, label))]
 
 
 def main(wordnet: Path, data: Path, models: list[str]) -> None:
     """Prints a row a model."""
-    net = WordNet(wordnet)
-    asked = [pair for source in SOURCES for pair in questions(data / source, net)]
+    net, never = WordNet(wordnet), frozenset(NEVER_SEGMENTED.read_text().split("\n"))
+    examples = [example for source in SOURCES for example in held_out(data / source)]
+    asked = [(example.image, questions(example, net, never)) for example in examples]
     print(f"| model | questions | found by the label, % | found by the other word, % |\n{'| --- ' * 4}|")
     for name in models:
         model, found = load(name), []
-        for file, pairs in asked:
-            phrases = sorted({word for pair in pairs for word in pair})
-            if phrases:
-                result = model.segment(file, phrases)
+        for image, pairs in asked:
+            if pairs:
+                result = model.segment(image, sorted({word for pair in pairs for word in pair}))
                 found += [[len(result.for_phrase(word)) > 0 for word in pair] for pair in pairs]
         by_label, by_other = 100 * np.mean(found, axis=0)
         print(f"| {name} | {len(found)} | {by_label:.0f} | {by_other:.0f} |", flush=True)

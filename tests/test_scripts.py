@@ -21,6 +21,7 @@ from random_model import random_weights
 from recognizing_model import recognizing
 
 from masklet.checkpoints.weights import Weights
+from masklet.data.schema import PhraseQuery
 from masklet.formats.coco import CocoBuilder
 from masklet.formats.records import RunLengths
 from masklet.inference.model import make_model
@@ -177,15 +178,11 @@ def test_things_are_asked_for_by_the_synonyms_of_their_labels(tmp_path: Path) ->
     net = module.WordNet(tmp_path)
     assert module.synonyms(net, "car") == {"auto", "motor car"}
     assert module.synonyms(net, "tapir") == set()
-    document = {
-        "images": [{"id": 7, "file_name": "a.jpg"}],
-        "categories": [{"id": 1, "name": "car"}, {"id": 2, "name": "chair"}],
-        "annotations": [{"image_id": 7, "category_id": category} for category in (1, 1, 2)],
-    }
-    (tmp_path / "holdout.json").write_text(json.dumps(document))
-    # Words that never got a mask are not asked, whatever they are called
-    [(file, pairs)] = module.questions(tmp_path, net)
-    assert (file, sorted(pairs)) == (tmp_path / "images" / "a.jpg", [("car", "auto"), ("car", "motor car")])
+    # Neither what is absent nor what never got a mask is asked for
+    asked = {"car": (0, 1), "chair": (2,), "elevator car": ()}
+    queries = [PhraseQuery(phrase=phrase, object_index=found) for phrase, found in asked.items()]
+    pairs = module.questions(SimpleNamespace(queries=queries), net, frozenset({"chair"}))
+    assert pairs == [("car", "auto"), ("car", "motor car")]
 
 
 def test_the_video_benchmark_counts_a_part_within_another_for_itself() -> None:

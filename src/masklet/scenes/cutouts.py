@@ -84,6 +84,7 @@ def _pastings(
     rng: np.random.Generator, config: SceneConfig, library: CutoutLibrary, cutouts: list[Cutout]
 ) -> Iterator[list[Pasted]]:
     """The cut-outs of a scene one after the other, each as the places to try for it."""
+    # Nothing is drawn where there are no rows: those scenes stay the ones that figures were measured on
     if config.row_share and rng.random() < config.row_share:
         yield from ([one] for one in _row(rng, config, library, cutouts))
         return
@@ -125,7 +126,7 @@ def _row(rng: np.random.Generator, config: SceneConfig, library: CutoutLibrary, 
         sides = np.array(library.tiles(cutout)[0].size)
         size = max(20.0, base * float(np.exp(rng.normal(0, 0.15))))
         width, height = (sides * size / sides.max()).tolist()
-        # It begins where the one before ends, or before that
+        # It begins about where the one before ends, or before that
         x = end + width * (apart * float(rng.uniform(0.8, 1.1)) - 0.5)
         end = x + width / 2
         y = base * float(rng.normal(0, 0.06)) - height / 2

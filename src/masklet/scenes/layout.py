@@ -27,10 +27,10 @@ _CELL_COLOURS = ("pink", "purple", "blue", "red", "green", "grey")
 class SceneConfig:
     """Sampling weights. `difficulty` in [0, 1] shifts number, size and overlap of objects and the camera's faults.
 
-    Crowds, coins and cells are sorts of scenes; what their shares leave is mixed objects. Of composed scenes some are
-    rows: large cut-outs, mostly of one name, side by side, each over a part of the one before. Half of the coins and
-    cells and `greyscale_share` of the rest are greyscale, which is a sixth of all. `combinations` "seen" never shows a
-    colour with a noun that `phrases.is_unseen_pair` holds out; "unseen" shows at least one such pair and asks for it.
+    Crowds, coins and cells are sorts of scenes; what their shares leave is mixed objects. Of composed scenes
+    `row_share` are rows: large cut-outs, mostly of one name, side by side. Half of the coins and cells and
+    `greyscale_share` of the rest are greyscale, which is a sixth of all. `combinations` "seen" never shows a colour
+    with a noun that `phrases.is_unseen_pair` holds out; "unseen" shows at least one such pair and asks for it.
     """
 
     size: int = 336
